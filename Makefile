@@ -1,0 +1,68 @@
+# make demo   builds a site from the photos that ship inside scikit-image and serves it on this machine only
+# make test   linters, types, every Python and JavaScript test, end to end in Chromium
+# Both install what they need into .venv and node_modules first; a second run finds the stamps and starts at once.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PORT ?= 8000
+JOBS ?= $(shell nproc)
+BIN := .venv/bin
+SITE := build/demo
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+PHOTOS := astronaut.png chelsea.png coffee.png rocket.jpg hubble_deep_field.jpg motorcycle_left.png ihc.png retina.jpg
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo site serve test lint types test-js test-py chromium format clean distclean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+setup: .venv/installed node_modules/.installed
+
+.venv/installed: requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps stlpips-pytorch==0.0.2
+	touch $@
+
+node_modules/.installed: package.json package-lock.json
+	npm ci --no-audit --no-fund
+	touch $@
+
+chromium:
+	@command -v chromium >/dev/null || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends chromium; }
+
+demo: site
+	$(BIN)/python -m server $(SITE) --port $(PORT)
+
+site: setup
+	data=$$($(BIN)/python -c 'import pathlib, skimage; print(pathlib.Path(skimage.__file__).parent / "data")') && \
+	$(BIN)/python -m export build $(addprefix "$$data"/,$(PHOTOS)) --out $(SITE) --title "Eight photos" --jobs $(JOBS)
+
+serve:
+	$(BIN)/python -m server $(SITE) --port $(PORT)
+
+test: setup chromium lint types test-js test-py
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: setup
+	$(BIN)/mypy
+	npx --no-install tsc --project tsconfig.json
+
+test-js: setup
+	npm test
+
+test-py: setup chromium
+	$(BIN)/python -m pytest
+
+format: setup
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache
+
+distclean: clean
+	rm -rf .venv node_modules

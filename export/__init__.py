@@ -1,0 +1,1 @@
+"""Training, distillation, export and site building: everything that needs torch. Reads `runtime`, never the other way."""

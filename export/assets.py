@@ -1,0 +1,102 @@
+"""Files of a site: named by their digest, compressed beside themselves, listed with sizes and digests.
+
+Takes bytes and names relative to the site, hands on `Asset` records for the manifest. Every write is to a temporary name
+first; a name below `assets/` never changes its bytes, so nothing an older page refers to is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import brotli
+
+from runtime.files import write_atomically
+
+DIGEST_DIGITS = 16
+"""Hexadecimal digits of SHA-256 in a name: 64 bits, far beyond chance collisions on one site."""
+
+COMPRESSIBLE = {".bin", ".css", ".html", ".js", ".json", ".mjs", ".onnx", ".svg", ".txt", ".wasm"}
+"""Suffixes worth compressing; pictures are compressed already."""
+
+BROTLI_QUALITY = 11
+"""Compressed once, downloaded by every visitor."""
+
+BROTLI_WINDOW = 24
+"""The largest window browsers accept: the wasm file is 14 MB."""
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One file of the site. `brotli` and `gzip` are the bytes of its siblings, None where there is none."""
+
+    path: str
+    bytes: int
+    sha256: str
+    brotli: int | None = None
+    gzip: int | None = None
+
+    @property
+    def wire(self) -> int:
+        """Bytes a visitor with brotli downloads."""
+        return self.bytes if self.brotli is None else self.brotli
+
+    @property
+    def integrity(self) -> str:
+        """The value of an HTML `integrity` attribute."""
+        return "sha256-" + base64.b64encode(bytes.fromhex(self.sha256)).decode()
+
+    def paths(self) -> list[str]:
+        """The file and its siblings."""
+        return [self.path] + [self.path + s for s, n in ((".br", self.brotli), (".gz", self.gzip)) if n is not None]
+
+    def intact(self, site: Path) -> bool:
+        """Whether the file and its siblings stand in `site` with these sizes."""
+        sizes = {"": self.bytes, ".br": self.brotli, ".gz": self.gzip}
+        return all(n is None or _size(site / (self.path + suffix)) == n for suffix, n in sizes.items())
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def hashed_name(stem: str, data: bytes, suffix: str) -> str:
+    """`assets/STEM.DIGEST.SUFFIX` (suffix with its dot)."""
+    return f"assets/{stem}.{digest(data)[:DIGEST_DIGITS]}{suffix}"
+
+
+def write_asset(site: Path, path: str, data: bytes, quality: int = BROTLI_QUALITY) -> Asset:
+    """Write `data` and its compressed siblings, where they are smaller; raises OSError."""
+    target = site / path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sizes: dict[str, int | None] = {".br": None, ".gz": None}
+    if target.suffix in COMPRESSIBLE:
+        packed = {
+            ".br": brotli.compress(data, quality=quality, lgwin=BROTLI_WINDOW),
+            ".gz": gzip.compress(data, compresslevel=9, mtime=0),
+        }
+        for suffix, small in packed.items():
+            if len(small) < len(data):
+                write_atomically(site / (path + suffix), small)
+                sizes[suffix] = len(small)
+    write_atomically(target, data)
+    return Asset(path, len(data), digest(data), sizes[".br"], sizes[".gz"])
+
+
+def copy_asset(site: Path, known: Asset, path: str) -> Asset:
+    """`known`, an intact asset of this site, under another path as well; saves compressing the same bytes again."""
+    (site / path).parent.mkdir(parents=True, exist_ok=True)
+    for source in known.paths():
+        write_atomically(site / (path + source.removeprefix(known.path)), (site / source).read_bytes())
+    return Asset(path, known.bytes, known.sha256, known.brotli, known.gzip)
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None

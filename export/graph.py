@@ -1,0 +1,341 @@
+"""Trained networks -> ONNX graphs, written node by node: the same weights give the same bytes, so the same digests, on every machine.
+
+Takes the modules of `export.models` and hands `onnx.ModelProto`s of opset 21 with dynamic height and width to `export.pack`. The
+decoder and the denoiser come in three variants of one structure:
+
+- "int8": the reference. onnxruntime's own NHWC operators QLinearConv and QLinearAdd are written out in between, so that neither results nor
+  speed hang on what an optimizer fuses; exact fp32 sums of integers stand at both ends, where 8 bits are too few.
+- "fp32": the identical integer grids evaluated in fp32. Every product sum stays below 2**24, so it gives the int8 graph's output to the
+  bit, as long as no optimizer folds scales into the integer weights.
+- "fp16": the same weights, activations clipped but not rounded, in half precision between the fp32 ends: the fast and approximate path.
+
+The encoder has one variant: it need not be deterministic.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from export.models import OneStepDenoiser, TinyAutoencoder
+from export.models.autoencoder import CENTRE, PATCH, RESIDUAL_GAIN, Encoder, EncoderBlock
+from export.models.layers import QuantConv2d, ResidualBlock
+from export.quantize import GridWeights, LinearTable, grid_weights, integer_conv, linear_table
+
+OPSET = 21
+CONTRIB = "com.microsoft"
+"""onnxruntime's domain of the operators that ONNX lacks."""
+
+IR_VERSION = 10
+"""The file version that goes with opset 21."""
+
+RESIDUAL_SHIFT = int(np.log2(RESIDUAL_GAIN))
+QUARTER = 4
+"""Pixels per position of the decoder's last convolution, along each side."""
+
+Variant = Literal["int8", "fp32", "fp16"]
+
+ELEMENT_TYPES = {"int8": TensorProto.UINT8, "fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
+
+
+@dataclass(frozen=True)
+class Value:
+    """A named tensor on the grid `2**exponent` per level; its zero point is 128 if `signed` else 0."""
+
+    name: str
+    exponent: int
+    signed: bool
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Smallest and largest level, counted from the zero point."""
+        return (-128, 127) if self.signed else (0, 255)
+
+
+class GraphBuilder:
+    """Nodes and initializers of one graph, named by their order and content."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, onnx.TensorProto] = {}
+
+    def op(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """Append a node with one output and return the output's name."""
+        output = output or f"{kind.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, list(inputs), [output], name=f"n{len(self.nodes)}", **attributes))
+        return output
+
+    def constant(self, array: NDArray[Any] | np.generic) -> str:
+        """The name of an initializer with this content; equal content is stored once."""
+        array = np.asarray(array, order="C")
+        name = "c_" + hashlib.sha256(f"{array.dtype}{array.shape}".encode() + array.tobytes()).hexdigest()[:12]
+        if name not in self.initializers:
+            self.initializers[name] = numpy_helper.from_array(array, name)
+        return name
+
+    def scalar(self, value: float | np.float32) -> str:
+        """A float32 scalar."""
+        return self.constant(np.float32(value))
+
+    def shape(self, *sizes: int) -> str:
+        """An int64 vector."""
+        return self.constant(np.array(sizes, np.int64))
+
+    def scaled(self, integers: NDArray[Any], *factors: NDArray[np.float32] | np.float32) -> str:
+        """float32 `integers` times `factors` from a small integer initializer: runtimes fold the nodes when they load the graph."""
+        name = self.op("Cast", self.constant(integers), to=TensorProto.FLOAT)
+        for factor in factors:
+            name = self.op("Mul", name, self.constant(factor))
+        return name
+
+    def model(self, name: str, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
+        """The finished, checked model."""
+        graph = helper.make_graph(self.nodes, name, inputs, outputs, list(self.initializers.values()))
+        domains = sorted({n.domain for n in self.nodes} - {""})
+        opsets = [helper.make_opsetid("", OPSET), *(helper.make_opsetid(d, 1) for d in domains)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="sdz")
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+
+class Trunk:
+    """The quantized layers of a network in one variant; values are (1, h, w, C) in int8 and (1, C, h, w) otherwise."""
+
+    def __init__(self, builder: GraphBuilder, variant: Variant) -> None:
+        self.builder = builder
+        self.variant = variant
+        self.type = ELEMENT_TYPES[variant]
+
+    def stem(self, inputs: list[str], weights: GridWeights) -> Value:
+        """1x1 convolution of float32 integer inputs (1, C, h, w), exact in fp32, ReLU, then the grid."""
+        b = self.builder
+        scale = np.exp2(weights.exponents.astype(np.float32))[:, None, None, None]
+        kernel = b.scaled(weights.levels[:, :, None, None], scale, weights.gains.astype(np.float32)[None, :, None, None])
+        bias = b.constant((weights.bias * scale[:, 0, 0, 0].astype(np.float64)).astype(np.float32))
+        x = b.op("Conv", b.op("Concat", *inputs, axis=1), kernel, bias, kernel_shape=[1, 1], pads=[0, 0, 0, 0], strides=[1, 1])
+        grid = Value("", weights.exponent, False)
+        if self.variant == "int8":
+            return self._named(grid, b.op("Transpose", b.op("QuantizeLinear", x, *self._grid(grid)), perm=[0, 2, 3, 1]))
+        if self.variant == "fp32":
+            return self._clipped(grid, b.op("Round", b.op("Mul", x, b.scalar(2.0**-grid.exponent))))
+        return self._clipped(grid, b.op("Cast", b.op("Clip", x, b.scalar(0), b.scalar(255.0 * 2.0**grid.exponent)), to=self.type))
+
+    def conv(self, x: Value, layer: QuantConv2d, name: str, order: NDArray[np.int64] | None = None) -> Value:
+        """A convolution with its activation; `order` as `IntegerConv.ordered` takes it."""
+        b = self.builder
+        c = integer_conv(layer, x.exponent, name)
+        if order is not None:
+            c = c.ordered(order)
+        grid = Value("", c.exponent, c.signed)
+        size = c.weight.shape[-1]
+        shape: dict[str, Any] = {"kernel_shape": [size, size], "pads": [size // 2] * 4, "strides": [1, 1]}
+        if self.variant == "int8":
+            weights = (b.constant(c.weight), b.constant(c.scale), b.constant(np.zeros(len(c.scale), np.int8)))
+            shape |= {"channels_last": 1, "domain": CONTRIB}
+            y = b.op("QLinearConv", x.name, *self._grid(x), *weights, *self._grid(grid), b.constant(c.bias), **shape)
+            return self._named(grid, y)
+        if self.variant == "fp32":
+            acc = b.op("Conv", x.name, b.scaled(c.weight), b.scaled(c.bias), **shape)
+            scale = c.scale * np.float32(2.0 ** (x.exponent - grid.exponent))
+            return self._clipped(grid, b.op("Round", b.op("Mul", acc, b.constant(scale[:, None, None]))))
+        kernel = b.op("Cast", b.scaled(c.weight, c.scale[:, None, None, None]), to=self.type)
+        bias = b.constant((c.bias * c.scale.astype(np.float64) * 2.0**x.exponent).astype(np.float16))
+        return self._clipped(grid, b.op("Conv", x.name, kernel, bias, **shape))
+
+    def add(self, x: Value, y: Value, exponent: int) -> Value:
+        """x + y on a signed grid. All scales are powers of two, so the sum is exact before it is rounded."""
+        b = self.builder
+        grid = Value("", exponent, True)
+        if self.variant == "int8":
+            terms = [name for v in (x, y) for name in (v.name, *self._grid(v))]
+            return self._named(grid, b.op("QLinearAdd", *terms, *self._grid(grid), domain=CONTRIB))
+        if self.variant == "fp32":
+            terms = [b.op("Mul", v.name, b.scalar(2.0 ** (v.exponent - exponent))) for v in (x, y)]
+            return self._clipped(grid, b.op("Round", b.op("Add", *terms)))
+        return self._clipped(grid, b.op("Add", x.name, y.name))
+
+    def block(self, x: Value, block: ResidualBlock, name: str) -> Value:
+        """x + conv1x1(relu(conv3x3(x)))."""
+        y = self.conv(self.conv(x, block.conv1, f"{name}.conv1"), block.conv2, f"{name}.conv2")
+        return self.add(x, y, int(block.activation.exponent))
+
+    def blocks(self, x: Value, blocks: nn.Sequential, name: str) -> Value:
+        """A chain of residual blocks."""
+        for i, block in enumerate(blocks):
+            assert isinstance(block, ResidualBlock)
+            x = self.block(x, block, f"{name}.{i}")
+        return x
+
+    def upsample(self, x: Value, layer: QuantConv2d, name: str, sides: str) -> Value:
+        """1x1 convolution and pixel shuffle by two, to the height and width that `sides` names."""
+        b = self.builder
+        if self.variant != "int8":
+            y = self.conv(x, layer, name)
+            return self._named(y, b.op("DepthToSpace", y.name, blocksize=2, mode="CRD"))
+        # channels as (row, column, channel): then whole rows of two positions move at once
+        y = self.conv(x, layer, name, np.arange(layer.conv.out_channels).reshape(-1, 4).T.ravel())
+        channels = layer.conv.out_channels // 4
+        rows = b.op("Transpose", b.op("Reshape", y.name, b.shape(0, 0, 0, 2, 2 * channels)), perm=[0, 1, 3, 2, 4])
+        return self._named(y, b.op("Reshape", rows, b.op("Concat", b.shape(1), sides, b.shape(channels), axis=0)))
+
+    def planar(self, x: Value) -> Value:
+        """`x` as (1, C, h, w) in any variant."""
+        return self._named(x, self.builder.op("Transpose", x.name, perm=[0, 3, 1, 2])) if self.variant == "int8" else x
+
+    def interleaved(self, x: Value) -> Value:
+        """`x` as (1, h, w, C) in any variant."""
+        return x if self.variant == "int8" else self._named(x, self.builder.op("Transpose", x.name, perm=[0, 2, 3, 1]))
+
+    def real(self, x: Value, gain: float = 1.0) -> str:
+        """float32 values of `x` times a power of two, same layout."""
+        b = self.builder
+        factor = np.float32(gain)
+        if self.variant == "int8":
+            scale, zero = self._grid(Value("", x.exponent + int(np.log2(gain)), x.signed))
+            return b.op("DequantizeLinear", x.name, scale, zero)
+        if self.variant == "fp32":
+            return b.op("Mul", x.name, b.scalar(factor * 2.0**x.exponent))
+        return b.op("Mul", b.op("Cast", x.name, to=TensorProto.FLOAT), b.scalar(factor))
+
+    def _grid(self, v: Value) -> tuple[str, str]:
+        return self.builder.scalar(2.0**v.exponent), self.builder.constant(np.uint8(128 if v.signed else 0))
+
+    def _named(self, v: Value, name: str) -> Value:
+        return Value(name, v.exponent, v.signed)
+
+    def _clipped(self, v: Value, name: str) -> Value:
+        b = self.builder
+        dtype = np.float16 if self.variant == "fp16" else np.float32
+        unit = 2.0**v.exponent if self.variant == "fp16" else 1.0
+        low, high = (b.constant(dtype(limit * unit)) for limit in v.range)
+        return self._named(v, b.op("Clip", name, low, high))
+
+
+def _maps(*names: str, channels: int) -> list[onnx.ValueInfoProto]:
+    return [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, channels, "h", "w"]) for n in names]
+
+
+def denoiser_graph(denoiser: OneStepDenoiser, variant: Variant) -> onnx.ModelProto:
+    """`latents`, `levels`, `precision`, `half_width` float32 (1, C, h, w), integers (GRID units, -15..15, 0..255, GRID units) -> `denoised`
+    float32 (1, C, h, w), integers in GRID units: latents + floor(half_width * delta + 1/2)."""
+    b = GraphBuilder()
+    trunk = Trunk(b, variant)
+    channels = denoiser.head.conv.out_channels
+    x = trunk.stem(["latents", "levels", "precision"], grid_weights(denoiser.stem, channels, "denoiser.stem"))
+    x = trunk.blocks(x, denoiser.trunk, "denoiser.trunk")
+    delta = trunk.real(trunk.planar(trunk.conv(x, denoiser.head, "denoiser.head")))
+    move = b.op("Floor", b.op("Add", b.op("Mul", delta, "half_width"), b.scalar(0.5)))
+    b.op("Add", "latents", move, output="denoised")
+    inputs = _maps("latents", "levels", "precision", "half_width", channels=channels)
+    return b.model("denoiser", inputs, _maps("denoised", channels=channels))
+
+
+def decoder_table(autoencoder: TinyAutoencoder) -> LinearTable:
+    """The integers of the linear stage, for `decoder_graph` and for the pack's linear table."""
+    return linear_table(autoencoder.decoder.linear, int(autoencoder.decoder.head.activation.exponent) + RESIDUAL_SHIFT)
+
+
+def decoder_graph(autoencoder: TinyAutoencoder, variant: Variant) -> onnx.ModelProto:
+    """`latents`, `precision` float32 (1, C, h, w), integers (GRID units, 0..255) -> `rgba` uint8 (16h, 16w, 4), alpha 255."""
+    b = GraphBuilder()
+    trunk = Trunk(b, variant)
+    decoder = autoencoder.decoder
+    channels = autoencoder.channels
+    x = trunk.stem(["latents", "precision"], grid_weights(decoder.stem, channels, "decoder.stem"))
+    x = trunk.blocks(x, decoder.coarse, "decoder.coarse")
+    sides = b.op("Shape", "latents", start=2, end=4)
+    x = trunk.upsample(x, decoder.up1, "decoder.up1", b.op("Mul", sides, b.shape(2, 2)))
+    x = trunk.blocks(x, decoder.middle, "decoder.middle")
+    x = trunk.upsample(x, decoder.up2, "decoder.up2", b.op("Mul", sides, b.shape(4, 4)))
+    x = trunk.blocks(x, decoder.fine, "decoder.fine")
+    head = trunk.conv(x, decoder.head, "decoder.head", _pixel_order(QUARTER))
+    residual = trunk.real(trunk.interleaved(head), RESIDUAL_GAIN)
+    _paint(b, decoder_table(autoencoder), residual, sides)
+    rgba = helper.make_tensor_value_info("rgba", TensorProto.UINT8, ["height", "width", 4])
+    return b.model("decoder", _maps("latents", "precision", channels=channels), [rgba])
+
+
+def _pixel_order(block: int) -> NDArray[np.int64]:
+    """Where (row, column, colour) of a block stands among channels ordered (colour, row, column); -1 for alpha, the fourth colour.
+
+    Colour last and four of them: whatever follows moves runs of whole pixels, and alpha needs no pass of its own.
+    """
+    row, column, colour = np.meshgrid(range(block), range(block), range(4), indexing="ij")
+    return np.where(colour == 3, -1, (colour * block + row) * block + column).ravel()
+
+
+def _paint(b: GraphBuilder, table: LinearTable, residual: str, sides: str) -> None:
+    """Append the linear stage, its sum with `residual` (1, 4h, 4w, row * 16 + column * 4 + colour) float32, and the way to `rgba`.
+
+    Sums run over integers times 2**-shift, below 2**24 of them, so they are exact; clipping and truncation then give
+    clamp(floor(linear + residual + 128.5), 0, 255), as `runtime.linear` computes it with integers where the residual is zero.
+    """
+    blocks = PATCH // QUARTER
+    order = _pixel_order(PATCH)
+    kernel = np.where(order[:, None] < 0, 0, table.weight[order])
+    offset = np.where(order < 0, 255.0, CENTRE) + 0.5
+
+    def by_block(array: NDArray[Any]) -> NDArray[Any]:
+        """(row of blocks, row, column of blocks, column and colour) -> (row of blocks, column of blocks, row, column and colour)."""
+        split = array.reshape(blocks, QUARTER, blocks, QUARTER * 4, -1)
+        return split.transpose(0, 2, 1, 3, 4).reshape(len(order), -1).T
+
+    weights = b.scaled(by_block(kernel).astype(np.int16), np.float32(2.0**-table.shift))
+    latents = b.op("Transpose", "latents", perm=[0, 2, 3, 1])
+    linear = b.op("Add", b.op("MatMul", latents, weights), b.constant(by_block(offset)[0].astype(np.float32)))
+    rows = b.op("Transpose", b.op("Reshape", linear, b.shape(0, 0, 0, blocks, -1)), perm=[0, 1, 3, 2, 4])
+    total = b.op("Add", rows, b.op("Reshape", residual, b.op("Shape", rows)))
+    levels = b.op("Cast", b.op("Clip", total, b.scalar(0), b.scalar(255)), to=TensorProto.UINT8)
+    split = b.op("Reshape", levels, b.shape(0, 0, 0, 0, blocks, QUARTER, QUARTER * 4))
+    lines = b.op("Transpose", split, perm=[0, 1, 2, 5, 3, 4, 6])
+    size = b.op("Mul", sides, b.shape(PATCH, PATCH))
+    b.op("Reshape", lines, b.op("Concat", size, b.shape(4), axis=0), output="rgba")
+
+
+def encoder_graph(encoder: Encoder) -> onnx.ModelProto:
+    """`pixels` uint8 (1, H, W, 3), H and W multiples of 16 -> `latents` float32 (1, C, H/16, W/16), grey levels.
+
+    Weights are stored as fp16 and cast when the graph is loaded; all sums are fp32.
+    """
+    b = GraphBuilder()
+
+    def half(array: NDArray[Any]) -> str:
+        return b.op("Cast", b.constant(array.astype(np.float16)), to=TensorProto.FLOAT)
+
+    def conv(x: str, layer: nn.Conv2d, factor: int = 1, gain: float = 1.0) -> str:
+        """`layer` behind SpaceToDepth by `factor`, whose channels are (row, column, channel) and not torch's (channel, row, column)."""
+        kernel = layer.weight.detach().double().numpy() * gain
+        out, inputs, size, _ = kernel.shape
+        if factor > 1:
+            x = b.op("SpaceToDepth", x, blocksize=factor)
+            kernel = kernel.reshape(out, -1, factor, factor, size, size).transpose(0, 2, 3, 1, 4, 5).reshape(out, inputs, size, size)
+        bias = [] if layer.bias is None else [half(layer.bias.detach().numpy())]
+        return b.op("Conv", x, half(kernel), *bias, kernel_shape=[size, size], pads=[size // 2] * 4, strides=[1, 1])
+
+    def blocks(x: str, chain: nn.Sequential) -> str:
+        for block in chain:
+            assert isinstance(block, EncoderBlock)
+            x = b.op("Add", x, conv(b.op("Relu", conv(x, block.conv1)), block.conv2))
+        return x
+
+    pixels = b.op("Cast", b.op("Transpose", "pixels", perm=[0, 3, 1, 2]), to=TensorProto.FLOAT)
+    pixels = b.op("Sub", pixels, b.scalar(CENTRE))
+    x = blocks(conv(pixels, encoder.stem, QUARTER, 1.0 / 64.0), encoder.fine)
+    x = blocks(conv(x, encoder.down1, 2), encoder.middle)
+    x = blocks(conv(x, encoder.down2, 2), encoder.coarse)
+    correction = b.op("Mul", conv(x, encoder.head), b.scalar(RESIDUAL_GAIN))
+    b.op("Add", conv(pixels, encoder.linear, PATCH), correction, output="latents")
+    inputs = [helper.make_tensor_value_info("pixels", TensorProto.UINT8, [1, "height", "width", 3])]
+    return b.model("encoder", inputs, _maps("latents", channels=encoder.linear.out_channels))
+
+
+def serialize(model: onnx.ModelProto) -> bytes:
+    """The bytes of a graph file; deterministic."""
+    return bytes(model.SerializeToString(deterministic=True))

@@ -1,0 +1,93 @@
+"""What every page of a site loads: the element's modules, the pack's files, onnxruntime-web's wasm-only files, the demo's scripts.
+
+Takes the project's `web/`, a pack and `node_modules`, hands on bytes by path inside one directory whose name is their common
+digest, so that modules find each other by relative addresses and all of it may be cached for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.assets import DIGEST_DIGITS, Asset, digest
+from runtime.pack import MANIFEST, Pack
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The project's directory: `web/` and `node_modules/` stand there."""
+
+WEB = ROOT / "web"
+DEMO = WEB / "demo"
+ENTRY = "sdz.js"
+"""The module a page loads."""
+
+ORT_DIST = Path("node_modules/onnxruntime-web/dist")
+ORT_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
+"""What `web/session.js` loads for WASM: half the size of the default entry, which carries WebGPU and WebGL as well."""
+
+GRAPHS = ("decoder", "denoiser")
+"""The int8 graphs: no visitor encodes, and the fp16 ones are for pages that bring onnxruntime-web's WebGPU files."""
+
+
+class MissingRuntimeError(ValueError):
+    """onnxruntime-web is not installed beside the project."""
+
+
+@dataclass(frozen=True)
+class Library:
+    """The files of one directory `assets/sdz-DIGEST/`, by their path inside it."""
+
+    files: Mapping[str, bytes]
+    directory: str
+
+    def path(self, inside: str) -> str:
+        """The path, relative to the site, of a file of the library."""
+        return f"{self.directory}/{inside}"
+
+
+@dataclass(frozen=True)
+class Loads:
+    """The library's assets by what they are for. `scripts` and `tables` paint the linear stage; `runtime` and `graphs` follow."""
+
+    scripts: list[Asset]
+    tables: list[Asset]
+    runtime: list[Asset]
+    graphs: list[Asset]
+    page: list[Asset]
+
+
+def collect(pack: Pack) -> Library:
+    """All files of the library; raises `MissingRuntimeError`, OSError, or CorruptPackError for a pack that fails its digests."""
+    sources = [*WEB.glob("*.js"), *DEMO.glob("*.js"), *DEMO.glob("*.css")]
+    files = {path.relative_to(WEB).as_posix(): path.read_bytes() for path in sources}
+    for name in ORT_FILES:
+        source = ROOT / ORT_DIST / name
+        if not source.is_file():
+            raise MissingRuntimeError(f"{ORT_DIST / name} is missing in {ROOT}: run `npm ci` there")
+        files[f"ort/{name}"] = source.read_bytes()
+    folder = f"packs/{pack.id.hex()}"
+    files[f"{folder}/{MANIFEST}"] = (pack.directory / MANIFEST).read_bytes()
+    files[f"{folder}/{pack.tables['linear'].file}"] = pack.linear.astype("<i2").tobytes()
+    files[f"{folder}/{pack.tables['coder'].file}"] = pack.coder_bytes
+    files |= {f"{folder}/{pack.graphs[name].file}": pack.graph_bytes(name) for name in GRAPHS}
+    total = hashlib.sha256()
+    for name in sorted(files):
+        total.update(f"{name}\0{digest(files[name])}\n".encode())
+    return Library(files, f"assets/sdz-{total.hexdigest()[:DIGEST_DIGITS]}")
+
+
+def loads(assets: list[Asset], shared: Library) -> Loads:
+    """Sorts the library's assets by what they are for."""
+    inside = {asset.path.removeprefix(shared.directory + "/"): asset for asset in assets}
+
+    def chosen(folder: str, *suffixes: str) -> list[Asset]:
+        return [a for name, a in inside.items() if name.rpartition("/")[0].startswith(folder) and name.endswith(suffixes)]
+
+    return Loads(
+        scripts=[a for name, a in inside.items() if "/" not in name],
+        tables=chosen("packs", ".bin", ".json"),
+        runtime=chosen("ort", ""),
+        graphs=chosen("packs", ".onnx"),
+        page=chosen("demo", ""),
+    )

@@ -1,0 +1,116 @@
+"""How like two pictures are: PSNR, MS-SSIM and ST-LPIPS, and what AVIF would need to be as like.
+
+Takes uint8 arrays (H, W, 3) as every decoder hands them on; the measures themselves come from packages nobody here wrote.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from pytorch_msssim import ms_ssim
+
+from export.losses import PerceptualDistance
+
+MS_SSIM_MINIMUM = 161
+"""Smallest side MS-SSIM takes: its fifth scale must still hold the 11-pixel window (Wang, Simoncelli and Bovik 2003)."""
+
+JUDGED_SIDE = 256
+"""ST-LPIPS is taken on the middle square of at most this side: its VGG16 costs some seconds per megapixel and comparison, and
+one picture is compared up to eight times."""
+
+JUDGED_MINIMUM = 64
+"""Smallest side ST-LPIPS takes: VGG16 halves its maps four times and the shift-tolerant layers pad them."""
+
+AVIF_SPEED = 4
+"""libaom's effort in every comparison with AVIF; slower settings gain a per cent or two."""
+
+AVIF_QUALITIES = (0, 100)
+"""Pillow's range of AVIF qualities."""
+
+Pixels = NDArray[np.uint8]
+
+
+def psnr(picture: Pixels, reference: Pixels) -> float:
+    """Peak signal-to-noise ratio in dB over all samples of two (H, W, 3) arrays; infinite when they are equal."""
+    error = float(np.mean(np.square(picture.astype(np.float32) - reference), dtype=np.float64))
+    return math.inf if error == 0.0 else 10.0 * math.log10(255.0**2 / error)
+
+
+def structural_similarity(picture: Pixels, reference: Pixels) -> float | None:
+    """MS-SSIM of two (H, W, 3) arrays, at most 1; None when a side is under `MS_SSIM_MINIMUM`."""
+    if min(reference.shape[:2]) < MS_SSIM_MINIMUM:
+        return None
+    with torch.inference_mode():
+        return float(ms_ssim(_tensor(picture), _tensor(reference), data_range=255))
+
+
+def perceptual_distance(picture: Pixels, reference: Pixels) -> float:
+    """ST-LPIPS (VGG16) of the middle squares of two (H, W, 3) arrays of at least `JUDGED_MINIMUM` a side; 0 when equal."""
+    with torch.inference_mode():
+        return float(_judge()(_tensor(_middle(picture)), _tensor(_middle(reference))))
+
+
+def avif_bytes(reference: Image.Image, quality: int) -> bytes:
+    """The AVIF file of a picture at a quality from 0 to 100 (libaom, speed `AVIF_SPEED`, 4:2:0)."""
+    target = io.BytesIO()
+    reference.save(target, "AVIF", quality=quality, speed=AVIF_SPEED)
+    return target.getvalue()
+
+
+@dataclass(frozen=True)
+class EqualAvif:
+    """AVIF's bytes at a given distance; `bound` is "=" or, past the ends of AVIF's range, "<=" or ">="."""
+
+    bytes: int
+    bound: str
+
+
+def avif_at_distance(reference: Image.Image, distance: float) -> EqualAvif:
+    """How many bytes AVIF takes to be as near to `reference` (RGB) as `distance` (ST-LPIPS, VGG16).
+
+    Bisects the quality, then interpolates the bytes between the two neighbouring qualities. Where even the lowest quality is
+    nearer its size is an upper bound ("<="), where the highest is farther its size is a lower one (">=").
+    """
+    pixels = np.asarray(reference)
+
+    @functools.cache
+    def tried(quality: int) -> tuple[int, float]:
+        data = avif_bytes(reference, quality)
+        with Image.open(io.BytesIO(data)) as decoded:
+            return len(data), perceptual_distance(np.asarray(decoded.convert("RGB")), pixels)
+
+    low, high = AVIF_QUALITIES
+    if tried(low)[1] <= distance:
+        return EqualAvif(tried(low)[0], "<=")
+    while high - low > 1:
+        middle = (low + high) // 2
+        if tried(middle)[1] <= distance:
+            high = middle
+        else:
+            low = middle
+    (small, far), (large, near) = tried(low), tried(high)
+    if near > distance:
+        return EqualAvif(large, ">=")
+    return EqualAvif(round(small + (large - small) * (far - distance) / (far - near)), "=")
+
+
+@functools.cache
+def _judge() -> PerceptualDistance:
+    return PerceptualDistance("vgg")
+
+
+def _tensor(pixels: Pixels) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(pixels).astype(np.float32)).permute(2, 0, 1)[None]
+
+
+def _middle(pixels: Pixels) -> Pixels:
+    height, width = pixels.shape[:2]
+    top, left = max(0, height - JUDGED_SIDE) // 2, max(0, width - JUDGED_SIDE) // 2
+    return pixels[top : top + JUDGED_SIDE, left : left + JUDGED_SIDE]

@@ -1,0 +1,207 @@
+"""The tiny variational autoencoder: `pixels = linear(latents) + network(latents)`.
+
+Encoder and decoder are each a linear pair (initialised as a 16x16 DCT in an orthonormal opponent colour space) plus
+convolutions whose last layers start at zero. Latents are in units of grey levels of an orthonormal transform, so one
+quantization step serves all channels; the linear weights learn what each channel's precision is worth.
+
+The posterior is uniform over one quantization step around the encoder's output, as in Balle, Laparra and Simoncelli
+2017 ("End-to-end Optimized Image Compression"), where rate-distortion training of such a model is shown to be a
+variational autoencoder.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from export.models.layers import Activation, GridConv2d, QuantConv2d, ResidualBlock, round_ste
+
+PATCH = 16
+"""Pixels per latent position along each side."""
+
+GRID = 4
+"""Integer units per grey level of a latent, as every exact stage sees it."""
+
+CENTRE = 128.0
+"""Level subtracted from pixels, so that mid-grey is the zero latent."""
+
+RESIDUAL_GAIN = 16.0
+"""Levels per unit of the decoder network's last convolution: keeps its weights near those of the other layers."""
+
+INPUT_GAIN = 1.0 / 64.0
+"""What a latent in grey levels is multiplied with before a network sees it, folded into integer weights at export."""
+
+PRECISION_GAIN = 1.0 / 64.0
+"""The same for precision codes (eighths of an octave)."""
+
+
+def opponent_matrix() -> Tensor:
+    """Orthonormal RGB -> (luma, red-blue, green-magenta), (3, 3) float64."""
+    rows = [[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 2.0, -1.0]]
+    m = torch.tensor(rows, dtype=torch.float64)
+    return m / m.norm(dim=1, keepdim=True)
+
+
+def dct_basis(counts: tuple[int, int, int]) -> Tensor:
+    """Orthonormal DCT-II basis functions in opponent colours, coarse to fine: (sum(counts), 3 * 256) float32.
+
+    `counts` gives how many functions luma and the two chroma planes keep, by rising u**2 + v**2. Columns are ordered
+    as `pixel_unshuffle(rgb, 16)` orders them: colour, row, column.
+    """
+    n = PATCH
+    k = torch.arange(n, dtype=torch.float64)
+    one = torch.cos(math.pi * (2 * k[None, :] + 1) * k[:, None] / (2 * n)) * math.sqrt(2.0 / n)
+    one[0] /= math.sqrt(2.0)
+    order = sorted(((u * u + v * v, u, v) for u in range(n) for v in range(n)))
+    colours = opponent_matrix()
+    entries: list[tuple[float, Tensor]] = []
+    for plane, count in enumerate(counts):
+        for rank, (radius, u, v) in enumerate(order[:count]):
+            pattern = torch.einsum("r,c->rc", one[u], one[v])
+            # chroma of the same frequency is coarser to the eye: place it later in the channel order
+            key = math.sqrt(radius) * (1.0 if plane == 0 else 1.6) + 0.01 * plane + 1e-4 * rank
+            entries.append((key, torch.einsum("k,rc->krc", colours[plane], pattern).reshape(-1)))
+    entries.sort(key=lambda e: e[0])
+    return torch.stack([e[1] for e in entries]).float()
+
+
+@dataclass(frozen=True)
+class UniformPosterior:
+    """q(z | x): uniform on [mean - step/2, mean + step/2]; `mean` (N, C, H, W) float, `step` broadcastable."""
+
+    mean: Tensor
+    step: Tensor
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """One draw, shape of `mean`."""
+        noise = torch.rand(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
+        return self.mean + (noise - 0.5) * self.step
+
+    def mode(self) -> Tensor:
+        """The centre of the interval."""
+        return self.mean
+
+
+class Encoder(nn.Module):
+    """Pixels (N, 3, 16h, 16w), levels minus 128, to latents (N, C, h, w) in grey levels."""
+
+    def __init__(self, channels: int, counts: tuple[int, int, int], widths: tuple[int, int, int], blocks: tuple[int, int, int]) -> None:
+        super().__init__()
+        fine, middle, coarse = widths
+        self.linear = nn.Conv2d(3 * PATCH * PATCH, channels, 1, bias=False)
+        self.linear.weight.data.copy_(dct_basis(counts)[:, :, None, None])
+        self.stem = nn.Conv2d(48, fine, 3, padding=1)
+        self.fine = nn.Sequential(*(EncoderBlock(fine) for _ in range(blocks[0])))
+        self.down1 = nn.Conv2d(4 * fine, middle, 1)
+        self.middle = nn.Sequential(*(EncoderBlock(middle) for _ in range(blocks[1])))
+        self.down2 = nn.Conv2d(4 * middle, coarse, 1)
+        self.coarse = nn.Sequential(*(EncoderBlock(coarse) for _ in range(blocks[2])))
+        self.head = nn.Conv2d(coarse, channels, 1)
+        nn.init.zeros_(self.head.weight)
+        assert self.head.bias is not None
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        with torch.autocast(pixels.device.type, enabled=False):
+            base = self.linear(F.pixel_unshuffle(pixels.float(), PATCH))
+        x = self.stem(F.pixel_unshuffle(pixels / 64.0, 4))
+        x = self.fine(x)
+        x = self.middle(self.down1(F.pixel_unshuffle(x, 2)))
+        x = self.coarse(self.down2(F.pixel_unshuffle(x, 2)))
+        # the head's unit is 16 grey levels, as the decoder's: both networks correct, the linear pair carries
+        return torch.as_tensor(base + RESIDUAL_GAIN * self.head(x).float())
+
+
+class EncoderBlock(nn.Module):
+    """x + conv1x1(relu(conv3x3(x))), never quantized: the encoder need not be deterministic."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 1)
+        nn.init.zeros_(self.conv2.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(x + self.conv2(F.relu(self.conv1(x))))
+
+
+class Decoder(nn.Module):
+    """Latents (N, C, h, w) and their precision codes (N, C, h, w) to pixels (N, 3, 16h, 16w), levels minus 128."""
+
+    def __init__(self, channels: int, counts: tuple[int, int, int], widths: tuple[int, int, int], blocks: tuple[int, int, int]) -> None:
+        super().__init__()
+        fine, middle, coarse = widths
+        self.linear = nn.Conv2d(channels, 3 * PATCH * PATCH, 1, bias=False)
+        self.linear.weight.data.copy_(dct_basis(counts).t()[:, :, None, None])
+        self.stem = GridConv2d(2 * channels, coarse)
+        self.coarse = nn.Sequential(*(ResidualBlock(coarse) for _ in range(blocks[2])))
+        self.up1 = QuantConv2d(coarse, 4 * middle, 1, relu=False)
+        self.middle = nn.Sequential(*(ResidualBlock(middle) for _ in range(blocks[1])))
+        self.up2 = QuantConv2d(middle, 4 * fine, 1, relu=False)
+        self.fine = nn.Sequential(*(ResidualBlock(fine) for _ in range(blocks[0])))
+        self.head = QuantConv2d(fine, 48, 3, relu=False)
+        nn.init.zeros_(self.head.conv.weight)
+        assert self.head.conv.bias is not None
+        nn.init.zeros_(self.head.conv.bias)
+
+    def linear_stage(self, latents: Tensor) -> Tensor:
+        """The linear stage alone, same shapes as `forward`."""
+        with torch.autocast(latents.device.type, enabled=False):
+            return F.pixel_shuffle(self.linear(latents.float()), PATCH)
+
+    def forward(self, latents: Tensor, precision: Tensor) -> Tensor:
+        base = self.linear_stage(latents)
+        x = self.stem(torch.cat([latents.float() * INPUT_GAIN, precision.float() * PRECISION_GAIN], dim=1))
+        x = self.coarse(x)
+        x = self.middle(F.pixel_shuffle(self.up1(x), 2))
+        x = self.fine(F.pixel_shuffle(self.up2(x), 2))
+        residual = F.pixel_shuffle(self.head(x), 4)
+        return torch.as_tensor(base + RESIDUAL_GAIN * residual.float())
+
+
+class TinyAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """The project's variational autoencoder, in diffusers' manner (`save_pretrained`, `from_pretrained`).
+
+    `encode(pixels)` takes (N, 3, H, W) float in [0, 255], H and W multiples of 16, and returns latents (N, C, H/16,
+    W/16); `decode(latents, precision)` returns (N, 3, H, W) float, not clipped.
+    """
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(
+        self,
+        basis_counts: tuple[int, int, int] = (70, 14, 12),
+        encoder_widths: tuple[int, int, int] = (32, 96, 128),
+        encoder_blocks: tuple[int, int, int] = (2, 3, 3),
+        decoder_widths: tuple[int, int, int] = (32, 96, 128),
+        decoder_blocks: tuple[int, int, int] = (4, 5, 2),
+    ) -> None:
+        super().__init__()
+        counts = (basis_counts[0], basis_counts[1], basis_counts[2])
+        self.channels = sum(counts)
+        self.encoder = Encoder(self.channels, counts, tuple(encoder_widths), tuple(encoder_blocks))
+        self.decoder = Decoder(self.channels, counts, tuple(decoder_widths), tuple(decoder_blocks))
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Latents (N, C, H/16, W/16), grey levels; pixels (N, 3, H, W) in [0, 255]."""
+        return torch.as_tensor(self.encoder(pixels - CENTRE))
+
+    def posterior(self, pixels: Tensor, step: Tensor) -> UniformPosterior:
+        """The approximate posterior at a quantization step (grey levels)."""
+        return UniformPosterior(self.encode(pixels), step)
+
+    def decode(self, latents: Tensor, precision: Tensor) -> Tensor:
+        """Pixels (N, 3, H, W), about [0, 255], from latents and precision codes (both (N, C, H/16, W/16))."""
+        return torch.as_tensor(self.decoder(round_ste(latents * GRID) / GRID, precision)) + CENTRE
+
+    def decode_linear(self, latents: Tensor) -> Tensor:
+        """The linear stage's pixels, as `decode` without the network."""
+        return self.decoder.linear_stage(round_ste(latents * GRID) / GRID) + CENTRE
+
+
+__all__ = ["Activation", "Decoder", "Encoder", "TinyAutoencoder", "UniformPosterior", "dct_basis", "opponent_matrix"]

@@ -1,0 +1,161 @@
+"""`python -m export pack`: trained weights -> a pack directory, behind the parity gate.
+
+Takes a folder with `autoencoder/` and `denoiser/` (diffusers layout, safetensors) and the coder's tables, and hands on a directory with
+`manifest.json`, tables and single-file graphs as `runtime.pack` reads them. The directory appears only when everything in it was checked.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import brotli
+import onnx
+from onnx import shape_inference
+
+from export.graph import decoder_graph, decoder_table, denoiser_graph, encoder_graph, serialize
+from export.models import OneStepDenoiser, TinyAutoencoder
+from export.models.autoencoder import GRID, PATCH
+from export.parity import check_parity, gate_photos
+from export.quantize import calibrate, grid_weights, is_calibrated
+from export.truncation import RECONSTRUCTION
+from runtime.pack import FORMAT, MANIFEST, Pack, load_pack
+
+DENOISER_MIN_STEP_INDEX = 22
+"""Finer than this the denoiser was never trained (`export.train.PRECISION_RANGE`), and there is little left to gain."""
+
+RECONSTRUCTION_UNITS = 16
+"""The manifest states the reconstruction point in sixteenths of the unknown interval."""
+
+PROBE = 16
+"""Latent positions along each side of the image on which operations are counted."""
+
+
+@dataclass(frozen=True)
+class BuiltPack:
+    """What `build_pack` made: the pack, the parity gate's figures, and whether ranges were fixed after training (no QAT)."""
+
+    pack: Pack
+    parity: dict[str, float]
+    calibrated: bool
+
+
+@dataclass(frozen=True)
+class Cost:
+    """`macs`: multiply-accumulates per pixel of the image; `halo`: latent positions of receptive field on each side."""
+
+    macs: float
+    halo: int
+
+
+def build_pack(
+    weights: Path, out: Path, coder_table: bytes, *, name: str = "tiny", denoiser_min_step_index: int = DENOISER_MIN_STEP_INDEX
+) -> BuiltPack:
+    """Write the pack directory `out`, replacing a pack that is there.
+
+    Raises OSError where `weights` lacks a model, QuantizationError for weights that do not fit the integer grids, ParityError if a graph
+    does not compute what its network computes, CorruptPackError for a `coder_table` that `runtime.coder` does not read.
+    """
+    autoencoder = TinyAutoencoder.from_pretrained(weights / "autoencoder", use_safetensors=True, low_cpu_mem_usage=False).eval()
+    denoiser = OneStepDenoiser.from_pretrained(weights / "denoiser", use_safetensors=True, low_cpu_mem_usage=False).eval()
+    photos = gate_photos()
+    calibrated = not (is_calibrated(autoencoder.decoder) and is_calibrated(denoiser))
+    if calibrated:
+        calibrate(autoencoder, denoiser, photos)
+    table = decoder_table(autoencoder)
+    stems = (
+        grid_weights(autoencoder.decoder.stem, autoencoder.channels, "decoder.stem"),
+        grid_weights(denoiser.stem, autoencoder.channels, "denoiser.stem"),
+    )
+    exact = {"denoiser-fp32": denoiser_graph(denoiser, "fp32"), "decoder-fp32": decoder_graph(autoencoder, "fp32")}
+    models = exact | {
+        "encoder": encoder_graph(autoencoder.encoder),
+        "denoiser-int8": denoiser_graph(denoiser, "int8"),
+        "decoder-int8": decoder_graph(autoencoder, "int8"),
+        "denoiser-fp16": denoiser_graph(denoiser, "fp16"),
+        "decoder-fp16": decoder_graph(autoencoder, "fp16"),
+    }
+    files = {key: serialize(model) for key, model in models.items()}
+    figures = check_parity(autoencoder, denoiser, files, photos)
+    costs = {key: graph_cost(models[f"{key}-fp32"]) for key in ("denoiser", "decoder")}
+    encoder_cost = graph_cost(models["encoder"])
+    kept = {
+        "encoder": ("encoder.onnx", files["encoder"], encoder_cost),
+        "decoder": ("decoder.int8.onnx", files["decoder-int8"], costs["decoder"]),
+        "denoiser": ("denoiser.int8.onnx", files["denoiser-int8"], costs["denoiser"]),
+        "decoder-fp16": ("decoder.fp16.onnx", files["decoder-fp16"], costs["decoder"]),
+        "denoiser-fp16": ("denoiser.fp16.onnx", files["denoiser-fp16"], costs["denoiser"]),
+    }
+    linear = table.weight.T.astype("<i2").tobytes()
+    tables = {"linear": ("linear.bin", linear), "coder": ("coder.bin", coder_table)}
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "name": name,
+        "channels": autoencoder.channels,
+        "patch": PATCH,
+        "grid": GRID,
+        "reconstruction": round(RECONSTRUCTION * RECONSTRUCTION_UNITS),
+        "l1_limit": min(table.l1_limit, *(stem.l1_limit for stem in stems)),
+        "linear_shift": table.shift,
+        "denoiser": {"min_step_index": denoiser_min_step_index},
+        "halo": {key: cost.halo for key, cost in costs.items()},
+        "tables": {key: _entry(file, data) for key, (file, data) in tables.items()},
+        "graphs": {key: _graph_entry(file, data, cost) for key, (file, data, cost) in kept.items()},
+    }
+    contents = {file: data for file, data, _ in kept.values()} | dict(tables.values())
+    contents[MANIFEST] = (json.dumps(manifest, sort_keys=True, separators=(",", ":")) + "\n").encode()
+    _write(out, contents)
+    return BuiltPack(load_pack(out), figures, calibrated)
+
+
+def graph_cost(model: onnx.ModelProto) -> Cost:
+    """Counted over the convolutions and matrix products of a graph in ONNX's own operators, whose sizes are free in height and width."""
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    for value in probe.graph.input:
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_param:
+                dimension.dim_value = PROBE if dimension.dim_param in ("h", "w") else PROBE * PATCH
+    for value in probe.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    graph = shape_inference.infer_shapes(probe, strict_mode=True, data_prop=True).graph
+    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*graph.value_info, *graph.input, *graph.output)}
+    macs, reach = 0, 0.0
+    for node in graph.node:
+        if node.op_type == "Conv":
+            _, inputs, height, width = shapes[node.input[1]]
+            output = shapes[node.output[0]]
+            macs += math.prod(output) * inputs * height * width
+            reach += (height // 2) * PROBE / output[2]
+        elif node.op_type == "MatMul":
+            macs += math.prod(shapes[node.output[0]]) * shapes[node.input[1]][0]
+    return Cost(macs / (PROBE * PATCH) ** 2, math.ceil(reach))
+
+
+def _entry(file: str, data: bytes) -> dict[str, Any]:
+    return {"file": file, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+def _graph_entry(file: str, data: bytes, cost: Cost) -> dict[str, Any]:
+    sizes = {"gzip": len(gzip.compress(data, 9, mtime=0)), "brotli": len(brotli.compress(data, quality=11))}
+    return _entry(file, data) | sizes | {"macs_per_pixel": round(cost.macs)}
+
+
+def _write(out: Path, contents: dict[str, bytes]) -> None:
+    """Write a directory under a temporary name, read it back as a pack, then put it in its place."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as room:
+        fresh, old = Path(room) / "new", Path(room) / "old"
+        fresh.mkdir()
+        for file, data in contents.items():
+            (fresh / file).write_bytes(data)
+        load_pack(fresh).verify()
+        if out.exists():
+            out.rename(old)
+        fresh.rename(out)

@@ -1,0 +1,249 @@
+"""`python -m export train`: rate-distortion training of the autoencoder and its denoiser under simulated truncation.
+
+Every step draws, per image, how precisely its latents are known (a step and a cut, `export.truncation`), so one model
+serves every rate. The loss is `distortion / step + LAGRANGIAN * step * bits`: the Lagrangian of a uniform quantizer
+whose slope dD/dR is proportional to step squared, scaled so that coarse and fine precisions pull equally hard.
+Resumable: a run directory holds `autoencoder/`, `denoiser/` (moving averages, diffusers layout) and `state.safetensors`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from export.data import CropSampler
+from export.losses import PerceptualDistance, squared_error, structure_loss
+from export.losses import MSE_SHARE, STRUCTURE_GAIN
+from export.models import OneStepDenoiser, TinyAutoencoder
+from export.models.denoiser import DELTA_SCALE_EXPONENT
+from export.models.layers import freeze_ranges, set_quantization
+from export.rate import ContextRateModel
+from export.truncation import Truncated, truncate
+
+PRECISION_RANGE = (22, 66)
+"""Precision codes drawn in training: intervals of 2**(22/8) = 6.7 to 2**(66/8) = 304 grey levels (about 1.2 to 0.02 bpp)."""
+
+LAGRANGIAN = 0.13
+"""dD/dR of a uniform quantizer with dead zone in units of step**2 per bit (0.85 * 2**(-8/3) in HEVC's reference encoder)."""
+
+LINEAR_LEARNING_RATE = 0.05
+"""The linear pair starts at a DCT with entries near 0.1 and carries most of the energy: it moves this much slower."""
+
+AVERAGE_DECAY = 0.998
+"""Decay of the exponential moving average of the weights, per step."""
+
+
+@dataclass
+class TrainingOptions:
+    """What `train` needs; written into the run directory as `options.json`."""
+
+    steps: int = 20000
+    minutes: float = math.inf
+    batch: int = 8
+    crop: int = 192
+    learning_rate: float = 3e-4
+    final_learning_rate: float = 2e-5
+    quantize_from: float = 2.0
+    """Share of the run after which quantization is simulated (2: never)."""
+    perceptual: float = 0.0
+    """Squared levels that one unit of ST-LPIPS (AlexNet trunk) is worth; 0 leaves it out."""
+    seed: int = 1
+    device: str = "cpu"
+    save_minutes: float = 4.0
+
+
+def draw_precision(count: int, channels: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Random truncations: (base code (N, 1, 1, 1), code per channel (N, C, 1, 1), planes cut (N, 1, 1, 1))."""
+    low, high = PRECISION_RANGE
+    base = torch.randint(low, high + 1, (count, 1, 1, 1), generator=generator).float()
+    depth = torch.tensor([0.0, 0.0, 1.0, 2.0])[torch.randint(0, 4, (count, 1, 1, 1), generator=generator)]
+    cut = torch.randint(1, channels, (count, 1, 1, 1), generator=generator)
+    partial = torch.rand((count, 1, 1, 1), generator=generator) < 0.4
+    behind = (torch.arange(channels)[None, :, None, None] >= cut) & partial & (depth > 0)
+    return base, base + 8.0 * behind.float(), depth + behind.float()
+
+
+class Pipeline(nn.Module):
+    """Autoencoder, denoiser and training-time rate model as one module."""
+
+    def __init__(self, autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.denoiser = denoiser
+        self.rate = ContextRateModel(autoencoder.channels)
+
+    def reconstruct(self, known: Truncated, *, denoise: bool) -> Tensor:
+        """Pixels (N, 3, H, W) from truncated latents, with or without the denoiser."""
+        values = known.values
+        if denoise:
+            values = self.denoiser(values, known.levels, known.precision, known.half_width)
+        return self.autoencoder.decode(values, known.precision)
+
+
+class Trainer:
+    """One training run; `run()` trains until its steps or minutes are over and saves on the way."""
+
+    def __init__(self, pipeline: Pipeline, sampler: CropSampler, out: Path, options: TrainingOptions) -> None:
+        self.options = options
+        self.out = out
+        self.sampler = sampler
+        self.device = torch.device(options.device)
+        self.pipeline = pipeline.to(self.device, memory_format=torch.channels_last)
+        self.average = {k: v.detach().clone() for k, v in self.pipeline.state_dict().items()}
+        linear = [p for n, p in self.pipeline.named_parameters() if ".linear." in n]
+        rest = [p for n, p in self.pipeline.named_parameters() if ".linear." not in n]
+        self.optimizer = torch.optim.Adam(
+            [{"params": rest, "factor": 1.0}, {"params": linear, "factor": LINEAR_LEARNING_RATE}], lr=options.learning_rate
+        )
+        self.perceptual = PerceptualDistance("alex").to(self.device) if options.perceptual > 0 else None
+        self.generator = torch.Generator().manual_seed(options.seed)
+        self.step = 0
+        self.quantizing = False
+
+    def run(self) -> None:
+        """Train; a second call with the same directory goes on where the first stopped."""
+        self._resume()
+        options = self.options
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / "options.json").write_text(json.dumps(asdict(options), indent=1))
+        began = saved = time.monotonic()
+        first = self.step
+        progress = tqdm(total=options.steps, initial=self.step, desc="train", unit="step", mininterval=5.0)
+        shown: dict[str, float] = {}
+        while self.step < options.steps:
+            spent = (time.monotonic() - began) / 60.0
+            if spent >= options.minutes:
+                break
+            done = max((self.step - first) / max(1, options.steps - first), spent / options.minutes)
+            self._set_learning_rate(done)
+            if done >= options.quantize_from and not self.quantizing:
+                self._start_quantizing()
+            for name, value in self._train_step().items():
+                shown[name] = value if name not in shown else 0.98 * shown[name] + 0.02 * value
+            self.step += 1
+            progress.update()
+            progress.set_postfix({k: f"{v:.4g}" for k, v in shown.items()}, refresh=False)
+            if self.step % 100 == 0:
+                with (self.out / "log.jsonl").open("a") as log:
+                    log.write(json.dumps({"step": self.step, "minutes": round(spent, 2), **{k: round(v, 5) for k, v in shown.items()}}) + "\n")
+            if time.monotonic() - saved > 60.0 * options.save_minutes:
+                self.save()
+                saved = time.monotonic()
+        progress.close()
+        self.save()
+
+    def _set_learning_rate(self, done: float) -> None:
+        options = self.options
+        warm = min(1.0, (self.step + 1) / 200.0)
+        cosine = 0.5 + 0.5 * math.cos(math.pi * min(1.0, done))
+        rate = options.final_learning_rate + (options.learning_rate - options.final_learning_rate) * cosine
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * warm * group["factor"]
+
+    def _train_step(self) -> dict[str, float]:
+        options = self.options
+        pixels = self.sampler.batch(options.batch).to(self.device, memory_format=torch.channels_last)
+        base, code, depth = (t.to(self.device) for t in draw_precision(options.batch, self.pipeline.autoencoder.channels, self.generator))
+        denoise = bool(torch.rand((), generator=self.generator) < 0.75)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            latents = self.pipeline.autoencoder.encode(pixels)
+            known = truncate(latents, code, depth)
+            output = self.pipeline.reconstruct(known, denoise=denoise)
+        bits = self.pipeline.rate(latents, base).sum(dim=(1, 2, 3))
+        mse = squared_error(output, pixels)
+        structure = structure_loss(output, pixels)
+        distortion = MSE_SHARE * mse + STRUCTURE_GAIN * structure
+        figures = {}
+        if self.perceptual is not None:
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+                distance = self.perceptual(output, pixels)
+            distortion = distortion + options.perceptual * distance
+            figures["stlpips"] = float(distance.detach().mean())
+        width = torch.exp2(base.flatten() / 8.0)
+        area = float(pixels.shape[-1] * pixels.shape[-2])
+        loss = (3.0 * distortion / width + LAGRANGIAN * width * bits / area).mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.pipeline.parameters(), 5.0)
+        self.optimizer.step()
+        with torch.no_grad():
+            decay = min(AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
+            for name, value in self.pipeline.state_dict().items():
+                if value.is_floating_point():
+                    self.average[name].lerp_(value, 1.0 - decay)
+                else:
+                    self.average[name].copy_(value)
+        return figures | {
+            "loss": float(loss.detach()),
+            "bpp": float(bits.detach().mean() / area),
+            "psnr": float((10 * torch.log10(255.0**2 / mse.detach())).mean()),
+            "msssim": float(1 - structure.detach().mean()),
+        }
+
+    def _start_quantizing(self) -> None:
+        """Observe activation ranges on a few batches, fix the power-of-two scales, then simulate int8."""
+        set_quantization(self.pipeline, enabled=False, observe=True)
+        with torch.no_grad():
+            for _ in range(12):
+                pixels = self.sampler.batch(self.options.batch).to(self.device)
+                _, code, depth = (t.to(self.device) for t in draw_precision(len(pixels), self.pipeline.autoencoder.channels, self.generator))
+                known = truncate(self.pipeline.autoencoder.encode(pixels), code, depth)
+                self.pipeline.reconstruct(known, denoise=True)
+        freeze_ranges(self.pipeline)
+        self.pipeline.denoiser.head.activation.exponent.fill_(DELTA_SCALE_EXPONENT)
+        set_quantization(self.pipeline, enabled=True)
+        for name, value in self.pipeline.state_dict().items():
+            if name.endswith((".exponent", ".peak")):
+                self.average[name].copy_(value)
+        self.quantizing = True
+
+    def save(self) -> None:
+        """Write weights (moving averages, float32) and the optimizer's state, each through a temporary name."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        live = {k: v.clone() for k, v in self.pipeline.state_dict().items()}
+        self.pipeline.load_state_dict(self.average)
+        try:
+            self.pipeline.autoencoder.save_pretrained(self.out / "autoencoder")
+            self.pipeline.denoiser.save_pretrained(self.out / "denoiser")
+        finally:
+            self.pipeline.load_state_dict(live)
+        tensors = {f"model.{k}": v.contiguous() for k, v in live.items()}
+        tensors |= {f"average.{k}": v.contiguous() for k, v in self.average.items()}
+        names = {p: n for n, p in self.pipeline.named_parameters()}
+        for parameter, state in self.optimizer.state.items():
+            for key in ("exp_avg", "exp_avg_sq"):
+                tensors[f"{key}.{names[parameter]}"] = state[key].contiguous()
+        temporary = self.out / "state.safetensors.part"
+        save_file(tensors, temporary, {"step": str(self.step), "quantizing": str(int(self.quantizing))})
+        os.replace(temporary, self.out / "state.safetensors")
+
+    def _resume(self) -> None:
+        path = self.out / "state.safetensors"
+        if not path.exists():
+            return
+        with safe_open(path, "pt") as stored:
+            meta = stored.metadata()
+            keys = set(stored.keys())
+            self.pipeline.load_state_dict({k: stored.get_tensor(f"model.{k}") for k in self.pipeline.state_dict()})
+            self.average = {k: stored.get_tensor(f"average.{k}").to(self.device) for k in self.average}
+            self.step = int(meta["step"])
+            for name, parameter in self.pipeline.named_parameters():
+                if f"exp_avg.{name}" in keys:
+                    self.optimizer.state[parameter] = {
+                        "step": torch.tensor(float(self.step)),
+                        "exp_avg": stored.get_tensor(f"exp_avg.{name}").to(self.device),
+                        "exp_avg_sq": stored.get_tensor(f"exp_avg_sq.{name}").to(self.device),
+                    }
+        self.quantizing = meta["quantizing"] == "1"
+        if self.quantizing:
+            set_quantization(self.pipeline, enabled=True)

@@ -1,0 +1,226 @@
+"""The container: header and chunks <-> bytes. Knows nothing of what the payloads mean.
+
+An .sdz file is a header and then chunks until the file ends. All integers are little-endian.
+
+    .- header ------------------------------------------------------------------.
+    |  0..2   "SDZ"        magic                                                |
+    |  3      1            version                                              |
+    |  4..7   pack id      first 4 bytes of the SHA-256 of the pack's manifest  |
+    |  8      flags        bit 0: grey (decode to one channel); bits 1..7: 0    |
+    |  9      step index   0..80, quantization step 2**(i/8) grey levels        |
+    | 10      planes       0..15, bit-planes in the latent chunk                |
+    | 11..    width - 1    varint, below 16,384                                 |
+    |   ..    height - 1   varint, below 16,384                                 |
+    '---------------------------------------------------------------------------'
+    .- chunk -------------------------------------------------------------------.
+    |  tag    u8           'L' latents, 'A' alpha, 'T' alternative text,        |
+    |                      'E' EXIF; any other: skipped                         |
+    |  length varint       bytes of the payload                                 |
+    |  crc    u32          CRC-32 (zlib's) of header, tag and payload           |
+    |  payload                                                                  |
+    '---------------------------------------------------------------------------'
+
+    varint: LEB128. 7 bits per byte, least significant group first, bit 7 set on all bytes but the last. At most 5 bytes, below
+            2**32, and only the shortest form is valid.
+
+A file may end anywhere after its header. Of a chunk that the end cuts, 'L' counts as a prefix of the latents, its CRC unchecked;
+any other is ignored. A known tag twice, or a wrong CRC on any whole chunk, is an error.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from runtime import limits
+from runtime.errors import CorruptFileError, LimitError, NotAnSdzError, UnsupportedVersionError
+
+MAGIC: Final = b"SDZ"
+VERSION: Final = 1
+FLAG_GREY: Final = 0b1
+PACK_ID_BYTES: Final = 4
+CRC_BYTES: Final = 4
+
+LATENTS: Final = b"L"
+ALPHA: Final = b"A"
+ALT_TEXT: Final = b"T"
+EXIF: Final = b"E"
+TAGS: Final = {LATENTS: "latents", ALPHA: "alpha", ALT_TEXT: "alternative text", EXIF: "EXIF"}
+
+_MAX_PAYLOAD: Final = {ALT_TEXT: limits.MAX_ALT_BYTES, EXIF: limits.MAX_EXIF_BYTES}
+
+
+@dataclass(frozen=True)
+class Header:
+    """The header's fields. `width` and `height` in pixels, 1..16,384; `pack_id` is 4 bytes."""
+
+    width: int
+    height: int
+    step_index: int
+    planes: int
+    pack_id: bytes
+    grey: bool = False
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One chunk. Only `tag` and `payload` matter to `serialize`; `parse` fills in where it was found.
+
+    `complete` is False for the one chunk that the end of the file may cut; `payload` is then what there is of it.
+    `offset` is the position of the tag, `start` that of the payload, `length` the declared one (None when it was cut off too).
+    """
+
+    tag: bytes
+    payload: bytes
+    complete: bool = True
+    offset: int = 0
+    start: int = 0
+    length: int | None = None
+
+
+@dataclass(frozen=True)
+class Container:
+    """A parsed file: header, chunks in file order (unknown tags included), and the header's size in bytes."""
+
+    header: Header
+    chunks: tuple[Chunk, ...]
+    header_bytes: int
+
+    def find(self, tag: bytes) -> Chunk | None:
+        """The chunk of that tag if the file has a usable one: whole, or for latents any part of it."""
+        for chunk in self.chunks:
+            if chunk.tag == tag and (chunk.complete or tag == LATENTS):
+                return chunk
+        return None
+
+
+class _CutError(Exception):
+    """The bytes end inside a varint; whether that is an error depends on where it stands."""
+
+
+def _varint(data: bytes, offset: int, field: str) -> tuple[int, int]:
+    """Reads a varint at `offset`: its value and the offset behind it."""
+    value = 0
+    for i in range(limits.MAX_VARINT_BYTES):
+        if offset + i >= len(data):
+            raise _CutError
+        byte = data[offset + i]
+        value |= (byte & 0x7F) << (7 * i)
+        if byte < 0x80:
+            if byte == 0 and i > 0:
+                raise CorruptFileError("a varint is longer than its value needs", offset, field)
+            if value >= 1 << 32:
+                break
+            return value, offset + i + 1
+    raise CorruptFileError("a varint exceeds 32 bits", offset, field)
+
+
+def varint(value: int) -> bytes:
+    """The shortest LEB128 form of `value`, 0..2**32-1."""
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _read_header(data: bytes) -> tuple[Header, int]:
+    if data[:3] != MAGIC:
+        raise NotAnSdzError(data[:3])
+    fields = (("version", 3, 1), ("pack id", 4, PACK_ID_BYTES), ("flags", 8, 1), ("step index", 9, 1), ("planes", 10, 1))
+    for field, offset, size in fields:
+        if len(data) < offset + size:
+            raise CorruptFileError(f"the file ends at byte {len(data)}, inside the header", offset, field)
+        if field == "version" and data[offset] != VERSION:
+            raise UnsupportedVersionError(data[offset])
+    flags, step_index, planes = data[8], data[9], data[10]
+    if flags & ~FLAG_GREY:
+        raise CorruptFileError(f"reserved bits are set in {flags:#04x}", 8, "flags")
+    if step_index > limits.MAX_STEP_INDEX:
+        raise CorruptFileError(f"{step_index} is over {limits.MAX_STEP_INDEX}", 9, "step index")
+    if planes > limits.MAX_PLANES:
+        raise CorruptFileError(f"{planes} is over {limits.MAX_PLANES}", 10, "planes")
+    sides = []
+    offset = 11
+    for field in ("width", "height"):
+        try:
+            less_one, after = _varint(data, offset, field)
+        except _CutError:
+            raise CorruptFileError(f"the file ends at byte {len(data)}, inside the header", offset, field) from None
+        if less_one >= limits.MAX_SIDE:
+            raise LimitError(f"{less_one + 1} pixels, at most {limits.MAX_SIDE} are allowed", offset, field)
+        sides.append(less_one + 1)
+        offset = after
+    return Header(sides[0], sides[1], step_index, planes, data[4:8], bool(flags & FLAG_GREY)), offset
+
+
+def _read_chunk(data: bytes, offset: int, seen: set[bytes], header_bytes: int) -> Chunk:
+    """Reads the chunk whose tag stands at `offset`; its payload ends with the data when `complete` is False."""
+    tag = data[offset : offset + 1]
+    if tag in seen:
+        raise CorruptFileError(f"a second {TAGS[tag]} chunk", offset, "chunk tag")
+    try:
+        length, crc_offset = _varint(data, offset + 1, "chunk length")
+    except _CutError:
+        return Chunk(tag, b"", False, offset, len(data))
+    if length > _MAX_PAYLOAD.get(tag, length):
+        raise LimitError(f"{length} bytes of {TAGS[tag]}, at most {_MAX_PAYLOAD[tag]} are allowed", offset + 1, "chunk length")
+    start = crc_offset + CRC_BYTES
+    payload = data[start : start + length]
+    if start > len(data) or len(payload) < length:
+        return Chunk(tag, payload, False, offset, min(start, len(data)), length)
+    (stated,) = struct.unpack_from("<I", data, crc_offset)
+    actual = _crc(data[:header_bytes], tag, payload)
+    if actual != stated:
+        raise CorruptFileError(f"chunk {tag!r} has CRC {actual:08x}, stated is {stated:08x}", crc_offset, "chunk crc")
+    if tag == ALT_TEXT:
+        try:
+            payload.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise CorruptFileError("the text is not UTF-8", start + error.start, "alternative text") from None
+    return Chunk(tag, payload, True, offset, start, length)
+
+
+def _crc(header: bytes, tag: bytes, payload: bytes) -> int:
+    return zlib.crc32(payload, zlib.crc32(header + tag))
+
+
+def parse(data: bytes) -> Container:
+    """Reads a whole .sdz file, or any prefix of one that holds its header. Allocates nothing that the data does not fill.
+
+    Raises NotAnSdzError, UnsupportedVersionError, LimitError or CorruptFileError; the latter two with the field and its offset.
+    """
+    header, offset = _read_header(data)
+    header_bytes = offset
+    chunks: list[Chunk] = []
+    seen: set[bytes] = set()
+    while offset < len(data):
+        chunk = _read_chunk(data, offset, seen, header_bytes)
+        chunks.append(chunk)
+        if chunk.tag in TAGS:
+            seen.add(chunk.tag)
+        offset = chunk.start + len(chunk.payload) if chunk.complete else len(data)
+    return Container(header, tuple(chunks), header_bytes)
+
+
+def latent_span(data: bytes) -> tuple[int, int]:
+    """Where the latents' payload lies in `data`, as (start, end); (len(data), len(data)) where there is none.
+
+    Raises what `parse` raises.
+    """
+    chunk = parse(data).find(LATENTS)
+    return (len(data), len(data)) if chunk is None else (chunk.start, chunk.start + len(chunk.payload))
+
+
+def serialize(header: Header, chunks: Iterable[Chunk]) -> bytes:
+    """The file's bytes: the header, then the chunks in the order given. The fields must be in their ranges."""
+    fixed = bytes((VERSION,)) + header.pack_id + bytes((FLAG_GREY if header.grey else 0, header.step_index, header.planes))
+    head = MAGIC + fixed + varint(header.width - 1) + varint(header.height - 1)
+    out = [head]
+    for chunk in chunks:
+        out += (chunk.tag, varint(len(chunk.payload)), struct.pack("<I", _crc(head, chunk.tag, chunk.payload)), chunk.payload)
+    return b"".join(out)

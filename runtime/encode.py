@@ -1,0 +1,327 @@
+"""The encoder: a Pillow image -> the bytes of an .sdz, at a quality or at an exact size.
+
+Takes an image of any mode Pillow knows, hands on a whole file. Colour is brought to 8-bit sRGB, the orientation applied, alpha kept
+without loss in its own chunk. The encoder network's latents are quantized once per step tried; rate control searches the steps
+and then cuts the embedded latent chunk.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from runtime import limits
+from runtime.container import ALPHA, ALT_TEXT, EXIF, LATENTS, Chunk, Header, serialize
+from runtime.errors import EncodeInputError, LimitError
+from runtime.linear import PATCH
+from runtime.pack import Pack, default_pack
+from runtime.planes import encode_planes
+
+if TYPE_CHECKING:
+    from runtime.session import Session
+
+FINEST_STEP_INDEX: Final = 16
+"""Step of quality 100: 4 grey levels of an orthonormal transform. Finer steps cost bytes that the networks cannot turn into
+quality."""
+
+DEFAULT_QUALITY: Final = 50.0
+
+ROUNDING: Final = 1.0 / 3.0
+"""Added before a magnitude is rounded down. Below 1/2, because for the peaked distribution of latents the bits a borderline
+value costs outweigh the distortion it saves (the dead-zone quantizer of JPEG 2000 and video coders)."""
+
+ENCODER_TILE: Final = 64
+"""Latent positions on the side of the encoder's tiles: 1,024 pixels."""
+
+ENCODER_MARGIN: Final = 8
+"""Latent positions around an encoder tile. The encoder need not be exact, only free of seams."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image as the encoder wants it: `rgb` uint8 (H, W, 3) in sRGB, upright; `alpha` uint8 (H, W) or None where opaque;
+    `grey` whether it had one colour channel; `exif` the TIFF block without its orientation, b"" where there is none."""
+
+    rgb: NDArray[np.uint8]
+    alpha: NDArray[np.uint8] | None
+    grey: bool
+    exif: bytes
+
+
+def encode(
+    image: Image.Image,
+    *,
+    quality: float | None = None,
+    bpp: float | None = None,
+    target_size: int | None = None,
+    pack: Pack | None = None,
+    session: Session | None = None,
+    alt: str | None = None,
+    keep_metadata: bool = False,
+) -> bytes:
+    """Encodes the (first frame of the) image.
+
+    Give at most one of: `quality` 0..100 (default 50; see `step_index_for`), `bpp` bits per pixel of the whole file, `target_size`
+    bytes of the whole file. A size is met exactly, with two exceptions: the file is smaller where even the finest step needs
+    fewer bytes, and one byte short where the length of the latents takes one byte more to write.
+    `session` runs the encoder and fixes the pack; without one, `pack` or else the default is run on one CPU thread. `alt` is
+    stored as alternative text. `keep_metadata` stores the EXIF block. Colour profiles are converted away, never stored.
+    Raises EncodeInputError for an option or image that cannot be encoded, LimitError for one too large.
+    """
+    if sum(option is not None for option in (quality, bpp, target_size)) > 1:
+        raise EncodeInputError("give only one of quality, bpp and target size")
+    source = prepare(image)
+    height, width = source.rgb.shape[:2]
+    before, after = _side_chunks(source, alt, keep_metadata)
+    if session is None:
+        from runtime.session import Session
+
+        session = Session(pack or default_pack())
+    writer = _Writer(encode_latents(source.rgb, session), width, height, source.grey, session.pack, before, after)
+    if bpp is not None:
+        if not 0 < bpp < math.inf:
+            raise EncodeInputError(f"bpp is {bpp}, it must be positive and finite")
+        target_size = math.floor(bpp * width * height / 8)
+    if target_size is not None:
+        return writer.at_size(target_size)
+    return writer.at_step(step_index_for(DEFAULT_QUALITY if quality is None else quality))
+
+
+def open_image(source: Path | BinaryIO) -> Image.Image:
+    """Opens an image file for `encode`, its pixels not yet read. Raises EncodeInputError or LimitError, or OSError for the file."""
+    try:
+        with warnings.catch_warnings():
+            # MAX_PIXELS is the bound here
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return Image.open(source)
+    except Image.DecompressionBombError:
+        raise LimitError(f"this runtime encodes at most {limits.MAX_PIXELS} pixels", None, "width x height") from None
+    except UnidentifiedImageError:
+        raise EncodeInputError("not an image that Pillow can read") from None
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise EncodeInputError(f"the image cannot be read: {error}") from error
+    except Exception as error:  # Pillow's plugins raise whatever their parsers raise
+        raise EncodeInputError(f"the image cannot be read: {error}") from error
+
+
+def image_suffixes() -> frozenset[str]:
+    """The suffixes, lower case with the dot, of the files that Pillow reads."""
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN)
+
+
+def step_index_for(quality: float) -> int:
+    """The step index of a quality: linear from 80 (quality 0) to FINEST_STEP_INDEX (quality 100), rounded to the nearest.
+
+    The step itself, 2**(index/8) grey levels, therefore halves every 12.5 points. Raises EncodeInputError outside 0..100.
+    """
+    if not 0 <= quality <= 100:
+        raise EncodeInputError(f"quality is {quality}, it must lie in 0..100")
+    return limits.MAX_STEP_INDEX - round(quality * (limits.MAX_STEP_INDEX - FINEST_STEP_INDEX) / 100)
+
+
+def prepare(image: Image.Image) -> Source:
+    """Upright 8-bit sRGB, alpha and EXIF of a Pillow image of any mode.
+
+    16-bit samples are rescaled, palettes and subtractive colours converted, an ICC profile is applied (a broken one ignored, as
+    browsers do). Colour under fully transparent pixels is invisible and replaced by a smooth continuation of what is visible.
+    Raises LimitError over MAX_SIDE or MAX_PIXELS, EncodeInputError for data Pillow cannot read or convert.
+    """
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise EncodeInputError(f"the image has {width}x{height} pixels, it must have at least one")
+    if max(width, height) > limits.MAX_SIDE:
+        raise LimitError(f"{width}x{height} pixels, a side holds at most {limits.MAX_SIDE}", None, "width, height")
+    if width * height > limits.MAX_PIXELS:
+        raise LimitError(f"{width}x{height} pixels, this runtime encodes at most {limits.MAX_PIXELS}", None, "width x height")
+    if image.mode == "F":
+        raise EncodeInputError("floating-point samples have no defined range: convert the image to 8 bits first")
+    try:
+        image.load()
+        image, exif = _upright(image)
+        if image.mode in ("RGBa", "La"):
+            image = image.convert(image.mode.upper())
+        alpha = _alpha_of(image)
+        grey, rgb = _to_srgb(image)
+    except Exception as error:  # as in open_image
+        raise EncodeInputError(f"the image cannot be read: {error}") from error
+    if alpha is not None:
+        rgb = fill_transparent(rgb, alpha)
+    return Source(rgb, alpha, grey, exif)
+
+
+def _upright(image: Image.Image) -> tuple[Image.Image, bytes]:
+    """The image turned as its EXIF orientation says, and its EXIF without it; a broken EXIF block counts as none."""
+    try:
+        upright = ImageOps.exif_transpose(image)
+        exif = upright.getexif()
+        return upright, exif.tobytes().removeprefix(b"Exif\0\0") if exif else b""
+    except Exception:  # as above; the pixels are good
+        return image, b""
+
+
+def _alpha_of(image: Image.Image) -> NDArray[np.uint8] | None:
+    """The alpha channel, or None where the image has none or is opaque throughout."""
+    if not image.has_transparency_data or image.mode.startswith("I"):
+        return None
+    alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+    return None if alpha.min() == 255 else alpha
+
+
+def _to_srgb(image: Image.Image) -> tuple[bool, NDArray[np.uint8]]:
+    """Whether the image is grey, and its pixels as uint8 (H, W, 3) in sRGB."""
+    profile = image.info.get("icc_profile")
+    mode = image.mode
+    if mode.startswith("I"):
+        # Pillow opens 16-bit grey as I;16 or, from some formats, as 32-bit I with 16-bit values
+        samples = np.asarray(image, np.float64).clip(0, 65535)
+        image = Image.fromarray(np.floor(samples / 257.0 + 0.5).astype(np.uint8))
+    elif mode in ("P", "PA", "RGBA", "RGBX", "HSV", "YCbCr"):
+        image = image.convert("RGB")
+    elif mode in ("1", "LA"):
+        image = image.convert("L")
+    grey = image.mode == "L"
+    if profile or image.mode == "LAB":
+        image = _apply_profile(image, profile)
+    return grey, np.asarray(image.convert("RGB"))
+
+
+def _apply_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
+    srgb = ImageCms.createProfile("sRGB")
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile)) if profile else ImageCms.createProfile("LAB")
+        converted = ImageCms.profileToProfile(image, own, srgb, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return image
+    assert converted is not None
+    return converted
+
+
+def fill_transparent(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`rgb` (H, W, 3) with the pixels where `alpha` (H, W) is 0 replaced by a smooth continuation of the others.
+
+    Push-pull: a pyramid of averages over the visible pixels, each hole filled from the level above. Gortler et al., "The
+    Lumigraph" (1996). Mid-grey where nothing is visible.
+    """
+    visible = alpha > 0
+    if visible.all():
+        return rgb
+    if not visible.any():
+        return np.full_like(rgb, 128)
+    masked = np.dstack([rgb, np.where(visible, np.uint8(255), np.uint8(0))])
+    return np.where(visible[:, :, None], rgb, np.asarray(_push_pull(Image.fromarray(masked))))
+
+
+def _push_pull(image: Image.Image) -> Image.Image:
+    """The RGB of an RGBA image whose alpha is 0 or 255 and somewhere 255, its transparent pixels filled from the next coarser level."""
+    alpha = image.getchannel("A")
+    if alpha.getextrema() == (255, 255):
+        return image.convert("RGB")
+    coarse = image.reduce(2)  # averages premultiplied colours, so only the visible ones count
+    coarse.putalpha(coarse.getchannel("A").point(lambda a: 255 if a else 0))
+    filled = _push_pull(coarse).resize(image.size, Image.Resampling.BILINEAR)
+    return Image.composite(image.convert("RGB"), filled, alpha)
+
+
+def encode_latents(rgb: NDArray[np.uint8], session: Session) -> NDArray[np.float32]:
+    """The encoder network's latents, float32 (C, ceil(H/16), ceil(W/16)) in grey levels, of `rgb` uint8 (H, W, 3).
+
+    Edges are repeated up to whole patches; large images go through in overlapping tiles.
+    """
+    height, width = rgb.shape[:2]
+    rows, columns = -(-height // PATCH), -(-width // PATCH)
+    padded = np.pad(rgb, ((0, rows * PATCH - height), (0, columns * PATCH - width), (0, 0)), mode="edge")
+    latents = np.empty((session.pack.channels, rows, columns), np.float32)
+    for top in range(0, rows, ENCODER_TILE):
+        for left in range(0, columns, ENCODER_TILE):
+            bottom, right = min(top + ENCODER_TILE, rows), min(left + ENCODER_TILE, columns)
+            y, x = max(top - ENCODER_MARGIN, 0), max(left - ENCODER_MARGIN, 0)
+            window = padded[y * PATCH : (bottom + ENCODER_MARGIN) * PATCH, x * PATCH : (right + ENCODER_MARGIN) * PATCH]
+            tile = session.encode(np.ascontiguousarray(window))
+            latents[:, top:bottom, left:right] = tile[:, top - y : bottom - y, left - x : right - x]
+    return latents
+
+
+def quantize(latents: NDArray[np.float32], step_index: int) -> NDArray[np.int32]:
+    """Latents in grey levels -> integers: sign · floor(|y| / 2**(step_index/8) + ROUNDING), |q| below 2**15."""
+    scaled = np.abs(latents.astype(np.float64)) / 2.0 ** (step_index / 8.0) + ROUNDING
+    magnitude = np.minimum(np.floor(scaled), (1 << limits.MAX_PLANES) - 1)
+    signed: NDArray[np.float64] = np.copysign(magnitude, latents)
+    return signed.astype(np.int32)
+
+
+def _side_chunks(source: Source, alt: str | None, keep_metadata: bool) -> tuple[list[Chunk], list[Chunk]]:
+    """The chunks that stand before and after the latents."""
+    before, after = [], []
+    if alt is not None:
+        text = alt.encode("utf-8", "replace")
+        if len(text) > limits.MAX_ALT_BYTES:
+            raise EncodeInputError(f"the alternative text has {len(text)} bytes, at most {limits.MAX_ALT_BYTES} are allowed")
+        before.append(Chunk(ALT_TEXT, text))
+    if source.alpha is not None:
+        from runtime.alpha import encode_alpha
+
+        before.append(Chunk(ALPHA, encode_alpha(source.alpha)))
+    if keep_metadata and source.exif:
+        if len(source.exif) > limits.MAX_EXIF_BYTES:
+            problem = f"the EXIF block has {len(source.exif)} bytes, at most {limits.MAX_EXIF_BYTES} are allowed"
+            raise EncodeInputError(f"{problem}: encode without metadata")
+        after.append(Chunk(EXIF, source.exif))
+    return before, after
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Latents in grey levels and all else a file needs, at whichever step or size is asked for."""
+
+    latents: NDArray[np.float32]
+    width: int
+    height: int
+    grey: bool
+    pack: Pack
+    before: list[Chunk]
+    after: list[Chunk]
+
+    def at_step(self, step_index: int) -> bytes:
+        """The whole file at that step."""
+        return self._file(step_index, *self._code(step_index))
+
+    def at_size(self, size: int) -> bytes:
+        """The file of `size` bytes: the coarsest step that needs at least as many, its latents cut to fit."""
+        least = len(self._file(0, 0, b""))
+        if size < least:
+            raise EncodeInputError(f"a target of {size} bytes is too small: this image needs at least {least} without any latents")
+        finest, coarsest = FINEST_STEP_INDEX, limits.MAX_STEP_INDEX
+        best = None
+        while finest <= coarsest:
+            middle = (finest + coarsest) // 2
+            planes, payload = self._code(middle)
+            if len(self._file(middle, planes, payload)) >= size:
+                best = middle, planes, payload
+                finest = middle + 1
+            else:
+                if middle == FINEST_STEP_INDEX:
+                    return self._file(middle, planes, payload)
+                coarsest = middle - 1
+        assert best is not None
+        step_index, planes, payload = best
+        room = size - least
+        while len(self._file(step_index, planes, payload[:room])) > size:
+            room -= 1
+        return self._file(step_index, planes, payload[:room])
+
+    def _code(self, step_index: int) -> tuple[int, bytes]:
+        return encode_planes(quantize(self.latents, step_index), step_index, self.pack.coder)
+
+    def _file(self, step_index: int, planes: int, payload: bytes) -> bytes:
+        header = Header(self.width, self.height, step_index, planes, self.pack.id, self.grey)
+        return serialize(header, [*self.before, Chunk(LATENTS, payload), *self.after])

@@ -1,0 +1,87 @@
+"""Files of a batch: which inputs a command line names, where their outputs go, and writing without half-written files.
+
+Takes paths as typed, hands on pairs of input and output. Nothing here knows what the files hold.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+PIPE: Final = "-"
+"""Names standard input or standard output."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and its output, as typed or found: paths, or `-`. `problem` says why it cannot be done, if so."""
+
+    source: str
+    target: str
+    problem: str | None = None
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes `data` to a temporary file beside `path`, then renames: readers and interruptions never see half a file.
+
+    Raises OSError; the temporary file is gone then.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with partial.open("xb") as file:
+            file.write(data)
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def find_inputs(names: Sequence[str], suffixes: Collection[str]) -> Iterator[tuple[str, Path | None, str | None]]:
+    """Every input as (its name, the folder it was found in or None, a problem or None).
+
+    A folder stands for all files below it that have one of `suffixes` (lower case, with the dot), hidden ones left out, sorted.
+    """
+    for name in names:
+        folder = Path(name)
+        if name == PIPE or not folder.is_dir():
+            yield name, None, None
+            continue
+        found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.is_file() and not _hidden(p, folder))
+        if not found:
+            yield name, None, "the folder holds no file to read"
+        for path in found:
+            yield str(path), folder, None
+
+
+def plan(names: Sequence[str], output: str, in_suffixes: Collection[str], out_suffix: str, force: bool) -> list[Job]:
+    """The jobs that turn `names` into `output`: one file or `-`, or a folder, which keeps the inputs' tree.
+
+    `output` is a folder when there are several inputs, when the input is one, when it ends in a separator, or when it exists as
+    one. An existing output is a problem unless `force`; two inputs for one output always are.
+    """
+    inputs = list(find_inputs(names, in_suffixes))
+    separators = tuple(filter(None, (os.sep, os.altsep)))
+    into_folder = output != PIPE and (len(names) > 1 or Path(names[0]).is_dir() or output.endswith(separators) or Path(output).is_dir())
+    jobs = []
+    taken: dict[str, str] = {}
+    for source, folder, problem in inputs:
+        target = output
+        if into_folder:
+            path = Path("stdin" if source == PIPE else source)
+            inside = path.relative_to(folder) if folder else Path(path.name)
+            target = str(Path(output) / inside.with_suffix(out_suffix))
+        if problem is None and target in taken:
+            problem = f"its output {target} is already that of {taken[target]}"
+        elif problem is None and target != PIPE and not force and Path(target).exists():
+            problem = f"{target} exists: use --force to overwrite it"
+        taken.setdefault(target, source)
+        jobs.append(Job(source, target, problem))
+    return jobs
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)

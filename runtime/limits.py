@@ -1,0 +1,30 @@
+"""Every limit of the format and of this runtime, each with its reason.
+
+Limits of the format (a file beyond them is refused by every implementation) stand first; FORMAT.md lists the same numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_SIDE: Final = 16_384
+"""Largest width or height in pixels: what WebP allows, and within the canvas sizes of every current browser."""
+
+MAX_STEP_INDEX: Final = 80
+"""Coarsest step: 2**(80/8) = 1,024 grey levels, beyond which an orthonormal 16x16 transform keeps little but its means."""
+
+MAX_PLANES: Final = 15
+"""Bit-planes per file. Latents then stay below 2**15, so that integers times steps fit 32 bits with room to spare."""
+
+MAX_VARINT_BYTES: Final = 5
+"""A varint holds at most 32 bits: 5 groups of 7."""
+
+MAX_ALT_BYTES: Final = 4_096
+"""Alternative text, UTF-8: several times the longest that accessibility guides advise."""
+
+MAX_EXIF_BYTES: Final = 65_536
+"""What a JPEG's APP1 segment can hold, so that any EXIF block from a camera fits."""
+
+MAX_PIXELS: Final = 1 << 27
+"""Pixels this runtime encodes or decodes in one call (16,384 x 8,192): a file of a few bytes must not demand more than about
+2 GB. Not a limit of the format: `parse` accepts such a file."""

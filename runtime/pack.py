@@ -1,0 +1,308 @@
+"""Model packs: a directory's manifest and files -> numbers, tables and digest-checked graph bytes.
+
+A pack is named by the first 4 bytes of the SHA-256 of its manifest, which states the digest of every other file; so an image that names
+a pack names every weight of its decoder. Nothing here runs a network, and a graph that would read other files is refused.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.errors import CorruptPackError, MissingPackError
+
+if TYPE_CHECKING:
+    from runtime.coder import CoderTables
+
+MANIFEST: Final = "manifest.json"
+PACKS_VARIABLE: Final = "SDZ_PACKS"
+"""Environment variable: folders, separated as in PATH, each a pack or a folder of packs."""
+
+BUILT_IN: Final = Path(__file__).parent / "packs"
+DEFAULT: Final = "tiny"
+
+FORMAT: Final = 1
+PATCH: Final = 16
+GRID: Final = 4
+OUTPUTS: Final = 3 * PATCH * PATCH
+"""Numbers that one latent contributes to: the levels of its patch."""
+
+MANIFEST_LIMIT: Final = 1 << 20
+"""Bytes: hundreds of times a manifest's size, so that a wrong file is refused before it is parsed."""
+
+HALO_LIMIT: Final = 64
+"""Latent positions: a wider receptive field than a tile would make tiles useless."""
+
+GRAPHS: Final = ("encoder", "decoder", "denoiser", "decoder-fp16", "denoiser-fp16")
+TABLES: Final = ("linear", "coder")
+ID_BYTES: Final = 4
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+_TENSOR_FIELDS: Final = {
+    "model": {7: "graph", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+}
+"""Where tensors stand in an ONNX file (onnx.proto3): message -> field number -> message."""
+
+_EXTERNAL_DATA: Final = 13
+_DATA_LOCATION: Final = 14
+
+
+@dataclass(frozen=True)
+class PackFile:
+    """One file of a pack: its plain name, SHA-256 in hex, and size in bytes."""
+
+    file: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Pack:
+    """A model pack whose manifest is valid; files are checked against it when they are read.
+
+    `id`: 4 bytes. `channels`: C. `reconstruction`: sixteenths of an interval. `l1_limit`: GRID units per position.
+    `linear_shift`: binary places of `linear`. Halos: latent positions that an output depends on, each side.
+    `denoiser_min_step_index`: mean precision code under which the denoiser is skipped.
+    """
+
+    directory: Path
+    manifest: dict[str, Any]
+    id: bytes
+    name: str
+    channels: int
+    reconstruction: int
+    l1_limit: int
+    linear_shift: int
+    denoiser_min_step_index: int
+    denoiser_halo: int
+    decoder_halo: int
+    tables: dict[str, PackFile]
+    graphs: dict[str, PackFile]
+
+    @functools.cached_property
+    def linear(self) -> NDArray[np.int16]:
+        """The linear stage's weights, int16 (C, 768): colour * 256 + row * 16 + column of a patch. Raises CorruptPackError."""
+        data = self._read(self.tables["linear"])
+        if len(data) != 2 * self.channels * OUTPUTS:
+            raise CorruptPackError(
+                f"{self.directory / self.tables['linear'].file}: {len(data)} bytes, "
+                f"{self.channels} channels need {2 * self.channels * OUTPUTS}; rebuild the pack"
+            )
+        return np.frombuffer(data, "<i2").reshape(self.channels, OUTPUTS).astype(np.int16)
+
+    @functools.cached_property
+    def coder_bytes(self) -> bytes:
+        """The coder's tables as stored. Raises CorruptPackError."""
+        return self._read(self.tables["coder"])
+
+    @functools.cached_property
+    def coder(self) -> CoderTables:
+        """The coder's tables. Raises CorruptPackError."""
+        from runtime.coder import CoderTables
+
+        tables = CoderTables.from_bytes(self.coder_bytes)
+        if tables.channels != self.channels:
+            raise CorruptPackError(
+                f"{self.directory / self.tables['coder'].file}: for {tables.channels} channels, the manifest says {self.channels}; "
+                "rebuild the pack"
+            )
+        return tables
+
+    def graph_bytes(self, name: str) -> bytes:
+        """The ONNX file of a graph of `GRAPHS`, its digest verified. Raises CorruptPackError."""
+        file = self.graphs[name]
+        data = self._read(file)
+        refuse_external_data(data, self.directory / file.file)
+        return data
+
+    def verify(self) -> None:
+        """Reads every file of the pack. Raises CorruptPackError for the first that is not what the manifest says."""
+        self.linear, self.coder  # noqa: B018
+        for name in self.graphs:
+            self.graph_bytes(name)
+
+    def _read(self, file: PackFile) -> bytes:
+        path = self.directory / file.file
+        try:
+            size = path.stat().st_size
+            data = path.read_bytes() if size == file.bytes else b""
+        except OSError as error:
+            raise CorruptPackError(f"{path}: {error.strerror}; install the pack again") from error
+        if size != file.bytes:
+            raise CorruptPackError(f"{path}: {size} bytes, the manifest says {file.bytes}; install the pack again")
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != file.sha256:
+            raise CorruptPackError(f"{path}: SHA-256 {digest}, the manifest says {file.sha256}; install the pack again")
+        return data
+
+
+def load_pack(path: Path | str) -> Pack:
+    """The pack in the directory `path`; its other files are read when first used. Raises CorruptPackError."""
+    directory = Path(path)
+    data = _manifest_bytes(directory)
+    reader = _Reader(directory / MANIFEST, data)
+    tables = {name: reader.file("tables", name) for name in TABLES}
+    graphs = {name: reader.file("graphs", name) for name in GRAPHS}
+    reader.constant("format", FORMAT)
+    reader.constant("patch", PATCH)
+    reader.constant("grid", GRID)
+    return Pack(
+        directory=directory,
+        manifest=reader.manifest,
+        id=hashlib.sha256(data).digest()[:ID_BYTES],
+        name=reader.text("name"),
+        channels=reader.integer(1, 255, "channels"),
+        reconstruction=reader.integer(0, 16, "reconstruction"),
+        l1_limit=reader.integer(1, 1 << 24, "l1_limit"),
+        linear_shift=reader.integer(1, 20, "linear_shift"),
+        denoiser_min_step_index=reader.integer(0, 255, "denoiser", "min_step_index"),
+        denoiser_halo=reader.integer(0, HALO_LIMIT, "halo", "denoiser"),
+        decoder_halo=reader.integer(0, HALO_LIMIT, "halo", "decoder"),
+        tables=tables,
+        graphs=graphs,
+    )
+
+
+@functools.cache
+def default_pack() -> Pack:
+    """The pack that comes with this package. Raises CorruptPackError."""
+    return load_pack(BUILT_IN / DEFAULT)
+
+
+def find_pack(pack_id: bytes) -> Pack:
+    """The installed pack with this id: built in, or below a folder named in $SDZ_PACKS.
+
+    Raises MissingPackError if there is none. Folders whose manifest cannot be read are passed over; a pack that has the id but is otherwise
+    malformed raises CorruptPackError.
+    """
+    for directory in _installed():
+        try:
+            data = _manifest_bytes(directory)
+        except CorruptPackError:
+            continue
+        if hashlib.sha256(data).digest()[:ID_BYTES] == pack_id:
+            return default_pack() if directory == BUILT_IN / DEFAULT else load_pack(directory)
+    raise MissingPackError(pack_id)
+
+
+def refuse_external_data(data: bytes, path: Path) -> None:
+    """Raises CorruptPackError if the ONNX file `data` (named `path`) keeps a tensor in another file, or is not one at all."""
+    try:
+        _walk(memoryview(data), "model", path)
+    except (IndexError, ValueError, RecursionError) as error:
+        if isinstance(error, CorruptPackError):
+            raise
+        raise CorruptPackError(f"{path}: not an ONNX file; rebuild the pack") from error
+
+
+def _walk(message: memoryview, kind: str, path: Path) -> None:
+    """Follow a protobuf message to its tensors (https://protobuf.dev/programming-guides/encoding/)."""
+    at = 0
+    while at < len(message):
+        key, at = _varint(message, at)
+        field, wire = key >> 3, key & 7
+        if kind == "tensor" and field in (_EXTERNAL_DATA, _DATA_LOCATION):
+            raise CorruptPackError(f"{path}: a tensor is kept outside the file; rebuild the pack with single-file graphs")
+        if wire == 0:
+            _, at = _varint(message, at)
+        elif wire in (1, 5):
+            at += 8 if wire == 1 else 4
+        elif wire == 2:
+            size, at = _varint(message, at)
+            inner = _TENSOR_FIELDS.get(kind, {}).get(field)
+            if inner is not None:
+                _walk(message[at : at + size], inner, path)
+            at += size
+        else:
+            raise ValueError(wire)
+    if at != len(message):
+        raise IndexError(at)
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = message[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise ValueError("varint")
+
+
+def _installed() -> list[Path]:
+    roots = [BUILT_IN, *(Path(p) for p in os.environ.get(PACKS_VARIABLE, "").split(os.pathsep) if p)]
+    folders = [folder for root in roots if root.is_dir() for folder in (root, *sorted(root.iterdir()))]
+    return [folder for folder in folders if (folder / MANIFEST).is_file()]
+
+
+def _manifest_bytes(directory: Path) -> bytes:
+    path = directory / MANIFEST
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MANIFEST_LIMIT + 1)
+    except OSError as error:
+        raise CorruptPackError(f"{path}: {error.strerror}; name a folder that holds a model pack") from error
+    if len(data) > MANIFEST_LIMIT:
+        raise CorruptPackError(f"{path}: over {MANIFEST_LIMIT} bytes, so not a pack's manifest; install the pack again")
+    return data
+
+
+class _Reader:
+    """Typed access to a manifest's fields; every refusal names the file and the field."""
+
+    def __init__(self, path: Path, data: bytes) -> None:
+        self.path = path
+        try:
+            manifest = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise CorruptPackError(f"{path}: not JSON ({error}); install the pack again") from error
+        if not isinstance(manifest, dict):
+            raise CorruptPackError(f"{path}: not a JSON object; install the pack again")
+        self.manifest: dict[str, Any] = manifest
+
+    def value(self, *keys: str) -> Any:
+        found: Any = self.manifest
+        for key in keys:
+            if not isinstance(found, dict) or key not in found:
+                raise self._error("is missing", keys)
+            found = found[key]
+        return found
+
+    def integer(self, low: int, high: int, *keys: str) -> int:
+        found = self.value(*keys)
+        if type(found) is not int or not low <= found <= high:
+            raise self._error(f"is {found!r}, not an integer from {low} to {high}", keys)
+        return found
+
+    def constant(self, key: str, expected: int) -> None:
+        if self.value(key) != expected:
+            raise self._error(f"is {self.value(key)!r}; this runtime reads packs with {expected}", (key,))
+
+    def text(self, *keys: str, form: re.Pattern[str] = _FILE_NAME) -> str:
+        found = self.value(*keys)
+        if not isinstance(found, str) or not form.fullmatch(found):
+            raise self._error(f"is {found!r}, which does not match {form.pattern}", keys)
+        return found
+
+    def file(self, *keys: str) -> PackFile:
+        return PackFile(self.text(*keys, "file"), self.text(*keys, "sha256", form=_DIGEST), self.integer(0, 1 << 31, *keys, "bytes"))
+
+    def _error(self, problem: str, keys: tuple[str, ...]) -> CorruptPackError:
+        return CorruptPackError(f"{self.path}: '{'.'.join(keys)}' {problem}; install the pack again, or update the runtime")

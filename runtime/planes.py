@@ -1,0 +1,439 @@
+"""Integer latents to embedded bit-planes and back: contexts, pass order, and what a prefix leaves known.
+
+Takes signed integers (C, h, w) and hands on bytes; back, it hands on for every latent the known part of its magnitude,
+its sign, and down to which plane it is known. One pass sends one plane of one channel over the whole picture; passes
+stand in the order of their measured rate-distortion slope (a table of the pack), so a cut never favours one half of
+the picture. The model of each decision is in FORMAT.md ("Contexts"); `web/planes.js` is the twin of this file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from runtime.coder import (
+    CROSS_TERMS,
+    ENERGY_LEVELS,
+
+    INPUTS,
+    MIX_RATE_SHIFT,
+    PREDICTION_TERMS,
+    RATES,
+    SQUASH,
+    STOPPED,
+    STRETCH,
+    STRETCH_LIMIT,
+    WEIGHT_LIMIT,
+    CoderTables,
+    TableLayout,
+    decode_bit,
+    encode_bit,
+    finish_encoder,
+    start_decoder,
+)
+from runtime.errors import EncodeInputError
+
+MAX_PLANES = 15
+"""Magnitudes are below 2**15: the mean of 16x16 pixels needs 13 bits at the finest step."""
+
+BORDER = 2
+"""Positions of zeros around every channel, so that no neighbour needs a bounds check."""
+
+MAGNITUDE_LIMIT = 4
+"""Levels from here on count as one: `LEVEL_WEIGHT` has one entry each."""
+
+LEVEL_WEIGHT = np.array([0, 3, 5, 7, 9], dtype=np.int32)
+"""What a neighbour's level adds to the energy: twice its interval's middle, at most 9."""
+
+ENERGY_CEILING = 4095
+"""Energies from here on fall into the last bucket (2048 is a probability of one)."""
+
+PREDICTION_STEPS = np.array([1, 2, 3, 4, 5, 6, 8, 11, 16, 24, 36], dtype=np.int32)
+"""Boundaries of |prediction| in quarters of the plane's threshold: 12 buckets."""
+
+SIGN_STEPS = np.array([1, 2, 4, 8, 16], dtype=np.int32)
+"""Boundaries of |prediction| for a sign, in quarters of the threshold: 11 signed buckets with zero."""
+
+DENSITY_STEPS = np.array([2, 5, 9, 15, 24, 36, 52, 74, 104, 140], dtype=np.int32)
+"""Boundaries of the share of ones among a pass's decisions so far, of 256; bucket 11 means nothing is known yet."""
+
+COUNT_STEPS = np.array([1, 2, 3, 5, 8, 13, 21], dtype=np.int32)
+"""Boundaries of the number of significant channels at a position: 8 buckets."""
+
+OUTPUT_SLACK = 64
+"""Bytes of room in the encoder's buffer beyond what the decisions can cost."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a prefix tells of latents (C, h, w): `magnitude` int32 with unknown low bits zero, `negative` bool, `plane`
+    uint8 the lowest plane known of each latent, `complete` whether nothing was cut."""
+
+    magnitude: NDArray[np.int32]
+    negative: NDArray[np.bool_]
+    plane: NDArray[np.uint8]
+    complete: bool
+
+
+def pass_order(tables: CoderTables, planes: int) -> NDArray[np.int32]:
+    """All passes as rows (plane, channel), first to last: by `8 * plane + order[channel]` downwards, then by channel."""
+    channels = tables.channels
+    plane, channel = np.meshgrid(np.arange(planes), np.arange(channels), indexing="ij")
+    priority = 8 * plane + tables.order[None, :].astype(np.int64)
+    rank = np.lexsort((channel.ravel(), -priority.ravel()))
+    return np.stack([plane.ravel()[rank], channel.ravel()[rank]], axis=1).astype(np.int32)
+
+
+@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def _bucket(value: int, steps: Any) -> int:
+    """How many boundaries `value` has reached."""
+    count = 0
+    for i in range(len(steps)):
+        if value >= steps[i]:
+            count += 1
+    return count
+
+
+@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+def _code(
+    encode: bool, bit: int, n: int, slot: Any, set_a: int, set_b: int, registers: Any, data: Any, probability: Any, count: Any,
+    weights: Any, stretched: Any, rate: int, stretch: Any, squash: Any, rates: Any, cost: Any,
+) -> int:  # fmt: skip
+    """Code one decision from `n` states (`slot`) and two weight sets; update all of them. Returns the bit."""
+    dot_a = weights[set_a + n] * 256
+    dot_b = weights[set_b + n] * 256
+    for i in range(n):
+        s = stretch[probability[slot[i]] >> 4]
+        stretched[i] = s
+        dot_a += weights[set_a + i] * s
+        dot_b += weights[set_b + i] * s
+    a = min(STRETCH_LIMIT, max(-STRETCH_LIMIT, dot_a >> 14))
+    b = min(STRETCH_LIMIT, max(-STRETCH_LIMIT, dot_b >> 14))
+    p = squash[((a + b) >> 1) + 2048]
+    if encode:
+        encode_bit(registers, data, p, bit)
+    else:
+        bit = decode_bit(registers, data, p)
+        if registers[STOPPED]:
+            return 0
+    target = bit << 12
+    error_a = (target - (squash[a + 2048] >> 4)) * rate
+    error_b = (target - (squash[b + 2048] >> 4)) * rate
+    stretched[n] = 256
+    for i in range(n + 1):
+        s = stretched[i]
+        w = weights[set_a + i] + ((s * error_a + (1 << (MIX_RATE_SHIFT - 1))) >> MIX_RATE_SHIFT)
+        weights[set_a + i] = min(WEIGHT_LIMIT, max(-WEIGHT_LIMIT, w))
+        w = weights[set_b + i] + ((s * error_b + (1 << (MIX_RATE_SHIFT - 1))) >> MIX_RATE_SHIFT)
+        weights[set_b + i] = min(WEIGHT_LIMIT, max(-WEIGHT_LIMIT, w))
+    full = bit * 65535
+    for i in range(n):
+        k = slot[i]
+        c = count[k]
+        probability[k] += ((full - probability[k]) * rates[c]) >> 16
+        if c < cost[0]:
+            count[k] = c + 1
+    return bit
+
+
+@njit(cache=True)  # type: ignore[untyped-decorator]
+def _code_passes(
+    encode: bool, source: Any, passes: Any, channels: int, rows: int, columns: int, step_index: int, magnitude: Any, sign: Any,
+    reached: Any, energy_space: Any, cross_channel: Any, cross: Any, prediction_channel: Any, prediction_shift: Any,
+    prediction: Any, energy_bucket: Any, bases: Any, set_bases: Any, probability: Any, count: Any, weights: Any, rate: int,
+    stretch: Any, squash: Any, rates: Any, level_weight: Any, prediction_steps: Any, sign_steps: Any, density_steps: Any,
+    count_steps: Any, registers: Any, data: Any, ends: Any, count_limit: Any,
+) -> int:  # fmt: skip
+    """Code all passes; returns how many were finished. `reached[pass]` counts positions coded in each pass."""
+    width = columns + 2 * BORDER
+    area = (rows + 2 * BORDER) * width
+    active = np.zeros(channels, dtype=np.uint8)
+    significant = np.zeros(area, dtype=np.int32)
+    slot = np.zeros(INPUTS, dtype=np.int32)
+    stretched = np.zeros(INPUTS, dtype=np.int32)
+    for number in range(len(passes)):
+        plane = passes[number, 0]
+        channel = passes[number, 1]
+        threshold = 1 << plane
+        base = channel * area
+        absolute = min(15, (step_index >> 3) + plane)
+        band = 0 if channel < 6 else 1 if channel < 24 else 2 if channel < 54 else 3
+        if not active[channel]:
+            flag = 0
+            if encode:
+                for y in range(rows):
+                    for x in range(columns):
+                        if abs(source[channel, y, x]) >= threshold:
+                            flag = 1
+            k = bases[13] + channel * 16 + absolute
+            p = min(65000, max(500, probability[k]))
+            if encode:
+                encode_bit(registers, data, p, flag)
+            else:
+                flag = decode_bit(registers, data, p)
+                if registers[STOPPED]:
+                    return number
+            active[channel] = flag
+            if not flag:
+                reached[number] = rows * columns
+                if encode:
+                    ends[number] = registers[3]
+                continue
+        ones = 0
+        seen = 0
+        for y in range(rows):
+            density = 11 if seen < 16 else _bucket(ones * 256 // seen, density_steps)
+            for x in range(columns):
+                here = (y + BORDER) * width + x + BORDER
+                at = base + here
+                west = min(MAGNITUDE_LIMIT, magnitude[at - 1] >> plane)
+                north = min(MAGNITUDE_LIMIT, magnitude[at - width] >> plane)
+                east = min(MAGNITUDE_LIMIT, magnitude[at + 1] >> plane)
+                south = min(MAGNITUDE_LIMIT, magnitude[at + width] >> plane)
+                space = (
+                    energy_space[channel, 0] * level_weight[west]
+                    + energy_space[channel, 1] * level_weight[north]
+                    + energy_space[channel, 2] * level_weight[east]
+                    + energy_space[channel, 3] * level_weight[south]
+                    + energy_space[channel, 4]
+                    * (
+                        level_weight[min(MAGNITUDE_LIMIT, magnitude[at - width - 1] >> plane)]
+                        + level_weight[min(MAGNITUDE_LIMIT, magnitude[at - width + 1] >> plane)]
+                    )
+                    + energy_space[channel, 5]
+                    * (
+                        level_weight[min(MAGNITUDE_LIMIT, magnitude[at + width - 1] >> plane)]
+                        + level_weight[min(MAGNITUDE_LIMIT, magnitude[at + width + 1] >> plane)]
+                    )
+                )
+                across = 0
+                for i in range(CROSS_TERMS):
+                    other = magnitude[cross_channel[channel, i] * area + here] >> plane
+                    across += cross[channel, i] * level_weight[min(MAGNITUDE_LIMIT, other)]
+                energy = energy_bucket[min(ENERGY_CEILING, space + across)]
+                known = magnitude[at]
+                guess = 0
+                for i in range(PREDICTION_TERMS):
+                    w = prediction[channel, i]
+                    if w != 0:
+                        k = prediction_channel[channel, i] * area + here + prediction_shift[channel, i]
+                        if sign[k] != 0:
+                            guess += w * sign[k] * (magnitude[k] + (threshold >> 1))
+                guess >>= 8
+                if known == 0:
+                    slot[0] = bases[0] + channel * ENERGY_LEVELS + energy
+                    slot[1] = (
+                        bases[1]
+                        + ((energy_bucket[min(ENERGY_CEILING, space)] >> 1) * 12 + (energy_bucket[min(ENERGY_CEILING, across)] >> 1)) * 4
+                        + band
+                    )
+                    pattern = (1 if west else 0) + (2 if north else 0) + (4 if east else 0) + (8 if south else 0)
+                    slot[2] = bases[2] + channel * 16 + pattern
+                    slot[3] = bases[3] + channel * 16 + absolute
+                    slot[4] = bases[4] + density * ENERGY_LEVELS + energy
+                    slot[5] = bases[5] + channel * 12 + _bucket((abs(guess) << 2) >> plane, prediction_steps)
+                    beside = significant[here - 1] + significant[here - width] + significant[here + 1] + significant[here + width]
+                    slot[6] = bases[6] + (_bucket(significant[here], count_steps) * 8 + _bucket(beside >> 1, count_steps)) * 4 + band
+                    bit = 0
+                    if encode:
+                        bit = 1 if abs(source[channel, y, x]) >= threshold else 0
+                    bit = _code(
+                        encode, bit, 7, slot, set_bases[0] + energy * INPUTS, set_bases[1] + channel * INPUTS, registers, data,
+                        probability, count, weights, stretched, rate, stretch, squash, rates, count_limit,
+                    )  # fmt: skip
+                    if registers[STOPPED]:
+                        return number
+                    seen += 1
+                    if bit:
+                        ones += 1
+                        bucket = _bucket((abs(guess) << 2) >> plane, sign_steps)
+                        if guess < 0:
+                            bucket = -bucket
+                        slot[0] = bases[7] + channel * 9 + (sign[at - 1] + 1) * 3 + sign[at - width] + 1
+                        slot[1] = bases[8] + channel * 11 + bucket + 5
+                        slot[2] = bases[9] + channel * 9 + (sign[at + 1] + 1) * 3 + sign[at + width] + 1
+                        negative = 0
+                        if encode:
+                            negative = 1 if source[channel, y, x] < 0 else 0
+                        negative = _code(
+                            encode, negative, 3, slot, set_bases[2] + (bucket + 5) * INPUTS, set_bases[3] + channel * INPUTS,
+                            registers, data, probability, count, weights, stretched, rate, stretch, squash, rates, count_limit,
+                        )  # fmt: skip
+                        if registers[STOPPED]:
+                            return number
+                        magnitude[at] = threshold
+                        sign[at] = -1 if negative else 1
+                        significant[here] += 1
+                else:
+                    level = min(3, known >> (plane + 1)) - 1
+                    away = ((guess * sign[at] - known - threshold) << 1) >> plane
+                    away = min(4, max(-4, away))
+                    slot[0] = bases[10] + channel * 3 + level
+                    slot[1] = bases[11] + energy * 3 + level
+                    slot[2] = bases[12] + channel * 9 + away + 4
+                    bit = 0
+                    if encode:
+                        bit = (abs(source[channel, y, x]) >> plane) & 1
+                    bit = _code(
+                        encode, bit, 3, slot, set_bases[4] + energy * INPUTS, set_bases[5] + channel * INPUTS, registers, data,
+                        probability, count, weights, stretched, rate, stretch, squash, rates, count_limit,
+                    )  # fmt: skip
+                    if registers[STOPPED]:
+                        return number
+                    magnitude[at] = known + (threshold if bit else 0)
+                reached[number] += 1
+        if encode:
+            ends[number] = registers[3]
+    return len(passes)
+
+
+@dataclass
+class CoderState:
+    """The adaptive part of the model: copies of a pack's starting states that one payload then changes."""
+
+    probability: NDArray[np.int32]
+    count: NDArray[np.int32]
+    weights: NDArray[np.int32]
+    count_limit: int
+
+    @classmethod
+    def start(cls, tables: CoderTables, count_limit: int) -> CoderState:
+        """Fresh copies of the starting states."""
+        return cls(tables.probability.astype(np.int32), tables.count.astype(np.int32), tables.weights.astype(np.int32), count_limit)
+
+
+@dataclass(frozen=True)
+class _Coded:
+    magnitude: NDArray[np.int32]
+    sign: NDArray[np.int8]
+    reached: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    finished: int
+
+
+def _run(
+    encode: bool, source: NDArray[np.int32], shape: tuple[int, int, int], planes: int, step_index: int, tables: CoderTables,
+    state: CoderState, registers: NDArray[np.int64], data: NDArray[np.uint8],
+) -> _Coded:  # fmt: skip
+    channels, rows, columns = shape
+    layout = TableLayout(channels)
+    area = (rows + 2 * BORDER) * (columns + 2 * BORDER)
+    passes = pass_order(tables, planes)
+    coded = _Coded(
+        np.zeros(channels * area, dtype=np.int32),
+        np.zeros(channels * area, dtype=np.int8),
+        np.zeros(len(passes), dtype=np.int64),
+        np.zeros(len(passes), dtype=np.int64),
+        0,
+    )
+    shift = tables.prediction_dy.astype(np.int32) * (columns + 2 * BORDER) + tables.prediction_dx
+    energy_bucket = np.searchsorted(tables.energy_thresholds, np.arange(ENERGY_CEILING + 1), side="right").astype(np.uint8)
+    finished = _code_passes(
+        encode, source, passes, channels, rows, columns, step_index, coded.magnitude, coded.sign, coded.reached,
+        tables.energy_space.astype(np.int32), tables.energy_cross_channel.astype(np.int32), tables.energy_cross.astype(np.int32),
+        tables.prediction_channel.astype(np.int32), shift, tables.prediction.astype(np.int32), energy_bucket, layout.bases,
+        layout.set_bases, state.probability, state.count, state.weights, tables.mix_rate, STRETCH, SQUASH, RATES, LEVEL_WEIGHT,
+        PREDICTION_STEPS, SIGN_STEPS, DENSITY_STEPS, COUNT_STEPS, registers, data, coded.ends,
+        np.array([state.count_limit], dtype=np.int32),
+    )  # fmt: skip
+    return _Coded(coded.magnitude, coded.sign, coded.reached, coded.ends, finished)
+
+
+def plane_count(latents: NDArray[np.int32]) -> int:
+    """Planes that the largest magnitude of `latents` needs; raises EncodeInputError over MAX_PLANES."""
+    planes = int(np.abs(latents).max(initial=0)).bit_length()
+    if planes > MAX_PLANES:
+        raise EncodeInputError(f"a latent needs {planes} bit-planes, the format has {MAX_PLANES}: use a coarser step")
+    return planes
+
+
+def encode_planes(latents: NDArray[np.int32], step_index: int, tables: CoderTables) -> tuple[int, bytes]:
+    """All planes of int32 latents (C, h, w): (number of planes, payload). Every prefix of the payload decodes."""
+    planes = plane_count(latents)
+    registers = np.array([0, 0xFFFFFFFF, 0, 0, 0, 0], dtype=np.int64)
+    # a decision costs at most log2(65536 / floor) bits: 12 of them, two decisions per latent and plane
+    room = latents.size * planes * 3 + len(latents) * planes * 2 + OUTPUT_SLACK
+    data = np.zeros(room, dtype=np.uint8)
+    source = np.ascontiguousarray(latents, dtype=np.int32)
+    channels, rows, columns = source.shape
+    _run(True, source, (channels, rows, columns), planes, step_index, tables, CoderState.start(tables, tables.count_limit), registers, data)
+    finish_encoder(registers, data)
+    return planes, data[: registers[3]].tobytes()
+
+
+def decode_planes(
+    payload: bytes, channels: int, rows: int, columns: int, planes: int, step_index: int, tables: CoderTables
+) -> Known:
+    """What `payload`, whole or cut anywhere, determines of latents (channels, rows, columns)."""
+    registers = np.zeros(6, dtype=np.int64)
+    data = np.frombuffer(payload, dtype=np.uint8).copy()
+    start_decoder(registers, data)
+    shape = (channels, rows, columns)
+    nothing = np.zeros((1, 1, 1), dtype=np.int32)
+    coded = _run(False, nothing, shape, planes, step_index, tables, CoderState.start(tables, tables.count_limit), registers, data)
+    passes = pass_order(tables, planes)
+    known_plane = np.full((channels, rows * columns), planes, dtype=np.uint8)
+    for number in range(min(coded.finished + 1, len(passes))):
+        plane, channel = passes[number]
+        known_plane[channel, : coded.reached[number]] = plane
+    padded = (channels, rows + 2 * BORDER, columns + 2 * BORDER)
+    inner = (slice(None), slice(BORDER, -BORDER), slice(BORDER, -BORDER))
+    return Known(
+        np.ascontiguousarray(coded.magnitude.reshape(padded)[inner]),
+        np.ascontiguousarray(coded.sign.reshape(padded)[inner] < 0),
+        known_plane.reshape(shape),
+        coded.finished == len(passes),
+    )
+
+
+MANTISSA = tuple(round(2 ** (j / 8) * 4 * 4096) for j in range(8))
+"""One octave of steps: 2**(j / 8) grey levels in 1/4096 of a grid unit (a quarter of a level)."""
+
+LEVEL_LIMIT = 15
+"""Levels are clipped here before the denoiser sees them."""
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What the networks and the linear stage see, int32 (C, h, w) each: `values` and `half_width` in grid units (quarter
+    grey levels), `levels` signed known magnitudes in intervals (clipped to +-15), `precision` in eighths of an octave."""
+
+    values: NDArray[np.int32]
+    levels: NDArray[np.int32]
+    precision: NDArray[np.int32]
+    half_width: NDArray[np.int32]
+
+
+def step_units(step_index: int) -> int:
+    """The quantization step 2**(step_index / 8) grey levels in grid units, by integers."""
+    return (MANTISSA[step_index % 8] << (step_index // 8)) >> 12
+
+
+def dequantize(known: Known, step_index: int, reconstruction: int, l1_limit: int) -> Latents:
+    """Values and intervals of what is known; `reconstruction` in sixteenths of the unknown part.
+
+    The L1 guard: where the sum over channels of |value| + half_width exceeds `l1_limit`, everything at that position is
+    halved until it does not. No photo gets there; it bounds every fp32 sum below 2**24, where fp32 is exact.
+    """
+    step = step_units(step_index)
+    plane = known.plane.astype(np.int64)
+    unknown = (np.int64(1) << plane) - 1
+    magnitude = known.magnitude.astype(np.int64)
+    sign = np.where(known.negative, -1, 1)
+    zero = magnitude == 0
+    values = np.where(zero, 0, ((magnitude * 16 + unknown * reconstruction) * step + 8) >> 4)
+    half_width = np.where(zero, step << plane, (step << plane) >> 1)
+    while True:
+        over = (values + half_width).sum(axis=0) > l1_limit
+        if not over.any():
+            break
+        values[:, over] >>= 1
+        half_width[:, over] >>= 1
+    levels = np.minimum(magnitude >> plane, LEVEL_LIMIT) * sign
+    return Latents(
+        (values * sign).astype(np.int32), levels.astype(np.int32), (step_index + 8 * plane).astype(np.int32), half_width.astype(np.int32)
+    )

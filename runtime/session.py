@@ -1,0 +1,129 @@
+"""onnxruntime sessions of a pack: integers on a grid -> denoised integers and pixels; pixels -> latents.
+
+On the provider "cpu" the int8 graphs run, whose results are the format's reference, bit for bit, with any number of threads. Every other
+provider runs the fp16 graphs: faster where the device has them, and within a tolerance of the reference only.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from runtime.errors import CorruptPackError, EncodeInputError, ProviderError
+from runtime.pack import PATCH, Pack
+
+if TYPE_CHECKING:
+    from runtime.planes import Latents
+
+PROVIDERS: Final = {
+    "cpu": "CPUExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "rocm": "ROCMExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "webgpu": "WebGpuExecutionProvider",
+}
+"""Short names of onnxruntime's execution providers that can run the graphs."""
+
+REFERENCE: Final = "cpu"
+
+QUIET: Final = 3
+"""onnxruntime's log severity from which it writes to stderr: errors only, which are raised as well."""
+
+
+def providers() -> dict[str, bool]:
+    """Every name that `Session` knows, and whether the installed onnxruntime has that provider."""
+    present = onnxruntime.get_available_providers()
+    return {name: provider in present for name, provider in PROVIDERS.items()}
+
+
+class Session:
+    """The networks of `pack`, each loaded when first used.
+
+    `provider`: a usable one of `providers()`; `threads`: CPU threads per network. Raises ProviderError for anything else.
+    """
+
+    def __init__(self, pack: Pack, provider: str = REFERENCE, threads: int = 1) -> None:
+        usable = [name for name, present in providers().items() if present]
+        if provider not in usable:
+            raise ProviderError(f"execution provider '{provider}' is not part of the installed onnxruntime: choose {' or '.join(usable)}")
+        if threads < 1:
+            raise ProviderError(f"{threads} threads: give at least 1")
+        self.pack = pack
+        self.provider = provider
+        self.threads = threads
+
+    def denoise(self, latents: Latents) -> NDArray[np.int32]:
+        """Values moved inside their intervals, int32 (C, h, w) in GRID units, from arrays of the same shape."""
+        feeds = {
+            "latents": latents.values,
+            "levels": latents.levels,
+            "precision": latents.precision,
+            "half_width": latents.half_width,
+        }
+        denoised = self._run(self._denoiser, {name: self._map(name, value) for name, value in feeds.items()})
+        values: NDArray[np.int32] = denoised[0].astype(np.int32)
+        return values
+
+    def decode(self, values: NDArray[np.int32], precision: NDArray[np.int32]) -> NDArray[np.uint8]:
+        """Pixels uint8 (16h, 16w, 4), alpha 255, from values in GRID units and precision codes, both (C, h, w)."""
+        feeds = {"latents": self._map("values", values), "precision": self._map("precision", precision)}
+        pixels: NDArray[np.uint8] = self._run(self._decoder, feeds)
+        return pixels
+
+    def encode(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Latents float32 (C, H/16, W/16) in grey levels from pixels uint8 (H, W, 3).
+
+        Raises EncodeInputError unless H and W are positive multiples of 16.
+        """
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size or rgb.shape[0] % PATCH or rgb.shape[1] % PATCH:
+            raise EncodeInputError(f"the encoder takes uint8 (H, W, 3) with H and W multiples of {PATCH}, not {rgb.dtype} {rgb.shape}")
+        latents: NDArray[np.float32] = self._run(self._encoder, {"pixels": rgb[None]})[0]
+        return latents
+
+    @functools.cached_property
+    def _encoder(self) -> Any:
+        return self._load("encoder")
+
+    @functools.cached_property
+    def _denoiser(self) -> Any:
+        return self._load("denoiser" if self.provider == REFERENCE else "denoiser-fp16")
+
+    @functools.cached_property
+    def _decoder(self) -> Any:
+        return self._load("decoder" if self.provider == REFERENCE else "decoder-fp16")
+
+    def _map(self, name: str, array: NDArray[np.int32]) -> NDArray[np.float32]:
+        if array.ndim != 3 or array.shape[0] != self.pack.channels or not array.size:
+            raise ValueError(f"'{name}' is {array.shape}, the networks of pack {self.pack.name} take ({self.pack.channels}, h, w)")
+        return array.astype(np.float32)[None]
+
+    def _load(self, name: str) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.use_deterministic_compute = True
+        options.log_severity_level = QUIET
+        # a decoder is idle most of the time: waiting threads must not burn the server's cores
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        chosen = [PROVIDERS[self.provider]]
+        if self.provider != REFERENCE:
+            chosen.append(PROVIDERS[REFERENCE])
+        data = self.pack.graph_bytes(name)
+        try:
+            return onnxruntime.InferenceSession(data, options, providers=chosen)
+        except Exception as error:
+            # onnxruntime raises classes of its own that derive from Exception only
+            path = self.pack.directory / self.pack.graphs[name].file
+            raise CorruptPackError(f"{path}: onnxruntime {onnxruntime.__version__} cannot load it: {error}; update onnxruntime") from error
+
+    @staticmethod
+    def _run(session: Any, feeds: dict[str, NDArray[Any]]) -> Any:
+        return session.run(None, feeds)[0]

@@ -1,0 +1,103 @@
+"""A pack and a session small enough to reason about, in place of trained ones: four channels, networks of whole numbers.
+
+Channel 0..2 are the mean red, green and blue of a patch as an orthonormal transform has them, channel 3 is always 0. The decoder
+and the denoiser look one latent position around, so that tiles without margins would show.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.coder import CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, WEIGHT_ONE, CoderTables, TableLayout
+from runtime.linear import PATCH
+from runtime.planes import Latents
+
+CHANNELS = 4
+SHIFT = 12
+
+
+def neutral_tables(channels: int = CHANNELS) -> CoderTables:
+    """Coder tables that know nothing: even odds, equal weights."""
+    layout = TableLayout(channels)
+    own = np.arange(channels, dtype=np.uint8)[:, None]
+    none = np.zeros((channels, PREDICTION_TERMS), np.int8)
+    return CoderTables(
+        order=np.zeros(channels, np.int16),
+        energy_space=np.ones((channels, 6), np.uint8),
+        energy_cross_channel=np.repeat(own, CROSS_TERMS, axis=1),
+        energy_cross=np.zeros((channels, CROSS_TERMS), np.uint8),
+        prediction_channel=np.repeat(own, PREDICTION_TERMS, axis=1),
+        prediction_dy=none,
+        prediction_dx=none,
+        prediction=none.astype(np.int16),
+        energy_thresholds=np.arange(1, ENERGY_LEVELS, dtype=np.uint16) * 8,
+        probability=np.full(layout.states, 32768, np.uint16),
+        count=np.zeros(layout.states, np.uint8),
+        weights=np.full(layout.weights, WEIGHT_ONE // 4, np.int32),
+        mix_rate=3,
+        count_limit=127,
+    )
+
+
+def _linear_table() -> NDArray[np.int16]:
+    """One grid unit of channel c is 1/64 grey level of colour c in each pixel of the patch."""
+    table = np.zeros((CHANNELS, 3, PATCH * PATCH), np.int16)
+    for colour in range(3):
+        table[colour, colour] = (1 << SHIFT) // 64
+    return table.reshape(CHANNELS, 3 * PATCH * PATCH)
+
+
+@dataclass(frozen=True)
+class StandInPack:
+    """What `decode` and `encode` ask of a pack."""
+
+    id: bytes = b"\x01\x02\x03\x04"
+    name: str = "stand-in"
+    channels: int = CHANNELS
+    reconstruction: int = 7
+    l1_limit: int = 1 << 20
+    linear_shift: int = SHIFT
+    linear: NDArray[np.int16] = field(default_factory=_linear_table)
+    coder: CoderTables = field(default_factory=neutral_tables)
+    denoiser_min_step_index: int = 40
+    denoiser_halo: int = 1
+    decoder_halo: int = 1
+
+
+def _around(a: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The sum over each position's 3 x 3 neighbourhood, 0 outside."""
+    wide = np.pad(a, ((0, 0), (1, 1), (1, 1)))
+    rows, columns = a.shape[1:]
+    return sum(wide[:, y : y + rows, x : x + columns] for y in range(3) for x in range(3))  # type: ignore[return-value]
+
+
+class StandInSession:
+    """Networks of whole numbers that mix every position with its neighbours; counts its calls."""
+
+    def __init__(self, pack: StandInPack | None = None) -> None:
+        self.pack = pack or StandInPack()
+        self.calls: list[tuple[str, int, int]] = []
+
+    def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        rows, columns = pixels.shape[0] // PATCH, pixels.shape[1] // PATCH
+        self.calls.append(("encode", rows, columns))
+        means = pixels.reshape(rows, PATCH, columns, PATCH, 3).mean(axis=(1, 3)) - 128.0
+        latents = np.zeros((CHANNELS, rows, columns), np.float32)
+        latents[:3] = means.transpose(2, 0, 1) * PATCH
+        return latents
+
+    def denoise(self, latents: Latents) -> NDArray[np.int32]:
+        self.calls.append(("denoise", *latents.values.shape[1:]))
+        mixed = latents.values + _around(latents.levels.astype(np.int64)) + latents.precision + (latents.half_width >> 4)
+        return mixed.astype(np.int32)
+
+    def decode(self, values: NDArray[np.int32], precision: NDArray[np.int32]) -> NDArray[np.uint8]:
+        self.calls.append(("decode", *values.shape[1:]))
+        mixed = (_around(values.astype(np.int64))[:3] // 64 + 9 * precision[:3] + 128) & 0xFF
+        pixels = np.repeat(np.repeat(mixed.transpose(1, 2, 0), PATCH, axis=0), PATCH, axis=1)
+        pixels = (pixels + np.arange(PATCH)[np.arange(pixels.shape[0]) % PATCH][:, None, None]) & 0xFF
+        opaque = np.full((*pixels.shape[:2], 1), 255)
+        return np.concatenate([pixels, opaque], axis=2).astype(np.uint8)

@@ -1,0 +1,325 @@
+"""The command line on the stand-in pack: files, folders, pipes, exit codes, reports; and real processes for what needs one."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from standins import StandInPack, StandInSession
+
+import runtime.decode
+import runtime.pack
+import runtime.session
+from runtime.cli import main
+from runtime.container import Chunk, Header, parse, serialize
+from runtime.errors import MissingPackError, ProviderError
+from runtime.planes import encode_planes
+
+PACK = StandInPack()
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Every command finds the stand-in pack, and works in an empty folder."""
+
+    def find_pack(pack_id: bytes) -> StandInPack:
+        if pack_id != PACK.id:
+            raise MissingPackError(pack_id)
+        return PACK
+
+    def session(pack: StandInPack, provider: str = "cpu", threads: int = 1) -> StandInSession:
+        if provider != "cpu":
+            raise ProviderError(f"execution provider '{provider}' is not part of the installed onnxruntime")
+        return StandInSession(pack)
+
+    monkeypatch.setattr(runtime.pack, "find_pack", find_pack)
+    monkeypatch.setattr(runtime.decode, "find_pack", find_pack)
+    monkeypatch.setattr(runtime.pack, "default_pack", lambda: PACK)
+    monkeypatch.setattr(runtime.session, "Session", session)
+    monkeypatch.chdir(tmp_path)
+
+
+def photo(name: str, width: int = 40, height: int = 30) -> Path:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(width).integers(0, 256, (height, width, 3), np.uint8)).save(path)
+    return path
+
+
+def pixels(name: str) -> np.ndarray:
+    with Image.open(name) as image:
+        return np.asarray(image)
+
+
+def sdz(name: str, pack_id: bytes = PACK.id) -> Path:
+    """40 x 30 pixels, 14 bytes of header, an alternative text of 3 bytes, latents."""
+    q = np.random.default_rng(0).integers(-9, 10, (4, 2, 3)).astype(np.int32)
+    planes, payload = encode_planes(q, 48, PACK.coder)
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(serialize(Header(40, 30, 48, planes, pack_id), [Chunk(b"T", b"cat"), Chunk(b"L", payload)]))
+    return path
+
+
+def test_encode_and_decode_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    photo("a.png", 150, 100)
+    assert main(["encode", "a.png", "-o", "a.sdz", "--target-size", "60", "--alt", "cat"]) == 0
+    assert Path("a.sdz").stat().st_size == 60
+    assert capsys.readouterr().out == "a.png -> a.sdz: 150x100, 60 bytes, 0.032 bpp\n"
+    assert main(["decode", "a.sdz", "-o", "b.png"]) == 0
+    assert capsys.readouterr().out == "a.sdz -> b.png: 150x100 RGB, denoised\n"
+    decoded = runtime.decode.decode(Path("a.sdz").read_bytes(), session=StandInSession())
+    assert np.array_equal(pixels("b.png"), decoded.pixels)
+    assert sorted(path.name for path in Path().iterdir()) == ["a.png", "a.sdz", "b.png"]
+
+
+def test_options_reach_the_encoder() -> None:
+    photo("a.png", 150, 100)
+    assert main(["encode", "a.png", "-o", "q.sdz", "-q", "75"]) == 0
+    assert parse(Path("q.sdz").read_bytes()).header.step_index == 32
+    assert main(["encode", "a.png", "-o", "b.sdz", "--bpp", "0.04"]) == 0
+    assert Path("b.sdz").stat().st_size == 75
+
+
+def test_a_batch_goes_on_after_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    photo("in/a.png")
+    photo("in/deep/b.jpg")
+    Path("in/broken.png").write_bytes(b"\x89PNG")
+    assert main(["encode", "in", "missing.png", "-o", "out"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.splitlines() == [
+        "python -m runtime: in/broken.png: not an image that Pillow can read",
+        "python -m runtime: missing.png: No such file or directory (missing.png)",
+    ]
+    assert [line.split(":")[0] for line in captured.out.splitlines()] == ["in/a.png -> out/a.sdz", "in/deep/b.jpg -> out/deep/b.sdz"]
+    assert sorted(str(path) for path in Path("out").rglob("*.*")) == ["out/a.sdz", "out/deep/b.sdz"]
+
+
+def test_files_are_overwritten_only_by_force(capsys: pytest.CaptureFixture[str]) -> None:
+    photo("a.png")
+    Path("a.sdz").write_bytes(b"mine")
+    assert main(["encode", "a.png", "-o", "a.sdz"]) == 1
+    assert capsys.readouterr().err == "python -m runtime: a.png: a.sdz exists: use --force to overwrite it\n"
+    assert Path("a.sdz").read_bytes() == b"mine"
+    assert main(["encode", "a.png", "-o", "a.sdz", "--force"]) == 0
+    assert parse(Path("a.sdz").read_bytes()).header.width == 40
+
+
+def test_json_reports(capsys: pytest.CaptureFixture[str]) -> None:
+    photo("a.png")
+    assert main(["encode", "a.png", "no.png", "-o", "out", "--json"]) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["failed"] == 1
+    seconds = report["files"][0].pop("seconds")
+    assert isinstance(seconds, float)
+    size = Path("out/a.sdz").stat().st_size
+    done = {
+        "input": "a.png",
+        "output": "out/a.sdz",
+        "width": 40,
+        "height": 30,
+        "bytes": size,
+        "bpp": round(size / 150, 4),
+        "step_index": 48,
+    }
+    failed = {"input": "no.png", "error": "FileNotFoundError", "message": "No such file or directory (no.png)"}
+    assert report["files"] == [done, failed]
+    assert main(["decode", "out/a.sdz", "-o", "a.webp", "--json"]) == 0
+    entry = json.loads(capsys.readouterr().out)["files"][0]
+    assert set(entry["seconds"]) == {"parse", "pack", "entropy", "dequantize", "denoise", "decode", "save"}
+    assert (entry["mode"], entry["stage"], entry["complete"]) == ("RGB", "denoised", True)
+
+
+def test_decode_stages_prefixes_and_formats(capsys: pytest.CaptureFixture[str]) -> None:
+    sdz("a.sdz")
+    assert main(["decode", "a.sdz", "-o", "grey.png", "--bytes", "20", "--stage", "linear"]) == 0
+    assert pixels("grey.png").tolist() == np.full((30, 40, 3), 128).tolist()
+    assert main(["decode", "a.sdz", "-o", "out/", "--format", "webp", "--stage", "decoded"]) == 0
+    assert Path("out/a.webp").read_bytes()[8:12] == b"WEBP"
+    assert main(["decode", "a.sdz", "-o", "no.png", "--bytes", "12"]) == 1
+    assert "corrupt file: the file ends at byte 12, inside the header (field 'height' at byte 12)" in capsys.readouterr().err
+    assert not Path("no.png").exists()
+
+
+def test_what_an_output_format_cannot_hold_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    image = Image.new("RGBA", (8, 8), (1, 2, 3, 4))
+    image.save("a.png")
+    assert main(["encode", "a.png", "-o", "a.sdz"]) == 0
+    assert main(["decode", "a.sdz", "-o", "a.jpg"]) == 1
+    assert capsys.readouterr().err == "python -m runtime: a.sdz: cannot write mode RGBA as JPEG\n"
+    assert not Path("a.jpg").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["encode", "a.png"],
+        ["encode", "a.png", "-o", "a.sdz", "-q", "50", "--bpp", "1"],
+        ["encode", "a.png", "b.png", "-o", "-"],
+        ["encode", ".", "-o", "-"],
+        ["encode", "a.png", "-o", "-", "--json"],
+        ["encode", "a.png", "-o", "a.sdz", "--threads", "0"],
+        ["decode", "a.sdz", "-o", "a.unknown"],
+        ["decode", "a.sdz", "-o", "a"],
+        ["decode", "a.sdz", "-o", "out/", "--format", "pcd"],
+        ["decode", "a.sdz", "-o", "a.png", "--bytes", "-1"],
+        ["decode", "a.sdz", "-o", "a.png", "--stage", "best"],
+        ["info"],
+        ["info", "--providers", "a.sdz"],
+        ["verify"],
+    ],
+)
+def test_a_command_line_that_makes_no_sense_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: python -m runtime")
+
+
+def test_options_out_of_range_fail_as_inputs_do(capsys: pytest.CaptureFixture[str]) -> None:
+    photo("a.png")
+    assert main(["encode", "a.png", "-o", "a.sdz", "-q", "101"]) == 1
+    assert capsys.readouterr().err == "python -m runtime: a.png: quality is 101.0, it must lie in 0..100\n"
+    assert main(["encode", "a.png", "-o", "a.sdz", "--provider", "abacus"]) == 1
+    assert capsys.readouterr().err == "python -m runtime: execution provider 'abacus' is not part of the installed onnxruntime\n"
+    assert main(["encode", "a.png", "-o", "a.sdz", "--pack", "nowhere"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_info_says_what_each_byte_went_into(capsys: pytest.CaptureFixture[str]) -> None:
+    data = sdz("a.sdz").read_bytes()
+    latents = len(data) - 13 - 9 - 6
+    assert main(["info", "a.sdz"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"a.sdz: 40x30 RGB, {len(data)} bytes, {8 * len(data) / 1200:.3f} bpp",
+        "  pack        01020304 (stand-in)",
+        "  step index  48 (64 grey levels)",
+        "  planes      4",
+        "  alt         cat",
+        "  chunk 'T'   alternative text: 3 bytes at 13",
+        f"  chunk 'L'   latents: {latents} bytes at 22",
+        f"  spent       header 13 ({1300 / len(data):.1f} %), chunk heads 12 ({1200 / len(data):.1f} %), "
+        f"alternative text 3 ({300 / len(data):.1f} %), latents {latents} ({100 * latents / len(data):.1f} %)",
+    ]
+    Path("cut.sdz").write_bytes(data[:30])
+    assert main(["info", "cut.sdz", "--json"]) == 0
+    entry = json.loads(capsys.readouterr().out)["files"][0]
+    assert entry["spent"] == {"header": 13, "chunk heads": 12, "alternative text": 3, "latents": 2}
+    assert entry["chunks"][1] == {"tag": "L", "name": "latents", "offset": 22, "bytes": 2, "declared": latents, "complete": False}
+
+
+def test_info_of_unknown_packs_and_other_files(capsys: pytest.CaptureFixture[str]) -> None:
+    sdz("in/a.sdz", b"\xaa\xbb\xcc\xdd")
+    Path("in/b.sdz").write_bytes(b"GIF89a")
+    assert main(["info", "in"]) == 1
+    captured = capsys.readouterr()
+    assert "  pack        aabbccdd (not installed)\n" in captured.out
+    assert captured.err == "python -m runtime: in/b.sdz: not an .sdz file: it begins with b'GIF', not with b'SDZ'\n"
+
+
+def test_info_lists_providers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "--providers"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "cpu          usable"
+    assert main(["info", "--providers", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["providers"]["cpu"] is True
+
+
+def test_verify(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[bytes] = []
+    monkeypatch.setattr(StandInPack, "verify", lambda self: checked.append(self.id), raising=False)
+    data = sdz("good.sdz").read_bytes()
+    sdz("again.sdz")
+    sdz("foreign.sdz", b"\xaa\xbb\xcc\xdd")
+    Path("cut.sdz").write_bytes(data[:-1])
+    Path("headless.sdz").write_bytes(data[:22])
+    Path("flipped.sdz").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    assert main(["verify", "good.sdz", "again.sdz"]) == 0
+    assert capsys.readouterr().out == "good.sdz: ok\nagain.sdz: ok\n"
+    assert checked == [PACK.id]
+    assert main(["verify", "foreign.sdz", "cut.sdz", "headless.sdz", "flipped.sdz"]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    latents = len(data) - 28
+    assert "foreign.sdz: model pack aabbccdd is not installed" in errors[0]
+    assert f"cut.sdz: corrupt file: the file ends after {latents - 1} of {latents} bytes (field 'latents' at byte 22)" in errors[1]
+    assert "headless.sdz: corrupt file: the file ends before its latents (field 'latents' at byte 13)" in errors[2]
+    assert "flipped.sdz: corrupt file: chunk b'L' has CRC" in errors[3] and errors[3].endswith("(field 'chunk crc' at byte 24)")
+
+
+def test_a_full_disk_is_reported_and_leaves_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    photo("a.png")
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "replace", full)
+    assert main(["encode", "a.png", "-o", "a.sdz"]) == 1
+    assert capsys.readouterr().err.startswith("python -m runtime: a.png: No space left on device")
+    assert [path.name for path in Path().iterdir()] == ["a.png"]
+
+
+def test_pipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def piped(data: bytes, *arguments: str) -> bytes:
+        out = io.BytesIO()
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
+        assert main(arguments) == 0
+        sys.stdout.flush()
+        return out.getvalue()
+
+    file = piped(photo("a.png", 150, 100).read_bytes(), "encode", "-", "-o", "-", "--target-size", "50")
+    assert len(file) == 50 and parse(file).header.width == 150
+    picture = piped(file, "decode", "-", "-o", "-", "--format", "webp")
+    assert picture[8:12] == b"WEBP"
+    assert piped(file, "info", "-").startswith(b"-: 150x100 RGB, 50 bytes")
+
+
+def run(*arguments: str, cwd: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(
+        [sys.executable, "-m", "runtime", *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False, **options
+    )
+
+
+def test_a_process_prints_one_line_and_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "a.sdz").write_bytes(b"SDZ\x07")
+    done = run("info", "a.sdz", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert (
+        done.stderr
+        == "python -m runtime: a.sdz: version 7 of the format is not supported (this runtime reads version 1): update the runtime\n"
+    )
+    assert run("--help", cwd=tmp_path).returncode == 0
+    assert run("bogus", cwd=tmp_path).returncode == 2
+
+
+def test_info_imports_no_network_runtime_and_no_compiler(tmp_path: Path) -> None:
+    sdz(str(tmp_path / "a.sdz"))
+    code = (
+        "import sys; from runtime.cli import main; code = main(['info', 'a.sdz']);"
+        "slow = {'numba', 'onnxruntime', 'PIL', 'torch'} & set(sys.modules); print(sorted(slow), file=sys.stderr); sys.exit(code)"
+    )
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "[]\n")
+
+
+def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
+    path = sdz(str(tmp_path / "a.sdz"))
+    command = [sys.executable, "-m", "runtime", "info", *[str(path)] * 2000]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={"PYTHONPATH": str(ROOT)}) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 1

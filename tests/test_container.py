@@ -1,0 +1,157 @@
+"""The container: exact bytes out, every field checked on the way in, every prefix a Container or one typed error."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import pytest
+
+from runtime.container import Chunk, Container, Header, latent_span, parse, serialize, varint
+from runtime.errors import CorruptFileError, LimitError, NotAnSdzError, SdzError, UnsupportedVersionError
+
+HEADER = Header(width=512, height=300, step_index=48, planes=9, pack_id=bytes.fromhex("a1b2c3d4"))
+HEAD = bytes.fromhex("53445a 01 a1b2c3d4 00 30 09 ff03 ab02")
+
+
+def chunk_bytes(tag: bytes, payload: bytes, head: bytes = HEAD) -> bytes:
+    """A chunk laid out by hand, so that the tests do not lean on the code they test."""
+    assert len(payload) < 128
+    return tag + bytes([len(payload)]) + struct.pack("<I", zlib.crc32(head + tag + payload)) + payload
+
+
+FILE = HEAD + chunk_bytes(b"T", b"a cat") + chunk_bytes(b"L", b"\x01\x02\x03\x04") + chunk_bytes(b"E", b"II*\0")
+
+
+def test_serialize_writes_exactly_these_bytes() -> None:
+    assert serialize(HEADER, [Chunk(b"L", b"\x01\x02\x03\x04")]) == HEAD + bytes.fromhex("4c 04 a96071d9 01020304")
+    assert serialize(HEADER, [Chunk(b"T", b"a cat"), Chunk(b"L", b"\x01\x02\x03\x04"), Chunk(b"E", b"II*\0")]) == FILE
+    assert serialize(Header(1, 1, 0, 0, bytes(4), grey=True), []) == bytes.fromhex("53445a 01 00000000 01 00 00 00 00")
+    assert serialize(Header(16384, 129, 80, 15, b"\xff" * 4), []) == bytes.fromhex("53445a 01 ffffffff 00 50 0f ff7f 8001")
+
+
+@pytest.mark.parametrize(
+    ("value", "coded"),
+    [(0, "00"), (127, "7f"), (128, "8001"), (16383, "ff7f"), (16384, "808001"), (2**32 - 1, "ffffffff0f")],
+)
+def test_varint_is_the_shortest_form(value: int, coded: str) -> None:
+    assert varint(value) == bytes.fromhex(coded)
+
+
+def test_parse_finds_every_field_and_chunk() -> None:
+    container = parse(FILE)
+    assert container == Container(
+        HEADER,
+        (
+            Chunk(b"T", b"a cat", True, 15, 21, 5),
+            Chunk(b"L", b"\x01\x02\x03\x04", True, 26, 32, 4),
+            Chunk(b"E", b"II*\0", True, 36, 42, 4),
+        ),
+        15,
+    )
+    assert latent_span(FILE) == (32, 36)
+    assert latent_span(HEAD) == (15, 15)
+
+
+def test_unknown_chunks_are_kept_but_not_known() -> None:
+    container = parse(HEAD + chunk_bytes(b"x", b"??") + chunk_bytes(b"x", b"!") + chunk_bytes(b"L", b"\x07"))
+    assert [chunk.tag for chunk in container.chunks] == [b"x", b"x", b"L"]
+    found = container.find(b"L")
+    assert found is not None and found.payload == b"\x07"
+
+
+def test_a_cut_file_keeps_what_is_whole_and_the_latents_as_a_prefix() -> None:
+    for end in range(len(HEAD), len(FILE)):
+        container = parse(FILE[:end])
+        latents, alt, exif = (container.find(tag) for tag in (b"L", b"T", b"E"))
+        assert exif is None
+        assert (None if alt is None else alt.payload) == (b"a cat" if end >= 26 else None)
+        assert (None if latents is None else latents.payload) == (None if end <= 26 else b"\x01\x02\x03\x04"[: max(0, end - 32)])
+        assert latents is None or latents.complete == (end >= 36)
+        start = 32 if end > 32 else end
+        assert latent_span(FILE[:end]) == (start, min(end, 36))
+
+
+@pytest.mark.parametrize("end", range(15))
+def test_a_header_cut_anywhere_names_the_field(end: int) -> None:
+    if end < 3:
+        with pytest.raises(NotAnSdzError) as foreign:
+            parse(HEAD[:end])
+        assert foreign.value.head == HEAD[:end]
+        return
+    with pytest.raises(CorruptFileError) as cut:
+        parse(HEAD[:end])
+    expected = {3: (3, "version"), 8: (8, "flags"), 9: (9, "step index"), 10: (10, "planes"), 11: (11, "width"), 12: (11, "width")}
+    assert (cut.value.offset, cut.value.field) == expected.get(end, (4, "pack id") if end < 8 else (13, "height"))
+
+
+@pytest.mark.parametrize(
+    ("data", "offset", "field"),
+    [
+        (HEAD[:8] + b"\x02" + HEAD[9:], 8, "flags"),
+        (HEAD[:8] + b"\x80" + HEAD[9:], 8, "flags"),
+        (HEAD[:9] + b"\x51" + HEAD[10:], 9, "step index"),
+        (HEAD[:10] + b"\x10" + HEAD[11:], 10, "planes"),
+        (HEAD[:11] + b"\x81\x00" + b"\x01", 11, "width"),
+        (HEAD[:11] + b"\xff\xff\xff\xff\x1f" + b"\x01", 11, "width"),
+        (HEAD[:11] + b"\x80\x80\x80\x80\x80\x01" + b"\x01", 11, "width"),
+        (HEAD[:13] + b"\x80\x80\x00", 13, "height"),
+        (HEAD + b"L\x84\x00", 16, "chunk length"),
+        (HEAD + b"L\x80\x80\x80\x80\x10", 16, "chunk length"),
+        (HEAD + b"L\x01\x00\x00\x00\x00\x07", 17, "chunk crc"),
+        (HEAD + b"x\x01\x00\x00\x00\x00\x07", 17, "chunk crc"),
+        (FILE + chunk_bytes(b"L", b""), 46, "chunk tag"),
+        (FILE + b"T", 46, "chunk tag"),
+        (HEAD + chunk_bytes(b"T", b"ab\xff"), 23, "alternative text"),
+    ],
+)
+def test_a_broken_field_is_named_with_its_offset(data: bytes, offset: int, field: str) -> None:
+    with pytest.raises(CorruptFileError) as caught:
+        parse(data)
+    assert (caught.value.offset, caught.value.field) == (offset, field)
+    assert caught.value.code == "CorruptFileError"
+    assert f"(field '{field}' at byte {offset})" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "offset", "field"),
+    [
+        (HEAD[:11] + varint(16384) + b"\0", 11, "width"),
+        (HEAD[:11] + b"\0" + varint(69999), 12, "height"),
+        (HEAD[:11] + b"\0" + varint(2**32 - 1), 12, "height"),
+        (HEAD + b"T" + varint(4097), 16, "chunk length"),
+        (HEAD + b"E" + varint(65537), 16, "chunk length"),
+    ],
+)
+def test_a_number_over_its_limit_is_refused_before_anything_is_read(data: bytes, offset: int, field: str) -> None:
+    with pytest.raises(LimitError) as caught:
+        parse(data)
+    assert (caught.value.offset, caught.value.field) == (offset, field)
+
+
+def test_foreign_files_and_later_versions() -> None:
+    with pytest.raises(NotAnSdzError, match=r"begins with b'\\x89PN'"):
+        parse(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(NotAnSdzError, match="is empty"):
+        parse(b"")
+    with pytest.raises(UnsupportedVersionError) as caught:
+        parse(b"SDZ\x02")
+    assert caught.value.version == 2
+
+
+def test_every_flipped_bit_gives_a_container_or_one_typed_error() -> None:
+    for i in range(len(FILE)):
+        for bit in range(8):
+            data = bytearray(FILE)
+            data[i] ^= 1 << bit
+            try:
+                container = parse(bytes(data))
+            except SdzError:
+                continue
+            # what no CRC covers, because the chunk now runs beyond the end, shows as a cut
+            assert not container.chunks[-1].complete, (i, bit)
+
+
+def test_a_length_beyond_the_file_is_a_cut_not_an_allocation() -> None:
+    container = parse(HEAD + b"L" + varint(2**32 - 1) + b"\0\0\0\0" + b"\x05")
+    assert container.chunks == (Chunk(b"L", b"\x05", False, 15, 25, 2**32 - 1),)

@@ -1,0 +1,159 @@
+"""The decoder on the stand-in pack: stages, tiles, cuts, side chunks, and what it refuses."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from standins import StandInPack, StandInSession, neutral_tables
+
+from runtime import limits
+from runtime.alpha import encode_alpha
+from runtime.container import Chunk, Header, latent_span, parse, serialize
+from runtime.decode import decode, denoiser_applies, luma
+from runtime.errors import CorruptFileError, LimitError, MissingPackError, NotAnSdzError
+from runtime.planes import decode_planes, encode_planes
+
+PACK = StandInPack()
+STEP = 40
+"""2**5 = 32 grey levels: 128 grid units, two grey levels of a pixel."""
+
+
+def latents(rows: int, columns: int) -> np.ndarray:
+    rng = np.random.default_rng(rows * 100 + columns)
+    return rng.integers(-40, 41, (4, rows, columns)).astype(np.int32)
+
+
+def sdz(
+    width: int, height: int, *, step: int = STEP, grey: bool = False, before: tuple[Chunk, ...] = (), after: tuple[Chunk, ...] = ()
+) -> bytes:
+    planes, payload = encode_planes(latents(-(-height // 16), -(-width // 16)), step, PACK.coder)
+    return serialize(Header(width, height, step, planes, PACK.id, grey), [*before, Chunk(b"L", payload), *after])
+
+
+def test_linear_stage_is_exact_and_needs_no_session() -> None:
+    image = decode(sdz(20, 35), stage="linear", pack=PACK)
+    q = latents(3, 2)
+    expected = np.clip(128 + 2 * q[:3], 0, 255).astype(np.uint8).repeat(16, axis=1).repeat(16, axis=2)
+    assert image.pixels.shape == (35, 20, 3)
+    assert np.array_equal(image.pixels, expected.transpose(1, 2, 0)[:35, :20])
+    assert (image.stage, image.complete, image.alt, image.exif) == ("linear", True, None, None)
+    assert image.to_pil().mode == "RGB"
+
+
+def test_each_stage_runs_its_networks_once() -> None:
+    session = StandInSession()
+    assert decode(sdz(64, 48), session=session).stage == "denoised"
+    assert decode(sdz(64, 48), session=session, stage="decoded").stage == "decoded"
+    assert session.calls == [("denoise", 3, 4), ("decode", 3, 4), ("decode", 3, 4)]
+
+
+@pytest.mark.parametrize("stage", ["linear", "decoded", "denoised"])
+@pytest.mark.parametrize("tile", [1, 2, 3])
+def test_tiles_join_without_a_differing_byte(stage: str, tile: int) -> None:
+    data = sdz(16 * 7 + 3, 16 * 5 + 9)
+    whole = decode(data, session=StandInSession(), stage=stage)
+    tiled = decode(data, session=StandInSession(), stage=stage, tile=tile)
+    assert np.array_equal(whole.pixels, tiled.pixels)
+
+
+def test_tiles_without_a_margin_would_show() -> None:
+    pack = StandInPack(decoder_halo=0)
+    data = sdz(64, 64)
+    tiled = decode(data, session=StandInSession(pack), stage="decoded", tile=2)
+    assert not np.array_equal(tiled.pixels, decode(data, session=StandInSession(), stage="decoded").pixels)
+
+
+def test_the_denoiser_is_skipped_below_the_stated_precision() -> None:
+    for step, stage in ((39, "decoded"), (40, "denoised")):
+        session = StandInSession()
+        assert decode(sdz(32, 32, step=step), session=session).stage == stage
+    # a cut leaves latents less precisely known: on average two planes less are 16 eighths of an octave
+    data = sdz(32, 32, step=33)
+    planes = parse(data).header.planes
+    nothing = decode_planes(b"", 4, 2, 2, planes, 33, neutral_tables())
+    assert denoiser_applies(nothing, 33, PACK) and not denoiser_applies(nothing, 39 - 8 * planes, PACK)
+    assert decode(data[: latent_span(data)[0]], session=StandInSession()).stage == "denoised"
+
+
+def test_every_prefix_decodes_and_the_last_is_the_whole() -> None:
+    data = sdz(40, 40, after=(Chunk(b"E", b"II*\0"),))
+    start, end = latent_span(data)
+    whole = decode(data, pack=PACK, stage="linear")
+    worse = []
+    for n in range(14, len(data)):
+        cut = decode(data, pack=PACK, stage="linear", max_bytes=n)
+        assert cut.exif is None
+        assert cut.complete is False or n >= end - 1
+        worse.append(int(np.abs(cut.pixels.astype(int) - whole.pixels).sum()))
+        if n <= start:
+            assert cut.pixels.min() == cut.pixels.max() == 128
+    assert worse[-1] == 0
+    assert worse[0] == worse[start - 14] > 0
+    assert whole.exif == b"II*\0"
+
+
+def test_grey_and_alpha_choose_the_channels() -> None:
+    alpha = np.random.default_rng(1).integers(0, 256, (20, 30), np.uint8)
+    with_alpha = (Chunk(b"A", encode_alpha(alpha)),)
+    colour = decode(sdz(30, 20), pack=PACK, stage="linear").pixels
+    for grey, before, mode in ((True, (), "L"), (False, with_alpha, "RGBA"), (True, with_alpha, "LA")):
+        image = decode(sdz(30, 20, grey=grey, before=before), pack=PACK, stage="linear")
+        assert image.to_pil().mode == mode
+        assert np.array_equal(image.pixels[:, :, : 1 if grey else 3], luma(colour)[:, :, None] if grey else colour)
+        assert not before or np.array_equal(image.pixels[:, :, -1], alpha)
+
+
+def test_luma_is_pillows() -> None:
+    from PIL import Image
+
+    rgb = np.random.default_rng(2).integers(0, 256, (64, 64, 3), np.uint8)
+    assert np.array_equal(luma(rgb), np.asarray(Image.fromarray(rgb).convert("L")))
+
+
+def test_alternative_text_and_exif_come_along() -> None:
+    image = decode(sdz(9, 9, before=(Chunk(b"T", "Füße".encode()),), after=(Chunk(b"E", b"MM\0*"),)), pack=PACK, stage="linear")
+    assert (image.alt, image.exif) == ("Füße", b"MM\0*")
+
+
+def test_a_pack_that_is_not_the_files_is_refused() -> None:
+    data = sdz(16, 16)
+    with pytest.raises(MissingPackError, match="01020304") as caught:
+        decode(data, pack=StandInPack(id=b"\xff\0\0\0"))
+    assert caught.value.pack_id == PACK.id
+    with pytest.raises(MissingPackError):
+        decode(data)
+    with pytest.raises(MissingPackError):
+        decode(data, session=StandInSession(StandInPack(id=b"\xff\0\0\0")))
+
+
+def test_too_many_pixels_are_refused_before_anything_is_made() -> None:
+    header = serialize(Header(16384, 8193, STEP, 9, PACK.id), [])
+    with pytest.raises(LimitError, match="16384x8193") as caught:
+        decode(header, pack=PACK)
+    assert caught.value.field == "width x height"
+    assert limits.MAX_PIXELS == 16384 * 8192
+
+
+def test_what_is_not_a_file_is_refused_as_by_parse() -> None:
+    with pytest.raises(NotAnSdzError):
+        decode(b"GIF89a", pack=PACK)
+    with pytest.raises(CorruptFileError, match="field 'height' at byte 12"):
+        decode(sdz(16, 16), pack=PACK, max_bytes=12)
+
+
+def test_a_broken_alpha_chunk_is_named_with_its_offset() -> None:
+    data = sdz(4, 4, before=(Chunk(b"A", zlib.compress(b"short")),))
+    with pytest.raises(CorruptFileError) as caught:
+        decode(data, pack=PACK, stage="linear")
+    assert (caught.value.field, caught.value.offset) == ("alpha", 13 + struct.calcsize("<BBI"))
+
+
+def test_random_payloads_decode_to_something() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(30):
+        header = Header(33, 17, int(rng.integers(0, 81)), int(rng.integers(0, 16)), PACK.id)
+        data = serialize(header, [Chunk(b"L", rng.bytes(int(rng.integers(0, 200))))])
+        assert decode(data, session=StandInSession()).pixels.shape == (17, 33, 3)

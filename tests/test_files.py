@@ -1,0 +1,71 @@
+"""Batches of files: what goes where, what is refused, and writing without half-written files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runtime.files import Job, plan, write_atomically
+
+
+def tree(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def test_one_input_goes_to_the_file_named(tmp_path: Path) -> None:
+    assert plan(["a.png"], str(tmp_path / "b.sdz"), (".png",), ".sdz", False) == [Job("a.png", str(tmp_path / "b.sdz"))]
+    assert plan(["-"], "-", (".png",), ".sdz", False) == [Job("-", "-")]
+
+
+def test_several_inputs_or_a_folder_go_into_a_folder(tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    assert plan(["a.png", "x/b.jpg"], out, (".png",), ".sdz", False) == [Job("a.png", f"{out}/a.sdz"), Job("x/b.jpg", f"{out}/b.sdz")]
+    assert plan(["a.png"], out + "/", (".png",), ".sdz", False) == [Job("a.png", f"{out}/a.sdz")]
+    assert plan(["-"], out + "/", (".png",), ".sdz", False) == [Job("-", f"{out}/stdin.sdz")]
+    photos = tmp_path / "photos"
+    tree(photos, "b.PNG", "a.png", "deep/er/c.png", "notes.txt", ".hidden.png", ".git/d.png")
+    jobs = plan([str(photos)], out, (".png",), ".sdz", False)
+    assert jobs == [
+        Job(f"{photos}/a.png", f"{out}/a.sdz"),
+        Job(f"{photos}/b.PNG", f"{out}/b.sdz"),
+        Job(f"{photos}/deep/er/c.png", f"{out}/deep/er/c.sdz"),
+    ]
+
+
+def test_what_cannot_be_done_is_said_per_input(tmp_path: Path) -> None:
+    tree(tmp_path, "out/a.sdz", "empty/readme.txt")
+    out = str(tmp_path / "out")
+    jobs = plan(["a.png", "a.jpg", "b.png", "c/b.png", str(tmp_path / "empty")], out, (".png",), ".sdz", False)
+    assert [job.problem for job in jobs] == [
+        f"{out}/a.sdz exists: use --force to overwrite it",
+        f"its output {out}/a.sdz is already that of a.png",
+        None,
+        f"its output {out}/b.sdz is already that of b.png",
+        "the folder holds no file to read",
+    ]
+    assert plan(["a.png"], out, (".png",), ".sdz", True) == [Job("a.png", f"{out}/a.sdz")]
+
+
+def test_writing_replaces_whole_files_only(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write_atomically(path, b"one")
+    write_atomically(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+
+    def full(self: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(tmp_path / "a", b"new")
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+    assert (tmp_path / "a").read_bytes() == b"old"

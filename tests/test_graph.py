@@ -1,0 +1,167 @@
+"""Graphs of small random networks: exact sums, deterministic bytes, counted costs."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from export.graph import decoder_graph, decoder_table, denoiser_graph, encoder_graph, serialize
+from export.models import OneStepDenoiser, TinyAutoencoder
+from export.pack import graph_cost
+from export.quantize import EXACT_LIMIT, QuantizationError, grid_weights, integer_conv, linear_table
+from runtime.linear import linear_stage
+
+from networks import CHANNELS, small_networks
+
+
+@pytest.fixture(scope="module")
+def networks() -> tuple[TinyAutoencoder, OneStepDenoiser]:
+    return small_networks()
+
+
+def run(model: onnx.ModelProto, level: str = "ORT_ENABLE_ALL", **feeds: NDArray[Any]) -> NDArray[Any]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    session = onnxruntime.InferenceSession(serialize(model), options, providers=["CPUExecutionProvider"])
+    result: NDArray[Any] = session.run(None, feeds)[0]
+    return result
+
+
+def latents(height: int, width: int, norm: int, seed: int = 3) -> NDArray[np.float32]:
+    """Random integers whose L1 norm at every position is `norm`, some of them in one channel alone."""
+    random = np.random.default_rng(seed)
+    shares = random.dirichlet(np.full(CHANNELS, 0.3), (height, width))
+    values = np.floor(shares * norm)
+    values[:, :, 0] += norm - values.sum(axis=2)
+    values *= random.choice([-1, 1], values.shape)
+    return np.ascontiguousarray(values.transpose(2, 0, 1)[None]).astype(np.float32)
+
+
+def test_same_weights_give_the_same_bytes(networks: tuple[TinyAutoencoder, OneStepDenoiser]) -> None:
+    again = small_networks()
+    for first, second in zip(networks, again, strict=True):
+        build = decoder_graph if isinstance(first, TinyAutoencoder) else denoiser_graph
+        digests = {hashlib.sha256(serialize(build(m, "int8"))).hexdigest() for m in (first, first, second)}
+        assert len(digests) == 1
+
+
+def test_files_are_opset_21_and_say_nothing_of_their_making(networks: tuple[TinyAutoencoder, OneStepDenoiser]) -> None:
+    autoencoder, denoiser = networks
+    for model in (encoder_graph(autoencoder.encoder), decoder_graph(autoencoder, "fp16"), denoiser_graph(denoiser, "int8")):
+        assert {o.domain: o.version for o in model.opset_import}[""] == 21
+        assert not model.metadata_props and not model.graph.doc_string
+        assert all(not t.external_data for t in model.graph.initializer)
+
+
+def test_decoder_without_residual_is_the_linear_stage_at_the_largest_norm() -> None:
+    autoencoder, _ = small_networks()
+    torch.nn.init.zeros_(autoencoder.decoder.head.conv.weight)
+    torch.nn.init.zeros_(autoencoder.decoder.head.conv.bias)
+    table = decoder_table(autoencoder)
+    model = decoder_graph(autoencoder, "int8")
+    precision = np.full((1, CHANNELS, 3, 5), 40, np.float32)
+    for norm in (0, 900, 9000, table.l1_limit):
+        values = latents(3, 5, norm)
+        expected = linear_stage(values[0].astype(np.int32), np.ascontiguousarray(table.weight.T), table.shift)
+        rgba = run(model, latents=values, precision=precision)
+        assert rgba.shape == (48, 80, 4) and rgba.dtype == np.uint8
+        assert (rgba[:, :, :3] == expected).all()
+        assert (rgba[:, :, 3] == 255).all()
+
+
+@pytest.mark.parametrize("level", ["ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_ALL"])
+def test_int8_is_the_same_integers_as_fp32_at_every_optimization_level(
+    networks: tuple[TinyAutoencoder, OneStepDenoiser], level: str
+) -> None:
+    autoencoder, denoiser = networks
+    limit = grid_weights(denoiser.stem, CHANNELS, "stem").l1_limit
+    random = np.random.default_rng(5)
+    for norm in (2000, limit):
+        feeds = {
+            "latents": latents(7, 4, norm),
+            "levels": random.integers(-15, 16, (1, CHANNELS, 7, 4)).astype(np.float32),
+            "precision": random.integers(0, 201, (1, CHANNELS, 7, 4)).astype(np.float32),
+            "half_width": random.integers(0, 2000, (1, CHANNELS, 7, 4)).astype(np.float32),
+        }
+        exact = run(denoiser_graph(denoiser, "fp32"), "ORT_DISABLE_ALL", **feeds)
+        assert (run(denoiser_graph(denoiser, "int8"), level, **feeds) == exact).all()
+        assert (exact == np.rint(exact)).all()
+        assert (np.abs(exact - feeds["latents"]) <= feeds["half_width"]).all()
+        inputs = {"latents": feeds["latents"], "precision": feeds["precision"]}
+        expected = run(decoder_graph(autoencoder, "fp32"), "ORT_DISABLE_ALL", **inputs)
+        assert (run(decoder_graph(autoencoder, "int8"), level, **inputs) == expected).all()
+
+
+def test_costs_are_counted_from_the_graphs(networks: tuple[TinyAutoencoder, OneStepDenoiser]) -> None:
+    autoencoder, denoiser = networks
+    cost = graph_cost(denoiser_graph(denoiser, "fp32"))
+    assert cost.macs == (24 * 16 + 2 * 10 * 16 * 16 + 16 * 8) / 256
+    assert cost.halo == 2
+    cost = graph_cost(decoder_graph(autoencoder, "fp32"))
+    coarse = 8 * 1024 + 16 * 16 + 10 * 16 * 16 + 16 * 64
+    middle = 10 * 16 * 16 + 16 * 32
+    fine = 10 * 8 * 8 + 9 * 8 * 64
+    assert cost.macs == coarse / 256 + middle / 64 + fine / 16
+    assert cost.halo == 2
+
+
+def test_halo_is_all_that_an_output_depends_on(networks: tuple[TinyAutoencoder, OneStepDenoiser]) -> None:
+    model = decoder_graph(networks[0], "int8")
+    values, precision = latents(9, 9, 3000), np.full((1, CHANNELS, 9, 9), 40, np.float32)
+    whole = run(model, latents=values, precision=precision)
+    window = (slice(None), slice(None), slice(2, 7), slice(2, 7))
+    part = run(model, latents=np.ascontiguousarray(values[window]), precision=np.ascontiguousarray(precision[window]))
+    assert (part[32:48, 32:48] == whole[64:80, 64:80]).all()
+
+
+def test_encoder_graph_is_the_encoder(networks: tuple[TinyAutoencoder, OneStepDenoiser]) -> None:
+    autoencoder, _ = networks
+    pixels = np.random.default_rng(2).integers(0, 256, (1, 48, 32, 3)).astype(np.uint8)
+    with torch.no_grad():
+        expected = autoencoder.encode(torch.from_numpy(pixels).permute(0, 3, 1, 2).float()).numpy()
+    found = run(encoder_graph(autoencoder.encoder), pixels=pixels)
+    assert found.shape == (1, CHANNELS, 3, 2)
+    assert np.abs(found - expected).max() < 0.5
+
+
+def test_weights_keep_to_their_grids(networks: tuple[TinyAutoencoder, OneStepDenoiser]) -> None:
+    autoencoder, denoiser = networks
+    conv = integer_conv(denoiser.head, int(denoiser.trunk[1].activation.exponent), "head")
+    assert conv.weight.dtype == np.int8 and (np.abs(conv.weight).max(axis=(1, 2, 3)) == 63).all()
+    grid = grid_weights(autoencoder.decoder.stem, CHANNELS, "stem")
+    assert (np.abs(grid.levels).max(axis=1) >= 32).all() and set(grid.gains) == {1, 4}
+    table = decoder_table(autoencoder)
+    assert table.weight.shape == (768, CHANNELS)
+    assert table.l1_limit * np.abs(table.weight.astype(int)).max() + (129 << table.shift) < EXACT_LIMIT
+
+
+def test_a_bias_out_of_all_proportion_keeps_its_channel_exact(networks: tuple[TinyAutoencoder, OneStepDenoiser]) -> None:
+    _, denoiser = small_networks()
+    with torch.no_grad():
+        denoiser.head.conv.weight[3] = 0
+        denoiser.head.conv.weight[4] *= 1e-7
+        denoiser.head.conv.bias[3:5] = 0.75
+    conv = integer_conv(denoiser.head, -5, "head")
+    assert not conv.weight[3].any()
+    assert conv.bias[3] * float(conv.scale[3]) * 2.0**-5 == pytest.approx(0.75, rel=1e-6)
+    assert conv.bias[4] * float(conv.scale[4]) * 2.0**-5 == pytest.approx(0.75, rel=1e-6)
+
+
+def test_weights_that_cannot_be_exact_are_refused(networks: tuple[TinyAutoencoder, OneStepDenoiser]) -> None:
+    autoencoder, denoiser = small_networks()
+    with torch.no_grad():
+        autoencoder.decoder.linear.weight[5, 2] = 1e6
+        denoiser.stem.conv.bias[1] = 1e6
+    with pytest.raises(QuantizationError, match="largest weight 250000"):
+        linear_table(autoencoder.decoder.linear, 0)
+    with pytest.raises(QuantizationError, match=r"denoiser\.stem: fp32 sums stay exact"):
+        grid_weights(denoiser.stem, CHANNELS, "denoiser.stem")

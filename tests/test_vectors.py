@@ -1,0 +1,41 @@
+"""The shared vectors, run by the Python runtime; `web` runs the same files."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent / "vectors"
+sys.path.insert(0, str(FOLDER))
+
+import make  # noqa: E402
+
+PACK = make.load_pack({path.name: path.read_bytes() for path in (FOLDER / "pack").iterdir()})
+VALID = sorted(path.stem for path in (FOLDER / "valid").glob("*.sdz"))
+INVALID = sorted(path.stem for path in (FOLDER / "invalid").glob("*.sdz"))
+
+
+@pytest.mark.parametrize("name", VALID)
+def test_valid(name: str) -> None:
+    path = FOLDER / "valid" / name
+    expected = json.loads(path.with_suffix(".json").read_bytes())
+    assert make.expect_valid(path.with_suffix(".sdz").read_bytes(), PACK) == expected
+
+
+@pytest.mark.parametrize("name", INVALID)
+def test_invalid(name: str) -> None:
+    path = FOLDER / "invalid" / name
+    expected = json.loads(path.with_suffix(".json").read_bytes())
+    assert make.expect_invalid(path.with_suffix(".sdz").read_bytes(), PACK) == expected
+
+
+def test_the_golden_files_are_what_the_encoder_writes() -> None:
+    """Byte for byte: an encoder that writes anything else writes another format."""
+    folders = (FOLDER / kind for kind in ("pack", "valid", "invalid"))
+    committed = {path.relative_to(FOLDER).as_posix(): path.read_bytes() for folder in folders for path in folder.iterdir()}
+    made = make.make()
+    assert sorted(committed) == sorted(made)
+    assert [name for name, data in made.items() if committed[name] != data] == []

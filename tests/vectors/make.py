@@ -1,0 +1,306 @@
+"""The shared vectors: files every implementation must read alike, or refuse alike, and beside each a JSON of what it must give.
+
+`python tests/vectors/make.py` (in the repository's root) writes them again; `tests/test_vectors.py` holds the Python runtime to what
+is committed, and the committed to what this writes. A change in any file is a change of the format: do not make one lightly.
+
+`pack/` holds the numbers that the valid files are made with: coder tables, linear table and pack.json; no networks.
+
+valid/NAME.json
+  header   width, height, stepIndex, planes, packId (hex), grey, and bytes: the header's size
+  chunks   of each: tag, offset, start, bytes, complete
+  alt      the alternative text or null
+  alpha    SHA-256 of the plane's H * W bytes, or null
+  known    complete; SHA-256 of magnitude (int32), negative (one byte each), plane (one byte each), one after the other, all (C, h, w)
+  latents  SHA-256 of values, levels, precision, half width (int32), one after the other
+  linear   SHA-256 of the linear stage's pixels (H, W, n): n = 1 grey, 2 grey + alpha, 3 RGB, 4 RGBA
+invalid/NAME.json
+  error    the error's name; offset and field where the error has them
+
+Hashed integers are little-endian.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import sys
+import zlib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FOLDER = Path(__file__).resolve().parent
+sys.path.insert(0, str(FOLDER.parent.parent))
+
+from runtime.alpha import encode_alpha  # noqa: E402
+from runtime.coder import CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, CoderTables, TableLayout  # noqa: E402
+from runtime.container import Chunk, Header, latent_span, parse, serialize  # noqa: E402
+from runtime.decode import decode  # noqa: E402
+from runtime.errors import SdzError  # noqa: E402
+from runtime.linear import PATCH  # noqa: E402
+from runtime.planes import decode_planes, dequantize, encode_planes  # noqa: E402
+
+CHANNELS = 60
+"""Beyond 54, where the contexts' last band of channels begins."""
+
+PARAMETERS = {"channels": CHANNELS, "reconstruction": 7, "l1_limit": 1 << 17, "linear_shift": 14}
+
+
+class Numbers:
+    """A linear congruential generator (Numerical Recipes' constants): the same numbers everywhere, for ever."""
+
+    def __init__(self, seed: int) -> None:
+        self.state = seed
+
+    def below(self, bound: int) -> int:
+        self.state = (1664525 * self.state + 1013904223) & 0xFFFFFFFF
+        return (self.state >> 8) % bound
+
+    def array(self, shape: tuple[int, ...], low: int, high: int, kind: type[np.generic]) -> NDArray[Any]:
+        """Whole numbers low..high."""
+        count = int(np.prod(shape))
+        return np.array([low + self.below(high - low + 1) for _ in range(count)]).reshape(shape).astype(kind)
+
+
+def make_tables() -> CoderTables:
+    """Arbitrary coder tables that bring every field into play."""
+    numbers = Numbers(1)
+    layout = TableLayout(CHANNELS)
+    return CoderTables(
+        order=numbers.array((CHANNELS,), -12, 12, np.int16),
+        energy_space=numbers.array((CHANNELS, 6), 0, 40, np.uint8),
+        energy_cross_channel=numbers.array((CHANNELS, CROSS_TERMS), 0, CHANNELS - 1, np.uint8),
+        energy_cross=numbers.array((CHANNELS, CROSS_TERMS), 0, 20, np.uint8),
+        prediction_channel=numbers.array((CHANNELS, PREDICTION_TERMS), 0, CHANNELS - 1, np.uint8),
+        prediction_dy=numbers.array((CHANNELS, PREDICTION_TERMS), -2, 2, np.int8),
+        prediction_dx=numbers.array((CHANNELS, PREDICTION_TERMS), -2, 2, np.int8),
+        prediction=numbers.array((CHANNELS, PREDICTION_TERMS), -90, 90, np.int16),
+        energy_thresholds=np.sort(numbers.array((ENERGY_LEVELS - 1,), 1, 2000, np.uint16)),
+        probability=numbers.array((layout.states,), 2000, 63000, np.uint16),
+        count=numbers.array((layout.states,), 0, 60, np.uint8),
+        weights=numbers.array((layout.weights,), -4000, 12000, np.int32),
+        mix_rate=3,
+        count_limit=127,
+    )
+
+
+def make_pack() -> dict[str, bytes]:
+    linear = Numbers(2).array((CHANNELS, 3 * PATCH * PATCH), -400, 400, np.int16)
+    parameters = json.dumps(PARAMETERS, sort_keys=True, separators=(",", ":")) + "\n"
+    return {"coder.bin": make_tables().to_bytes(), "linear.bin": linear.astype("<i2").tobytes(), "pack.json": parameters.encode()}
+
+
+def load_pack(files: dict[str, bytes]) -> Any:
+    """The vectors' pack as `decode` wants it, for the linear stage."""
+    return SimpleNamespace(
+        id=hashlib.sha256(files["pack.json"]).digest()[:4],
+        coder=CoderTables.from_bytes(files["coder.bin"]),
+        linear=np.frombuffer(files["linear.bin"], "<i2").reshape(CHANNELS, -1).astype(np.int16),
+        **json.loads(files["pack.json"]),
+    )
+
+
+def make_latents(width: int, height: int, bits: int, seed: int) -> NDArray[np.int32]:
+    """Latents whose magnitudes fall with the channel, with smooth parts and noise; the largest has `bits` bits."""
+    numbers = Numbers(seed)
+    rows, columns = -(-height // PATCH), -(-width // PATCH)
+    q = np.zeros((CHANNELS, rows, columns), np.int32)
+    for channel in range(CHANNELS):
+        top = max(0, bits - channel // 5)
+        for y in range(rows):
+            for x in range(columns):
+                noise = numbers.below(1 << top) >> numbers.below(top + 1)
+                wave = ((y + x + channel) % 7) << top >> 4
+                q[channel, y, x] = min(noise + wave, (1 << top) - 1) * (1 if numbers.below(3) else -1)
+    if bits:
+        q[0, 0, 0] = (1 << bits) - 1
+    return q
+
+
+def make_valid(pack: Any) -> dict[str, bytes]:
+    def header(width: int, height: int, step: int, planes: int, grey: bool = False) -> Header:
+        return Header(width, height, step, planes, pack.id, grey)
+
+    def picture(width: int, height: int, step: int, bits: int, **side: Any) -> bytes:
+        planes, payload = encode_planes(make_latents(width, height, bits, width * 7 + height), step, pack.coder)
+        if "keep" in side:
+            payload = payload[: side["keep"]]
+        chunks = [*side.get("before", ()), Chunk(b"L", payload), *side.get("after", ())]
+        return serialize(header(width, height, step, planes, side.get("grey", False)), chunks)
+
+    alpha = np.array([[min(255, x * y) for x in range(37)] for y in range(21)], np.uint8)
+    side = {
+        "before": (Chunk(b"T", "Füße im Gras 🌱".encode()), Chunk(b"A", encode_alpha(alpha))),
+        "after": (Chunk(b"E", b"II*\0\x08\0\0\0\0\0"),),
+    }
+    full = picture(37, 21, 40, 7, **side)
+    start, end = latent_span(full)
+    plain = picture(61, 35, 32, 8)
+    unknown = (Chunk(b"x", b"skip me"), Chunk(b"x", b"and me"), Chunk(b"\0", b""))
+    return {
+        "header-only": serialize(header(20, 10, 48, 9), []),
+        "no-planes": picture(20, 10, 48, 0),
+        "empty-latents": serialize(header(20, 10, 48, 9), [Chunk(b"L", b"")]),
+        "one-pixel": picture(1, 1, 24, 5),
+        "plain": plain,
+        "wide": picture(16384, 1, 56, 3),
+        "tall": picture(1, 16384, 56, 3),
+        "finest-step": picture(33, 17, 0, 12),
+        "coarsest-step": picture(33, 17, 80, 3),
+        "fifteen-planes": picture(17, 16, 0, 15),
+        "l1-guard": picture(16, 32, 80, 11),
+        "grey": picture(40, 40, 44, 6, grey=True),
+        "everything": full,
+        "grey-alpha": picture(37, 21, 40, 7, grey=True, before=side["before"][1:]),
+        "unknown-chunks": picture(18, 18, 44, 6, before=unknown, after=unknown),
+        "cut-by-writer": picture(61, 35, 32, 8, keep=300),
+        "cut-in-alt": full[:20],
+        "cut-in-alpha": full[: parse(full).chunks[1].start + 10],
+        "cut-in-latents-head": full[: start - 3],
+        "cut-before-latents": full[:start],
+        "cut-in-latents": full[: start + 77],
+        "cut-in-exif": full[: end + 9],
+        "length-beyond-the-end": serialize(header(20, 10, 48, 6), []) + b"L\xff\xff\xff\xff\x0f" + bytes(4) + b"\x5a\xa5\x3c",
+    } | {f"plain-cut-{n}": plain[: latent_span(plain)[0] + n] for n in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377)}
+
+
+def make_invalid(pack: Any) -> dict[str, bytes]:
+    good = serialize(Header(20, 10, 48, 9, pack.id), [Chunk(b"L", b"\x12\x34\x56")])
+    head = good[:13]
+
+    def chunk(tag: bytes, payload: bytes, crc: int = 0) -> bytes:
+        return tag + bytes([len(payload)]) + struct.pack("<I", zlib.crc32(head + tag + payload) ^ crc) + payload
+
+    def alpha(rows: bytes) -> bytes:
+        return head + chunk(b"A", zlib.compress(rows))
+
+    rows = bytes(10 * 21)
+    return {
+        "empty": b"",
+        "one-byte": b"S",
+        "two-bytes": b"SD",
+        "magic-lower-case": b"sdz" + good[3:],
+        "png": b"\x89PNG\r\n\x1a\n" + bytes(20),
+        "version-0": good[:3] + b"\0" + good[4:],
+        "version-2": good[:3] + b"\x02" + good[4:],
+        "version-2-alone": good[:3] + b"\x02",
+        **{f"header-cut-at-{n}": good[:n] for n in range(3, 13)},
+        **{f"reserved-flag-{bit}": good[:8] + bytes([1 << bit]) + good[9:] for bit in range(1, 8)},
+        "step-index-81": good[:9] + b"\x51" + good[10:],
+        "step-index-255": good[:9] + b"\xff" + good[10:],
+        "planes-16": good[:10] + b"\x10" + good[11:],
+        "width-16385": good[:11] + b"\x80\x80\x01" + good[12:],
+        "height-70000": good[:12] + b"\xef\xa2\x04" + good[13:],
+        "width-4294967296": good[:11] + b"\xff\xff\xff\xff\x0f" + good[12:],
+        "width-over-32-bits": good[:11] + b"\xff\xff\xff\xff\x1f" + good[12:],
+        "width-six-bytes": good[:11] + b"\x80\x80\x80\x80\x80\x01" + good[12:],
+        "width-not-shortest": good[:11] + b"\x93\x00" + good[12:],
+        "height-not-shortest": good[:12] + b"\x89\x80\x00" + good[13:],
+        "width-cut": good[:11] + b"\x93",
+        "length-not-shortest": head + b"L\x83\x00" + good[15:],
+        "length-over-32-bits": head + b"L\x80\x80\x80\x80\x10" + good[15:],
+        "length-six-bytes": head + b"L\x80\x80\x80\x80\x80\x01" + good[15:],
+        "crc-of-latents": good[:-1] + b"\x57",
+        "crc-covers-the-header": good[:9] + b"\x31" + good[10:],
+        "crc-covers-the-tag": head + b"K" + good[14:],
+        "crc-of-an-unknown-chunk": head + chunk(b"x", b"skip me", crc=1) + good[13:],
+        "second-latents": good + chunk(b"L", b""),
+        "second-latents-cut": good + b"L",
+        "second-alt": head + chunk(b"T", b"a") + chunk(b"T", b"b"),
+        "alt-over-4096-bytes": head + b"T\x81\x20" + bytes(4),
+        "exif-over-65536-bytes": head + b"E\x81\x80\x04" + bytes(4),
+        "alt-is-not-utf-8": head + chunk(b"T", b"caf\xe9 "),
+        "alt-has-a-surrogate": head + chunk(b"T", b"\xed\xa0\x80"),
+        "alpha-is-not-zlib": head + chunk(b"A", b"alpha"),
+        "alpha-is-empty": head + chunk(b"A", b""),
+        "alpha-too-short": alpha(rows[:-1]),
+        "alpha-too-long": alpha(rows + b"\0"),
+        "alpha-bomb": alpha(bytes(80_000)),
+        "alpha-cut-stream": head + chunk(b"A", zlib.compress(rows)[:-2]),
+        "alpha-trailing-bytes": head + chunk(b"A", zlib.compress(rows) + b"\0"),
+        "alpha-wrong-adler": head + chunk(b"A", zlib.compress(rows)[:-1] + b"\x7f"),
+        "alpha-filter-5": alpha(b"\x05" + rows[1:]),
+    }
+
+
+def digest(*arrays: NDArray[Any]) -> str:
+    return hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
+
+
+def expect_valid(data: bytes, pack: Any) -> dict[str, Any]:
+    """What the runtime makes of a file, as its JSON has it."""
+    container = parse(data)
+    header = container.header
+    chunk = container.find(b"L")
+    rows, columns = -(-header.height // PATCH), -(-header.width // PATCH)
+    payload = b"" if chunk is None else chunk.payload
+    known = decode_planes(payload, pack.channels, rows, columns, header.planes, header.step_index, pack.coder)
+    latents = dequantize(known, header.step_index, pack.reconstruction, pack.l1_limit)
+    whole = (latents.values, latents.levels, latents.precision, latents.half_width)
+    image = decode(data, stage="linear", pack=pack)
+    channels = image.pixels.shape[2]
+    return {
+        "header": {
+            "width": header.width,
+            "height": header.height,
+            "stepIndex": header.step_index,
+            "planes": header.planes,
+            "packId": header.pack_id.hex(),
+            "grey": header.grey,
+            "bytes": container.header_bytes,
+        },
+        "chunks": [
+            {"tag": c.tag.decode("latin-1"), "offset": c.offset, "start": c.start, "bytes": len(c.payload), "complete": c.complete}
+            for c in container.chunks
+        ],
+        "alt": image.alt,
+        "alpha": digest(image.pixels[:, :, -1]) if channels in (2, 4) else None,
+        "known": {
+            "complete": known.complete,
+            "sha256": digest(known.magnitude.astype("<i4"), known.negative.astype(np.uint8), known.plane),
+        },
+        "latents": digest(*(a.astype("<i4") for a in whole)),
+        "linear": digest(image.pixels),
+    }
+
+
+def expect_invalid(data: bytes, pack: Any) -> dict[str, Any]:
+    """The error that the runtime raises for a file, as its JSON has it."""
+    try:
+        decode(data, stage="linear", pack=pack)
+    except SdzError as error:
+        place = {"offset": error.offset, "field": error.field} if hasattr(error, "offset") else {}
+        return {"error": error.code, **place}
+    raise AssertionError("an invalid vector was accepted")
+
+
+def make() -> dict[str, bytes]:
+    """Every file below this folder but this one, by its path."""
+    pack_files = make_pack()
+    pack = load_pack(pack_files)
+    files = {f"pack/{name}": data for name, data in pack_files.items()}
+    for kind, vectors, expect in (("valid", make_valid(pack), expect_valid), ("invalid", make_invalid(pack), expect_invalid)):
+        for name, data in vectors.items():
+            files[f"{kind}/{name}.sdz"] = data
+            files[f"{kind}/{name}.json"] = (json.dumps(expect(data, pack), indent=1, ensure_ascii=False) + "\n").encode()
+    return files
+
+
+def main() -> None:
+    files = make()
+    for path in (path for kind in ("pack", "valid", "invalid") for path in (FOLDER / kind).glob("*")):
+        if path.relative_to(FOLDER).as_posix() not in files:
+            path.unlink()
+    for name, data in files.items():
+        path = FOLDER / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+    print(f"{len(files)} files in {FOLDER}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+/**
+ * The page's end of the worker: one worker for all pictures, made when the first is asked for. Takes the address of an .sdz, hands on
+ * its header, tiles and stages; says where packs and onnxruntime lie, which only the page may decide.
+ */
+
+import { SdzError } from "./errors.js";
+
+/** @import { Stage, Tile } from "./decode.js" */
+
+/**
+ * @typedef {object} Receiver
+ * @property {(size: {width: number, height: number, alt?: string}) => void} header called once, before any tile
+ * @property {(tile: Tile) => void} tile
+ * @property {(progress: {stage: Stage, bytes: number, total: number | null, final: boolean}) => void} stage
+ * @property {(error: SdzError) => void} error
+ */
+
+/**
+ * The script tag that loaded sdz.js: it may say where things are (data-packs, data-ort), which pack is used (data-pack), the
+ * provider (data-provider="webgpu") and the number of threads (data-threads).
+ * @returns {DOMStringMap}
+ */
+function scriptSettings() {
+  const entry = new URL("./sdz.js", import.meta.url).href;
+  const tags = [...document.scripts];
+  return (tags.find(({ src }) => src === entry) ?? tags.find(({ dataset }) => dataset.packs ?? dataset.ort ?? dataset.pack))?.dataset ?? {};
+}
+
+/** @type {Map<number, Receiver>} */
+const receivers = new Map();
+let lastId = 0;
+/** @type {Worker | undefined} */
+let worker;
+
+/** @param {string | undefined} path @param {string} beside folder beside the scripts */
+const folder = (path, beside) =>
+  path === undefined ? new URL(beside, import.meta.url).href : new URL(path.replace(/\/*$/, "/"), document.baseURI).href;
+
+/** @returns {Worker} */
+function sharedWorker() {
+  if (worker) return worker;
+  const settings = scriptSettings();
+  worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "sdz" });
+  worker.onmessage = ({ data: { type, id, ...message } }) => {
+    const receiver = receivers.get(id);
+    if (!receiver) return;
+    if (type === "error" || message.final) receivers.delete(id);
+    if (type === "header") receiver.header(message);
+    else if (type === "tile") receiver.tile(message);
+    else if (type === "stage") receiver.stage(message);
+    else receiver.error(new SdzError(message.code, message.message));
+  };
+  worker.onerror = (event) => {
+    // the worker's script did not load or run: nothing will be answered
+    const error = new SdzError("ProviderError", event.message || "the sdz worker could not start");
+    worker = undefined;
+    const waiting = [...receivers.values()];
+    receivers.clear();
+    for (const receiver of waiting) receiver.error(error);
+  };
+  worker.postMessage({
+    type: "configure",
+    packs: folder(settings.packs, "./packs/"),
+    ort: folder(settings.ort, "./ort/"),
+    pack: settings.pack,
+    provider: settings.provider === "webgpu" ? "webgpu" : "wasm",
+    threads: settings.threads ? Number(settings.threads) : undefined,
+  });
+  return worker;
+}
+
+/**
+ * Asks for a picture.
+ * @param {string} src absolute URL @param {Stage} stage the last one wanted @param {Receiver} receiver
+ * @returns {() => void} ends the request; nothing is called afterwards
+ */
+export function request(src, stage, receiver) {
+  const id = ++lastId;
+  receivers.set(id, receiver);
+  try {
+    sharedWorker().postMessage({ type: "decode", id, src, stage });
+  } catch (error) {
+    // a script from another origin may not start a worker
+    receivers.delete(id);
+    queueMicrotask(() => receiver.error(new SdzError("ProviderError", `the sdz worker could not start: ${error}`)));
+  }
+  return () => {
+    if (receivers.delete(id)) worker?.postMessage({ type: "abort", id });
+  };
+}
+
+/**
+ * The stage to ask for: what the page says, and no further than the linear one for readers who save data.
+ * @param {string | undefined} wanted data-stage
+ * @returns {Stage}
+ */
+export function stageWanted(wanted) {
+  const connection = /** @type {{saveData?: boolean} | undefined} */ (/** @type {any} */ (navigator).connection);
+  if (wanted === "linear" || connection?.saveData || matchMedia("(prefers-reduced-data: reduce)").matches) return "linear";
+  return wanted === "decoded" ? "decoded" : "denoised";
+}
+
+/** @type {Map<Element, () => void>} */
+const awaited = new Map();
+
+/** Pictures start loading when they are within a screen's height of being seen. @type {IntersectionObserver | undefined} */
+let observer;
+
+/**
+ * Calls `start` at once, or with loading="lazy" when the element comes near the viewport.
+ * @param {Element} element @param {() => void} start
+ * @returns {() => void} forgets it
+ */
+export function whenNear(element, start) {
+  if (element.getAttribute("loading") !== "lazy") {
+    start();
+    return () => {};
+  }
+  observer ??= new IntersectionObserver(
+    (entries) => {
+      for (const { target, isIntersecting } of entries) {
+        if (!isIntersecting) continue;
+        observer?.unobserve(target);
+        const begin = awaited.get(target);
+        awaited.delete(target);
+        begin?.();
+      }
+    },
+    { rootMargin: "100% 0px" },
+  );
+  awaited.set(element, start);
+  observer.observe(element);
+  return () => {
+    awaited.delete(element);
+    observer?.unobserve(element);
+  };
+}
+
+/**
+ * A canvas that the tiles of one picture are put into.
+ * @param {HTMLCanvasElement} canvas
+ * @returns {{resize(width: number, height: number): void, put(tile: Tile): void}}
+ */
+export function painter(canvas) {
+  const context = canvas.getContext("2d", { colorSpace: "srgb" });
+  if (!context) throw new SdzError("ProviderError", "this browser gives no canvas");
+  return {
+    resize(width, height) {
+      if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    },
+    put({ x, y, width, height, pixels }) {
+      context.putImageData(new ImageData(pixels, width, height), x, y);
+    },
+  };
+}

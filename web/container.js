@@ -1,0 +1,193 @@
+/**
+ * The container: bytes -> header and chunks. Knows nothing of what the payloads mean. The layout stands in FORMAT.md and at the
+ * top of the twin, runtime/container.py; this file only reads.
+ */
+
+import { SdzError } from "./errors.js";
+import { MAX_ALT_BYTES, MAX_EXIF_BYTES, MAX_PLANES, MAX_SIDE, MAX_STEP_INDEX, MAX_VARINT_BYTES } from "./limits.js";
+
+/**
+ * @typedef {object} Header
+ * @property {number} width pixels, 1..16384
+ * @property {number} height pixels, 1..16384
+ * @property {number} stepIndex 0..80
+ * @property {number} planes 0..15
+ * @property {string} packId 8 hexadecimal digits
+ * @property {boolean} grey
+ *
+ * @typedef {object} Chunk `complete` is false for the one chunk that the end of the file may cut; `payload` is what there is of it
+ * @property {string} tag
+ * @property {Uint8Array} payload
+ * @property {boolean} complete
+ * @property {number} offset position of the tag
+ * @property {number} start position of the payload
+ *
+ * @typedef {{header: Header, chunks: Chunk[], headerBytes: number}} Container
+ */
+
+export const LATENTS = "L";
+export const ALPHA = "A";
+export const ALT_TEXT = "T";
+export const EXIF = "E";
+
+/** No header is longer: a stream that has brought this many bytes can be parsed without mistaking "not yet" for "cut". */
+export const MAX_HEADER_BYTES = 11 + 2 * MAX_VARINT_BYTES;
+
+const VERSION = 1;
+const FLAG_GREY = 1;
+const CRC_BYTES = 4;
+
+/** @type {Record<string, string>} */
+const TAGS = { L: "latents", A: "alpha", T: "alternative text", E: "EXIF" };
+
+/** @type {Record<string, number>} */
+const MAX_PAYLOAD = { T: MAX_ALT_BYTES, E: MAX_EXIF_BYTES };
+
+/** Reflected CRC-32 of every byte (polynomial 0xEDB88320, zlib's). */
+const CRC_TABLE = new Int32Array(256).map((_, n) => {
+  for (let bit = 0; bit < 8; bit++) n = n & 1 ? (n >>> 1) ^ 0xedb88320 : n >>> 1;
+  return n;
+});
+
+/** @param {Uint8Array[]} parts @returns {number} zlib's CRC-32 of their concatenation */
+function crc32(...parts) {
+  let crc = -1;
+  for (const part of parts) {
+    for (let i = 0; i < part.length; i++) crc = CRC_TABLE[(crc ^ part[i]) & 0xff] ^ (crc >>> 8);
+  }
+  return ~crc >>> 0;
+}
+
+/** @param {number} value */
+const hex8 = (value) => value.toString(16).padStart(8, "0");
+
+/**
+ * Reads a varint at `offset`: its value and the offset behind it, or null when the data ends inside it.
+ * @param {Uint8Array} data @param {number} offset @param {string} field
+ * @returns {[number, number] | null}
+ */
+function readVarint(data, offset, field) {
+  let value = 0;
+  for (let i = 0; i < MAX_VARINT_BYTES; i++) {
+    if (offset + i >= data.length) return null;
+    const byte = data[offset + i];
+    value += (byte & 0x7f) * 2 ** (7 * i);
+    if (byte < 0x80) {
+      if (byte === 0 && i > 0) {
+        throw new SdzError("CorruptFileError", "a varint is longer than its value needs", { offset, field });
+      }
+      if (value >= 2 ** 32) break;
+      return [value, offset + i + 1];
+    }
+  }
+  throw new SdzError("CorruptFileError", "a varint exceeds 32 bits", { offset, field });
+}
+
+/** @param {Uint8Array} data @returns {[Header, number]} the header and its size in bytes */
+function readHeader(data) {
+  if (data[0] !== 0x53 || data[1] !== 0x44 || data[2] !== 0x5a) {
+    throw new SdzError("NotAnSdzError", "not an .sdz file: it does not begin with 'SDZ'");
+  }
+  const cut = `the file ends at byte ${data.length}, inside the header`;
+  for (const [field, offset, size] of /** @type {[string, number, number][]} */ (
+    [["version", 3, 1], ["pack id", 4, 4], ["flags", 8, 1], ["step index", 9, 1], ["planes", 10, 1]])) {
+    if (data.length < offset + size) throw new SdzError("CorruptFileError", cut, { offset, field });
+    if (offset === 3 && data[3] !== VERSION) {
+      throw new SdzError("UnsupportedVersionError", `version ${data[3]} of the format is not supported (this decoder reads 1)`);
+    }
+  }
+  const [flags, stepIndex, planes] = data.subarray(8, 11);
+  if (flags & ~FLAG_GREY) throw new SdzError("CorruptFileError", `reserved bits are set in ${flags}`, { offset: 8, field: "flags" });
+  if (stepIndex > MAX_STEP_INDEX) {
+    throw new SdzError("CorruptFileError", `${stepIndex} is over ${MAX_STEP_INDEX}`, { offset: 9, field: "step index" });
+  }
+  if (planes > MAX_PLANES) throw new SdzError("CorruptFileError", `${planes} is over ${MAX_PLANES}`, { offset: 10, field: "planes" });
+  const sides = [];
+  let offset = 11;
+  for (const field of ["width", "height"]) {
+    const read = readVarint(data, offset, field);
+    if (!read) throw new SdzError("CorruptFileError", cut, { offset, field });
+    if (read[0] >= MAX_SIDE) {
+      throw new SdzError("LimitError", `${read[0] + 1} pixels, at most ${MAX_SIDE} are allowed`, { offset, field });
+    }
+    sides.push(read[0] + 1);
+    offset = read[1];
+  }
+  const packId = hex8(new DataView(data.buffer, data.byteOffset).getUint32(4));
+  return [{ width: sides[0], height: sides[1], stepIndex, planes, packId, grey: (flags & FLAG_GREY) !== 0 }, offset];
+}
+
+/**
+ * Reads the chunk whose tag stands at `offset`; its payload ends with the data when `complete` is false.
+ * @param {Uint8Array} data @param {number} offset @param {Set<string>} seen @param {number} headerBytes
+ * @returns {Chunk}
+ */
+function readChunk(data, offset, seen, headerBytes) {
+  const tag = String.fromCharCode(data[offset]);
+  if (seen.has(tag)) throw new SdzError("CorruptFileError", `a second ${TAGS[tag]} chunk`, { offset, field: "chunk tag" });
+  const read = readVarint(data, offset + 1, "chunk length");
+  if (!read) return { tag, payload: data.subarray(data.length), complete: false, offset, start: data.length };
+  const [length, crcOffset] = read;
+  if (length > (MAX_PAYLOAD[tag] ?? length)) {
+    const problem = `${length} bytes of ${TAGS[tag]}, at most ${MAX_PAYLOAD[tag]} are allowed`;
+    throw new SdzError("LimitError", problem, { offset: offset + 1, field: "chunk length" });
+  }
+  const start = crcOffset + CRC_BYTES;
+  const payload = data.subarray(start, start + length);
+  if (start > data.length || payload.length < length) {
+    return { tag, payload, complete: false, offset, start: Math.min(start, data.length) };
+  }
+  if (tag in TAGS) {
+    const stated = new DataView(data.buffer, data.byteOffset).getUint32(crcOffset, true);
+    const actual = crc32(data.subarray(0, headerBytes), data.subarray(offset, offset + 1), payload);
+    if (actual !== stated) {
+      const problem = `the ${TAGS[tag]} chunk has CRC ${hex8(actual)}, stated is ${hex8(stated)}`;
+      throw new SdzError("CorruptFileError", problem, { offset: crcOffset, field: "chunk crc" });
+    }
+  }
+  if (tag === ALT_TEXT) decodeText(payload, start);
+  return { tag, payload, complete: true, offset, start };
+}
+
+/** @param {Uint8Array} payload @param {number} start @returns {string} */
+function decodeText(payload, start) {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(payload);
+  } catch {
+    throw new SdzError("CorruptFileError", "the text is not UTF-8", { offset: start, field: "alternative text" });
+  }
+}
+
+/**
+ * Reads a whole .sdz file, or any prefix of one that holds its header. Copies nothing: payloads are views of `data`.
+ * @param {Uint8Array} data
+ * @returns {Container}
+ * @throws {SdzError} NotAnSdzError, UnsupportedVersionError, LimitError or CorruptFileError
+ */
+export function parse(data) {
+  const [header, headerBytes] = readHeader(data);
+  const chunks = [];
+  const seen = /** @type {Set<string>} */ (new Set());
+  for (let offset = headerBytes; offset < data.length; ) {
+    const chunk = readChunk(data, offset, seen, headerBytes);
+    chunks.push(chunk);
+    if (chunk.tag in TAGS) seen.add(chunk.tag);
+    offset = chunk.complete ? chunk.start + chunk.payload.length : data.length;
+  }
+  return { header, chunks, headerBytes };
+}
+
+/**
+ * The chunk of that tag if the file has a usable one: whole, or for latents any part of it.
+ * @param {Container} container @param {string} tag
+ * @returns {Chunk | undefined}
+ */
+export function find(container, tag) {
+  return container.chunks.find((chunk) => chunk.tag === tag && (chunk.complete || tag === LATENTS));
+}
+
+/** @param {Container} container @returns {string | undefined} the file's alternative text, where it carries one */
+export function altText(container) {
+  const chunk = find(container, ALT_TEXT);
+  return chunk && decodeText(chunk.payload, chunk.start);
+}

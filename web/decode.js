@@ -1,0 +1,215 @@
+/**
+ * The bytes of an .sdz, or of any prefix of one -> an image at one of three stages: `linear` needs no neural runtime, `decoded` adds
+ * the decoder network, `denoised` the one-step denoiser before it. Large images go through in tiles with the margin that the pack's
+ * receptive fields ask for: memory stays bounded and the pixels are those of the untiled image. The twin of runtime/decode.py.
+ */
+
+import { decodeAlpha } from "./alpha.js";
+import { ALPHA, LATENTS, altText, find, parse } from "./container.js";
+import { SdzError } from "./errors.js";
+import { MAX_PIXELS } from "./limits.js";
+import { PATCH, linearStage } from "./linear.js";
+import { fetchReader, loadPack } from "./pack.js";
+import { decodePlanes, dequantize } from "./planes.js";
+import { Session } from "./session.js";
+
+/** @import { Header } from "./container.js" */
+/** @import { Pack } from "./pack.js" */
+/** @import { Known, Window } from "./planes.js" */
+
+/**
+ * @typedef {"linear" | "decoded" | "denoised"} Stage
+ *
+ * @typedef {object} Picture what the bytes at hand tell, before any pixel
+ * @property {Header} header
+ * @property {Pack} pack
+ * @property {Known} known
+ * @property {Uint8Array | null} alpha (H, W)
+ * @property {string | undefined} alt
+ *
+ * @typedef {{x: number, y: number, width: number, height: number, pixels: Uint8ClampedArray<ArrayBuffer>}} Tile pixels are RGBA
+ *
+ * @typedef {object} DecodedImage
+ * @property {number} width
+ * @property {number} height
+ * @property {Uint8ClampedArray<ArrayBuffer>} data RGBA in sRGB; a grey image has R = G = B
+ * @property {Stage} stage the one reached: `denoised` falls back to `decoded` where the pack skips its denoiser
+ * @property {boolean} complete whether the latents were there to the last bit
+ * @property {Header} header
+ * @property {string | undefined} alt
+ */
+
+/** @type {readonly Stage[]} */
+export const STAGES = ["linear", "decoded", "denoised"];
+
+/** Latent positions on a tile's side: 512 pixels. The networks' activations then stay near 40 MB. */
+const TILE = 32;
+
+/** Where packs and onnxruntime-web lie unless the page says otherwise: beside the scripts. */
+export const PACKS = new URL("./packs/", import.meta.url).href;
+export const ORT = new URL("./ort/", import.meta.url).href;
+
+/**
+ * The header of `bytes`, with every limit checked before anything is allocated for the image.
+ * @param {Uint8Array} bytes
+ */
+export function readContainer(bytes) {
+  const container = parse(bytes);
+  const { width, height } = container.header;
+  if (width * height > MAX_PIXELS) {
+    throw new SdzError("LimitError", `${width} x ${height} pixels, at most ${MAX_PIXELS} are decoded`, { field: "width × height" });
+  }
+  return container;
+}
+
+/**
+ * Entropy decoding: everything exact and integer that needs no window.
+ * @param {Uint8Array} bytes @param {Pack} pack
+ * @returns {Promise<Picture>}
+ */
+export async function readPicture(bytes, pack) {
+  const container = readContainer(bytes);
+  const { header } = container;
+  if (header.packId !== pack.id) {
+    throw new SdzError("MissingPackError", `the file was made for model pack ${header.packId}, not ${pack.id}`);
+  }
+  const [h, w] = [Math.ceil(header.height / PATCH), Math.ceil(header.width / PATCH)];
+  const payload = find(container, LATENTS)?.payload ?? new Uint8Array();
+  const known = decodePlanes(payload, h, w, header.planes, header.stepIndex, pack.coder);
+  const chunk = find(container, ALPHA);
+  const alpha = chunk ? await decodeAlpha(chunk.payload, header.height, header.width, chunk.start) : null;
+  return { header, pack, known, alpha, alt: altText(container) };
+}
+
+/**
+ * Whether the denoiser runs: the least precisely known latent's precision code is at least the pack's minimum.
+ * @param {Picture} picture
+ */
+export function denoiserApplies({ known, header, pack }) {
+  const coarsest = known.plane.reduce((most, plane) => Math.max(most, plane), 0);
+  return header.stepIndex + 8 * coarsest >= pack.denoiserMinStepIndex;
+}
+
+/**
+ * Covers all positions with windows of at most `tile` positions a side.
+ * @param {Known} known @param {number} tile
+ * @returns {Generator<Window>}
+ */
+function* windows({ h, w }, tile) {
+  for (let top = 0; top < h; top += tile) {
+    for (let left = 0; left < w; left += tile) {
+      yield { top, left, rows: Math.min(tile, h - top), columns: Math.min(tile, w - left) };
+    }
+  }
+}
+
+/**
+ * The window with `margin` more positions on each side, as far as there are any.
+ * @param {Window} window @param {number} margin @param {Known} known
+ * @returns {Window}
+ */
+function grow({ top, left, rows, columns }, margin, { h, w }) {
+  const [y, x] = [Math.max(0, top - margin), Math.max(0, left - margin)];
+  return { top: y, left: x, rows: Math.min(h, top + rows + margin) - y, columns: Math.min(w, left + columns + margin) - x };
+}
+
+/**
+ * The part of `source` (C, outer) that lies in `inner`; `source` itself where that is all of it.
+ * @template {Float32Array | Int32Array | Uint8Array} T
+ * @param {T} source @param {Window} inner @param {Window} outer @param {number} channels
+ * @returns {T | Float32Array}
+ */
+function cut(source, inner, outer, channels) {
+  if (inner.rows === outer.rows && inner.columns === outer.columns) return source;
+  const out = new Float32Array(channels * inner.rows * inner.columns);
+  for (let c = 0, to = 0; c < channels; c++) {
+    for (let y = 0; y < inner.rows; y++, to += inner.columns) {
+      const from = (c * outer.rows + inner.top - outer.top + y) * outer.columns + inner.left - outer.left;
+      out.set(source.subarray(from, from + inner.columns), to);
+    }
+  }
+  return out;
+}
+
+/**
+ * The pixels of `core` as they stand in the picture: cropped at its edges, grey where it is grey, with its alpha.
+ * @param {Uint8Array | Uint8ClampedArray} rgba pixels of `outer` @param {Window} core @param {Window} outer @param {Picture} picture
+ * @returns {Tile}
+ */
+function place(rgba, core, outer, { header, alpha }) {
+  const [x, y] = [core.left * PATCH, core.top * PATCH];
+  const width = Math.min(core.columns * PATCH, header.width - x);
+  const height = Math.min(core.rows * PATCH, header.height - y);
+  const pixels = new Uint8ClampedArray(width * height * 4);
+  const stride = outer.columns * PATCH * 4;
+  for (let row = 0; row < height; row++) {
+    const from = ((core.top - outer.top) * PATCH + row) * stride + (core.left - outer.left) * PATCH * 4;
+    pixels.set(rgba.subarray(from, from + width * 4), row * width * 4);
+  }
+  if (header.grey) {
+    for (let i = 0; i < pixels.length; i += 4) {
+      // BT.601 luma, as Pillow's mode L
+      pixels.fill((pixels[i] * 19595 + pixels[i + 1] * 38470 + pixels[i + 2] * 7471 + 0x8000) >> 16, i, i + 3);
+    }
+  }
+  if (alpha) {
+    for (let row = 0, to = 3; row < height; row++) {
+      for (let from = (y + row) * header.width + x, end = from + width; from < end; from++, to += 4) pixels[to] = alpha[from];
+    }
+  }
+  return { x, y, width, height, pixels };
+}
+
+/**
+ * The stage's pixels, tile by tile, top to bottom. Nothing outlives its tile, so memory does not grow with the picture.
+ * @param {Picture} picture @param {Stage} stage `denoised` only where `denoiserApplies`
+ * @param {Session | null} session not needed for `linear` @param {number} [tile] does not change the pixels
+ * @returns {AsyncGenerator<Tile>}
+ */
+export async function* paint(picture, stage, session, tile = TILE) {
+  const { known, header, pack } = picture;
+  for (const core of windows(known, tile)) {
+    if (stage === "linear") {
+      const { values, h, w } = dequantize(known, header.stepIndex, pack, core);
+      yield place(linearStage(values, h, w, pack), core, core, picture);
+      continue;
+    }
+    if (!session) throw new SdzError("ProviderError", `stage '${stage}' needs a session`);
+    // each network sees its receptive field's margin around what is asked of it
+    const decoded = grow(core, pack.halo.decoder, known);
+    const widest = stage === "denoised" ? grow(decoded, pack.halo.denoiser, known) : decoded;
+    const latents = dequantize(known, header.stepIndex, pack, widest);
+    const values = stage === "denoised" ? await session.denoise(latents) : latents.values;
+    const rgba = await session.decode(
+      cut(values, decoded, widest, pack.channels),
+      cut(latents.precision, decoded, widest, pack.channels),
+      decoded.rows,
+      decoded.columns,
+    );
+    yield place(rgba, core, decoded, picture);
+  }
+}
+
+/**
+ * Decodes a file, or any prefix of one that holds its header, in a page, a worker or Node.
+ * @param {Uint8Array} bytes
+ * @param {{stage?: Stage, pack?: Pack, session?: Session, packs?: string | URL, ort?: string | URL, tile?: number}} [options]
+ *   `session` runs the networks and fixes the pack; without one, `pack` or else the pack of the file's id below `packs`
+ * @returns {Promise<DecodedImage>}
+ * @throws {SdzError}
+ */
+export async function decodeBytes(bytes, { stage = "denoised", pack, session, packs = PACKS, ort = ORT, tile } = {}) {
+  const { header } = readContainer(bytes);
+  pack ??= session?.pack ?? (await loadPack(header.packId, fetchReader(new URL(`${header.packId}/`, packs))));
+  const picture = await readPicture(bytes, pack);
+  if (stage === "denoised" && !denoiserApplies(picture)) stage = "decoded";
+  if (stage !== "linear") session ??= new Session(pack, { ort });
+  const { width, height } = header;
+  const data = new Uint8ClampedArray(width * height * 4);
+  for await (const part of paint(picture, stage, session ?? null, tile)) {
+    for (let row = 0; row < part.height; row++) {
+      data.set(part.pixels.subarray(row * part.width * 4, (row + 1) * part.width * 4), ((part.y + row) * width + part.x) * 4);
+    }
+  }
+  return { width, height, data, stage, complete: picture.known.complete, header, alt: picture.alt };
+}

@@ -1,0 +1,166 @@
+/**
+ * A photo's own page: the picture from any prefix of its file at any stage, beside the original. Takes the numbers in the page's data
+ * attributes, asks the shared worker for tiles, checks the finished pixels against the digest that Python computed.
+ */
+
+import { painter, request, stageWanted } from "../client.js";
+
+/** @import { Stage } from "../decode.js" */
+
+/** Smallest prefix the slider offers: with less, not even the header is whole. */
+const LEAST_BYTES = 24;
+
+/** Milliseconds without a movement of the byte slider after which the networks run on the prefix. */
+const REST_MS = 140;
+
+/** @template {Element} T @param {string} selector @param {ParentNode} [root] @returns {T} */
+const need = (selector, root = document) => /** @type {T} */ (root.querySelector(selector));
+
+const study = /** @type {HTMLElement} */ (need(".study"));
+const compare = /** @type {HTMLElement} */ (need(".compare"));
+const canvas = /** @type {HTMLCanvasElement} */ (need("canvas", compare));
+const other = /** @type {HTMLElement} */ (need(".other", compare));
+const image = /** @type {HTMLImageElement} */ (need("img", other));
+const divider = /** @type {HTMLInputElement} */ (need(".divider", compare));
+const controls = /** @type {HTMLElement} */ (need(".controls"));
+const slider = /** @type {HTMLInputElement} */ (need(".bytes input"));
+const verdict = /** @type {HTMLElement} */ (need(".verdict"));
+const total = Number(study.dataset.bytes);
+const pixels = Number(study.dataset.width) * Number(study.dataset.height);
+const surface = painter(canvas);
+
+/** @type {Blob} */
+let file;
+let stop = () => {};
+
+/** @param {number} n @returns {string} */
+const grouped = (n) => n.toLocaleString("en");
+
+/** @returns {number} the bytes that the slider stands for: each step adds the same share, as the eye counts quality */
+const chosenBytes = () => Math.round(LEAST_BYTES * (total / LEAST_BYTES) ** (Number(slider.value) / Number(slider.max)));
+
+/** @returns {Stage} */
+const chosenStage = () => /** @type {Stage} */ (/** @type {HTMLInputElement} */ (need("input[name=stage]:checked")).value);
+
+/** @param {string} stage @returns {HTMLElement} the label of a stage's button */
+const badge = (stage) => /** @type {HTMLElement} */ (need(`input[value=${stage}]`).parentElement);
+
+/**
+ * Decodes the first `bytes` of the file and paints what comes.
+ * @param {number} bytes @param {Stage} stage
+ */
+function show(bytes, stage) {
+  stop();
+  const start = performance.now();
+  const url = URL.createObjectURL(file.slice(0, bytes));
+  const whole = bytes === total;
+  let painting = new Uint8ClampedArray(4 * pixels);
+  const abort = request(url, stage, {
+    header: () => {},
+    tile(tile) {
+      surface.put(tile);
+      for (let row = 0; row < tile.height; row++) {
+        const line = tile.pixels.subarray(4 * row * tile.width, 4 * (row + 1) * tile.width);
+        painting.set(line, 4 * ((tile.y + row) * canvas.width + tile.x));
+      }
+    },
+    stage(progress) {
+      canvas.hidden = false;
+      const label = badge(progress.stage);
+      label.dataset.reached = "";
+      need("small", label).textContent = `${Math.round(performance.now() - start)} ms · ${grouped(bytes)} B`;
+      if (!progress.final) return;
+      URL.revokeObjectURL(url);
+      study.dataset.shown = progress.stage;
+      if (whole && stage === "denoised") check(painting);
+      painting = new Uint8ClampedArray();
+    },
+    error: fail,
+  });
+  stop = () => {
+    abort();
+    URL.revokeObjectURL(url);
+  };
+}
+
+/** @param {Uint8ClampedArray<ArrayBuffer>} rgba */
+async function check(rgba) {
+  const digest = await crypto.subtle.digest("SHA-256", rgba);
+  const hex = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const same = hex === study.dataset.digest;
+  study.dataset.pixels = hex;
+  verdict.hidden = false;
+  verdict.dataset.same = String(same);
+  verdict.textContent = same
+    ? `All ${grouped(rgba.length)} bytes of these pixels are those that Python decoded.`
+    : "These pixels differ from those that Python decoded.";
+}
+
+/** @param {{code: string, message: string}} error */
+function fail(error) {
+  const noscript = compare.querySelector("noscript");
+  if (noscript) {
+    const parsed = new DOMParser().parseFromString(noscript.textContent ?? "", "text/html").querySelector("img");
+    if (parsed) noscript.replaceWith(document.importNode(parsed, true));
+    else noscript.remove();
+  }
+  canvas.hidden = true;
+  controls.hidden = true;
+  verdict.hidden = false;
+  verdict.dataset.same = "false";
+  verdict.textContent = `${error.code}: ${error.message}`;
+}
+
+/** Moves the divider: a property of CSS, so that no markup carries styles. */
+function divide() {
+  compare.style.setProperty("--split", `${Number(divider.value) / 10}%`);
+  divider.setAttribute("aria-valuetext", `${Math.round(Number(divider.value) / 10)} % decoded`);
+}
+
+function beside() {
+  const against = /** @type {HTMLInputElement} */ (need("input[name=against]:checked")).value;
+  const source = image.dataset[against];
+  for (const part of [other, divider, need(".right", compare)]) /** @type {HTMLElement} */ (part).hidden = !source;
+  if (!source) return;
+  if (image.getAttribute("src") !== source) image.src = source;
+  need(".right", compare).textContent = against === "original" ? "original" : (image.dataset.fallbackName ?? against);
+}
+
+/** Writes what the byte slider stands for. */
+function count() {
+  const bytes = chosenBytes();
+  need(".used").textContent = grouped(bytes);
+  need(".bpp").textContent = ((8 * bytes) / pixels).toFixed(3);
+  slider.setAttribute("aria-valuetext", `${grouped(bytes)} of ${grouped(total)} bytes`);
+  need(".left", compare).textContent = `sdz · ${grouped(bytes)} B`;
+}
+
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let resting;
+
+slider.addEventListener("input", () => {
+  count();
+  show(chosenBytes(), "linear");
+  clearTimeout(resting);
+  if (chosenStage() !== "linear") resting = setTimeout(() => show(chosenBytes(), chosenStage()), REST_MS);
+});
+for (const button of controls.querySelectorAll("input[name=stage]")) {
+  button.addEventListener("change", () => show(chosenBytes(), chosenStage()));
+}
+for (const button of controls.querySelectorAll("input[name=against]")) button.addEventListener("change", beside);
+divider.addEventListener("input", divide);
+
+try {
+  const response = await fetch(/** @type {string} */ (study.dataset.src));
+  if (!response.ok) throw new Error(`HTTP status ${response.status}`);
+  file = await response.blob();
+  const first = /** @type {HTMLInputElement} */ (need(`input[value=${stageWanted(undefined)}]`));
+  first.checked = true;
+  for (const part of [controls, divider, need(".left", compare)]) /** @type {HTMLElement} */ (part).hidden = false;
+  count();
+  divide();
+  show(total, chosenStage());
+  beside();
+} catch (error) {
+  fail({ code: "NetworkError", message: String(error) });
+}

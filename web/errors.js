@@ -1,0 +1,37 @@
+/**
+ * The one error of this library. Bad input of any kind ends in an SdzError whose `code` is the name of the Python runtime's
+ * class for the same fault, so both languages can be held to the same expectations.
+ */
+
+/**
+ * @typedef {"NotAnSdzError" | "UnsupportedVersionError" | "CorruptFileError" | "LimitError" | "MissingPackError" |
+ *   "CorruptPackError" | "ProviderError" | "NetworkError"} SdzErrorCode
+ * NetworkError has no Python counterpart: there, reading a file is not the library's business.
+ */
+
+export class SdzError extends Error {
+  /**
+   * @param {SdzErrorCode} code
+   * @param {string} message what was wrong, where, and what to do
+   * @param {{offset?: number, field?: string}} [where] the byte at which the offending field begins, and its name in FORMAT.md
+   */
+  constructor(code, message, { offset, field } = {}) {
+    const place = field === undefined ? "" : offset === undefined ? ` (field '${field}')` : ` (field '${field}' at byte ${offset})`;
+    super(message + place);
+    this.name = "SdzError";
+    this.code = code;
+    this.offset = offset;
+    this.field = field;
+  }
+}
+
+/**
+ * Anything thrown as an SdzError: what the platform throws by itself becomes `code`.
+ * @param {unknown} error
+ * @param {SdzErrorCode} code
+ * @returns {SdzError}
+ */
+export function asSdzError(error, code) {
+  if (error instanceof SdzError) return error;
+  return new SdzError(code, error instanceof Error ? error.message : String(error));
+}

@@ -1,0 +1,184 @@
+/**
+ * A model pack: id -> manifest, tables and graphs, each verified by its SHA-256 before use. An .sdz names its pack by the first
+ * four bytes of the manifest's digest and never by a URL; where packs lie is the page's to say. Verified files are kept in the
+ * Cache API, or for the life of the worker where storage is refused. The twin of runtime/pack.py.
+ */
+
+import { parseTables } from "./coder.js";
+import { SdzError } from "./errors.js";
+import { BLOCK } from "./linear.js";
+
+/** @import { CoderTables } from "./coder.js" */
+
+/**
+ * @typedef {{file: string, sha256: string, bytes: number}} Entry
+ * @typedef {(name: string, fresh: boolean) => Promise<Uint8Array | null>} Read the file `name` of a pack, null where there is none;
+ *   `fresh`: not from a cache
+ *
+ * @typedef {object} Pack
+ * @property {string} id 8 hexadecimal digits
+ * @property {number} channels
+ * @property {number} reconstruction sixteenths of an interval
+ * @property {number} l1Limit GRID units
+ * @property {number} linearShift
+ * @property {Int16Array} linear (C, 768)
+ * @property {CoderTables} coder
+ * @property {number} denoiserMinStepIndex
+ * @property {{denoiser: number, decoder: number}} halo latent positions of receptive field on each side
+ * @property {(name: string) => Promise<Uint8Array>} graphBytes
+ */
+
+const FORMAT = 1;
+const PATCH = 16;
+
+/** Hundreds of times a manifest's size. */
+const MAX_MANIFEST_BYTES = 2 ** 20;
+
+const CACHE_NAME = "sdz-pack-files";
+
+/** @param {string} problem @returns {SdzError} */
+const corrupt = (problem) => new SdzError("CorruptPackError", `${problem}; rebuild or deploy the pack again`);
+
+/** @param {Uint8Array} bytes @returns {Promise<string>} hexadecimal */
+async function sha256(bytes) {
+  if (!globalThis.crypto?.subtle) {
+    throw new SdzError("ProviderError", "digests need a secure context: serve the page over https or from localhost");
+  }
+  const digest = await crypto.subtle.digest("SHA-256", /** @type {Uint8Array<ArrayBuffer>} */ (bytes));
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/**
+ * Reads the files below `base` over HTTP.
+ * @param {string | URL} base ends in "/"
+ * @returns {Read}
+ */
+export function fetchReader(base) {
+  return async (name, fresh) => {
+    const url = new URL(name, base);
+    // a pack's URL holds its digest, so any copy that the browser kept is the right one
+    const response = await fetch(url, { cache: fresh ? "reload" : "force-cache" }).catch((error) => {
+      throw new SdzError("NetworkError", `${url}: ${error.message}`);
+    });
+    if (response.status === 404) return null;
+    if (!response.ok) throw new SdzError("NetworkError", `${url}: HTTP status ${response.status}`);
+    return new Uint8Array(await response.arrayBuffer());
+  };
+}
+
+/** @returns {Promise<Cache | null>} null where the platform has none or refuses it */
+async function storage() {
+  try {
+    return await caches.open(CACHE_NAME);
+  } catch {
+    return null;
+  }
+}
+
+/** @param {string} digest a URL that no page has, only to name the entry */
+const cacheKey = (digest) => new URL(`/.sdz/${digest}`, globalThis.location?.href ?? "https://localhost/").href;
+
+/**
+ * The bytes of a manifest entry: right digest, or CorruptPackError.
+ * @param {Entry} entry @param {Read} read
+ * @returns {Promise<Uint8Array>}
+ */
+async function readEntry({ file, sha256: digest, bytes: size }, read) {
+  const cache = await storage();
+  const kept = await cache?.match(cacheKey(digest)).catch(() => undefined);
+  const sources = [
+    async () => (kept ? new Uint8Array(await kept.arrayBuffer()) : null),
+    () => read(file, false),
+    () => read(file, true),
+  ];
+  for (const source of sources) {
+    const bytes = await source();
+    if (!bytes || bytes.length !== size || (await sha256(bytes)) !== digest) continue;
+    if (!kept) {
+      // a quota that is used up must not stop the page
+      await cache?.put(cacheKey(digest), new Response(/** @type {Uint8Array<ArrayBuffer>} */ (bytes))).catch(() => {});
+    }
+    return bytes;
+  }
+  throw corrupt(`the pack's file '${file}' is missing or does not have the digest ${digest}`);
+}
+
+/** @param {any} value @param {string} field @param {number} low @param {number} high @returns {number} */
+function integer(value, field, low, high) {
+  if (!Number.isInteger(value) || value < low || value > high) throw corrupt(`the manifest's '${field}' is not in ${low}..${high}`);
+  return value;
+}
+
+/** @param {any} value @param {string} field @returns {Entry} */
+function entry(value, field) {
+  const { file, sha256: digest, bytes } = value ?? {};
+  // a name, not a path: nothing outside the pack's folder is ever read
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(file) || !/^[0-9a-f]{64}$/.test(digest)) throw corrupt(`the manifest's '${field}' is malformed`);
+  return { file, sha256: digest, bytes: integer(bytes, `${field}.bytes`, 1, 2 ** 30) };
+}
+
+/** @param {string} id @param {Read} read @returns {Promise<any>} */
+async function readManifest(id, read) {
+  for (const fresh of [false, true]) {
+    const text = await read("manifest.json", fresh);
+    if (!text) {
+      throw new SdzError("MissingPackError", `model pack ${id} is not installed: put it beside the others, in a folder of that name`);
+    }
+    if (text.length > MAX_MANIFEST_BYTES || (await sha256(text)).slice(0, 8) !== id) continue;
+    try {
+      return JSON.parse(new TextDecoder().decode(text));
+    } catch {
+      throw corrupt(`the manifest of pack ${id} is not JSON`);
+    }
+  }
+  throw corrupt(`the manifest of pack ${id} does not have that digest`);
+}
+
+/**
+ * Loads a pack's manifest and tables; graphs follow when asked for.
+ * @param {string} id 8 hexadecimal digits
+ * @param {Read} read
+ * @returns {Promise<Pack>}
+ * @throws {SdzError} MissingPackError, CorruptPackError, NetworkError
+ */
+export async function loadPack(id, read) {
+  const manifest = await readManifest(id, read);
+  integer(manifest.format, "format", FORMAT, FORMAT);
+  integer(manifest.patch, "patch", PATCH, PATCH);
+  integer(manifest.grid, "grid", 4, 4);
+  const channels = integer(manifest.channels, "channels", 1, 255);
+  const l1Limit = integer(manifest.l1_limit, "l1_limit", 1, 2 ** 24);
+  const linearShift = integer(manifest.linear_shift, "linear_shift", 1, 20);
+  const [linearBytes, coderBytes] = await Promise.all(
+    ["linear", "coder"].map((name) => readEntry(entry(manifest.tables?.[name], `tables.${name}`), read)),
+  );
+  if (linearBytes.length !== channels * BLOCK * 2) throw corrupt("the linear table has a wrong size");
+  const linear = new Int16Array(linearBytes.buffer, linearBytes.byteOffset, channels * BLOCK);
+  const largest = linear.reduce((most, weight) => Math.max(most, Math.abs(weight)), 0);
+  if (l1Limit * largest + 2 ** (linearShift + 8) >= 2 ** 31) throw corrupt("the linear table's sums can pass 32 bits");
+  const coder = parseTables(coderBytes);
+  if (coder.channels !== channels) throw corrupt("the coder's tables are for another number of channels");
+  /** @type {Map<string, Promise<Uint8Array>>} */
+  const graphs = new Map();
+  return {
+    id,
+    channels,
+    reconstruction: integer(manifest.reconstruction, "reconstruction", 0, 16),
+    l1Limit,
+    linearShift,
+    linear,
+    coder,
+    denoiserMinStepIndex: integer(manifest.denoiser?.min_step_index, "denoiser.min_step_index", 0, 255),
+    halo: {
+      denoiser: integer(manifest.halo?.denoiser, "halo.denoiser", 0, 1024),
+      decoder: integer(manifest.halo?.decoder, "halo.decoder", 0, 1024),
+    },
+    graphBytes(name) {
+      const running = graphs.get(name) ?? readEntry(entry(manifest.graphs?.[name], `graphs.${name}`), read);
+      graphs.set(name, running);
+      // a failed download may be tried again, and a session keeps its own copy
+      running.catch(() => {}).finally(() => graphs.delete(name));
+      return running;
+    },
+  };
+}

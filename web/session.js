@@ -1,0 +1,242 @@
+/**
+ * A pack's graphs -> onnxruntime-web sessions, created once each. The reference is the int8 pack on WASM: bit-exact with the Python
+ * runtime. WebGPU (the fp16 graphs) is approximate, used only when asked for and only after it has agreed with the reference on a
+ * tiny golden latent; otherwise the reference takes its place. The twin of runtime/session.py.
+ */
+
+import { SdzError, asSdzError } from "./errors.js";
+
+/** @import { Pack } from "./pack.js" */
+/** @import { Latents } from "./planes.js" */
+/** @typedef {typeof import("onnxruntime-web")} Ort */
+/** @typedef {import("onnxruntime-web").InferenceSession} InferenceSession */
+/** @typedef {"wasm" | "webgpu"} Provider */
+
+/** More threads gain little at these sizes and starve the page. */
+const MAX_THREADS = 4;
+
+/** Where WebGPU may differ from the reference: mean and largest difference of 8-bit values on the golden latent. */
+export const WEBGPU_TOLERANCE = { mean: 1.5, max: 24 };
+
+/** Side of the golden latent, positions: small enough for a software adapter. */
+const GOLDEN_SIDE = 4;
+
+/**
+ * The files of onnxruntime-web that a provider needs. Never the default entry, whose WASM is twice as large.
+ * @type {Record<string, [string, string]>}
+ */
+const FILES = {
+  wasm: ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"],
+  webgpu: ["ort.webgpu.bundle.min.mjs", "ort-wasm-simd-threaded.asyncify.wasm"],
+  jspi: ["ort.jspi.bundle.min.mjs", "ort-wasm-simd-threaded.jspi.wasm"],
+};
+
+/** @type {Map<string, Promise<Ort>>} */
+const runtimes = new Map();
+
+/** @returns {number} threads to use when nobody says: one, unless the page may share memory */
+export function defaultThreads() {
+  return globalThis.crossOriginIsolated ? Math.min(MAX_THREADS, globalThis.navigator?.hardwareConcurrency || 1) : 1;
+}
+
+/**
+ * onnxruntime-web, loaded once from `base`; the settings of the first caller stay.
+ * @param {string | URL | Ort} base @param {number} threads @param {Provider} provider
+ * @returns {Promise<Ort>}
+ */
+function loadRuntime(base, threads, provider) {
+  if (typeof base === "object" && "InferenceSession" in base) return Promise.resolve(base);
+  const flavour = provider === "wasm" ? "wasm" : "Suspending" in WebAssembly ? "jspi" : "webgpu";
+  const [script, wasm] = FILES[flavour];
+  const url = new URL(script, base).href;
+  const running =
+    runtimes.get(url) ??
+    import(url).then((/** @type {Ort} */ ort) => {
+      ort.env.wasm.wasmPaths = { wasm: new URL(wasm, base).href };
+      ort.env.wasm.numThreads = threads;
+      ort.env.logLevel = "error";
+      return ort;
+    });
+  runtimes.set(url, running);
+  running.catch(() => runtimes.delete(url));
+  return running;
+}
+
+/** One pack's networks. Runs are queued: a session holds one run at a time. */
+export class Session {
+  /**
+   * @param {Pack} pack
+   * @param {{ort: string | URL | Ort, threads?: number, provider?: Provider}} options `ort`: folder with onnxruntime-web's files, ends
+   *   in "/"; or the module itself, set up by the caller (Node cannot fetch its WASM)
+   */
+  constructor(pack, { ort, threads = defaultThreads(), provider = "wasm" }) {
+    this.pack = pack;
+    this.base = ort;
+    this.threads = threads;
+    this.asked = provider;
+    /** What runs: `asked`, until its self-check fails. @type {Provider} */
+    this.provider = provider;
+    /** @type {Map<string, Promise<InferenceSession>>} */
+    this.sessions = new Map();
+    /** @type {Promise<unknown>} */
+    this.queue = Promise.resolve();
+    /** @type {Promise<void> | undefined} */
+    this.checked = undefined;
+    /** @type {Set<string>} */
+    this.opened = new Set();
+  }
+
+  /** Whether that network can run without loading anything first. @param {"decoder" | "denoiser"} network */
+  isReady(network) {
+    return this.opened.has(this.#graph(network, this.provider));
+  }
+
+  /** Loads and compiles a network ahead of its first run. @param {"decoder" | "denoiser"} network */
+  async prepare(network) {
+    await this.#selfCheck();
+    await this.#open(network, this.provider);
+  }
+
+  /**
+   * @param {Latents} latents
+   * @returns {Promise<Float32Array>} (C, h, w) integers in GRID units
+   */
+  async denoise(latents) {
+    await this.#selfCheck();
+    return this.#denoise(latents, this.provider);
+  }
+
+  /**
+   * @param {ArrayLike<number>} values @param {ArrayLike<number>} precision (C, h, w) @param {number} h @param {number} w
+   * @returns {Promise<Uint8Array>} RGBA (16 h, 16 w, 4), A = 255
+   */
+  async decode(values, precision, h, w) {
+    await this.#selfCheck();
+    return this.#decode(values, precision, h, w, this.provider);
+  }
+
+  /** @param {Latents} latents @param {Provider} provider */
+  async #denoise({ values, levels, precision, halfWidth, h, w }, provider) {
+    const feeds = { latents: values, levels, precision, half_width: halfWidth };
+    return /** @type {Float32Array} */ (await this.#run("denoiser", feeds, h, w, provider));
+  }
+
+  /** @param {ArrayLike<number>} values @param {ArrayLike<number>} precision @param {number} h @param {number} w @param {Provider} provider */
+  async #decode(values, precision, h, w, provider) {
+    return /** @type {Uint8Array} */ (await this.#run("decoder", { latents: values, precision }, h, w, provider));
+  }
+
+  /** @param {string} network @param {Provider} provider */
+  #graph(network, provider) {
+    return provider === "wasm" ? network : `${network}-fp16`;
+  }
+
+  /** @param {string} network @param {Provider} provider @returns {Promise<InferenceSession>} */
+  #open(network, provider) {
+    const name = this.#graph(network, provider);
+    const create = async () => {
+      const [ort, bytes] = await Promise.all([loadRuntime(this.base, this.threads, this.asked), this.pack.graphBytes(name)]);
+      // one at a time: the first creation also starts the WASM module
+      const session = await this.#next(() => ort.InferenceSession.create(bytes, { executionProviders: [provider] }));
+      this.opened.add(name);
+      return session;
+    };
+    const running = this.sessions.get(name) ?? create();
+    this.sessions.set(name, running);
+    running.catch(() => this.sessions.delete(name));
+    return running.catch((error) => {
+      throw asSdzError(error, "ProviderError");
+    });
+  }
+
+  /** @template T @param {() => Promise<T>} job @returns {Promise<T>} */
+  #next(job) {
+    const running = this.queue.then(job);
+    this.queue = running.catch(() => {});
+    return running;
+  }
+
+  /**
+   * @param {string} network @param {Record<string, ArrayLike<number>>} arrays @param {number} h @param {number} w
+   * @param {Provider} provider
+   */
+  async #run(network, arrays, h, w, provider) {
+    const session = await this.#open(network, provider);
+    const ort = await loadRuntime(this.base, this.threads, this.asked);
+    /** @type {Record<string, import("onnxruntime-web").Tensor>} */
+    const feeds = {};
+    for (const [name, array] of Object.entries(arrays)) {
+      const data = array instanceof Float32Array ? array : Float32Array.from(array);
+      feeds[name] = new ort.Tensor("float32", data, [1, this.pack.channels, h, w]);
+    }
+    try {
+      const results = await this.#next(() => session.run(feeds));
+      const output = results[session.outputNames[0]];
+      const data = output.data;
+      output.dispose();
+      return data;
+    } catch (error) {
+      throw asSdzError(error, "ProviderError");
+    }
+  }
+
+  #selfCheck() {
+    this.checked ??= this.asked === "wasm" ? Promise.resolve() : this.#compare();
+    return this.checked;
+  }
+
+  /** Runs the golden latent on both providers and falls back to the reference where they disagree. */
+  async #compare() {
+    const golden = goldenLatents(this.pack.channels);
+    /** @param {Provider} provider */
+    const run = async (provider) => {
+      const values = await this.#denoise(golden, provider);
+      return this.#decode(values, golden.precision, golden.h, golden.w, provider);
+    };
+    try {
+      if (!(/** @type {any} */ (globalThis.navigator)?.gpu)) throw new SdzError("ProviderError", "this browser has no WebGPU");
+      const fast = await run("webgpu");
+      const reference = await run("wasm");
+      let sum = 0;
+      let max = 0;
+      for (let i = 0; i < reference.length; i++) {
+        const difference = Math.abs(fast[i] - reference[i]);
+        sum += difference;
+        max = Math.max(max, difference);
+      }
+      // A is 255 in both: three values of four count
+      if (max > WEBGPU_TOLERANCE.max || sum / (reference.length * 0.75) > WEBGPU_TOLERANCE.mean) {
+        throw new SdzError("ProviderError", `WebGPU differs from the reference by up to ${max} levels`);
+      }
+    } catch (error) {
+      this.fallbackReason = asSdzError(error, "ProviderError").message;
+      this.provider = "wasm";
+    }
+  }
+}
+
+/**
+ * A small fixed latent with structure in every channel, by integers only: any two runtimes are given the same.
+ * @param {number} channels
+ * @returns {Latents}
+ */
+function goldenLatents(channels) {
+  const [h, w, step] = [GOLDEN_SIDE, GOLDEN_SIDE, 64];
+  const size = channels * h * w;
+  const levels = new Int8Array(size);
+  for (let i = 0, seed = 1; i < size; i++) {
+    seed = Math.imul(seed, 1103515245) + 12345;
+    const decay = Math.floor(i / (h * w));
+    // coarse channels large, fine ones mostly zero, as in a photo
+    levels[i] = Math.trunc((((seed >> 16) % 16) * 8) / (8 + decay));
+  }
+  return {
+    levels,
+    values: Int32Array.from(levels, (level) => level * step),
+    precision: new Uint8Array(size).fill(32),
+    halfWidth: new Int32Array(size).fill(step >> 1),
+    channels,
+    h,
+    w,
+  };
+}

@@ -1,0 +1,233 @@
+/**
+ * The page's one worker: takes addresses of .sdz files, hands back their pixels stage by stage. Bytes are painted by the linear stage
+ * as they stream in, without onnxruntime; runtime and model load beside that, then the networks replace it, one picture at a time.
+ *
+ * In: {type: "configure", packs, ort, threads?, provider?, pack?} once; {type: "decode", id, src, stage}; {type: "abort", id}.
+ * Out: {type: "header", id, width, height, alt}; {type: "tile", id, x, y, width, height, pixels}; {type: "stage", id, stage, bytes,
+ * total, final} behind the tiles that it names; {type: "error", id, code, message}.
+ */
+
+import { MAX_HEADER_BYTES, altText } from "./container.js";
+import { denoiserApplies, paint, readContainer, readPicture } from "./decode.js";
+import { SdzError, asSdzError } from "./errors.js";
+import { MAX_DOWNLOAD_BYTES } from "./limits.js";
+import { fetchReader, loadPack } from "./pack.js";
+import { Session } from "./session.js";
+
+/** @import { Picture, Stage } from "./decode.js" */
+/** @import { Pack } from "./pack.js" */
+/** @import { Provider } from "./session.js" */
+
+/** @typedef {{packs: string, ort: string, threads?: number, provider?: Provider, pack?: string}} Settings */
+
+const scope =
+  /** @type {{onmessage: ((event: MessageEvent) => void) | null, postMessage(message: unknown, transfer?: Transferable[]): void}} */ (
+    /** @type {unknown} */ (globalThis)
+  );
+
+/** A prefix is painted when this much more has arrived than at the last time: all repaints together cost one more decode. */
+const REPAINT_GROWTH = 2;
+
+/** @type {Settings} */
+let settings;
+/** @type {Map<string, Promise<Pack>>} */
+const packs = new Map();
+/** @type {Map<string, Session>} */
+const sessions = new Map();
+/** @type {Map<number, AbortController>} */
+const running = new Map();
+/** Pictures go through the networks one after the other. @type {Promise<unknown>} */
+let networks = Promise.resolve();
+
+/** @param {string} id @returns {Promise<Pack>} */
+function packOf(id) {
+  const loading = packs.get(id) ?? loadPack(id, fetchReader(new URL(`${id}/`, settings.packs)));
+  packs.set(id, loading);
+  loading.catch(() => packs.delete(id));
+  return loading;
+}
+
+/** @param {Pack} pack @returns {Session} */
+function sessionOf(pack) {
+  const session = sessions.get(pack.id) ?? new Session(pack, settings);
+  sessions.set(pack.id, session);
+  return session;
+}
+
+/** Lets messages in: without it a long run of tiles would leave an abort unheard. @returns {Promise<void>} */
+const breathe = () =>
+  new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
+
+/** One picture on its way from an address to its final stage. */
+class Job {
+  /** @param {number} id @param {string} src @param {Stage} stage @param {AbortSignal} signal */
+  constructor(id, src, stage, signal) {
+    this.id = id;
+    this.src = src;
+    this.stage = stage;
+    this.signal = signal;
+    this.bytes = new Uint8Array();
+    /** @type {number | null} */
+    this.total = null;
+    this.done = false;
+    this.headerSent = false;
+    this.paintAt = 0;
+    /** Bytes that `picture`, the last one painted, was made from. */
+    this.painted = 0;
+    /** @type {Picture | null} */
+    this.picture = null;
+    /** @type {Pack | null} */
+    this.pack = null;
+    /** @type {Promise<Pack> | null} */
+    this.loading = null;
+    /** @type {Promise<void>} */
+    this.painting = Promise.resolve();
+  }
+
+  async run() {
+    await this.receive();
+    this.pack = await /** @type {Promise<Pack>} */ (this.loading);
+    await this.painting;
+    const linear = this.stage === "linear";
+    if (this.painted !== this.bytes.length) {
+      this.picture = await readPicture(this.bytes, this.pack);
+      await this.send(this.picture, "linear", linear);
+    } else if (linear) {
+      this.tell("linear", true);
+    }
+    if (linear) return undefined;
+    const picture = /** @type {Picture} */ (this.picture);
+    const session = sessionOf(this.pack);
+    const denoise = this.stage === "denoised" && denoiserApplies(picture);
+    const task = networks.then(async () => {
+      this.signal.throwIfAborted();
+      await session.prepare("decoder");
+      if (denoise && !session.isReady("denoiser")) {
+        // its download runs while the decoder's picture is made
+        session.prepare("denoiser").catch(() => {});
+        await this.send(picture, "decoded", false);
+      }
+      await this.send(picture, denoise ? "denoised" : "decoded", true);
+    });
+    networks = task.catch(() => {});
+    return task;
+  }
+
+  /** Streams the file in, painting on the way. */
+  async receive() {
+    const response = await fetch(this.src, { signal: this.signal }).catch((error) => this.refuse(error.message));
+    if (!response.ok || !response.body) this.refuse(`HTTP status ${response.status}`);
+    const length = Number(response.headers.get("content-length"));
+    this.total = length > 0 && !response.headers.get("content-encoding") ? length : null;
+    let buffer = new Uint8Array(this.total !== null && this.total <= MAX_DOWNLOAD_BYTES ? this.total : 1 << 14);
+    let size = 0;
+    const reader = response.body.getReader();
+    for (;;) {
+      const { done, value } = await reader.read().catch((error) => this.refuse(error.message));
+      if (done) break;
+      if (size + value.length > MAX_DOWNLOAD_BYTES) {
+        reader.cancel().catch(() => {});
+        throw new SdzError("LimitError", `${this.src} is larger than ${MAX_DOWNLOAD_BYTES} bytes`);
+      }
+      if (size + value.length > buffer.length) {
+        const larger = new Uint8Array(Math.max(2 * buffer.length, size + value.length));
+        larger.set(buffer.subarray(0, size));
+        buffer = larger;
+      }
+      buffer.set(value, size);
+      size += value.length;
+      this.bytes = buffer.subarray(0, size);
+      if (size >= MAX_HEADER_BYTES) this.look();
+    }
+    this.done = true;
+    this.look();
+  }
+
+  /** @param {string} problem @returns {never} */
+  refuse(problem) {
+    this.signal.throwIfAborted();
+    throw new SdzError("NetworkError", `${this.src}: ${problem}`);
+  }
+
+  /** Reads the header once it is there, and paints the prefix when it has grown enough. */
+  look() {
+    if (!this.headerSent) {
+      const container = readContainer(this.bytes);
+      const { width, height, packId } = container.header;
+      this.headerSent = true;
+      scope.postMessage({ type: "header", id: this.id, width, height, alt: altText(container) });
+      this.loading = packOf(packId);
+      this.loading.then(
+        (pack) => {
+          this.pack = pack;
+          this.repaint();
+        },
+        () => {},
+      );
+    }
+    this.repaint();
+  }
+
+  repaint() {
+    // the whole file is painted by run()
+    if (!this.pack || this.done || this.bytes.length < this.paintAt) return;
+    const { pack, bytes } = this;
+    this.paintAt = Infinity;
+    this.painting = (async () => {
+      this.picture = await readPicture(bytes, pack);
+      await this.send(this.picture, "linear", false);
+      this.painted = bytes.length;
+      this.paintAt = bytes.length * REPAINT_GROWTH;
+    })();
+    // an error of a prefix is an error of the file, and run() awaits this
+    this.painting.catch(() => {});
+  }
+
+  /** @param {Picture} picture @param {Stage} stage @param {boolean} final */
+  async send(picture, stage, final) {
+    const session = stage === "linear" ? null : sessionOf(picture.pack);
+    for await (const tile of paint(picture, stage, session)) {
+      await breathe();
+      this.signal.throwIfAborted();
+      scope.postMessage({ type: "tile", id: this.id, ...tile }, [tile.pixels.buffer]);
+    }
+    this.tell(stage, final);
+  }
+
+  /** @param {Stage} stage @param {boolean} final */
+  tell(stage, final) {
+    const bytes = this.bytes.length;
+    scope.postMessage({ type: "stage", id: this.id, stage, bytes, total: this.total ?? (this.done ? bytes : null), final });
+  }
+}
+
+scope.onmessage = async ({ data }) => {
+  if (data.type === "configure") {
+    settings = data;
+    // a page that says which pack it uses saves a round trip
+    if (data.pack) packOf(data.pack).catch(() => {});
+  } else if (data.type === "abort") {
+    running.get(data.id)?.abort();
+  } else if (data.type === "decode") {
+    const abort = new AbortController();
+    running.set(data.id, abort);
+    try {
+      await new Job(data.id, data.src, data.stage, abort.signal).run();
+    } catch (error) {
+      if (!abort.signal.aborted) {
+        const { code, message } = asSdzError(error, "ProviderError");
+        scope.postMessage({ type: "error", id: data.id, code, message });
+      }
+    } finally {
+      abort.abort();
+      running.delete(data.id);
+    }
+  }
+};
