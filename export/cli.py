@@ -32,6 +32,8 @@ def parser() -> argparse.ArgumentParser:
 FORWARDED = {
     "train": ("export.train", "train the autoencoder and its denoiser"),
     "distill": ("export.distill", "distill the one-step denoiser"),
+    "prime": ("export.prime", "learn the entropy coder's tables from photos"),
+    "bench": ("export.bench", "measure the codec beside its peers"),
     "pack": ("export.pack", "weights to a model pack: ONNX, int8, parity gate, manifest"),
 }
 """Subcommands whose module has its own `main(arguments)`: what follows the name is theirs."""
@@ -112,7 +114,7 @@ def text_report(report: Report) -> str:
     """The table of photos and what a visitor downloads, for people."""
     from export.pages import kilobytes, payback
 
-    rows: list[tuple[str, ...]] = [("photo", "pixels", "bytes", "bpp", "PSNR", "MS-SSIM", "AVIF as near", "encode ms")]
+    rows: list[tuple[str, ...]] = [("photo", "pixels", "bytes", "bpp", "PSNR", "MS-SSIM", "AVIF at equal ST-LPIPS", "encode ms")]
     for photo in report.photos:
         best = photo.best
         rows.append(

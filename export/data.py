@@ -67,7 +67,7 @@ class CropSampler:
         photo = self.photos[int(rng.integers(len(self.photos)))]
         largest = min(photo.shape[0], photo.shape[1]) / self.size
         scale = 1.0 if rng.random() < 0.5 else float(rng.uniform(1.0, largest))
-        side = min(int(round(self.size * scale)), photo.shape[0], photo.shape[1])
+        side = min(round(self.size * scale), photo.shape[0], photo.shape[1])
         y, x = (int(rng.integers(0, n - side + 1)) for n in photo.shape[:2])
         crop = torch.from_numpy(photo[y : y + side, x : x + side].copy()).permute(2, 0, 1).float()
         if side != self.size:

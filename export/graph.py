@@ -25,7 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from export.models import OneStepDenoiser, TinyAutoencoder
-from export.models.autoencoder import CENTRE, PATCH, RESIDUAL_GAIN, Encoder, EncoderBlock
+from export.models.autoencoder import CENTRE, PATCH, RESIDUAL_GAIN, Encoder, EncoderBlock, ScaledTransform
 from export.models.layers import QuantConv2d, ResidualBlock
 from export.quantize import GridWeights, LinearTable, grid_weights, integer_conv, linear_table
 
@@ -309,14 +309,14 @@ def encoder_graph(encoder: Encoder) -> onnx.ModelProto:
     def half(array: NDArray[Any]) -> str:
         return b.op("Cast", b.constant(array.astype(np.float16)), to=TensorProto.FLOAT)
 
-    def conv(x: str, layer: nn.Conv2d, factor: int = 1, gain: float = 1.0) -> str:
+    def conv(x: str, layer: nn.Conv2d | ScaledTransform, factor: int = 1, gain: float = 1.0) -> str:
         """`layer` behind SpaceToDepth by `factor`, whose channels are (row, column, channel) and not torch's (channel, row, column)."""
         kernel = layer.weight.detach().double().numpy() * gain
         out, inputs, size, _ = kernel.shape
         if factor > 1:
             x = b.op("SpaceToDepth", x, blocksize=factor)
             kernel = kernel.reshape(out, -1, factor, factor, size, size).transpose(0, 2, 3, 1, 4, 5).reshape(out, inputs, size, size)
-        bias = [] if layer.bias is None else [half(layer.bias.detach().numpy())]
+        bias = [half(layer.bias.detach().numpy())] if isinstance(layer, nn.Conv2d) and layer.bias is not None else []
         return b.op("Conv", x, half(kernel), *bias, kernel_shape=[size, size], pads=[size // 2] * 4, strides=[1, 1])
 
     def blocks(x: str, chain: nn.Sequential) -> str:
@@ -333,7 +333,7 @@ def encoder_graph(encoder: Encoder) -> onnx.ModelProto:
     correction = b.op("Mul", conv(x, encoder.head), b.scalar(RESIDUAL_GAIN))
     b.op("Add", conv(pixels, encoder.linear, PATCH), correction, output="latents")
     inputs = [helper.make_tensor_value_info("pixels", TensorProto.UINT8, [1, "height", "width", 3])]
-    return b.model("encoder", inputs, _maps("latents", channels=encoder.linear.out_channels))
+    return b.model("encoder", inputs, _maps("latents", channels=encoder.head.out_channels))
 
 
 def serialize(model: onnx.ModelProto) -> bytes:

@@ -140,13 +140,12 @@ def _gallery(page: _Page, title: str, report: Report) -> str:
     images = report.downloads["images"]
     megapixels = sum(p.width * p.height for p in photos) / 1e6
     count = f"{len(photos)} photo{'s' * (len(photos) != 1)}"
-    summary = (
-        f"{count}, {megapixels:.1f} megapixels, {kilobytes(images.raw)} in all. "
-        "Each came as a few kilobytes of numbers and was painted here, in your browser, by a small neural network."
-    )
+    summary = f"{count}, {megapixels:.1f} megapixels, {kilobytes(images.raw)} in all."
     return _template("index.html").substitute(
         title=escape(title),
         summary=summary,
+        how="Each came as a few kilobytes of numbers and was painted here, in your browser, by a small neural network.",
+        without="Without JavaScript you see ordinary pictures in their place." if report.downloads["fallbacks"].files else "",
         head=page.head("gallery.js"),
         figures="\n".join(_figure(page, photo, index) for index, photo in enumerate(photos)),
         costs="\n".join(_costs(report)),
@@ -214,7 +213,7 @@ def _photo(page: _Page, title: str, photo: Photo, before: Photo | None, after: P
         ("Decoded in", f"{photo.decode_ms:.0f} ms <small>Python, one thread</small>"),
     ]
     if photo.avif_equal is not None:
-        figures.append(("AVIF as near", f"{_equal_avif(photo)} B <small>at equal ST-LPIPS, {photo.st_lpips:.3f}</small>"))
+        figures.append(("AVIF, equal ST-LPIPS", f"{_equal_avif(photo)} B <small>both {photo.st_lpips:.3f} (VGG)</small>"))
     against = fallback_data = ""
     if photo.fallback is not None:
         name = f"{FORMAT_NAMES[posixpath.splitext(photo.fallback.path)[1]]} · {photo.fallback.bytes:,} B"
@@ -250,7 +249,7 @@ def _photo(page: _Page, title: str, photo: Photo, before: Photo | None, after: P
 
 def rate_curve(photo: Photo) -> str:
     """PSNR over bytes as an SVG drawing that lies above the byte slider, logarithmic in bytes as the slider is; "" without data."""
-    if len(photo.ladder) < 2:
+    if len(photo.ladder) < 2 or photo.sdz.bytes <= CURVE_LEAST_BYTES:
         return ""
     span = math.log(photo.sdz.bytes / CURVE_LEAST_BYTES)
     levels = [level for _, level in photo.ladder]
@@ -265,10 +264,10 @@ def rate_curve(photo: Photo) -> str:
     line = " ".join(f"{x:g},{y:g}" for x, y in points)
     area = f"{points[0][0]:g},{CURVE_HEIGHT} {line} {points[-1][0]:g},{CURVE_HEIGHT}"
     return (
+        f'<p class="scale" aria-hidden="true"><span>PSNR {low:.1f} dB</span><span>{high:.1f} dB</span></p>'
         f'<svg class="curve" viewBox="0 0 {CURVE_WIDTH} {CURVE_HEIGHT}" preserveAspectRatio="none" role="img" '
         f'aria-label="PSNR rises from {low:.1f} to {high:.1f} dB over the file&#39;s bytes">'
         f'<polygon points="{area}"/><polyline points="{line}"/></svg>'
-        f'<p class="scale" aria-hidden="true"><span>{low:.1f} dB</span><span>{high:.1f} dB</span></p>'
     )
 
 

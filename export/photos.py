@@ -24,14 +24,14 @@ from export.assets import Asset, digest, hashed_name, write_asset
 from runtime.container import parse
 from runtime.decode import STAGES, decode
 from runtime.encode import encode, open_image, prepare
-from runtime.errors import SdzError
+from runtime.errors import CorruptPackError, SdzError
 from runtime.pack import Pack, default_pack, load_pack
 from runtime.session import Session
 
 RECIPE = 1
 """Raised when this module would make other files or figures of the same photo; part of every key."""
 
-FALLBACK_QUALITY = {"avif": 55, "webp": 75, "jpeg": 80}
+FALLBACK_QUALITY = {"avif": 50, "webp": 75, "jpeg": 80}
 """What visitors without JavaScript see: the formats' customary quality for the web, no more."""
 
 COMPARED_QUALITY = 95
@@ -65,6 +65,7 @@ class PhotoJob:
     judged: bool
     site: Path
     pack: Path | None
+    pack_id: bytes
     options: PhotoOptions
     previous: dict[str, Any] | None
 
@@ -134,8 +135,13 @@ class PhotoResult:
 
 
 def make_photo(job: PhotoJob) -> PhotoResult:
-    """Read, encode, decode, measure and write one photo. Raises OSError when the site cannot be written."""
+    """Read, encode, decode, measure and write one photo.
+
+    Raises OSError when the site cannot be written, CorruptPackError when the pack is not the one the build began with.
+    """
     pack = open_pack(job.pack)
+    if pack.id != job.pack_id:
+        raise CorruptPackError(f"{pack.directory}: the pack was exchanged while the site was built; build again")
     try:
         data = job.source.read_bytes()
         key = _key(data, job.options, pack)

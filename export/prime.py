@@ -7,19 +7,31 @@ coder itself has learned after coding the training latents at many steps.
 
 from __future__ import annotations
 
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 from tqdm import tqdm
 
-from export.truncation import ROUNDING_OFFSET
+from export.data import CropSampler, TrainingDataError, load_photos
+from export.models import TinyAutoencoder
+from export.truncation import RECONSTRUCTION
 from runtime.coder import CROSS_TERMS, ENERGY_LEVELS, INPUTS, PREDICTION_TERMS, WEIGHT_ONE, CoderTables, TableLayout
-from runtime.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, CoderState, _run, plane_count
+from runtime.encode import quantize
+from runtime.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, CoderState, _run, pass_order, plane_count
 
 STEP_INDICES = (24, 28, 32, 36, 40, 44, 48, 52, 56)
 """Steps at which the training latents are coded: 8 to 128 grey levels."""
 
-SAMPLES_PER_PHOTO = 3
+STEPS_PER_PHOTO = 3
+"""At how many of them each photo is coded."""
+
+SAMPLES_PER_PHOTO = 2
 """Simulated thresholds per photo for the regressions."""
 
 ENERGY_UNIT = 2048.0
@@ -37,10 +49,29 @@ PREDICTOR_CANDIDATES = 8
 COUNT_CAP = 30
 """Starting counts stop here, so that a file can still teach the states something."""
 
+COUNT_LIMIT_IN_FILES = 127
+"""Counts stop here while a file is coded: within one photo statistics drift."""
 
-def quantize(latents: NDArray[np.float32], step: float) -> NDArray[np.int32]:
-    """sign * floor(|y| / step + 1/3), int32."""
-    return (np.sign(latents) * np.floor(np.abs(latents) / step + ROUNDING_OFFSET)).astype(np.int32)
+LEARNING_MIX_RATE, MIX_RATE = 6, 3
+"""Steps of the mixers while tables are learned, and in files."""
+
+ACTIVITY_RATE = 0.02
+"""How fast the activity flags' probabilities follow the photos."""
+
+REGRESSION_PHOTOS = 100
+"""Photos for the regressions."""
+
+ORDER_SHARE, ORDER_PHOTOS = 4, 60
+"""One photo in four teaches the states with which the passes' slopes are measured, on sixty photos."""
+
+SLOPE_PRIOR_BITS = 200.0
+"""Added to a channel's bits, so that a channel hardly ever used is not brought forward by chance."""
+
+ORDER_LIMIT = 24
+"""Passes move by at most three planes."""
+
+CROP = 384
+"""Side of the crops, in pixels."""
 
 
 def _levels(magnitude: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -63,7 +94,7 @@ AHEAD = ((0, 1), (1, 0), (1, -1), (1, 1))
 
 def fit_neighbours(latents: NDArray[np.float32], rng: np.random.Generator) -> dict[str, NDArray[np.int64]]:
     """Energy and prediction weights of every channel from latents (N, C, h, w)."""
-    n, channels, h, w = latents.shape
+    _n, channels, h, w = latents.shape
     grams = np.zeros((channels, 6 + channels + 2, 6 + channels + 2))
     lead = PREDICTOR_CANDIDATES
     places = CAUSAL + AHEAD
@@ -107,7 +138,7 @@ def fit_neighbours(latents: NDArray[np.float32], rng: np.random.Generator) -> di
                     np.stack([_shifted(old[c : c + 1], *d)[0].ravel() for d in AHEAD]),
                     true[c].reshape(1, -1),
                 ])  # fmt: skip
-                for j, (k, dy, dx) in enumerate(terms):
+                for j, (k, _dy, _dx) in enumerate(terms):
                     if k == c:
                         z[j] = 0.0
                 signed[c] += z @ z.T / max(1.0, float(np.square(true[c]).mean()))
@@ -191,20 +222,15 @@ def _residual(gram: NDArray[np.float64], chosen: list[int]) -> tuple[float, NDAr
     return float(gram[-1, -1] - 2 * weights @ b + weights @ gram[np.ix_(chosen, chosen)] @ weights), weights
 
 
-def prime(latents: list[NDArray[np.float32]], order: NDArray[np.int16], *, mix_rate: int = 3, count_limit: int = 127, seed: int = 0) -> CoderTables:
-    """Tables learned from float latents (C, h, w) of one size; `order` gives the passes' places."""
-    rng = np.random.default_rng(seed)
-    stack = np.stack(latents)
-    channels = stack.shape[1]
+def _starting_tables(channels: int, neighbours: dict[str, NDArray[np.int64]]) -> CoderTables:
+    """Tables that know the neighbourhood and nothing else: even odds, equal mixing weights, no pass brought forward."""
     layout = TableLayout(channels)
-    neighbours = fit_neighbours(stack[:: max(1, len(stack) // 150)], rng)
-    weights = np.zeros(layout.weights // INPUTS * INPUTS, dtype=np.int32).reshape(-1, INPUTS)
-    first_sign, first_refine = ENERGY_LEVELS + channels, ENERGY_LEVELS + 2 * channels + 11
+    weights = np.zeros((layout.weights // INPUTS, INPUTS), dtype=np.int32)
+    first_sign = ENERGY_LEVELS + channels
     weights[:first_sign, :7] = WEIGHT_ONE * 2 // 7
     weights[first_sign:, :3] = WEIGHT_ONE // 2
-    assert first_refine < len(weights)
-    tables = CoderTables(
-        order=order.astype(np.int16),
+    return CoderTables(
+        order=np.zeros(channels, dtype=np.int16),
         energy_space=neighbours["energy_space"].astype(np.uint8),
         energy_cross_channel=neighbours["energy_cross_channel"].astype(np.uint8),
         energy_cross=neighbours["energy_cross"].astype(np.uint8),
@@ -216,36 +242,122 @@ def prime(latents: list[NDArray[np.float32]], order: NDArray[np.int16], *, mix_r
         probability=np.full(layout.states, 32768, dtype=np.uint16),
         count=np.zeros(layout.states, dtype=np.uint8),
         weights=weights.ravel(),
-        mix_rate=6,
+        mix_rate=LEARNING_MIX_RATE,
         count_limit=255,
     )
+
+
+def prime(latents: NDArray[np.float32], gains: NDArray[np.float32], *, seed: int = 0) -> CoderTables:
+    """Tables learned from float latents (N, C, h, w), grey levels; `gains` (C,) is what a unit of each channel's error is worth
+    in pixels (the linear synthesis' gains)."""
+    rng = np.random.default_rng(seed)
+    channels = latents.shape[1]
+    tables = _starting_tables(channels, fit_neighbours(latents[:REGRESSION_PHOTOS], rng))
+    state = _learn_states(latents[: len(latents) // ORDER_SHARE], tables, rng)
+    learned = replace(tables, probability=state.probability.astype(np.uint16), weights=state.weights)
+    order = measure_order(latents[:ORDER_PHOTOS], learned, gains)
+    tables = replace(tables, order=order)
+    state = _learn_states(latents, tables, rng)
+    return replace(
+        tables,
+        probability=state.probability.astype(np.uint16),
+        count=np.minimum(state.count, COUNT_CAP).astype(np.uint8),
+        weights=state.weights,
+        mix_rate=MIX_RATE,
+        count_limit=COUNT_LIMIT_IN_FILES,
+    )
+
+
+def _encode(source: NDArray[np.int32], step_index: int, tables: CoderTables, state: CoderState) -> NDArray[np.int64]:
+    """Code `source` with a state that goes on learning; returns the byte position after every pass."""
+    registers = np.array([0, 0xFFFFFFFF, 0, 0, 0, 0], dtype=np.int64)
+    room = np.zeros(source.size * 48, dtype=np.uint8)
+    shape = (source.shape[0], source.shape[1], source.shape[2])
+    return _run(True, source, shape, plane_count(source), step_index, tables, state, registers, room).ends
+
+
+def _learn_states(latents: NDArray[np.float32], tables: CoderTables, rng: np.random.Generator) -> CoderState:
+    """States and mixing weights after coding every photo at some steps, in random order."""
     state = CoderState.start(tables, 255)
-    rounds = [(photo, index) for photo in latents for index in rng.choice(STEP_INDICES, 3, replace=False)]
+    layout = TableLayout(tables.channels)
+    rounds = [(photo, int(index)) for photo in range(len(latents)) for index in rng.choice(STEP_INDICES, STEPS_PER_PHOTO, replace=False)]
     for i in tqdm(rng.permutation(len(rounds)), desc="states", disable=None):
         photo, index = rounds[i]
-        source = quantize(photo, float(np.exp2(index / 8.0)))
-        registers = np.array([0, 0xFFFFFFFF, 0, 0, 0, 0], dtype=np.int64)
-        room = np.zeros(source.size * 48, dtype=np.uint8)
-        shape = (source.shape[0], source.shape[1], source.shape[2])
-        _run(True, source, shape, plane_count(source), int(index), tables, state, registers, room)
-        _count_activity(state, layout, source, int(index))
-    return CoderTables(
-        **{
-            **{name: getattr(tables, name) for name in tables.__dataclass_fields__},
-            "probability": state.probability.astype(np.uint16),
-            "count": np.minimum(state.count, COUNT_CAP).astype(np.uint8),
-            "weights": state.weights,
-            "mix_rate": mix_rate,
-            "count_limit": count_limit,
-        }
-    )
+        source = quantize(latents[photo], index)
+        _encode(source, index, tables, state)
+        _count_activity(state, layout, source, index)
+    return state
+
+
+def measure_order(latents: NDArray[np.float32], tables: CoderTables, gains: NDArray[np.float32]) -> NDArray[np.int16]:
+    """How many eighths of a plane each channel's passes belong forward, from the slope of what they save and cost.
+
+    A pass that removes more squared error per bit, relative to its threshold squared, goes earlier; a factor of four in
+    slope is one plane.
+    """
+    channels = tables.channels
+    saved = np.full(channels, 1e-9)
+    bits = np.full(channels, 1e-9)
+    for number, photo in enumerate(latents):
+        index = STEP_INDICES[number % len(STEP_INDICES)]
+        source = quantize(photo, index)
+        state = CoderState.start(tables, 255)
+        planes = plane_count(source)
+        passes = pass_order(tables, planes)
+        cost = np.diff(_encode(source, index, tables, state), prepend=0) * 8.0
+        magnitude = np.abs(source).astype(np.float64)
+        errors = np.zeros((planes + 1, channels))
+        for plane in range(planes + 1):
+            known = (np.abs(source) >> plane) << plane
+            guess = np.where(known > 0, known + ((1 << plane) - 1) * RECONSTRUCTION, 0.0)
+            errors[plane] = np.square(magnitude - guess).sum(axis=(1, 2))
+        for (plane, channel), paid in zip(passes, cost, strict=True):
+            # in units of the pass's own threshold, so that all planes of a channel count alike
+            saved[channel] += (errors[plane + 1, channel] - errors[plane, channel]) / 4.0**plane
+            bits[channel] += paid
+    slope = np.square(gains) * saved / (bits + SLOPE_PRIOR_BITS)
+    offsets = 8.0 * np.log(slope / np.median(slope)) / np.log(4.0)
+    clipped: NDArray[np.int16] = np.clip(np.round(offsets), -ORDER_LIMIT, ORDER_LIMIT).astype(np.int16)
+    return clipped
 
 
 def _count_activity(state: CoderState, layout: TableLayout, source: NDArray[np.int32], step_index: int) -> None:
-    """Move the activity flags' probabilities towards what this photo showed."""
+    """Move the activity flags' probabilities, which the coder never adapts, towards what this photo showed."""
     peak = np.abs(source).max(axis=(1, 2))
+    planes = plane_count(source)
     for c in range(layout.channels):
         top = int(peak[c]).bit_length()
-        for plane in range(plane_count(source) - 1, max(top - 2, -1), -1):
+        for plane in range(planes - 1, max(top - 2, -1), -1):
             k = layout.bases[13] + c * 16 + min(15, (step_index >> 3) + plane)
-            state.probability[k] += int(((65535 if plane == top - 1 else 0) - state.probability[k]) * 0.02)
+            state.probability[k] += int(((65535 if plane == top - 1 else 0) - state.probability[k]) * ACTIVITY_RATE)
+
+
+def photo_latents(weights: Path, sources: list[Path], count: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Latents (N, C, 24, 24) of `count` random 384x384 crops of photos, and the synthesis gains (C,)."""
+    autoencoder = TinyAutoencoder.from_pretrained(weights / "autoencoder", low_cpu_mem_usage=False).eval()
+    sampler = CropSampler(load_photos(sources, CROP), CROP, seed)
+    with torch.inference_mode():
+        latents = [autoencoder.encode(sampler.batch(1))[0].numpy() for _ in tqdm(range(count), desc="latents", disable=None)]
+    return np.stack(latents), autoencoder.decoder.linear.gain.detach().numpy()
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m export prime`; 0 done, 1 no usable data."""
+    command = argparse.ArgumentParser(prog="python -m export prime", description="Learn the coder's tables from photos.")
+    command.add_argument("--weights", type=Path, required=True, metavar="RUN", help="directory with autoencoder/")
+    command.add_argument("--data", type=Path, nargs="+", required=True, metavar="PHOTOS", help="folders or .tar shards of training photos")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="coder.bin")
+    command.add_argument("--count", type=int, default=600, metavar="N", help="photos to learn from (default 600)")
+    command.add_argument("--seed", type=int, default=0)
+    options = command.parse_args(arguments)
+    try:
+        latents, gains = photo_latents(options.weights, options.data, options.count, options.seed)
+    except TrainingDataError as error:
+        print(f"python -m export prime: {error}", file=sys.stderr)
+        return 1
+    tables = prime(latents, gains, seed=options.seed).to_bytes()
+    temporary = options.out.with_name(options.out.name + ".part")
+    temporary.write_bytes(tables)
+    temporary.replace(options.out)
+    print(f"{options.out}: {len(tables)} bytes")
+    return 0

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from export.models import OneStepDenoiser, TinyAutoencoder
-from export.models.autoencoder import GRID, INPUT_GAIN, PRECISION_GAIN
+from export.models.autoencoder import GRID, INPUT_GAIN, PRECISION_GAIN, ScaledTransform
 from export.models.denoiser import DELTA_SCALE_EXPONENT, LEVEL_GAIN, LEVEL_LIMIT
 from export.models.layers import WEIGHT_LEVELS, Activation, GridConv2d, QuantConv2d, freeze_ranges, grid_scale, set_quantization
 from export.truncation import truncate
@@ -31,8 +31,8 @@ PRECISION_LIMIT = MAX_STEP_INDEX + 8 * MAX_PLANES
 BIAS_BITS = 22
 """Magnitude of an integer bias, in bits: a quarter of what an exact sum holds."""
 
-SMALLEST_L1_LIMIT = 70000
-"""GRID units. Photos reach about 16384 grey levels of L1 norm per position, 65536 units; a bound below would alter honest images."""
+SMALLEST_L1_LIMIT = 90000
+"""GRID units. Photos reach 72300 (the astronaut, unquantized) per position; a bound below would alter honest images."""
 
 GRID_DOUBLINGS = 3
 """How many bits a stem's weights may lose to keep its sums exact: 5 of 8 remain."""
@@ -168,7 +168,7 @@ def grid_weights(layer: GridConv2d, channels: int, name: str) -> GridWeights:
     )
 
 
-def linear_table(layer: nn.Conv2d, residual_exponent: int) -> LinearTable:
+def linear_table(layer: ScaledTransform, residual_exponent: int) -> LinearTable:
     """The decoder's linear layer as integers, at the finest power of two that leaves `SMALLEST_L1_LIMIT`.
 
     `residual_exponent` is the grid of the network's residual in grey levels, `2**residual_exponent` per level of uint8.

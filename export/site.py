@@ -117,7 +117,7 @@ def build(options: BuildOptions) -> Report:
                 run(_write_shared, options.site, shared.path(name), data, options.brotli_quality, _twin(options.site, previous, data))
                 for name, data in shared.files.items()
             ]
-            results = _photos(options, sources, _known_photos(options, previous), run)
+            results = _photos(options, sources, pack.id, _known_photos(options, previous), run)
             library_assets = sorted((future.result() for future in files), key=lambda a: a.path)
         problems += [r.problem for r in results if r.problem is not None]
         photos = [r.photo for r in results if r.photo is not None]
@@ -197,7 +197,7 @@ def old_files(manifest: dict[str, Any]) -> set[str]:
     return {path for entry in manifest.get("files", []) for path in Asset(**entry).paths()}
 
 
-def _photos(options: BuildOptions, sources: list[Path], known: dict[str, dict[str, Any]], run: Runner) -> list[PhotoResult]:
+def _photos(options: BuildOptions, sources: list[Path], pack_id: bytes, known: dict[str, dict[str, Any]], run: Runner) -> list[PhotoResult]:
     """The photos in the order of their sources, with a progress bar on a terminal and a journal for a build that is cut off."""
     count = min(options.judged, len(sources))
     judged = {round((i + 0.5) * len(sources) / count - 0.5) for i in range(count)}
@@ -214,7 +214,7 @@ def _photos(options: BuildOptions, sources: list[Path], known: dict[str, dict[st
                 write_atomically(options.site / JOURNAL, json.dumps(journal).encode())
 
         for index, (source, name) in enumerate(zip(sources, names_for(sources), strict=True)):
-            job = PhotoJob(source, name, index in judged, options.site, options.pack, options.photo, known.get(name))
+            job = PhotoJob(source, name, index in judged, options.site, options.pack, pack_id, options.photo, known.get(name))
             futures.append(run(make_photo, job))
             futures[-1].add_done_callback(finished)
         return [future.result() for future in futures]

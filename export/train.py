@@ -3,16 +3,18 @@
 Every step draws, per image, how precisely its latents are known (a step and a cut, `export.truncation`), so one model
 serves every rate. The loss is `distortion / step + LAGRANGIAN * step * bits`: the Lagrangian of a uniform quantizer
 whose slope dD/dR is proportional to step squared, scaled so that coarse and fine precisions pull equally hard.
-Resumable: a run directory holds `autoencoder/`, `denoiser/` (moving averages, diffusers layout) and `state.safetensors`.
+`python -m export train --help` lists the options. Resumable: a run directory holds `autoencoder/`, `denoiser/` (moving
+averages, diffusers layout) and `state.safetensors`.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
-import os
+import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -21,9 +23,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from export.data import CropSampler
-from export.losses import PerceptualDistance, squared_error, structure_loss
-from export.losses import MSE_SHARE, STRUCTURE_GAIN
+from export.data import CropSampler, TrainingDataError, load_photos
+from export.losses import PerceptualDistance, distortion
 from export.models import OneStepDenoiser, TinyAutoencoder
 from export.models.denoiser import DELTA_SCALE_EXPONENT
 from export.models.layers import freeze_ranges, set_quantization
@@ -33,11 +34,17 @@ from export.truncation import Truncated, truncate
 PRECISION_RANGE = (22, 66)
 """Precision codes drawn in training: intervals of 2**(22/8) = 6.7 to 2**(66/8) = 304 grey levels (about 1.2 to 0.02 bpp)."""
 
+CALIBRATION_BATCHES = 12
+"""Batches whose activations set the int8 ranges."""
+
 LAGRANGIAN = 0.13
 """dD/dR of a uniform quantizer with dead zone in units of step**2 per bit (0.85 * 2**(-8/3) in HEVC's reference encoder)."""
 
-LINEAR_LEARNING_RATE = 0.05
-"""The linear pair starts at a DCT with entries near 0.1 and carries most of the energy: it moves this much slower."""
+COLOURS = 3.0
+"""Squared errors are means over three colours, rates are bits per pixel."""
+
+DENOISED_SHARE = 0.75
+"""Share of training steps that run the denoiser; the others teach the decoder to stand alone while the denoiser loads."""
 
 AVERAGE_DECAY = 0.998
 """Decay of the exponential moving average of the weights, per step."""
@@ -98,17 +105,18 @@ class Trainer:
         self.out = out
         self.sampler = sampler
         self.device = torch.device(options.device)
-        self.pipeline = pipeline.to(self.device, memory_format=torch.channels_last)
+        self.pipeline = pipeline.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {k: v.detach().clone() for k, v in self.pipeline.state_dict().items()}
-        linear = [p for n, p in self.pipeline.named_parameters() if ".linear." in n]
-        rest = [p for n, p in self.pipeline.named_parameters() if ".linear." not in n]
-        self.optimizer = torch.optim.Adam(
-            [{"params": rest, "factor": 1.0}, {"params": linear, "factor": LINEAR_LEARNING_RATE}], lr=options.learning_rate
-        )
+        self.trained = self._parameters()
+        self.optimizer = torch.optim.Adam(self.trained, lr=options.learning_rate)
         self.perceptual = PerceptualDistance("alex").to(self.device) if options.perceptual > 0 else None
         self.generator = torch.Generator().manual_seed(options.seed)
         self.step = 0
         self.quantizing = False
+
+    def _parameters(self) -> list[nn.Parameter]:
+        """What the optimizer moves."""
+        return list(self.pipeline.parameters())
 
     def run(self) -> None:
         """Train; a second call with the same directory goes on where the first stopped."""
@@ -134,8 +142,9 @@ class Trainer:
             progress.update()
             progress.set_postfix({k: f"{v:.4g}" for k, v in shown.items()}, refresh=False)
             if self.step % 100 == 0:
+                row = {"step": self.step, "minutes": round(spent, 2)} | {k: round(v, 5) for k, v in shown.items()}
                 with (self.out / "log.jsonl").open("a") as log:
-                    log.write(json.dumps({"step": self.step, "minutes": round(spent, 2), **{k: round(v, 5) for k, v in shown.items()}}) + "\n")
+                    log.write(json.dumps(row) + "\n")
             if time.monotonic() - saved > 60.0 * options.save_minutes:
                 self.save()
                 saved = time.monotonic()
@@ -148,33 +157,16 @@ class Trainer:
         cosine = 0.5 + 0.5 * math.cos(math.pi * min(1.0, done))
         rate = options.final_learning_rate + (options.learning_rate - options.final_learning_rate) * cosine
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * warm * group["factor"]
+            group["lr"] = rate * warm
 
     def _train_step(self) -> dict[str, float]:
+        """One optimizer step on a fresh batch; returns figures for the progress line."""
         options = self.options
         pixels = self.sampler.batch(options.batch).to(self.device, memory_format=torch.channels_last)
-        base, code, depth = (t.to(self.device) for t in draw_precision(options.batch, self.pipeline.autoencoder.channels, self.generator))
-        denoise = bool(torch.rand((), generator=self.generator) < 0.75)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            latents = self.pipeline.autoencoder.encode(pixels)
-            known = truncate(latents, code, depth)
-            output = self.pipeline.reconstruct(known, denoise=denoise)
-        bits = self.pipeline.rate(latents, base).sum(dim=(1, 2, 3))
-        mse = squared_error(output, pixels)
-        structure = structure_loss(output, pixels)
-        distortion = MSE_SHARE * mse + STRUCTURE_GAIN * structure
-        figures = {}
-        if self.perceptual is not None:
-            with torch.autocast(self.device.type, dtype=torch.bfloat16):
-                distance = self.perceptual(output, pixels)
-            distortion = distortion + options.perceptual * distance
-            figures["stlpips"] = float(distance.detach().mean())
-        width = torch.exp2(base.flatten() / 8.0)
-        area = float(pixels.shape[-1] * pixels.shape[-2])
-        loss = (3.0 * distortion / width + LAGRANGIAN * width * bits / area).mean()
+        loss, figures = self._loss(pixels)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.pipeline.parameters(), 5.0)
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(self.trained, 5.0)
         self.optimizer.step()
         with torch.no_grad():
             decay = min(AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
@@ -183,20 +175,40 @@ class Trainer:
                     self.average[name].lerp_(value, 1.0 - decay)
                 else:
                     self.average[name].copy_(value)
-        return figures | {
-            "loss": float(loss.detach()),
-            "bpp": float(bits.detach().mean() / area),
-            "psnr": float((10 * torch.log10(255.0**2 / mse.detach())).mean()),
-            "msssim": float(1 - structure.detach().mean()),
-        }
+        return {"loss": float(loss.detach())} | figures
+
+    def _draw(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        channels = self.pipeline.autoencoder.channels
+        base, code, depth = draw_precision(count, channels, self.generator)
+        return base.to(self.device), code.to(self.device), depth.to(self.device)
+
+    def _loss(self, pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Rate-distortion loss of a batch (N, 3, H, W) and its figures."""
+        base, code, depth = self._draw(len(pixels))
+        denoise = bool(torch.rand((), generator=self.generator) < DENOISED_SHARE)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            latents = self.pipeline.autoencoder.encode(pixels)
+            known = truncate(latents, code, depth)
+            output = self.pipeline.reconstruct(known, denoise=denoise)
+        bits = self.pipeline.rate(latents, base).sum(dim=(1, 2, 3))
+        error, figures = distortion(output, pixels)
+        if self.perceptual is not None:
+            with torch.autocast(self.device.type, dtype=torch.bfloat16):
+                distance = self.perceptual(output, pixels)
+            error = error + self.options.perceptual * distance
+            figures["stlpips"] = float(distance.detach().mean())
+        width = torch.exp2(base.flatten() / 8.0)
+        area = float(pixels.shape[-1] * pixels.shape[-2])
+        loss = (COLOURS * error / width + LAGRANGIAN * width * bits / area).mean()
+        return loss, {"bpp": float(bits.detach().mean() / area)} | figures
 
     def _start_quantizing(self) -> None:
         """Observe activation ranges on a few batches, fix the power-of-two scales, then simulate int8."""
         set_quantization(self.pipeline, enabled=False, observe=True)
         with torch.no_grad():
-            for _ in range(12):
+            for _ in range(CALIBRATION_BATCHES):
                 pixels = self.sampler.batch(self.options.batch).to(self.device)
-                _, code, depth = (t.to(self.device) for t in draw_precision(len(pixels), self.pipeline.autoencoder.channels, self.generator))
+                _, code, depth = self._draw(len(pixels))
                 known = truncate(self.pipeline.autoencoder.encode(pixels), code, depth)
                 self.pipeline.reconstruct(known, denoise=True)
         freeze_ranges(self.pipeline)
@@ -225,7 +237,7 @@ class Trainer:
                 tensors[f"{key}.{names[parameter]}"] = state[key].contiguous()
         temporary = self.out / "state.safetensors.part"
         save_file(tensors, temporary, {"step": str(self.step), "quantizing": str(int(self.quantizing))})
-        os.replace(temporary, self.out / "state.safetensors")
+        temporary.replace(self.out / "state.safetensors")
 
     def _resume(self) -> None:
         path = self.out / "state.safetensors"
@@ -247,3 +259,46 @@ class Trainer:
         self.quantizing = meta["quantizing"] == "1"
         if self.quantizing:
             set_quantization(self.pipeline, enabled=True)
+
+
+def add_options(command: argparse.ArgumentParser, defaults: TrainingOptions) -> None:
+    """The options that `train` and `distill` share."""
+    command.add_argument("--data", type=Path, nargs="+", required=True, metavar="PHOTOS", help="folders or .tar shards of training photos")
+    command.add_argument("--out", type=Path, required=True, metavar="RUN", help="run directory; an earlier run there is resumed")
+    command.add_argument("--weights", type=Path, metavar="RUN", help="start from the weights of this directory")
+    for option in fields(TrainingOptions):
+        command.add_argument(
+            "--" + option.name.replace("_", "-"), type=type(getattr(defaults, option.name)), default=getattr(defaults, option.name),
+            metavar="X", help=f"default {getattr(defaults, option.name)}",
+        )  # fmt: skip
+    command.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
+
+
+def prepare(options: argparse.Namespace) -> tuple[Pipeline, CropSampler, TrainingOptions]:
+    """Networks, data and options from parsed arguments; raises TrainingDataError without usable photos."""
+    chosen = TrainingOptions(**{option.name: getattr(options, option.name) for option in fields(TrainingOptions)})
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.manual_seed(chosen.seed)
+    if options.weights is None:
+        pipeline = Pipeline(TinyAutoencoder(), OneStepDenoiser())
+    else:
+        pipeline = Pipeline(
+            TinyAutoencoder.from_pretrained(options.weights / "autoencoder", low_cpu_mem_usage=False),
+            OneStepDenoiser.from_pretrained(options.weights / "denoiser", low_cpu_mem_usage=False),
+        )
+    return pipeline, CropSampler(load_photos(options.data, chosen.crop), chosen.crop, chosen.seed), chosen
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m export train`; 0 done, 1 no usable data."""
+    command = argparse.ArgumentParser(prog="python -m export train", description="Train the autoencoder and its denoiser.")
+    add_options(command, TrainingOptions())
+    options = command.parse_args(arguments)
+    try:
+        pipeline, sampler, chosen = prepare(options)
+    except TrainingDataError as error:
+        print(f"python -m export train: {error}", file=sys.stderr)
+        return 1
+    Trainer(pipeline, sampler, options.out, chosen).run()
+    return 0

@@ -12,9 +12,7 @@ import torch
 from torch import Tensor
 
 from export.models.layers import round_ste
-
-ROUNDING_OFFSET = 1.0 / 3.0
-"""The encoder rounds magnitudes as floor(|y| / step + 1/3): the dead zone of HEVC's intra quantizer."""
+from runtime.encode import ROUNDING
 
 RECONSTRUCTION = 7.0 / 16.0
 """Where in the unknown low planes a magnitude is taken to lie: a little below the middle, as Laplacian tails ask."""
@@ -39,7 +37,7 @@ def truncate(latents: Tensor, precision: Tensor, depth: Tensor) -> Truncated:
     """
     latents = latents.float()
     width = torch.exp2(precision / 8.0)
-    offset = ROUNDING_OFFSET * torch.exp2(-depth)
+    offset = ROUNDING * torch.exp2(-depth)
     magnitude = torch.floor(latents.abs() / width + offset)
     tail = (1.0 - torch.exp2(-depth)) * RECONSTRUCTION
     centre = torch.where(magnitude > 0, magnitude + tail, torch.zeros_like(magnitude))

@@ -61,7 +61,7 @@ RATES = np.array([math.floor(65536.0 / (n + 1.5)) for n in range(COUNT_LIMIT + 1
 """Adaptation rate of a state that has seen n bits, of 65536."""
 
 
-@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(cache=True, inline="always")
 def encode_bit(registers: Any, out: Any, probability: int, bit: int) -> None:
     """Narrow the interval to `bit` (probability of a one, of 65536) and write the bytes that are settled."""
     low = registers[LOW]
@@ -80,7 +80,7 @@ def encode_bit(registers: Any, out: Any, probability: int, bit: int) -> None:
     registers[HIGH] = high
 
 
-@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(cache=True, inline="always")
 def decode_bit(registers: Any, data: Any, probability: int) -> int:
     """The next bit, or 0 with STOPPED set when the bytes at hand do not determine it."""
     low = registers[LOW]
@@ -117,7 +117,7 @@ def decode_bit(registers: Any, data: Any, probability: int) -> int:
     return bit
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def start_decoder(registers: Any, data: Any) -> None:
     """Load the first four bytes; bytes that are not there are marked as unknown."""
     registers[LOW] = 0
@@ -135,7 +135,7 @@ def start_decoder(registers: Any, data: Any) -> None:
     registers[POSITION] = 4
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def finish_encoder(registers: Any, out: Any) -> None:
     """Write the fewest bytes all of whose continuations lie inside the interval."""
     low = registers[LOW]

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from runtime.coder import (
     CROSS_TERMS,
     ENERGY_LEVELS,
-
     INPUTS,
     MIX_RATE_SHIFT,
     PREDICTION_TERMS,
@@ -88,7 +87,7 @@ def pass_order(tables: CoderTables, planes: int) -> NDArray[np.int32]:
     return np.stack([plane.ravel()[rank], channel.ravel()[rank]], axis=1).astype(np.int32)
 
 
-@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(cache=True, inline="always")
 def _bucket(value: int, steps: Any) -> int:
     """How many boundaries `value` has reached."""
     count = 0
@@ -98,7 +97,7 @@ def _bucket(value: int, steps: Any) -> int:
     return count
 
 
-@njit(cache=True, inline="always")  # type: ignore[untyped-decorator]
+@njit(cache=True, inline="always")
 def _code(
     encode: bool, bit: int, n: int, slot: Any, set_a: int, set_b: int, registers: Any, data: Any, probability: Any, count: Any,
     weights: Any, stretched: Any, rate: int, stretch: Any, squash: Any, rates: Any, cost: Any,
@@ -140,7 +139,7 @@ def _code(
     return bit
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _code_passes(
     encode: bool, source: Any, passes: Any, channels: int, rows: int, columns: int, step_index: int, magnitude: Any, sign: Any,
     reached: Any, energy_space: Any, cross_channel: Any, cross: Any, prediction_channel: Any, prediction_shift: Any,
@@ -414,11 +413,7 @@ def step_units(step_index: int) -> int:
 
 
 def dequantize(known: Known, step_index: int, reconstruction: int, l1_limit: int) -> Latents:
-    """Values and intervals of what is known; `reconstruction` in sixteenths of the unknown part.
-
-    The L1 guard: where the sum over channels of |value| + half_width exceeds `l1_limit`, everything at that position is
-    halved until it does not. No photo gets there; it bounds every fp32 sum below 2**24, where fp32 is exact.
-    """
+    """Values, guarded (`guard_l1`), and intervals of what is known; `reconstruction` in sixteenths of the unknown part."""
     step = step_units(step_index)
     plane = known.plane.astype(np.int64)
     unknown = (np.int64(1) << plane) - 1
@@ -427,13 +422,24 @@ def dequantize(known: Known, step_index: int, reconstruction: int, l1_limit: int
     zero = magnitude == 0
     values = np.where(zero, 0, ((magnitude * 16 + unknown * reconstruction) * step + 8) >> 4)
     half_width = np.where(zero, step << plane, (step << plane) >> 1)
-    while True:
-        over = (values + half_width).sum(axis=0) > l1_limit
-        if not over.any():
-            break
-        values[:, over] >>= 1
-        half_width[:, over] >>= 1
     levels = np.minimum(magnitude >> plane, LEVEL_LIMIT) * sign
     return Latents(
-        (values * sign).astype(np.int32), levels.astype(np.int32), (step_index + 8 * plane).astype(np.int32), half_width.astype(np.int32)
+        guard_l1((values * sign).astype(np.int32), l1_limit),
+        levels.astype(np.int32),
+        (step_index + 8 * plane).astype(np.int32),
+        half_width.astype(np.int32),
     )
+
+
+def guard_l1(values: NDArray[np.int32], l1_limit: int) -> NDArray[np.int32]:
+    """Values (C, h, w) whose sum of magnitudes at every position is at most `l1_limit`.
+
+    Where it is more, all values of the position are halved towards zero until it is not. No photo gets there; it keeps
+    every fp32 sum of the networks' first layers below 2**24, where fp32 is exact in any order of summation.
+    """
+    norm = np.abs(values).sum(axis=0, dtype=np.int64)
+    while (over := norm > l1_limit).any():
+        held = values[:, over]
+        values[:, over] = np.sign(held) * (np.abs(held) >> 1)
+        norm = np.abs(values).sum(axis=0, dtype=np.int64)
+    return values

@@ -60,16 +60,17 @@ class Session:
         self.threads = threads
 
     def denoise(self, latents: Latents) -> NDArray[np.int32]:
-        """Values moved inside their intervals, int32 (C, h, w) in GRID units, from arrays of the same shape."""
+        """Values moved inside their intervals, int32 (C, h, w) in GRID units, from arrays of the same shape, guarded (`guard_l1`)."""
         feeds = {
             "latents": latents.values,
             "levels": latents.levels,
             "precision": latents.precision,
             "half_width": latents.half_width,
         }
+        from runtime.planes import guard_l1  # brings numba in, which encoding and listing providers do without
+
         denoised = self._run(self._denoiser, {name: self._map(name, value) for name, value in feeds.items()})
-        values: NDArray[np.int32] = denoised[0].astype(np.int32)
-        return values
+        return guard_l1(denoised[0].astype(np.int32), self.pack.l1_limit)
 
     def decode(self, values: NDArray[np.int32], precision: NDArray[np.int32]) -> NDArray[np.uint8]:
         """Pixels uint8 (16h, 16w, 4), alpha 255, from values in GRID units and precision codes, both (C, h, w)."""

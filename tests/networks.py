@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from standins import neutral_tables
 
 from export.models import OneStepDenoiser, TinyAutoencoder
 from export.pack import BuiltPack, build_pack
 from export.parity import gate_photos
 from export.quantize import calibrate
-
-from standins import neutral_tables
 
 CHANNELS = 8
 

@@ -18,9 +18,6 @@ const WEIGHT_LIMIT = (1 << 15) - 1;
 const MIX_RATE_SHIFT = 18;
 const HALF_STEP = 1 << (MIX_RATE_SHIFT - 1);
 
-/** A mixer's constant input. */
-const ONE = 256;
-
 const HEAD_BYTES = 8;
 
 /** Largest sum of a channel's |prediction weights|: times 1.5 * 2**15, below 2**31. */
@@ -159,6 +156,7 @@ export class Decoder {
     this.weights = tables.weights.slice();
     /** States of the decision at hand: the caller fills in the first n. */
     this.slot = new Int32Array(INPUTS);
+    this.stretched = new Int32Array(INPUTS);
   }
 
   shiftIn() {
@@ -198,72 +196,44 @@ export class Decoder {
 
   /**
    * Decodes one decision from the `n` states in `slot` and two weight sets, and updates all of them.
-   * @param {number} n 3 or 7 @param {number} setA @param {number} setB
+   * @param {number} n @param {number} setA @param {number} setB
    * @returns {number} the bit, or 0 with `stopped` set
    */
   decide(n, setA, setB) {
-    const { slot, probability, weights } = this;
-    // unrolled: here goes most of the time that decoding takes
-    const s0 = STRETCH[probability[slot[0]] >> 4];
-    const s1 = STRETCH[probability[slot[1]] >> 4];
-    const s2 = STRETCH[probability[slot[2]] >> 4];
-    let dotA = weights[setA] * s0 + weights[setA + 1] * s1 + weights[setA + 2] * s2 + weights[setA + n] * ONE;
-    let dotB = weights[setB] * s0 + weights[setB + 1] * s1 + weights[setB + 2] * s2 + weights[setB + n] * ONE;
-    let s3 = 0;
-    let s4 = 0;
-    let s5 = 0;
-    let s6 = 0;
-    if (n === 7) {
-      s3 = STRETCH[probability[slot[3]] >> 4];
-      s4 = STRETCH[probability[slot[4]] >> 4];
-      s5 = STRETCH[probability[slot[5]] >> 4];
-      s6 = STRETCH[probability[slot[6]] >> 4];
-      dotA += weights[setA + 3] * s3 + weights[setA + 4] * s4 + weights[setA + 5] * s5 + weights[setA + 6] * s6;
-      dotB += weights[setB + 3] * s3 + weights[setB + 4] * s4 + weights[setB + 5] * s5 + weights[setB + 6] * s6;
+    const { slot, stretched, probability, count, weights } = this;
+    let dotA = weights[setA + n] << 8;
+    let dotB = weights[setB + n] << 8;
+    for (let i = 0; i < n; i++) {
+      const s = STRETCH[probability[slot[i]] >> 4];
+      stretched[i] = s;
+      dotA = (dotA + Math.imul(weights[setA + i], s)) | 0;
+      dotB = (dotB + Math.imul(weights[setB + i], s)) | 0;
     }
-    const a = Math.max(-STRETCH_LIMIT, Math.min(STRETCH_LIMIT, dotA >> 14));
-    const b = Math.max(-STRETCH_LIMIT, Math.min(STRETCH_LIMIT, dotB >> 14));
+    stretched[n] = 256;
+    dotA >>= 14;
+    dotB >>= 14;
+    const a = dotA > STRETCH_LIMIT ? STRETCH_LIMIT : dotA < -STRETCH_LIMIT ? -STRETCH_LIMIT : dotA;
+    const b = dotB > STRETCH_LIMIT ? STRETCH_LIMIT : dotB < -STRETCH_LIMIT ? -STRETCH_LIMIT : dotB;
     const bit = this.decodeBit(SQUASH[((a + b) >> 1) + 2048]);
     if (this.stopped) return 0;
     const target = bit << 12;
-    const errorA = (target - (SQUASH[a + 2048] >> 4)) * this.rate;
-    const errorB = (target - (SQUASH[b + 2048] >> 4)) * this.rate;
-    adjust(weights, setA, s0, errorA);
-    adjust(weights, setA + 1, s1, errorA);
-    adjust(weights, setA + 2, s2, errorA);
-    adjust(weights, setA + n, ONE, errorA);
-    adjust(weights, setB, s0, errorB);
-    adjust(weights, setB + 1, s1, errorB);
-    adjust(weights, setB + 2, s2, errorB);
-    adjust(weights, setB + n, ONE, errorB);
-    if (n === 7) {
-      adjust(weights, setA + 3, s3, errorA);
-      adjust(weights, setA + 4, s4, errorA);
-      adjust(weights, setA + 5, s5, errorA);
-      adjust(weights, setA + 6, s6, errorA);
-      adjust(weights, setB + 3, s3, errorB);
-      adjust(weights, setB + 4, s4, errorB);
-      adjust(weights, setB + 5, s5, errorB);
-      adjust(weights, setB + 6, s6, errorB);
+    const errorA = Math.imul(target - (SQUASH[a + 2048] >> 4), this.rate);
+    const errorB = Math.imul(target - (SQUASH[b + 2048] >> 4), this.rate);
+    for (let i = 0; i <= n; i++) {
+      const s = stretched[i];
+      const wA = weights[setA + i] + ((Math.imul(s, errorA) + HALF_STEP) >> MIX_RATE_SHIFT);
+      weights[setA + i] = wA > WEIGHT_LIMIT ? WEIGHT_LIMIT : wA < -WEIGHT_LIMIT ? -WEIGHT_LIMIT : wA;
+      const wB = weights[setB + i] + ((Math.imul(s, errorB) + HALF_STEP) >> MIX_RATE_SHIFT);
+      weights[setB + i] = wB > WEIGHT_LIMIT ? WEIGHT_LIMIT : wB < -WEIGHT_LIMIT ? -WEIGHT_LIMIT : wB;
     }
-    const { count, countLimit } = this;
     const full = bit * 65535;
     for (let i = 0; i < n; i++) {
       const k = slot[i];
       const c = count[k];
       const p = probability[k];
       probability[k] = p + (c === 0 ? Math.imul(full - p, RATES[0] >> 1) >> 15 : Math.imul(full - p, RATES[c]) >> 16);
-      if (c < countLimit) count[k] = c + 1;
+      if (c < this.countLimit) count[k] = c + 1;
     }
     return bit;
   }
-}
-
-/**
- * Moves a mixing weight along its input times the error.
- * @param {Int16Array} weights @param {number} at @param {number} stretched @param {number} error
- */
-function adjust(weights, at, stretched, error) {
-  const weight = weights[at] + ((Math.imul(stretched, error) + HALF_STEP) >> MIX_RATE_SHIFT);
-  weights[at] = Math.max(-WEIGHT_LIMIT, Math.min(WEIGHT_LIMIT, weight));
 }

@@ -137,25 +137,32 @@ function readChunk(data, offset, seen, headerBytes) {
   if (start > data.length || payload.length < length) {
     return { tag, payload, complete: false, offset, start: Math.min(start, data.length) };
   }
-  if (tag in TAGS) {
-    const stated = new DataView(data.buffer, data.byteOffset).getUint32(crcOffset, true);
-    const actual = crc32(data.subarray(0, headerBytes), data.subarray(offset, offset + 1), payload);
-    if (actual !== stated) {
-      const problem = `the ${TAGS[tag]} chunk has CRC ${hex8(actual)}, stated is ${hex8(stated)}`;
-      throw new SdzError("CorruptFileError", problem, { offset: crcOffset, field: "chunk crc" });
-    }
+  const stated = new DataView(data.buffer, data.byteOffset).getUint32(crcOffset, true);
+  const actual = crc32(data.subarray(0, headerBytes), data.subarray(offset, offset + 1), payload);
+  if (actual !== stated) {
+    const problem = `chunk '${tag}' has CRC ${hex8(actual)}, stated is ${hex8(stated)}`;
+    throw new SdzError("CorruptFileError", problem, { offset: crcOffset, field: "chunk crc" });
   }
   if (tag === ALT_TEXT) decodeText(payload, start);
   return { tag, payload, complete: true, offset, start };
 }
 
-/** @param {Uint8Array} payload @param {number} start @returns {string} */
-function decodeText(payload, start) {
+/** @param {Uint8Array} payload @returns {string | null} null where it is not UTF-8 */
+function utf8(payload) {
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(payload);
   } catch {
-    throw new SdzError("CorruptFileError", "the text is not UTF-8", { offset: start, field: "alternative text" });
+    return null;
   }
+}
+
+/** @param {Uint8Array} payload @param {number} start @returns {string} */
+function decodeText(payload, start) {
+  const text = utf8(payload);
+  if (text !== null) return text;
+  let end = payload.length - 1;
+  while (utf8(payload.subarray(0, end)) === null) end--;
+  throw new SdzError("CorruptFileError", "the text is not UTF-8", { offset: start + end, field: "alternative text" });
 }
 
 /**

@@ -82,12 +82,17 @@ export async function readPicture(bytes, pack) {
 }
 
 /**
- * Whether the denoiser runs: the least precisely known latent's precision code is at least the pack's minimum.
+ * Whether the denoiser runs: the mean of all latents' precision codes is at least the pack's minimum.
  * @param {Picture} picture
  */
 export function denoiserApplies({ known, header, pack }) {
-  const coarsest = known.plane.reduce((most, plane) => Math.max(most, plane), 0);
-  return header.stepIndex + 8 * coarsest >= pack.denoiserMinStepIndex;
+  let planes = 0;
+  for (let c = 0, at = 0; c < known.channels; c++) {
+    for (let y = 0; y < known.h; y++, at += known.w) {
+      for (let x = 0; x < known.w; x++) planes += known.plane[at + x];
+    }
+  }
+  return 8 * planes >= (pack.denoiserMinStepIndex - header.stepIndex) * known.channels * known.h * known.w;
 }
 
 /**

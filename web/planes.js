@@ -300,8 +300,6 @@ export function dequantize(known, stepIndex, { reconstruction, l1Limit }, window
   const levels = new Int8Array(channels * area);
   const precision = new Uint8Array(channels * area);
   const halfWidth = new Int32Array(channels * area);
-  // sums over channels can pass 32 bits, doubles hold them exactly
-  const sums = new Float64Array(area);
   for (let c = 0, to = 0; c < channels; c++) {
     for (let y = 0; y < h; y++) {
       let from = (c * known.h + top + y) * stride + left;
@@ -319,22 +317,31 @@ export function dequantize(known, stepIndex, { reconstruction, l1Limit }, window
           values[to] = negative ? -value : value;
           levels[to] = negative ? -level : level;
           halfWidth[to] = (step << plane) >> 1;
-          sums[y * w + x] += value;
         }
-        sums[y * w + x] += halfWidth[to];
       }
     }
+  }
+  guardL1(values, area, l1Limit);
+  return { values, levels, precision, halfWidth, channels, h, w };
+}
+
+/**
+ * Halves all values of a position towards zero while the sum of their magnitudes is over the limit, in place.
+ * @param {Int32Array | Float32Array} values (C, area) integers @param {number} area positions @param {number} l1Limit
+ */
+export function guardL1(values, area, l1Limit) {
+  // sums over channels can pass 32 bits, doubles hold them exactly
+  const sums = new Float64Array(area);
+  for (let at = 0; at < values.length; ) {
+    for (let position = 0; position < area; position++, at++) sums[position] += Math.abs(values[at]);
   }
   for (let position = 0; position < area; position++) {
     while (sums[position] > l1Limit) {
-      let sum = 0;
+      sums[position] = 0;
       for (let at = position; at < values.length; at += area) {
         values[at] = Math.trunc(values[at] / 2);
-        halfWidth[at] >>= 1;
-        sum += Math.abs(values[at]) + halfWidth[at];
+        sums[position] += Math.abs(values[at]);
       }
-      sums[position] = sum;
     }
   }
-  return { values, levels, precision, halfWidth, channels, h, w };
 }

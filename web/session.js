@@ -5,6 +5,7 @@
  */
 
 import { SdzError, asSdzError } from "./errors.js";
+import { guardL1 } from "./planes.js";
 
 /** @import { Pack } from "./pack.js" */
 /** @import { Latents } from "./planes.js" */
@@ -99,7 +100,7 @@ export class Session {
 
   /**
    * @param {Latents} latents
-   * @returns {Promise<Float32Array>} (C, h, w) integers in GRID units
+   * @returns {Promise<Float32Array>} (C, h, w) integers in GRID units, guarded
    */
   async denoise(latents) {
     await this.#selfCheck();
@@ -118,7 +119,9 @@ export class Session {
   /** @param {Latents} latents @param {Provider} provider */
   async #denoise({ values, levels, precision, halfWidth, h, w }, provider) {
     const feeds = { latents: values, levels, precision, half_width: halfWidth };
-    return /** @type {Float32Array} */ (await this.#run("denoiser", feeds, h, w, provider));
+    const denoised = /** @type {Float32Array} */ (await this.#run("denoiser", feeds, h, w, provider));
+    guardL1(denoised, h * w, this.pack.l1Limit);
+    return denoised;
   }
 
   /** @param {ArrayLike<number>} values @param {ArrayLike<number>} precision @param {number} h @param {number} w @param {Provider} provider */

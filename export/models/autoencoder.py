@@ -2,7 +2,7 @@
 
 Encoder and decoder are each a linear pair (initialised as a 16x16 DCT in an orthonormal opponent colour space) plus
 convolutions whose last layers start at zero. Latents are in units of grey levels of an orthonormal transform, so one
-quantization step serves all channels; the linear weights learn what each channel's precision is worth.
+quantization step serves all channels; the linear pair's gains learn what each channel's precision is worth.
 
 The posterior is uniform over one quantization step around the encoder's output, as in Balle, Laparra and Simoncelli
 2017 ("End-to-end Optimized Image Compression"), where rate-distortion training of such a model is shown to be a
@@ -12,6 +12,7 @@ variational autoencoder.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -45,7 +46,7 @@ def opponent_matrix() -> Tensor:
     """Orthonormal RGB -> (luma, red-blue, green-magenta), (3, 3) float64."""
     rows = [[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 2.0, -1.0]]
     m = torch.tensor(rows, dtype=torch.float64)
-    return m / m.norm(dim=1, keepdim=True)
+    return m / m.square().sum(dim=1, keepdim=True).sqrt()
 
 
 def dct_basis(counts: tuple[int, int, int]) -> Tensor:
@@ -58,7 +59,7 @@ def dct_basis(counts: tuple[int, int, int]) -> Tensor:
     k = torch.arange(n, dtype=torch.float64)
     one = torch.cos(math.pi * (2 * k[None, :] + 1) * k[:, None] / (2 * n)) * math.sqrt(2.0 / n)
     one[0] /= math.sqrt(2.0)
-    order = sorted(((u * u + v * v, u, v) for u in range(n) for v in range(n)))
+    order = sorted((u * u + v * v, u, v) for u in range(n) for v in range(n))
     colours = opponent_matrix()
     entries: list[tuple[float, Tensor]] = []
     for plane, count in enumerate(counts):
@@ -69,6 +70,31 @@ def dct_basis(counts: tuple[int, int, int]) -> Tensor:
             entries.append((key, torch.einsum("k,rc->krc", colours[plane], pattern).reshape(-1)))
     entries.sort(key=lambda e: e[0])
     return torch.stack([e[1] for e in entries]).float()
+
+
+class ScaledTransform(nn.Module):
+    """A fixed linear transform, 1x1 over patches, with one learned gain per latent channel.
+
+    `basis` (C, 768). Analysis maps (N, 768, h, w) to (N, C, h, w), synthesis the other way. The basis is not trained: a
+    dense learned matrix of this size would cost a page 150 kB before its first paint, the same DCT costs 60.
+    """
+
+    basis: Tensor
+
+    def __init__(self, basis: Tensor, *, synthesis: bool) -> None:
+        super().__init__()
+        self.synthesis = synthesis
+        self.register_buffer("basis", basis)
+        self.gain = nn.Parameter(torch.ones(len(basis)))
+
+    @property
+    def weight(self) -> Tensor:
+        """The convolution's weight, (C, 768, 1, 1) or (768, C, 1, 1)."""
+        scaled = self.basis * self.gain[:, None]
+        return (scaled.t() if self.synthesis else scaled)[:, :, None, None]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight)
 
 
 @dataclass(frozen=True)
@@ -94,8 +120,7 @@ class Encoder(nn.Module):
     def __init__(self, channels: int, counts: tuple[int, int, int], widths: tuple[int, int, int], blocks: tuple[int, int, int]) -> None:
         super().__init__()
         fine, middle, coarse = widths
-        self.linear = nn.Conv2d(3 * PATCH * PATCH, channels, 1, bias=False)
-        self.linear.weight.data.copy_(dct_basis(counts)[:, :, None, None])
+        self.linear = ScaledTransform(dct_basis(counts), synthesis=False)
         self.stem = nn.Conv2d(48, fine, 3, padding=1)
         self.fine = nn.Sequential(*(EncoderBlock(fine) for _ in range(blocks[0])))
         self.down1 = nn.Conv2d(4 * fine, middle, 1)
@@ -137,8 +162,7 @@ class Decoder(nn.Module):
     def __init__(self, channels: int, counts: tuple[int, int, int], widths: tuple[int, int, int], blocks: tuple[int, int, int]) -> None:
         super().__init__()
         fine, middle, coarse = widths
-        self.linear = nn.Conv2d(channels, 3 * PATCH * PATCH, 1, bias=False)
-        self.linear.weight.data.copy_(dct_basis(counts).t()[:, :, None, None])
+        self.linear = ScaledTransform(dct_basis(counts), synthesis=True)
         self.stem = GridConv2d(2 * channels, coarse)
         self.coarse = nn.Sequential(*(ResidualBlock(coarse) for _ in range(blocks[2])))
         self.up1 = QuantConv2d(coarse, 4 * middle, 1, relu=False)
@@ -165,6 +189,12 @@ class Decoder(nn.Module):
         return torch.as_tensor(base + RESIDUAL_GAIN * residual.float())
 
 
+def _triple(values: Sequence[int]) -> tuple[int, int, int]:
+    """Three numbers, fine to coarse; a configuration read back from JSON has lists."""
+    fine, middle, coarse = values
+    return fine, middle, coarse
+
+
 class TinyAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """The project's variational autoencoder, in diffusers' manner (`save_pretrained`, `from_pretrained`).
 
@@ -175,17 +205,17 @@ class TinyAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
-        basis_counts: tuple[int, int, int] = (70, 14, 12),
+        basis_counts: tuple[int, int, int] = (140, 28, 24),
         encoder_widths: tuple[int, int, int] = (32, 96, 128),
         encoder_blocks: tuple[int, int, int] = (2, 3, 3),
         decoder_widths: tuple[int, int, int] = (32, 96, 128),
         decoder_blocks: tuple[int, int, int] = (4, 5, 2),
     ) -> None:
-        super().__init__()
-        counts = (basis_counts[0], basis_counts[1], basis_counts[2])
+        super().__init__()  # type: ignore[no-untyped-call]
+        counts = _triple(basis_counts)
         self.channels = sum(counts)
-        self.encoder = Encoder(self.channels, counts, tuple(encoder_widths), tuple(encoder_blocks))
-        self.decoder = Decoder(self.channels, counts, tuple(decoder_widths), tuple(decoder_blocks))
+        self.encoder = Encoder(self.channels, counts, _triple(encoder_widths), _triple(encoder_blocks))
+        self.decoder = Decoder(self.channels, counts, _triple(decoder_widths), _triple(decoder_blocks))
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Latents (N, C, H/16, W/16), grey levels; pixels (N, 3, H, W) in [0, 255]."""

@@ -32,8 +32,8 @@ class OneStepDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
-    def __init__(self, channels: int = 96, width: int = 128, blocks: int = 4) -> None:
-        super().__init__()
+    def __init__(self, channels: int = 192, width: int = 128, blocks: int = 4) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
         self.stem = GridConv2d(3 * channels, width)
         self.trunk = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
         self.head = QuantConv2d(width, channels, 1, relu=False)
@@ -52,7 +52,7 @@ class OneStepDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
             ],
             dim=1,
         )
-        return self.head(self.trunk(self.stem(x))).float().clamp(-1.0, 1.0)
+        return torch.as_tensor(self.head(self.trunk(self.stem(x)))).float().clamp(-1.0, 1.0)
 
     def forward(self, latents: Tensor, levels: Tensor, precision: Tensor, half_width: Tensor) -> Tensor:
         return latents + half_width * self.delta(latents, levels, precision)

@@ -89,7 +89,7 @@ class QuantConv2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weight = fake_quantize_weight(self.conv.weight) if self.fake_quantize else self.conv.weight
         y = F.conv2d(x, weight, self.conv.bias, padding=self.conv.padding)
-        return self.activation(F.relu(y) if self.relu else y)
+        return torch.as_tensor(self.activation(F.relu(y) if self.relu else y))
 
 
 class GridConv2d(nn.Module):
@@ -113,7 +113,7 @@ class GridConv2d(nn.Module):
         # the inputs span 14 bits: bf16 autocast would lose them
         with torch.autocast(x.device.type, enabled=False):
             y = F.relu(F.conv2d(x.float(), weight.float(), self.conv.bias))
-        return self.activation(y)
+        return torch.as_tensor(self.activation(y))
 
 
 class ResidualBlock(nn.Module):
@@ -129,7 +129,7 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.conv2.conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.activation(x + self.conv2(self.conv1(x)))
+        return torch.as_tensor(self.activation(x + self.conv2(self.conv1(x))))
 
 
 def set_quantization(module: nn.Module, *, enabled: bool, observe: bool = False) -> None:

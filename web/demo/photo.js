@@ -7,7 +7,7 @@ import { painter, request, stageWanted } from "../client.js";
 
 /** @import { Stage } from "../decode.js" */
 
-/** Smallest prefix the slider offers: with less, not even the header is whole. */
+/** Smallest prefix the slider offers, where the file has as many: with less, not even the header is whole. */
 const LEAST_BYTES = 24;
 
 /** Milliseconds without a movement of the byte slider after which the networks run on the prefix. */
@@ -29,15 +29,18 @@ const total = Number(study.dataset.bytes);
 const pixels = Number(study.dataset.width) * Number(study.dataset.height);
 const surface = painter(canvas);
 
-/** @type {Blob} */
-let file;
+/** Empty until it has arrived. */
+let file = new Blob();
 let stop = () => {};
 
 /** @param {number} n @returns {string} */
 const grouped = (n) => n.toLocaleString("en");
 
 /** @returns {number} the bytes that the slider stands for: each step adds the same share, as the eye counts quality */
-const chosenBytes = () => Math.round(LEAST_BYTES * (total / LEAST_BYTES) ** (Number(slider.value) / Number(slider.max)));
+const chosenBytes = () => {
+  const least = Math.min(LEAST_BYTES, total);
+  return Math.round(least * (total / least) ** (Number(slider.value) / Number(slider.max)));
+};
 
 /** @returns {Stage} */
 const chosenStage = () => /** @type {Stage} */ (/** @type {HTMLInputElement} */ (need("input[name=stage]:checked")).value);
@@ -51,6 +54,7 @@ const badge = (stage) => /** @type {HTMLElement} */ (need(`input[value=${stage}]
  */
 function show(bytes, stage) {
   stop();
+  if (!file.size) return;
   const start = performance.now();
   const url = URL.createObjectURL(file.slice(0, bytes));
   const whole = bytes === total;
@@ -65,10 +69,20 @@ function show(bytes, stage) {
       }
     },
     stage(progress) {
-      canvas.hidden = false;
+      if (canvas.hidden) {
+        canvas.hidden = false;
+        // only now, so that the original does not stand in the picture's way
+        beside();
+      }
       const label = badge(progress.stage);
       label.dataset.reached = "";
-      need("small", label).textContent = `${Math.round(performance.now() - start)} ms · ${grouped(bytes)} B`;
+      need("small", label).replaceChildren(
+        ...[`${Math.round(performance.now() - start)} ms`, `${grouped(bytes)} B`].map((text) => {
+          const part = document.createElement("span");
+          part.textContent = text;
+          return part;
+        }),
+      );
       if (!progress.final) return;
       URL.revokeObjectURL(url);
       study.dataset.shown = progress.stage;
@@ -104,8 +118,7 @@ function fail(error) {
     if (parsed) noscript.replaceWith(document.importNode(parsed, true));
     else noscript.remove();
   }
-  canvas.hidden = true;
-  controls.hidden = true;
+  for (const part of [canvas, other, divider, controls, ...compare.querySelectorAll(".tag")]) /** @type {HTMLElement} */ (part).hidden = true;
   verdict.hidden = false;
   verdict.dataset.same = "false";
   verdict.textContent = `${error.code}: ${error.message}`;
@@ -113,13 +126,13 @@ function fail(error) {
 
 /** Moves the divider: a property of CSS, so that no markup carries styles. */
 function divide() {
-  compare.style.setProperty("--split", `${Number(divider.value) / 10}%`);
-  divider.setAttribute("aria-valuetext", `${Math.round(Number(divider.value) / 10)} % decoded`);
+  compare.style.setProperty("--split", `${divider.value}%`);
+  divider.setAttribute("aria-valuetext", `${Math.round(Number(divider.value))} % decoded`);
 }
 
 function beside() {
   const against = /** @type {HTMLInputElement} */ (need("input[name=against]:checked")).value;
-  const source = image.dataset[against];
+  const source = canvas.hidden ? undefined : image.dataset[against];
   for (const part of [other, divider, need(".right", compare)]) /** @type {HTMLElement} */ (part).hidden = !source;
   if (!source) return;
   if (image.getAttribute("src") !== source) image.src = source;
@@ -156,11 +169,10 @@ try {
   file = await response.blob();
   const first = /** @type {HTMLInputElement} */ (need(`input[value=${stageWanted(undefined)}]`));
   first.checked = true;
-  for (const part of [controls, divider, need(".left", compare)]) /** @type {HTMLElement} */ (part).hidden = false;
+  /** @type {HTMLElement} */ (need(".left", compare)).hidden = false;
   count();
   divide();
   show(total, chosenStage());
-  beside();
 } catch (error) {
   fail({ code: "NetworkError", message: String(error) });
 }

@@ -1,0 +1,53 @@
+"""`python -m export distill`: teach the one-step denoiser what the decoder makes of clean latents.
+
+The autoencoder stands still. The teacher decodes the unquantized latents; the student sees truncated ones and is judged
+through the same decoder, at precisions drawn as in training. Resumable like `export.train`, whose loop this is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import torch
+from torch import Tensor, nn
+
+from export.data import TrainingDataError
+from export.losses import distortion
+from export.train import COLOURS, PRECISION_RANGE, Trainer, TrainingOptions, add_options, prepare
+from export.truncation import truncate
+
+
+class Distiller(Trainer):
+    """A training run whose only moving part is the denoiser."""
+
+    def _parameters(self) -> list[nn.Parameter]:
+        self.pipeline.requires_grad_(False)
+        self.pipeline.denoiser.requires_grad_(True)
+        return list(self.pipeline.denoiser.parameters())
+
+    def _loss(self, pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
+        base, code, depth = self._draw(len(pixels))
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            with torch.no_grad():
+                latents = self.pipeline.autoencoder.encode(pixels)
+                finest = torch.full_like(latents, float(PRECISION_RANGE[0]))
+                taught = self.pipeline.autoencoder.decode(latents, finest)
+            output = self.pipeline.reconstruct(truncate(latents, code, depth), denoise=True)
+        error, figures = distortion(output, taught)
+        width = torch.exp2(base.flatten() / 8.0)
+        return (COLOURS * error / width).mean(), figures
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m export distill`; 0 done, 1 no usable data."""
+    command = argparse.ArgumentParser(prog="python -m export distill", description="Distill the one-step denoiser.")
+    add_options(command, TrainingOptions(steps=2000, learning_rate=1e-4))
+    options = command.parse_args(arguments)
+    try:
+        pipeline, sampler, chosen = prepare(options)
+    except TrainingDataError as error:
+        print(f"python -m export distill: {error}", file=sys.stderr)
+        return 1
+    Distiller(pipeline, sampler, options.out, chosen).run()
+    return 0

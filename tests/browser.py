@@ -1,0 +1,149 @@
+"""What the browser tests stand on: a web server in this process that records and holds back, and pictures to encode.
+
+`Site` serves files from a dictionary under a path prefix, with any headers, and can make a response wait in its middle.
+"""
+
+from __future__ import annotations
+
+import gzip
+import mimetypes
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+WEB: Final = ROOT / "web"
+ORT: Final = ROOT / "node_modules" / "onnxruntime-web" / "dist"
+
+CHROMIUM: Final = "/usr/bin/chromium"
+ARGUMENTS: Final = (
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+ISOLATION: Final = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
+"""Headers that make a page cross-origin isolated, so that it may use threads."""
+
+TYPES: Final = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm", ".sdz": "image/x-sdz"}
+
+
+@dataclass
+class Gate:
+    """Holds a response back: `at` bytes are sent, the rest once `open` is set."""
+
+    at: int = 0
+    open: threading.Event = field(default_factory=threading.Event)
+
+
+class Site:
+    """Serves `files` (path below the prefix -> bytes, or a file on disk) on a free port of loopback."""
+
+    def __init__(self, prefix: str = "/") -> None:
+        self.prefix = prefix
+        self.files: dict[str, bytes | Path] = {}
+        self.headers: dict[str, str] = {}
+        self.gates: dict[str, Gate] = {}
+        self.requests: list[str] = []
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                site.answer(self)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Silence."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def close(self) -> None:
+        for gate in self.gates.values():
+            gate.open.set()
+        self.server.shutdown()
+        self.server.server_close()
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}{self.prefix}{path}"
+
+    def hold(self, path: str, at: int = 0) -> threading.Event:
+        """Makes `path` wait after `at` bytes until the event returned is set."""
+        gate = self.gates[path] = Gate(at)
+        return gate.open
+
+    def asked(self, *endings: str) -> list[str]:
+        """The requests so far for paths with one of these endings."""
+        return [path for path in self.requests if path.endswith(endings)]
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        path = handler.path.split("?")[0].removeprefix(self.prefix)
+        self.requests.append(path)
+        content = self.files.get(path)
+        body = content.read_bytes() if isinstance(content, Path) else content
+        handler.send_response(404 if body is None else 200)
+        body = b"" if body is None else body
+        suffix = Path(path).suffix
+        handler.send_header("Content-Type", TYPES.get(suffix) or mimetypes.guess_type(path)[0] or "application/octet-stream")
+        if suffix == ".wasm" and "gzip" in handler.headers.get("Accept-Encoding", ""):
+            body = compressed(body)
+            handler.send_header("Content-Encoding", "gzip")
+        handler.send_header("Content-Length", str(len(body)))
+        for name, value in self.headers.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        gate = self.gates.get(path, Gate(len(body)))
+        try:
+            handler.wfile.write(body[: gate.at])
+            handler.wfile.flush()
+            if gate.at < len(body):
+                gate.open.wait(60)
+                handler.wfile.write(body[gate.at :])
+        except OSError:
+            # the page gave up on the request, as some tests want it to
+            handler.close_connection = True
+
+
+_compressed: dict[int, bytes] = {}
+
+
+def compressed(body: bytes) -> bytes:
+    """gzip of a large file, kept: every page asks for the same one."""
+    key = len(body)
+    if key not in _compressed:
+        _compressed[key] = gzip.compress(body, 1)
+    return _compressed[key]
+
+
+def scripts() -> dict[str, bytes | Path]:
+    """The modules as a page loads them, and onnxruntime-web beside them."""
+    files: dict[str, bytes | Path] = {path.name: path for path in WEB.glob("*.js")}
+    for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"):
+        files[f"ort/{name}"] = ORT / name
+    return files
+
+
+def pack_files(pack: Any) -> dict[str, bytes | Path]:
+    """A pack's files where pages look for them."""
+    return {f"packs/{pack.id.hex()}/{path.name}": path for path in pack.directory.iterdir()}
+
+
+def picture(width: int, height: int, seed: int = 0) -> Image.Image:
+    """Something like a photo: smooth shades, edges, and texture in one corner."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width] / 64.0
+    shades = [110 + 70 * np.sin(1.3 * x + c) * np.cos(0.9 * y - c) for c in range(3)]
+    rgb = np.stack(shades, axis=2)
+    rgb[(x - 2.2) ** 2 + (y - 1.7) ** 2 < 1.2] += (60, -40, 20)
+    rgb[: height // 2, : width // 2] += random.normal(0, 12, (height // 2, width // 2, 1))
+    return Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8))

@@ -1,0 +1,617 @@
+"""The browser's side, end to end in Chromium: the same integers and pixels as the Python runtime, and <sdz-img> as a site owner meets it.
+
+Hashes are computed by the page itself, of the bytes it is about to show.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browser import ARGUMENTS, CHROMIUM, ISOLATION, ORT, Site, pack_files, picture, scripts
+from numpy.typing import NDArray
+from PIL import Image
+
+from runtime.container import latent_span, parse
+from runtime.decode import Stage, decode
+from runtime.encode import encode
+from runtime.pack import BUILT_IN, DEFAULT, Pack, load_pack
+from runtime.planes import decode_planes, dequantize
+from runtime.session import Session
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+
+VECTORS = Path(__file__).resolve().parent / "vectors"
+CSP = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; img-src 'self' blob:; "
+    "style-src 'self'; require-trusted-types-for 'script'"
+)
+
+HASH = """
+  const hash = async (...arrays) => {
+    const bytes = new Uint8Array(arrays.reduce((size, a) => size + a.byteLength, 0));
+    let at = 0;
+    for (const a of arrays) {
+      bytes.set(new Uint8Array(a.buffer, a.byteOffset, a.byteLength), at);
+      at += a.byteLength;
+    }
+    const digest = await crypto.subtle.digest("SHA-256", bytes);
+    return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  };
+"""
+
+
+def in_page(script: str) -> str:
+    """An async function for `page.evaluate` with `hash` at hand."""
+    return "async (argument) => {" + HASH + script + "}"
+
+
+DECODE = in_page("""
+  const { decodeBytes } = await import(argument.base + "decode.js");
+  const { loadPack, fetchReader } = await import(argument.base + "pack.js");
+  const { Session } = await import(argument.base + "session.js");
+  const pack = await loadPack(argument.pack, fetchReader(new URL(`packs/${argument.pack}/`, argument.base)));
+  const session = new Session(pack, { ort: argument.base + "ort/", threads: argument.threads });
+  const out = {};
+  for (const [name, stage, tile] of argument.wanted) {
+    const bytes = new Uint8Array(await (await fetch(argument.base + name)).arrayBuffer());
+    const image = await decodeBytes(bytes, { stage, session, tile: tile ?? undefined });
+    out[[name, stage, tile ?? ""].join(" ")] = await hash(image.data);
+  }
+  return { out, isolated: crossOriginIsolated };
+""")
+
+WATCH = """
+  window.seen = [];
+  for (const type of ["load", "error", "progress", "sdzload", "sdzerror", "sdzprogress"]) {
+    document.addEventListener(type, (event) => {
+      if (event.target.localName === "sdz-img" || event.type.startsWith("sdz")) {
+        window.seen.push([event.type, event.detail ?? null, event.target.id]);
+      }
+    }, true);
+  }
+"""
+
+
+@pytest.fixture(scope="module")
+def pack() -> Pack:
+    return load_pack(os.environ.get("SDZ_TEST_PACK", BUILT_IN / DEFAULT))
+
+
+@pytest.fixture(scope="module")
+def session(pack: Pack) -> Session:
+    return Session(pack)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def site(pack: Pack) -> Iterator[Site]:
+    made = Site("/some/where/")
+    made.files = scripts() | pack_files(pack) | {"empty.html": b"<!doctype html><title>empty</title>"}
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def page(chromium: Any) -> Iterator[Any]:
+    context = chromium.new_context(viewport={"width": 800, "height": 600})
+    context.set_default_timeout(60_000)
+    context.add_init_script(WATCH)
+    page = context.new_page()
+    yield page
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def files(session: Session) -> dict[str, bytes]:
+    """Pictures of many kinds, by name."""
+    alpha = picture(90, 70, 3).convert("RGBA")
+    alpha.putalpha(Image.fromarray(np.add.outer(np.arange(70), np.arange(90)).astype(np.uint8)))
+    return {
+        "plain.sdz": encode(picture(256, 192), session=session),
+        "odd.sdz": encode(picture(333, 217, 1), quality=70, session=session, alt="Sine waves"),
+        "tiny.sdz": encode(picture(1, 1), session=session),
+        "narrow.sdz": encode(picture(17, 300, 2), quality=30, session=session),
+        "grey.sdz": encode(picture(120, 75, 4).convert("L"), session=session),
+        "alpha.sdz": encode(alpha, session=session),
+        "coarse.sdz": encode(picture(256, 192), target_size=400, session=session),
+    }
+
+
+def rgba(data: bytes, stage: Stage, session: Session) -> NDArray[np.uint8]:
+    """The Python runtime's pixels, as a canvas has them."""
+    pixels = decode(data, stage=stage, session=session).pixels
+    out = np.full((*pixels.shape[:2], 4), 255, np.uint8)
+    colours = 1 if pixels.shape[2] < 3 else 3
+    out[:, :, :3] = pixels[:, :, :colours]
+    if pixels.shape[2] in (2, 4):
+        out[:, :, 3] = pixels[:, :, -1]
+    return out
+
+
+def sha256(*arrays: NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+# integers and pixels
+
+
+def test_vectors(site: Site, page: Any) -> None:
+    """Integers and linear stage of every shared vector, in the browser."""
+    names = sorted(path.stem for path in (VECTORS / "valid").glob("*.sdz"))
+    assert names
+    site.files |= {f"vectors/{path.relative_to(VECTORS).as_posix()}": path for path in VECTORS.rglob("*.*")}
+    page.goto(site.url("empty.html"))
+    got = page.evaluate(
+        in_page("""
+          const read = async (path) => new Uint8Array(await (await fetch(argument.base + "vectors/" + path)).arrayBuffer());
+          const { parseTables } = await import(argument.base + "coder.js");
+          const { readPicture } = await import(argument.base + "decode.js");
+          const { dequantize } = await import(argument.base + "planes.js");
+          const manifest = JSON.parse(new TextDecoder().decode(await read("pack/pack.json")));
+          const pack = { coder: parseTables(await read("pack/coder.bin")), id: (await hash(await read("pack/pack.json"))).slice(0, 8),
+                         reconstruction: manifest.reconstruction, l1Limit: manifest.l1_limit };
+          const out = {};
+          for (const name of argument.names) {
+            const { header, known } = await readPicture(await read(`valid/${name}.sdz`), pack);
+            const latents = dequantize(known, header.stepIndex, pack);
+            const wide = [latents.values, latents.levels, latents.precision, latents.halfWidth].map((a) => Int32Array.from(a));
+            out[name] = [await hash(Int32Array.from(known.magnitude), known.negative, known.plane), await hash(...wide)];
+          }
+          return out;
+        """),
+        {"base": site.url(""), "names": names},
+    )
+    expected = {name: json.loads((VECTORS / "valid" / f"{name}.json").read_bytes()) for name in names}
+    assert got == {name: [vector["known"]["sha256"], vector["latents"]] for name, vector in expected.items()}
+
+
+def test_integers_of_every_cut(site: Site, page: Any, pack: Pack, files: dict[str, bytes]) -> None:
+    data = files["coarse.sdz"]
+    header = parse(data).header
+    start, end = latent_span(data)
+    expected = {}
+    for cut in range(start, end + 1):
+        known = decode_planes(data[start:cut], pack.channels, 12, 16, header.planes, header.step_index, pack.coder)
+        latents = dequantize(known, header.step_index, pack.reconstruction, pack.l1_limit)
+        expected[str(cut)] = sha256(*(a.astype("<i4") for a in (known.magnitude, known.plane, latents.values, latents.half_width)))
+    site.files["a.sdz"] = data
+    page.goto(site.url("empty.html"))
+    got = page.evaluate(
+        in_page("""
+          const { readPicture } = await import(argument.base + "decode.js");
+          const { loadPack, fetchReader } = await import(argument.base + "pack.js");
+          const { dequantize } = await import(argument.base + "planes.js");
+          const pack = await loadPack(argument.pack, fetchReader(new URL(`packs/${argument.pack}/`, argument.base)));
+          const bytes = new Uint8Array(await (await fetch(argument.base + "a.sdz")).arrayBuffer());
+          const out = {};
+          for (let cut = argument.start; cut <= bytes.length; cut++) {
+            const { header, known } = await readPicture(bytes.subarray(0, cut), pack);
+            const { values, halfWidth } = dequantize(known, header.stepIndex, pack);
+            out[cut] = await hash(...[known.magnitude, known.plane, values, halfWidth].map((a) => Int32Array.from(a)));
+          }
+          return out;
+        """),
+        {"base": site.url(""), "pack": pack.id.hex(), "start": start},
+    )
+    assert end == len(data)
+    assert got == expected
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pixels_are_those_of_the_python_runtime(
+    site: Site, page: Any, pack: Pack, session: Session, files: dict[str, bytes], threads: int
+) -> None:
+    """0 differing bytes, whatever the size, the stage, the number of threads and the tiles."""
+    site.files |= files
+    if threads > 1:
+        site.headers |= ISOLATION
+    wanted: list[tuple[str, Stage, int | None]] = [(name, stage, None) for name in files for stage in ("linear", "decoded", "denoised")]
+    wanted += [("odd.sdz", "decoded", 5), ("odd.sdz", "denoised", 7), ("odd.sdz", "linear", 3)]
+    page.goto(site.url("empty.html"))
+    got = page.evaluate(DECODE, {"base": site.url(""), "pack": pack.id.hex(), "threads": threads, "wanted": wanted})
+    assert got["isolated"] == (threads > 1)
+    expected = {f"{name} {stage} {tile or ''}": sha256(rgba(files[name], stage, session)) for name, stage, tile in wanted}
+    assert got["out"] == expected
+
+
+# the element
+
+
+ELEMENT = """<!doctype html><meta charset="utf-8"><title>t</title><style>body {{ margin: 0 }}</style>
+<script type="module" src="sdz.js"></script>{}"""
+
+
+def show(site: Site, page: Any, body: str, wait: str | None = "load") -> list[Any]:
+    """Opens a page with `body`; the events of its elements until the first `wait`."""
+    site.files["index.html"] = ELEMENT.format(body).encode()
+    page.goto(site.url("index.html"))
+    if wait:
+        page.wait_for_function(f"window.seen.some(([type]) => type === '{wait}')")
+    seen: list[Any] = page.evaluate("window.seen")
+    return seen
+
+
+CANVAS = in_page("""
+  const canvas = document.querySelector("sdz-img").shadowRoot.querySelector("canvas");
+  if (!canvas) return null;
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return await hash(data);
+""")
+
+
+def test_element_shows_the_exact_pixels(site: Site, page: Any, session: Session, files: dict[str, bytes]) -> None:
+    site.files["a.sdz"] = data = files["odd.sdz"]
+    seen = show(site, page, '<sdz-img src="a.sdz"></sdz-img>')
+    stages = [detail["stage"] for kind, detail, _ in seen if kind == "progress"]
+    assert stages[0] == "linear"
+    assert seen[-1][0] == "load"
+    reached = decode(data, session=session).stage
+    assert stages[-1] == reached
+    assert all(detail["bytes"] <= len(data) and detail["total"] == len(data) for kind, detail, _ in seen if kind == "progress")
+    assert page.evaluate(CANVAS) == sha256(rgba(data, "denoised", session))
+    state = page.evaluate("(() => { const e = document.querySelector('sdz-img'); "
+                          "return [e.complete, e.naturalWidth, e.naturalHeight, e.currentStage] })()")  # fmt: skip
+    assert state == [True, 333, 217, reached]
+
+
+def test_layout_never_jumps(site: Site, page: Any, files: dict[str, bytes]) -> None:
+    """The place is reserved before the script's first byte, by the attributes alone."""
+    site.files["a.sdz"] = files["plain.sdz"]
+    opened = site.hold("a.sdz")
+    show(site, page, '<sdz-img src="a.sdz" width="256" height="192"></sdz-img><p>below</p>', None)
+    page.wait_for_function("customElements.get('sdz-img')")
+    box = "JSON.stringify(document.querySelector('sdz-img').getBoundingClientRect())"
+    before = page.evaluate(box)
+    assert json.loads(before)["width"] == 256
+    assert json.loads(before)["height"] == 192
+    opened.set()
+    page.wait_for_function("window.seen.some(([type]) => type === 'load')")
+    assert page.evaluate(box) == before
+    # narrower than the picture, as in a phone: the ratio stays
+    page.set_viewport_size({"width": 128, "height": 600})
+    after = json.loads(page.evaluate(box))
+    assert [after["width"], after["height"]] == [128, 96]
+
+
+def test_size_without_attributes_is_the_files(site: Site, page: Any, files: dict[str, bytes]) -> None:
+    site.files["a.sdz"] = files["plain.sdz"]
+    show(site, page, '<sdz-img src="a.sdz" data-stage="linear"></sdz-img>')
+    box = page.evaluate("(({width, height}) => [width, height])(document.querySelector('sdz-img').getBoundingClientRect())")
+    assert box == [256, 192]
+    page.evaluate("document.querySelector('sdz-img').width = 64")
+    box = page.evaluate("(({width, height}) => [width, height])(document.querySelector('sdz-img').getBoundingClientRect())")
+    assert box == [64, 48]
+
+
+def test_to_assistive_technology_it_is_an_image(site: Site, page: Any, files: dict[str, bytes]) -> None:
+    site.files["a.sdz"] = files["odd.sdz"]
+    show(
+        site,
+        page,
+        '<sdz-img src="a.sdz" data-stage="linear" alt="A cat"></sdz-img><sdz-img src="a.sdz" data-stage="linear" alt=""></sdz-img>'
+        '<sdz-img id="own" src="a.sdz" data-stage="linear"></sdz-img>',
+        None,
+    )
+    page.wait_for_function("window.seen.filter(([type]) => type === 'load').length === 3")
+    roles = page.evaluate("[...document.querySelectorAll('sdz-img')].map((e) => [e.getAttribute('role'), e.getAttribute('aria-label')])")
+    assert roles == [["img", "A cat"], ["presentation", None], ["img", "Sine waves"]]
+    assert page.get_by_role("img", name="A cat").count() == 1
+    # no stop for the keyboard, as <img> is none
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement === document.body")
+
+
+def test_linear_stage_needs_no_runtime(site: Site, page: Any, session: Session, files: dict[str, bytes]) -> None:
+    site.files["a.sdz"] = data = files["plain.sdz"]
+    seen = show(site, page, '<sdz-img src="a.sdz" data-stage="linear"></sdz-img>')
+    assert seen[-1][0] == "load"
+    assert page.evaluate(CANVAS) == sha256(rgba(data, "linear", session))
+    page.wait_for_timeout(200)
+    assert site.asked(".wasm", ".mjs", ".onnx") == []
+
+
+@pytest.mark.parametrize("how", ["save-data", "prefers-reduced-data"])
+def test_readers_who_save_data_get_the_linear_stage(site: Site, page: Any, files: dict[str, bytes], how: str) -> None:
+    if how == "save-data":
+        page.add_init_script("Object.defineProperty(navigator, 'connection', { value: { saveData: true } })")
+    else:
+        page.add_init_script(
+            "const plain = matchMedia; "
+            "window.matchMedia = (query) => query === '(prefers-reduced-data: reduce)' ? { matches: true } : plain(query)"
+        )
+    site.files["a.sdz"] = files["plain.sdz"]
+    seen = show(site, page, '<sdz-img src="a.sdz"></sdz-img>')
+    assert [detail["stage"] for kind, detail, _ in seen if kind == "progress"] == ["linear"]
+    assert site.asked(".wasm", ".mjs", ".onnx") == []
+
+
+def test_first_paint_comes_from_the_first_bytes(site: Site, page: Any, session: Session, files: dict[str, bytes]) -> None:
+    """With half of the file there and neither runtime nor networks, the linear stage of that half is painted."""
+    site.files["a.sdz"] = data = files["odd.sdz"]
+    half = len(data) // 2
+    rest = site.hold("a.sdz", half)
+    ort = site.hold("ort/ort.wasm.bundle.min.mjs")
+    show(site, page, '<sdz-img src="a.sdz"></sdz-img>', "progress")
+    assert page.evaluate(CANVAS) == sha256(rgba(data[:half], "linear", session))
+    rest.set()
+    page.wait_for_function(f"window.seen.some(([type, detail]) => detail?.bytes === {len(data)})")
+    assert page.evaluate(CANVAS) == sha256(rgba(data, "linear", session))
+    assert page.evaluate("document.querySelector('sdz-img').complete") is False
+    ort.set()
+    page.wait_for_function("window.seen.some(([type]) => type === 'load')")
+    assert page.evaluate(CANVAS) == sha256(rgba(data, "denoised", session))
+
+
+def test_decoded_stage_stands_while_the_denoiser_loads(
+    site: Site, page: Any, pack: Pack, session: Session, files: dict[str, bytes]
+) -> None:
+    site.files["a.sdz"] = data = files["coarse.sdz"]
+    assert decode(data, session=session).stage == "denoised"
+    denoiser = site.hold(f"packs/{pack.id.hex()}/{pack.graphs['denoiser'].file}")
+    show(site, page, '<sdz-img src="a.sdz"></sdz-img>', None)
+    page.wait_for_function("window.seen.some(([type, detail]) => detail?.stage === 'decoded')")
+    assert page.evaluate(CANVAS) == sha256(rgba(data, "decoded", session))
+    denoiser.set()
+    page.wait_for_function("window.seen.some(([type]) => type === 'load')")
+    assert page.evaluate(CANVAS) == sha256(rgba(data, "denoised", session))
+
+
+FALLBACK = '<sdz-img src="a.sdz" alt="x" width="40" height="30"><img src="f.png" alt="x" width="40" height="30"></sdz-img>'
+NOSCRIPT = '<sdz-img src="a.sdz" alt="x" width="40" height="30"><noscript><img src="f.png" alt="x" onerror="alert(1)"></noscript></sdz-img>'
+SHOWN = (
+    "(() => { const e = document.querySelector('sdz-img'); const canvas = e.shadowRoot.querySelector('canvas'); "
+    "return [e.shadowRoot.querySelector('slot').hidden, canvas !== null, e.querySelector('img')?.naturalWidth ?? null] })()"
+)
+
+
+def png() -> bytes:
+    import io
+
+    out = io.BytesIO()
+    picture(8, 6).save(out, "PNG")
+    return out.getvalue()
+
+
+def break_file(site: Site, pack: Pack, files: dict[str, bytes], how: str) -> None:
+    data = files["plain.sdz"]
+    site.files["a.sdz"] = data
+    folder = f"packs/{pack.id.hex()}/"
+    if how == "missing":
+        del site.files["a.sdz"]
+    elif how == "foreign":
+        site.files["a.sdz"] = png()
+    elif how == "crc":
+        site.files["a.sdz"] = data[:-1] + bytes([data[-1] ^ 1])
+    elif how == "pack":
+        site.files["a.sdz"] = data[:4] + b"\x0b\xad\xc0\xde" + data[8:]
+    elif how == "table":
+        linear = (pack.directory / pack.tables["linear"].file).read_bytes()
+        site.files[folder + pack.tables["linear"].file] = linear[:-1] + bytes([linear[-1] ^ 1])
+    elif how == "graph":
+        site.files[folder + pack.graphs["decoder"].file] = b"\0"
+    elif how == "runtime":
+        del site.files["ort/ort.wasm.bundle.min.mjs"]
+    elif how == "worker":
+        del site.files["worker.js"]
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        ("missing", "NetworkError"),
+        ("foreign", "NotAnSdzError"),
+        ("crc", "CorruptFileError"),
+        ("pack", "MissingPackError"),
+        ("table", "CorruptPackError"),
+        ("graph", "CorruptPackError"),
+        ("runtime", "ProviderError"),
+        ("worker", "ProviderError"),
+    ],
+)
+@pytest.mark.parametrize("fallback", [FALLBACK, NOSCRIPT], ids=["img", "noscript"])
+def test_fallback_stays_on_any_error(
+    site: Site, page: Any, pack: Pack, files: dict[str, bytes], how: str, code: str, fallback: str
+) -> None:
+    break_file(site, pack, files, how)
+    site.files["f.png"] = png()
+    seen = show(site, page, fallback, "error")
+    assert seen[-1][1]["code"] == code
+    page.wait_for_function("document.querySelector('sdz-img img')?.naturalWidth === 8")
+    assert page.evaluate(SHOWN) == [False, False, 8]
+    assert page.evaluate("document.querySelector('sdz-img').complete")
+    assert page.evaluate("document.querySelector('sdz-img img').onerror") is None
+    assert page.evaluate("document.querySelector('sdz-img').decode().then(() => 'no', (error) => 'rejected')") == "rejected"
+
+
+def test_without_a_fallback_what_arrived_stays(site: Site, page: Any, pack: Pack, session: Session, files: dict[str, bytes]) -> None:
+    break_file(site, pack, files, "runtime")
+    show(site, page, '<sdz-img src="a.sdz"></sdz-img>', "error")
+    assert page.evaluate(CANVAS) == sha256(rgba(files["plain.sdz"], "linear", session))
+
+
+def test_fallback_that_stands_waits_for_the_last_stage(site: Site, page: Any, files: dict[str, bytes]) -> None:
+    site.files |= {"a.sdz": files["plain.sdz"], "f.png": png()}
+    ort = site.hold("ort/ort.wasm.bundle.min.mjs")
+    late = site.hold("a.sdz")
+    show(site, page, FALLBACK, None)
+    page.wait_for_function("document.querySelector('sdz-img img').naturalWidth === 8")
+    late.set()
+    page.wait_for_function("window.seen.some(([type, detail]) => detail?.stage === 'linear')")
+    assert page.evaluate(SHOWN) == [False, False, 8]
+    ort.set()
+    page.wait_for_function("window.seen.some(([type]) => type === 'load')")
+    assert page.evaluate(SHOWN) == [True, True, 8]
+
+
+def test_lazy_pictures_wait_until_they_are_near(site: Site, page: Any, files: dict[str, bytes]) -> None:
+    site.files["a.sdz"] = files["plain.sdz"]
+    body = '<div style="height: 5000px"></div><sdz-img src="a.sdz" loading="lazy" data-stage="linear" width="256" height="192"></sdz-img>'
+    show(site, page, body, None)
+    page.wait_for_function("customElements.get('sdz-img')")
+    page.wait_for_timeout(300)
+    assert site.asked("a.sdz") == []
+    page.evaluate("window.scrollTo(0, 4500)")
+    page.wait_for_function("window.seen.some(([type]) => type === 'load')")
+    assert site.asked("a.sdz") == ["a.sdz"]
+
+
+def test_decode_promise_starts_a_lazy_picture(site: Site, page: Any, files: dict[str, bytes]) -> None:
+    site.files["a.sdz"] = files["plain.sdz"]
+    show(site, page, '<div style="height: 5000px"></div><sdz-img src="a.sdz" loading="lazy" data-stage="linear"></sdz-img>', None)
+    page.wait_for_function("customElements.get('sdz-img')")
+    page.evaluate("document.querySelector('sdz-img').decode()")
+    assert page.evaluate("document.querySelector('sdz-img').currentStage") == "linear"
+    assert site.asked("a.sdz") == ["a.sdz"]
+
+
+def test_a_new_source_replaces_the_old(site: Site, page: Any, session: Session, files: dict[str, bytes]) -> None:
+    site.files |= {"a.sdz": files["plain.sdz"], "b.sdz": files["odd.sdz"]}
+    show(site, page, '<sdz-img src="a.sdz" data-stage="linear"></sdz-img>')
+    page.evaluate("async () => { const e = document.querySelector('sdz-img'); e.src = 'b.sdz'; await e.decode() }")
+    assert page.evaluate(CANVAS) == sha256(rgba(files["odd.sdz"], "linear", session))
+    assert page.evaluate("document.querySelector('sdz-img').shadowRoot.querySelectorAll('canvas').length") == 1
+    page.evaluate("async () => { const e = document.querySelector('sdz-img'); e.dataset.stage = 'decoded'; await e.decode() }")
+    assert page.evaluate(CANVAS) == sha256(rgba(files["odd.sdz"], "decoded", session))
+
+
+def test_one_worker_and_one_session_for_many_pictures(site: Site, page: Any, pack: Pack, files: dict[str, bytes]) -> None:
+    names = ["plain.sdz", "odd.sdz", "grey.sdz", "alpha.sdz", "narrow.sdz"]
+    site.files |= files
+    show(site, page, "".join(f'<sdz-img src="{name}"></sdz-img>' for name in names), None)
+    page.wait_for_function(f"window.seen.filter(([type]) => type === 'load').length === {len(names)}")
+    assert [w.url for w in page.workers] == [site.url("worker.js")]
+    assert len(site.asked(".wasm")) == 1
+    assert sorted(site.asked(".onnx")) == sorted(set(site.asked(".onnx")))
+
+
+def test_models_are_kept_between_pages(site: Site, page: Any, files: dict[str, bytes]) -> None:
+    site.files["a.sdz"] = files["plain.sdz"]
+    show(site, page, '<sdz-img src="a.sdz"></sdz-img>')
+    fetched = site.asked(".onnx", ".bin")
+    assert fetched
+    show(site, page, '<sdz-img src="a.sdz"></sdz-img>')
+    assert site.asked(".onnx", ".bin") == fetched
+
+
+def test_storage_that_is_refused(site: Site, page: Any, session: Session, files: dict[str, bytes]) -> None:
+    """The worker's Cache API throws, as with cookies blocked: the picture comes all the same."""
+    worker = site.files["worker.js"]
+    assert isinstance(worker, Path)
+    site.files["worker.js"] = b"caches.open = () => Promise.reject(new DOMException('no', 'SecurityError'));\n" + worker.read_bytes()
+    site.files["a.sdz"] = files["plain.sdz"]
+    show(site, page, '<sdz-img src="a.sdz"></sdz-img>')
+    assert page.evaluate(CANVAS) == sha256(rgba(files["plain.sdz"], "denoised", session))
+
+
+def test_under_a_strict_policy(site: Site, page: Any, session: Session, files: dict[str, bytes]) -> None:
+    site.headers["Content-Security-Policy"] = CSP
+    site.files |= {"a.sdz": files["plain.sdz"], "b.sdz": files["odd.sdz"]}
+    problems: list[str] = []
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    site.files["index.html"] = (
+        b'<!doctype html><title>t</title><link rel="icon" href="data:,"><script type="module" src="sdz.js"></script>'
+        b'<sdz-img src="a.sdz" width="256" height="192"></sdz-img><img id="b" data-sdz="b.sdz" alt="x">'
+    )
+    page.goto(site.url("index.html"))
+    page.wait_for_function("window.seen.some(([type]) => type === 'load') && window.seen.some(([type]) => type === 'sdzload')")
+    assert page.evaluate(CANVAS) == sha256(rgba(files["plain.sdz"], "denoised", session))
+    assert [text for text in problems if "icon" not in text] == []
+
+
+def test_packs_and_runtime_elsewhere(site: Site, page: Any, pack: Pack, files: dict[str, bytes]) -> None:
+    for path in [path for path in site.files if path.startswith(("ort/", "packs/"))]:
+        site.files[f"assets/{path}"] = site.files.pop(path)
+    site.files["a.sdz"] = files["plain.sdz"]
+    site.files["index.html"] = (
+        '<!doctype html><title>t</title><script type="module" src="sdz.js" data-packs="assets/packs" data-ort="assets/ort/" '
+        f'data-pack="{pack.id.hex()}"></script><sdz-img src="a.sdz"></sdz-img>'
+    ).encode()
+    page.goto(site.url("index.html"))
+    page.wait_for_function("window.seen.some(([type]) => type === 'load')")
+    assert not [path for path in site.requests if path.startswith(("ort/", "packs/"))]
+
+
+# img[data-sdz]
+
+
+IMAGE = in_page("""
+  const image = document.querySelector("img");
+  const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  return [image.naturalWidth, image.naturalHeight, await hash(context.getImageData(0, 0, canvas.width, canvas.height).data)];
+""")
+
+
+def test_image_is_upgraded(site: Site, page: Any, session: Session, files: dict[str, bytes]) -> None:
+    site.files |= {"a.sdz": files["odd.sdz"], "f.png": png()}
+    seen = show(site, page, '<img data-sdz="a.sdz" src="f.png" srcset="f.png 2x" alt="x">', "sdzload")
+    assert seen[-1][0] == "sdzload"
+    assert page.evaluate(IMAGE) == [333, 217, sha256(rgba(files["odd.sdz"], "denoised", session))]
+    assert page.evaluate("document.querySelector('img').alt") == "x"
+
+
+def test_image_added_later_is_upgraded(site: Site, page: Any, files: dict[str, bytes]) -> None:
+    site.files |= {"a.sdz": files["plain.sdz"]}
+    show(site, page, "<main></main>", None)
+    page.wait_for_function("customElements.get('sdz-img')")
+    page.evaluate("document.querySelector('main').innerHTML = '<p><img data-sdz=a.sdz data-stage=linear alt=x></p>'")
+    page.wait_for_function("window.seen.some(([type]) => type === 'sdzload')")
+    assert page.evaluate("document.querySelector('img').naturalWidth") == 256
+
+
+@pytest.mark.parametrize(("how", "code"), [("crc", "CorruptFileError"), ("runtime", "ProviderError")])
+def test_image_keeps_its_source_on_error(site: Site, page: Any, pack: Pack, files: dict[str, bytes], how: str, code: str) -> None:
+    break_file(site, pack, files, how)
+    site.files["f.png"] = png()
+    seen = show(site, page, '<img data-sdz="a.sdz" src="f.png" alt="x">', "sdzerror")
+    assert seen[-1][1]["code"] == code
+    page.wait_for_function("document.querySelector('img').naturalWidth === 8")
+
+
+# WebGPU
+
+
+GPU = in_page("""
+  const { decodeBytes } = await import(argument.base + "decode.js");
+  const { loadPack, fetchReader } = await import(argument.base + "pack.js");
+  const { Session } = await import(argument.base + "session.js");
+  const pack = await loadPack(argument.pack, fetchReader(new URL(`packs/${argument.pack}/`, argument.base)));
+  const session = new Session(pack, { ort: argument.base + "ort/", provider: "webgpu" });
+  const bytes = new Uint8Array(await (await fetch(argument.base + "a.sdz")).arrayBuffer());
+  const image = await decodeBytes(bytes, { session });
+  return { provider: session.provider, reason: session.fallbackReason ?? null, hash: await hash(image.data), data: [...image.data] };
+""")
+
+
+def gpu_files() -> dict[str, bytes | Path]:
+    flavours = (("jspi", "jspi"), ("webgpu", "asyncify"))
+    names = [name for script, wasm in flavours for name in (f"ort.{script}.bundle.min.mjs", f"ort-wasm-simd-threaded.{wasm}.wasm")]
+    return {f"ort/{name}": ORT / name for name in names}
+
+
+def test_without_webgpu_the_reference_runs(site: Site, page: Any, pack: Pack, session: Session, files: dict[str, bytes]) -> None:
+    site.files |= gpu_files() | {"a.sdz": files["coarse.sdz"]}
+    page.add_init_script("Object.defineProperty(navigator, 'gpu', { value: undefined })")
+    page.goto(site.url("empty.html"))
+    got = page.evaluate(GPU, {"base": site.url(""), "pack": pack.id.hex()})
+    assert got["provider"] == "wasm"
+    assert "WebGPU" in got["reason"]
+    assert got["hash"] == sha256(rgba(files["coarse.sdz"], "denoised", session))

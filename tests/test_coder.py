@@ -1,0 +1,106 @@
+"""The arithmetic coder: its tables of functions, its invariants, its prefix rule, and bytes that must never change."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from standins import neutral_tables
+
+from runtime.coder import (
+    POSITION,
+    RATES,
+    SQUASH,
+    STOPPED,
+    STRETCH,
+    CoderTables,
+    decode_bit,
+    encode_bit,
+    finish_encoder,
+    start_decoder,
+)
+from runtime.errors import CorruptPackError
+
+PROBABILITIES = [32768, 60000, 200, 24, 65512, 12345]
+
+
+def encoded(bits: list[int]) -> bytes:
+    registers = np.array([0, 0xFFFFFFFF, 0, 0, 0, 0], dtype=np.int64)
+    out = np.zeros(4 * len(bits) + 8, dtype=np.uint8)
+    for i, bit in enumerate(bits):
+        encode_bit.py_func(registers, out, PROBABILITIES[i % len(PROBABILITIES)], bit)
+    finish_encoder.py_func(registers, out)
+    return out[: registers[POSITION]].tobytes()
+
+
+def decoded(data: bytes, most: int) -> list[int]:
+    registers = np.zeros(6, dtype=np.int64)
+    source = np.frombuffer(data, dtype=np.uint8).astype(np.int64)
+    start_decoder.py_func(registers, source)
+    bits = []
+    for i in range(most):
+        bit = decode_bit.py_func(registers, source, PROBABILITIES[i % len(PROBABILITIES)])
+        if registers[STOPPED]:
+            break
+        bits.append(int(bit))
+    return bits
+
+
+def test_functions_are_the_specified_integers() -> None:
+    assert (STRETCH[0], STRETCH[2047], STRETCH[2048], STRETCH[4095]) == (-2047, 0, 0, 2047)
+    assert (SQUASH[1], SQUASH[2048], SQUASH[4095], SQUASH[2048 + 256]) == (24, 32768, 65512, 47911)
+    assert (RATES[0], RATES[1], RATES[255]) == (43690, 26214, 255)
+    # the twin in web/ hashes its own tables against these
+    assert hashlib.sha256(STRETCH.astype("<i4").tobytes()).hexdigest()[:16] == "d02a7159abcf00bd"
+    assert hashlib.sha256(SQUASH.astype("<i4").tobytes()).hexdigest()[:16] == "c16c49557b261361"
+
+
+def test_golden_bytes() -> None:
+    bits = [(i * i // 3) & 1 for i in range(60)]
+    assert encoded(bits).hex() == "f53000c3b68020c00f50cce63deb29125c977a701b33c6456bd9be90afd515"
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 60, 500])
+def test_whole_payload_decodes_to_what_went_in(length: int) -> None:
+    bits = [int(b) for b in np.random.default_rng(length).integers(0, 2, length)]
+    assert decoded(encoded(bits), length) == bits
+
+
+def test_every_cut_decodes_to_a_prefix_and_no_bit_too_many() -> None:
+    bits = [int(b) for b in np.random.default_rng(9).integers(0, 2, 300)]
+    data = encoded(bits)
+    lengths = []
+    for cut in range(len(data) + 1):
+        known = decoded(data[:cut], 300)
+        assert known == bits[: len(known)]
+        # what the bytes determine is what every continuation agrees on
+        for tail in (b"\x00" * 8, b"\xff" * 8, b"\x5a\x01" * 4):
+            assert decoded(data[:cut] + tail, 300)[: len(known)] == known
+        lengths.append(len(known))
+    assert lengths == sorted(lengths)
+    assert lengths[-1] == 300
+
+
+def test_tables_survive_their_bytes() -> None:
+    tables = neutral_tables(5)
+    data = tables.to_bytes()
+    again = CoderTables.from_bytes(data)
+    assert again.to_bytes() == data
+    assert again.channels == 5
+    assert again.weights.dtype == np.int32
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda d: b"nope" + d[4:], "do not begin with 'sdzT'"),
+        (lambda d: d[:7], "do not begin with 'sdzT'"),
+        (lambda d: d[:-1], "end inside 'weights'"),
+        (lambda d: d + b"\0", "1 bytes too many"),
+        (lambda d: d[: 8 + 10 + 30] + b"\xff" + d[8 + 10 + 31 :], "name a channel that does not exist"),
+    ],
+)
+def test_broken_tables_are_refused(change: object, problem: str) -> None:
+    with pytest.raises(CorruptPackError, match=problem):
+        CoderTables.from_bytes(change(neutral_tables(5).to_bytes()))  # type: ignore[operator]

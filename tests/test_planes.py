@@ -1,0 +1,138 @@
+"""Bit-planes: round trips, cuts at every byte, golden bytes, pass order, and the integers the networks see."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from standins import neutral_tables
+
+from export.truncation import truncate
+from runtime.encode import quantize
+from runtime.errors import EncodeInputError
+from runtime.planes import Known, decode_planes, dequantize, encode_planes, guard_l1, pass_order, plane_count, step_units
+
+STEP_INDEX = 40
+
+
+def latents(channels: int = 6, rows: int = 5, columns: int = 7, seed: int = 3) -> NDArray[np.int32]:
+    rng = np.random.default_rng(seed)
+    spread = 40.0 / (1.0 + np.arange(channels))[:, None, None]
+    return np.round(rng.laplace(0.0, spread, (channels, rows, columns))).astype(np.int32)
+
+
+def varied_tables(channels: int) -> object:
+    rng = np.random.default_rng(11)
+    tables = neutral_tables(channels)
+    return replace(
+        tables,
+        order=rng.integers(-12, 12, channels).astype(np.int16),
+        energy_space=rng.integers(0, 200, (channels, 6)).astype(np.uint8),
+        energy_cross_channel=rng.integers(0, channels, tables.energy_cross_channel.shape).astype(np.uint8),
+        energy_cross=rng.integers(0, 200, tables.energy_cross.shape).astype(np.uint8),
+        prediction_channel=rng.integers(0, channels, tables.prediction_channel.shape).astype(np.uint8),
+        prediction_dy=rng.integers(-2, 3, tables.prediction_dy.shape).astype(np.int8),
+        prediction_dx=rng.integers(-2, 3, tables.prediction_dx.shape).astype(np.int8),
+        prediction=rng.integers(-300, 300, tables.prediction.shape).astype(np.int16),
+        probability=rng.integers(2000, 60000, tables.probability.shape).astype(np.uint16),
+        count=rng.integers(0, 30, tables.count.shape).astype(np.uint8),
+        weights=rng.integers(-3000, 20000, tables.weights.shape).astype(np.int32),
+        energy_thresholds=np.round(np.geomspace(4, 3000, 23)).astype(np.uint16),
+    )
+
+
+def test_golden_payload() -> None:
+    source = latents()
+    planes, payload = encode_planes(source, STEP_INDEX, varied_tables(6))  # type: ignore[arg-type]
+    assert (planes, len(payload)) == (8, 222)
+    assert hashlib.sha256(payload).hexdigest() == "ab33a626fd56dff24972419750b16e1f94a57ebab7a89b60d189d4aaeb3c3429"
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (6, 1, 9), (6, 9, 1), (6, 16, 16)])
+def test_whole_payload_gives_the_latents_back(shape: tuple[int, int, int]) -> None:
+    source = latents(*shape)
+    tables = varied_tables(shape[0])
+    planes, payload = encode_planes(source, STEP_INDEX, tables)  # type: ignore[arg-type]
+    known = decode_planes(payload, *shape, planes, STEP_INDEX, tables)  # type: ignore[arg-type]
+    assert known.complete
+    assert not known.plane.any()
+    assert np.array_equal(np.where(known.negative, -known.magnitude, known.magnitude), source)
+
+
+def test_cuts_at_every_byte_know_a_growing_part_of_the_truth() -> None:
+    source = latents()
+    tables = varied_tables(6)
+    planes, payload = encode_planes(source, STEP_INDEX, tables)  # type: ignore[arg-type]
+    before = np.full(source.shape, planes, np.uint8)
+    for cut in range(len(payload) + 1):
+        known = decode_planes(payload[:cut], *source.shape, planes, STEP_INDEX, tables)  # type: ignore[arg-type]
+        assert np.array_equal(known.magnitude, (np.abs(source) >> known.plane) << known.plane)
+        assert np.array_equal(known.negative, (source < 0) & (known.magnitude > 0))
+        assert (known.plane <= before).all()
+        assert known.complete == (cut == len(payload))
+        before = known.plane
+
+
+def test_no_latents_need_no_bytes() -> None:
+    planes, payload = encode_planes(np.zeros((6, 4, 4), np.int32), STEP_INDEX, neutral_tables(6))
+    assert (planes, payload) == (0, b"")
+    assert decode_planes(b"", 6, 4, 4, 0, STEP_INDEX, neutral_tables(6)).complete
+
+
+def test_bytes_of_anything_decode_to_something() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, 400, dtype=np.uint8).tobytes()
+    known = decode_planes(noise, 6, 5, 7, 15, 80, varied_tables(6))  # type: ignore[arg-type]
+    assert known.magnitude.max() < 1 << 15
+    assert known.magnitude.min() >= 0
+
+
+def test_magnitudes_over_15_planes_are_refused() -> None:
+    assert plane_count(np.array([[[(1 << 15) - 1]]], np.int32)) == 15
+    with pytest.raises(EncodeInputError, match="16 bit-planes"):
+        plane_count(np.array([[[-(1 << 15)]]], np.int32))
+
+
+def test_pass_order_brings_channels_forward() -> None:
+    tables = replace(neutral_tables(3), order=np.array([0, 8, -1], np.int16))
+    assert pass_order(tables, 2).tolist() == [[1, 1], [1, 0], [0, 1], [1, 2], [0, 0], [0, 2]]
+
+
+def test_steps_are_the_specified_integers() -> None:
+    assert [step_units(i) for i in (0, 1, 7, 8, 15, 16, 44, 80)] == [4, 4, 7, 8, 14, 16, 181, 4096]
+
+
+def test_dequantize_is_what_training_simulated() -> None:
+    rng = np.random.default_rng(5)
+    true = rng.laplace(0.0, 60.0, (6, 8, 8)).astype(np.float32)
+    for depth in (0, 1, 3):
+        magnitude = np.abs(quantize(true, STEP_INDEX))
+        known = Known((magnitude >> depth) << depth, true < 0, np.full(true.shape, depth, np.uint8), True)
+        seen = dequantize(known, STEP_INDEX, 7, 1 << 20)
+        taught = truncate(torch.from_numpy(true)[None], torch.tensor(STEP_INDEX + 8.0 * depth), torch.tensor(float(depth)))
+        assert np.array_equal(seen.levels, np.clip(taught.levels[0].numpy(), -15, 15))
+        assert np.array_equal(seen.precision, taught.precision[0].numpy())
+        assert np.abs(seen.values / 4.0 - taught.values[0].numpy()).max() <= 0.25
+        assert np.array_equal(seen.half_width / 4.0, taught.half_width[0].numpy())
+
+
+def test_guard_halves_what_no_photo_reaches() -> None:
+    negative = np.array([[[True, False]], [[False, False]]])
+    known = Known(np.array([[[100, 1]], [[60, 0]]], np.int32), negative, np.zeros((2, 1, 2), np.uint8), True)
+    free = dequantize(known, 32, 7, 1 << 20)
+    assert free.values.tolist() == [[[-6400, 64]], [[3840, 0]]]
+    assert free.half_width.tolist() == [[[32, 32]], [[32, 64]]]
+    held = dequantize(known, 32, 7, 5200)
+    assert held.values.tolist() == [[[-3200, 64]], [[1920, 0]]]
+    assert held.half_width.tolist() == free.half_width.tolist()
+    assert held.levels.tolist() == [[[-15, 1]], [[15, 0]]]
+
+
+def test_guard_halves_towards_zero_until_the_norm_fits() -> None:
+    values = np.array([[[-7, 3]], [[5, -3]]], np.int32)
+    assert guard_l1(values.copy(), 6).tolist() == [[[-3, 3]], [[2, -3]]]
+    assert guard_l1(values.copy(), 5).tolist() == [[[-3, 1]], [[2, -1]]]
+    assert guard_l1(values.copy(), 0).tolist() == [[[0, 0]], [[0, 0]]]

@@ -1,0 +1,169 @@
+"""Training and distillation at toy size: a run saves, resumes, quantizes and moves only what it should."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from torch import Tensor
+
+from export.data import CropSampler, TrainingDataError, load_photos
+from export.distill import Distiller
+from export.models import OneStepDenoiser, TinyAutoencoder, UniformPosterior
+from export.models.autoencoder import dct_basis
+from export.models.layers import QuantConv2d, ResidualBlock
+from export.rate import ContextRateModel, laplace_bits
+from export.train import Pipeline, Trainer, TrainingOptions, draw_precision, main
+from export.truncation import truncate
+
+CROP = 176
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(1)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(2):
+        small = Image.fromarray(rng.integers(0, 256, (9, 9, 3), dtype=np.uint8))
+        small.resize((200, 180), Image.Resampling.BICUBIC).save(folder / f"{i}.png")
+    return folder
+
+
+def small_pipeline() -> Pipeline:
+    torch.manual_seed(3)
+    return Pipeline(TinyAutoencoder((6, 1, 1), (8, 8, 8), (1, 1, 1), (8, 8, 8), (1, 1, 1)), OneStepDenoiser(8, 8, 1))
+
+
+def trainer(kind: type[Trainer], photos: Path, run: Path, **options: float) -> Trainer:
+    chosen = TrainingOptions(batch=2, crop=CROP, **options)  # type: ignore[arg-type]
+    return kind(small_pipeline(), CropSampler(load_photos([photos], CROP), CROP, 5), run, chosen)
+
+
+def weights(run: Path, model: str) -> dict[str, Tensor]:
+    with safe_open(run / model / "diffusion_pytorch_model.safetensors", "pt") as stored:
+        return {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (no mapping)
+
+
+def test_a_run_saves_resumes_and_ends_quantized(photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    trainer(Trainer, photos, run, steps=2).run()
+    first = weights(run, "autoencoder")
+    second = trainer(Trainer, photos, run, steps=4, quantize_from=0.5)
+    second.run()
+    assert second.step == 4
+    assert second.quantizing
+    assert json.loads((run / "options.json").read_text())["steps"] == 4
+    assert sorted(p.name for p in run.iterdir()) == ["autoencoder", "denoiser", "options.json", "state.safetensors"]
+    after = weights(run, "autoencoder")
+    assert any(not torch.equal(first[k], after[k]) for k in first)
+    assert after["decoder.stem.activation.peak"] > 0
+    assert weights(run, "denoiser")["head.activation.exponent"] == -7
+    third = trainer(Trainer, photos, run, steps=4)
+    third.run()
+    assert third.step == 4
+    assert third.quantizing
+
+
+def test_distillation_moves_the_denoiser_alone(photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    student = trainer(Distiller, photos, run, steps=2, learning_rate=1e-2)
+    before = {k: v.clone() for k, v in student.pipeline.state_dict().items()}
+    student.run()
+    moved = {k.split(".")[0] for k, v in student.pipeline.state_dict().items() if not torch.equal(v, before[k])}
+    assert moved == {"denoiser"}
+
+
+def test_command_line_trains_and_names_missing_photos(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--data", str(tmp_path / "nothing"), "--out", str(tmp_path / "run")]) == 1
+    assert "no photo of at least 192x192 pixels" in capsys.readouterr().err
+    with pytest.raises(TrainingDataError):
+        load_photos([photos], 201)
+
+
+def test_basis_is_orthonormal_and_coarse_first() -> None:
+    basis = dct_basis((140, 28, 24))
+    assert basis.shape == (192, 768)
+    assert torch.allclose(basis @ basis.t(), torch.eye(192), atol=1e-5)
+    assert torch.allclose(basis[0], torch.full((768,), 1 / 768**0.5), atol=1e-6)
+
+
+def test_fresh_autoencoder_is_its_linear_pair() -> None:
+    autoencoder = small_pipeline().autoencoder
+    pixels = torch.full((1, 3, 32, 48), 200.0)
+    latents = autoencoder.encode(pixels)
+    assert latents.shape == (1, 8, 2, 3)
+    assert torch.allclose(autoencoder.decode(latents, torch.zeros_like(latents)), pixels, atol=0.02)
+    posterior = autoencoder.posterior(pixels, torch.tensor(8.0))
+    assert isinstance(posterior, UniformPosterior)
+    assert torch.equal(posterior.mode(), latents)
+    assert (posterior.sample(torch.Generator().manual_seed(0)) - latents).abs().max() <= 4.0
+
+
+def test_truncation_keeps_each_latent_in_its_interval() -> None:
+    latents = torch.tensor([[0.0, 10.0, -11.0, 31.0, -100.0]]).reshape(1, 5, 1, 1)
+    whole = truncate(latents, torch.tensor(32.0), torch.tensor(0.0))
+    assert whole.levels.flatten().tolist() == [0, 0, -1, 2, -6]
+    assert whole.values.flatten().tolist() == [0, 0, -16, 32, -96]
+    assert whole.half_width.flatten().tolist() == [16, 16, 8, 8, 8]
+    cut = truncate(latents, torch.tensor(40.0), torch.tensor(1.0))
+    assert cut.levels.flatten().tolist() == [0, 0, 0, 1, -3]
+    assert cut.values.flatten().tolist() == [0, 0, 0, 39, -103]
+
+
+def test_quantized_layers_live_on_their_grids() -> None:
+    torch.manual_seed(2)
+    layer = QuantConv2d(4, 3, 3, relu=True)
+    layer.fake_quantize = layer.activation.fake_quantize = True
+    layer.activation.exponent.fill_(-5)
+    out = layer(torch.rand(1, 4, 6, 6)).detach() * 32
+    assert torch.equal(out, out.round())
+    assert out.min() >= 0
+    assert out.max() <= 255
+    block = ResidualBlock(4)
+    x = torch.rand(1, 4, 6, 6)
+    assert torch.equal(block(x), x)
+
+
+def test_laplace_bits_sum_to_one_and_grow_outwards() -> None:
+    x = torch.arange(-200, 201).float()
+    for scale in (0.1, 1.0, 20.0):
+        bits = laplace_bits(x, torch.tensor(scale))
+        mass = torch.exp2(-bits.double()).sum()
+        assert abs(float(mass) - 1.0) < 1e-3
+        assert (bits[201:].diff() >= -1e-4).all()
+
+
+def test_rate_model_sees_only_causal_context() -> None:
+    torch.manual_seed(4)
+    model = ContextRateModel(3, 8)
+    for layer in (model.mix, model.across):
+        torch.nn.init.normal_(layer.weight)
+    latents = torch.randn(1, 3, 5, 5) * 50
+    changed = latents.clone()
+    changed[0, 1, 2, 2] += 100
+    code = torch.full((1, 1, 1, 1), 24.0)
+    torch.manual_seed(0)
+    before = model(latents, code)
+    torch.manual_seed(0)
+    differs = (model(changed, code) - before).abs()[0] > 1e-5
+    assert not differs[0, 2, 2]
+    assert not differs[:, :2].any()
+    assert not differs[:, 2, :2].any()
+    assert differs[2, 2, 2]
+    assert differs[:, 2, 3].any()
+
+
+def test_precision_draws_are_whole_codes_in_range() -> None:
+    base, code, depth = draw_precision(200, 8, torch.Generator().manual_seed(1))
+    assert base.shape == (200, 1, 1, 1)
+    assert code.shape == (200, 8, 1, 1)
+    assert torch.equal(code, code.round())
+    assert set((code - base).unique().tolist()) == {0.0, 8.0}
+    assert set(depth.unique().tolist()) == {0.0, 1.0, 2.0, 3.0}
+    assert (int(base.min()), int(base.max())) == (22, 66)

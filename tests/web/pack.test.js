@@ -1,0 +1,115 @@
+/** web/pack.js: digests, limits and refusals, on packs made up here. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { loadPack } from "../../web/pack.js";
+import { neutralTables, sha256, thrown } from "./support.js";
+
+/**
+ * The files of a pack and its id.
+ * @param {(manifest: any, files: Record<string, Uint8Array>) => void} [change] applied before the manifest is written
+ */
+function makePack(change = () => {}) {
+  /** @type {Record<string, Uint8Array>} */
+  const files = {
+    "linear.bin": new Uint8Array(new Int16Array(4 * 768).fill(-5).buffer),
+    "coder.bin": neutralTables(4),
+    "decoder.onnx": Uint8Array.of(1, 2, 3),
+  };
+  /** @param {string} file */
+  const entry = (file) => ({ file, sha256: sha256(files[file]), bytes: files[file].length });
+  const manifest = {
+    format: 1, name: "toy", channels: 4, patch: 16, grid: 4, reconstruction: 7, l1_limit: 1 << 17, linear_shift: 12,
+    denoiser: { min_step_index: 9 }, halo: { denoiser: 5, decoder: 8 },
+    tables: { linear: entry("linear.bin"), coder: entry("coder.bin") },
+    graphs: { decoder: entry("decoder.onnx") },
+  };
+  change(manifest, files);
+  files["manifest.json"] = new TextEncoder().encode(JSON.stringify(manifest));
+  return { files, id: sha256(files["manifest.json"]).slice(0, 8) };
+}
+
+/** @param {Record<string, Uint8Array>} files */
+const reader = (files) => async (/** @type {string} */ name) => files[name] ?? null;
+
+test("a whole pack", async () => {
+  const { files, id } = makePack();
+  const pack = await loadPack(id, reader(files));
+  assert.deepEqual(
+    [pack.id, pack.channels, pack.reconstruction, pack.l1Limit, pack.linearShift, pack.denoiserMinStepIndex, pack.halo],
+    [id, 4, 7, 1 << 17, 12, 9, { denoiser: 5, decoder: 8 }],
+  );
+  assert.ok(pack.linear.length === 4 * 768 && pack.linear.every((weight) => weight === -5));
+  assert.equal(pack.coder.countLimit, 127);
+  assert.deepEqual([...(await pack.graphBytes("decoder"))], [1, 2, 3]);
+});
+
+test("a pack that is not there", async () => {
+  const error = await thrown(() => loadPack("0badc0de", reader({})));
+  assert.equal(error.code, "MissingPackError");
+  assert.match(error.message, /0badc0de/);
+});
+
+test("a manifest of another digest", async () => {
+  const { files } = makePack();
+  assert.equal((await thrown(() => loadPack("0badc0de", reader(files)))).code, "CorruptPackError");
+});
+
+for (const name of ["linear.bin", "coder.bin"]) {
+  test(`a flipped bit in ${name}`, async () => {
+    const { files, id } = makePack();
+    files[name][100] ^= 1;
+    const error = await thrown(() => loadPack(id, reader(files)));
+    assert.equal(error.code, "CorruptPackError");
+    assert.match(error.message, new RegExp(name));
+  });
+}
+
+test("a graph of another digest, of another size, or missing", async () => {
+  for (const bytes of [Uint8Array.of(1, 2, 4), Uint8Array.of(1, 2, 3, 4), undefined]) {
+    const { files, id } = makePack();
+    const pack = await loadPack(id, reader(files));
+    if (bytes) files["decoder.onnx"] = bytes;
+    else delete files["decoder.onnx"];
+    assert.equal((await thrown(() => pack.graphBytes("decoder"))).code, "CorruptPackError");
+  }
+});
+
+test("a stale copy is read again", async () => {
+  const { files, id } = makePack();
+  const fresh = async (/** @type {string} */ name, /** @type {boolean} */ again) => (again ? files[name] : Uint8Array.of(0));
+  assert.equal((await loadPack(id, fresh)).id, id);
+});
+
+test("manifests that are refused", async () => {
+  /** @type {[string, (manifest: any, files: Record<string, Uint8Array>) => void][]} */
+  const changes = [
+    ["another format", (m) => (m.format = 2)],
+    ["another patch", (m) => (m.patch = 8)],
+    ["no channels", (m) => (m.channels = 0)],
+    ["channels that are no number", (m) => (m.channels = "4")],
+    ["channels unlike the tables'", (m) => (m.channels = 5)],
+    ["a shift of zero", (m) => (m.linear_shift = 0)],
+    ["sums beyond 32 bits", (m, files) => {
+      m.l1_limit = 1 << 24;
+      files["linear.bin"] = new Uint8Array(new Int16Array(4 * 768).fill(1000).buffer);
+      m.tables.linear.sha256 = sha256(files["linear.bin"]);
+    }],
+    ["a path for a name", (m) => (m.tables.linear.file = "../linear.bin")],
+    ["a URL for a name", (m) => (m.tables.linear.file = "https://example.org/linear.bin")],
+    ["a short digest", (m) => (m.tables.linear.sha256 = "00")],
+    ["no tables", (m) => delete m.tables],
+    ["no halo", (m) => delete m.halo],
+  ];
+  for (const [what, change] of changes) {
+    const { files, id } = makePack(change);
+    assert.equal((await thrown(() => loadPack(id, reader(files)))).code, "CorruptPackError", what);
+  }
+});
+
+test("a manifest that is not JSON", async () => {
+  const manifest = new TextEncoder().encode("{");
+  const error = await thrown(() => loadPack(sha256(manifest).slice(0, 8), reader({ "manifest.json": manifest })));
+  assert.equal(error.code, "CorruptPackError");
+});

@@ -1,0 +1,72 @@
+/** What the tests share: hashing as the vectors do, and bytes to build files from. */
+
+import { createHash } from "node:crypto";
+
+import { tableLayout } from "../../web/coder.js";
+
+/** @param {...(ArrayBufferView)} arrays @returns {string} SHA-256 of their bytes one after the other, hexadecimal */
+export function sha256(...arrays) {
+  const hash = createHash("sha256");
+  for (const { buffer, byteOffset, byteLength } of arrays) hash.update(new Uint8Array(/** @type {ArrayBuffer} */ (buffer), byteOffset, byteLength));
+  return hash.digest("hex");
+}
+
+/**
+ * What a promise or a function throws.
+ * @param {() => unknown} run
+ * @returns {Promise<any>}
+ */
+export async function thrown(run) {
+  try {
+    await run();
+  } catch (error) {
+    return error;
+  }
+  throw new Error("nothing was thrown");
+}
+
+/** @param {Uint8Array} bytes @returns {number} CRC-32, bit by bit: independent of the decoder's table */
+function crc32(bytes) {
+  let crc = -1;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+  }
+  return ~crc >>> 0;
+}
+
+/** @param {number} value @returns {number[]} LEB128 */
+export const varint = (value) => (value < 128 ? [value] : [(value & 127) | 128, ...varint(Math.floor(value / 128))]);
+
+/**
+ * A file's bytes.
+ * @param {{width?: number, height?: number, stepIndex?: number, planes?: number, packId?: string, flags?: number}} header
+ * @param {[string, ArrayLike<number>][]} chunks
+ * @returns {Uint8Array}
+ */
+export function file({ width = 20, height = 10, stepIndex = 48, planes = 9, packId = "01020304", flags = 0 }, chunks = []) {
+  const id = [0, 2, 4, 6].map((at) => parseInt(packId.slice(at, at + 2), 16));
+  const header = [0x53, 0x44, 0x5a, 1, ...id, flags, stepIndex, planes, ...varint(width - 1), ...varint(height - 1)];
+  const out = [...header];
+  for (const [tag, payload] of chunks) {
+    const code = tag.charCodeAt(0);
+    const crc = crc32(Uint8Array.from([...header, code, ...Array.from(payload)]));
+    out.push(code, ...varint(payload.length), ...[0, 8, 16, 24].map((shift) => (crc >>> shift) & 255), ...Array.from(payload));
+  }
+  return Uint8Array.from(out);
+}
+
+/** Coder tables for `channels` channels that know nothing: even odds, equal weights. @param {number} channels */
+export function neutralTables(channels) {
+  const { bases, setBases } = tableLayout(channels);
+  const [states, weights] = [bases[bases.length - 1], setBases[setBases.length - 1]];
+  const sizes = [2, 6, 8, 8, 12, 12, 12, 24].map((bytes) => bytes * channels);
+  const out = new Uint8Array(8 + sizes.reduce((a, b) => a + b) + 46 + 3 * states + 2 * weights);
+  out.set([0x73, 0x64, 0x7a, 0x54, channels, 0, 3, 127]);
+  const view = new DataView(out.buffer);
+  let at = 8 + sizes.reduce((a, b) => a + b) + 46;
+  for (let i = 0; i < states; i++, at += 2) view.setUint16(at, 32768, true);
+  at += states;
+  for (let i = 0; i < weights; i++, at += 2) view.setInt16(at, 4096, true);
+  return out;
+}

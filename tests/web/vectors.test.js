@@ -1,0 +1,93 @@
+/** The shared vectors, run by the JavaScript decoder; tests/test_vectors.py runs the same files. tests/vectors/make.py explains them. */
+
+import assert from "node:assert/strict";
+import { readFileSync, readdirSync } from "node:fs";
+import { test } from "node:test";
+
+import { parseTables } from "../../web/coder.js";
+import { altText, find, parse } from "../../web/container.js";
+import { decodeBytes, readPicture } from "../../web/decode.js";
+import { SdzError } from "../../web/errors.js";
+import { dequantize } from "../../web/planes.js";
+import { sha256, thrown } from "./support.js";
+
+/** @param {string} path */
+const read = (path) => new Uint8Array(readFileSync(new URL(`../vectors/${path}`, import.meta.url)));
+/** @param {string} path */
+const json = (path) => JSON.parse(new TextDecoder().decode(read(path)));
+/** @param {string} kind */
+const names = (kind) =>
+  readdirSync(new URL(`../vectors/${kind}/`, import.meta.url))
+    .filter((name) => name.endsWith(".sdz"))
+    .map((name) => name.slice(0, -4));
+
+const parameters = json("pack/pack.json");
+/** @type {import("../../web/pack.js").Pack} */
+const pack = {
+  id: sha256(read("pack/pack.json")).slice(0, 8),
+  channels: parameters.channels,
+  reconstruction: parameters.reconstruction,
+  l1Limit: parameters.l1_limit,
+  linearShift: parameters.linear_shift,
+  linear: new Int16Array(read("pack/linear.bin").slice().buffer),
+  coder: parseTables(read("pack/coder.bin")),
+  denoiserMinStepIndex: 0,
+  halo: { denoiser: 0, decoder: 0 },
+  graphBytes: () => Promise.reject(new Error("the vectors' pack has no networks")),
+};
+
+/**
+ * What this decoder makes of a file, as its JSON has it.
+ * @param {Uint8Array} data
+ */
+async function expectValid(data) {
+  const container = parse(data);
+  const { header } = container;
+  const { known, alpha } = await readPicture(data, pack);
+  const latents = dequantize(known, header.stepIndex, pack);
+  const image = await decodeBytes(data, { stage: "linear", pack });
+  const channels = [...(header.grey ? [0] : [0, 1, 2]), ...(find(container, "A") ? [3] : [])];
+  const pixels = new Uint8Array(image.width * image.height * channels.length);
+  for (let from = 0, to = 0; from < image.data.length; from += 4) {
+    for (const channel of channels) pixels[to++] = image.data[from + channel];
+  }
+  const wide = [latents.values, latents.levels, latents.precision, latents.halfWidth].map((a) => Int32Array.from(a));
+  return {
+    header: {
+      width: header.width,
+      height: header.height,
+      stepIndex: header.stepIndex,
+      planes: header.planes,
+      packId: header.packId,
+      grey: header.grey,
+      bytes: container.headerBytes,
+    },
+    chunks: container.chunks.map(({ tag, offset, start, payload, complete }) => ({ tag, offset, start, bytes: payload.length, complete })),
+    alt: altText(container) ?? null,
+    alpha: alpha && sha256(alpha),
+    known: { complete: known.complete, sha256: sha256(Int32Array.from(known.magnitude), known.negative, known.plane) },
+    latents: sha256(...wide),
+    linear: sha256(pixels),
+  };
+}
+
+test("there are vectors", () => {
+  assert.ok(names("valid").length > 0);
+  assert.ok(names("invalid").length > 0);
+});
+
+for (const name of names("valid")) {
+  test(`valid: ${name}`, async () => {
+    assert.deepEqual(await expectValid(read(`valid/${name}.sdz`)), json(`valid/${name}.json`));
+  });
+}
+
+for (const name of names("invalid")) {
+  test(`invalid: ${name}`, async () => {
+    const error = await thrown(() => decodeBytes(read(`invalid/${name}.sdz`), { stage: "linear", pack }));
+    assert.ok(error instanceof SdzError, String(error));
+    const expected = json(`invalid/${name}.json`);
+    const place = "field" in expected ? { offset: error.offset ?? null, field: error.field } : {};
+    assert.deepEqual({ error: error.code, ...place }, expected);
+  });
+}
