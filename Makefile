@@ -11,6 +11,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PHOTOS := astronaut.png chelsea.png coffee.png rocket.jpg hubble_deep_field.jpg retina.jpg motorcycle_left.png motorcycle_right.png
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help setup demo site serve test lint types test-js test-py chromium format clean distclean
 
 help:

@@ -34,6 +34,7 @@ FORWARDED = {
     "distill": ("export.distill", "distill the one-step denoiser"),
     "prime": ("export.prime", "learn the entropy coder's tables from photos"),
     "bench": ("export.bench", "measure the codec beside its peers"),
+    "speed": ("export.speed", "measure time, memory and download sizes beside a TAESD-shaped decoder"),
     "pack": ("export.pack", "weights to a model pack: ONNX, int8, parity gate, manifest"),
 }
 """Subcommands whose module has its own `main(arguments)`: what follows the name is theirs."""

@@ -23,19 +23,17 @@ class TrainingDataError(ValueError):
 
 
 def load_photos(sources: list[Path], minimum: int) -> list[NDArray[np.uint8]]:
-    """All photos of folders, tar files and single files as (H, W, 3) uint8, those smaller than `minimum` left out."""
+    """All photos of tar shards, folders of either, and single files as (H, W, 3) uint8, those smaller than `minimum` left out."""
     photos: list[NDArray[np.uint8]] = []
-    for source in sources:
-        if source.suffix == ".tar":
-            with tarfile.open(source) as archive:
-                for member in tqdm(archive.getmembers(), desc=source.name, disable=None):
-                    data = archive.extractfile(member) if Path(member.name).suffix.lower() in SUFFIXES else None
-                    if data is not None:
-                        photos.append(_pixels(io.BytesIO(data.read())))
-        else:
-            files = sorted(source.rglob("*")) if source.is_dir() else [source]
-            chosen = [f for f in files if f.suffix.lower() in SUFFIXES]
-            photos += [_pixels(f) for f in tqdm(chosen, desc=source.name, disable=None)]
+    files = [f for source in sources for f in (sorted(source.rglob("*")) if source.is_dir() else [source])]
+    for shard in [f for f in files if f.suffix == ".tar"]:
+        with tarfile.open(shard) as archive:
+            for member in tqdm(archive.getmembers(), desc=shard.name, disable=None):
+                data = archive.extractfile(member) if Path(member.name).suffix.lower() in SUFFIXES else None
+                if data is not None:
+                    photos.append(_pixels(io.BytesIO(data.read())))
+    singles = [f for f in files if f.suffix.lower() in SUFFIXES]
+    photos += [_pixels(f) for f in tqdm(singles, desc="photos", disable=None)]
     photos = [p for p in photos if min(p.shape[:2]) >= minimum]
     if not photos:
         raise TrainingDataError(

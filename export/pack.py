@@ -6,10 +6,12 @@ Takes a folder with `autoencoder/` and `denoiser/` (diffusers layout, safetensor
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import hashlib
 import json
 import math
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +24,20 @@ from onnx import shape_inference
 from export.graph import decoder_graph, decoder_table, denoiser_graph, encoder_graph, serialize
 from export.models import OneStepDenoiser, TinyAutoencoder
 from export.models.autoencoder import GRID, PATCH
-from export.parity import check_parity, gate_photos
-from export.quantize import calibrate, grid_weights, is_calibrated
+from export.parity import ParityError, check_parity, gate_photos
+from export.quantize import QuantizationError, calibrate, grid_weights, is_calibrated
 from export.truncation import RECONSTRUCTION
+from runtime.errors import SdzError
 from runtime.pack import FORMAT, MANIFEST, Pack, load_pack
+
+TINY_WEIGHTS = Path(__file__).parent / "weights" / "tiny"
+"""The default pack's trained weights, in half precision."""
+
+TINY_PACK = Path(__file__).parents[1] / "runtime" / "packs" / "tiny"
+"""The default pack."""
+
+MODEL_CARD = "README.md"
+"""The one file of a pack that people write; a rebuilt pack keeps it."""
 
 DENOISER_MIN_STEP_INDEX = 22
 """Finer than this the denoiser was never trained (`export.train.PRECISION_RANGE`), and there is little left to gain."""
@@ -155,7 +167,44 @@ def _write(out: Path, contents: dict[str, bytes]) -> None:
         fresh.mkdir()
         for file, data in contents.items():
             (fresh / file).write_bytes(data)
+        if (out / MODEL_CARD).exists():
+            (fresh / MODEL_CARD).write_bytes((out / MODEL_CARD).read_bytes())
         load_pack(fresh).verify()
         if out.exists():
             out.rename(old)
         fresh.rename(out)
+
+
+def save_weights(run: Path, out: Path) -> None:
+    """Copy a run's two models to `out` in half precision (safetensors, diffusers layout); packs are built from these."""
+    for name, kind in (("autoencoder", TinyAutoencoder), ("denoiser", OneStepDenoiser)):
+        model = kind.from_pretrained(run / name, use_safetensors=True, low_cpu_mem_usage=False)
+        model.half().save_pretrained(out / name)
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m export pack`; 0 done, 1 the weights or tables were refused."""
+    command = argparse.ArgumentParser(prog="python -m export pack", description="Build a model pack from trained weights.")
+    command.add_argument("--weights", type=Path, default=TINY_WEIGHTS, metavar="RUN", help="directory with autoencoder/ and denoiser/")
+    command.add_argument("--coder", type=Path, default=TINY_PACK / "coder.bin", metavar="FILE", help="tables of `python -m export prime`")
+    command.add_argument("--out", type=Path, default=TINY_PACK, metavar="PACK", help="directory to write (default: the built-in pack)")
+    command.add_argument("--name", default="tiny")
+    command.add_argument("--keep-weights", type=Path, metavar="DIR", help="copy the weights there in half precision, build from these")
+    options = command.parse_args(arguments)
+    weights = options.weights
+    try:
+        if options.keep_weights is not None:
+            save_weights(options.weights, options.keep_weights)
+            weights = options.keep_weights
+        built = build_pack(weights, options.out, options.coder.read_bytes(), name=options.name)
+    except (OSError, QuantizationError, ParityError, SdzError) as error:
+        print(f"python -m export pack: {error}", file=sys.stderr)
+        return 1
+    for figure, value in built.parity.items():
+        print(f"{figure:48} {value:.4f}")
+    graphs = built.pack.manifest["graphs"]
+    for key, entry in graphs.items():
+        sizes = f"{entry['bytes']} bytes, {entry['gzip']} gzip, {entry['brotli']} brotli"
+        print(f"{key:16} {sizes}, {entry['macs_per_pixel'] / 1000:.1f} kMAC per pixel")
+    print(f"pack {built.pack.id.hex()} in {options.out}" + (", ranges calibrated after training" if built.calibrated else ""))
+    return 0

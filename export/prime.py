@@ -22,7 +22,7 @@ from export.data import CropSampler, TrainingDataError, load_photos
 from export.models import TinyAutoencoder
 from export.truncation import RECONSTRUCTION
 from runtime.coder import CROSS_TERMS, ENERGY_LEVELS, INPUTS, PREDICTION_TERMS, WEIGHT_ONE, CoderTables, TableLayout
-from runtime.encode import quantize
+from runtime.encode import ROUNDING, quantize
 from runtime.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, CoderState, _run, pass_order, plane_count
 
 STEP_INDICES = (24, 28, 32, 36, 40, 44, 48, 52, 56)
@@ -31,8 +31,11 @@ STEP_INDICES = (24, 28, 32, 36, 40, 44, 48, 52, 56)
 STEPS_PER_PHOTO = 3
 """At how many of them each photo is coded."""
 
-SAMPLES_PER_PHOTO = 2
-"""Simulated thresholds per photo for the regressions."""
+THRESHOLD_OCTAVES = (3.0, 7.5)
+"""Thresholds of the simulated passes: 8 to 181 grey levels."""
+
+REGRESSION_SAMPLES = 12000
+"""Positions per channel in each regression."""
 
 ENERGY_UNIT = 2048.0
 """Energy of a certain significance."""
@@ -79,7 +82,7 @@ def _levels(magnitude: NDArray[np.int32]) -> NDArray[np.float32]:
 
 
 def _shifted(a: NDArray[np.float32], dy: int, dx: int) -> NDArray[np.float32]:
-    """Value at (y + dy, x + dx), zeros outside; (C, h, w)."""
+    """Value at (y + dy, x + dx), zeros outside; (..., h, w)."""
     out = np.zeros_like(a)
     h, w = a.shape[-2:]
     ys, yd = slice(max(0, dy), h + min(0, dy)), slice(max(0, -dy), h + min(0, -dy))
@@ -93,56 +96,59 @@ AHEAD = ((0, 1), (1, 0), (1, -1), (1, 1))
 
 
 def fit_neighbours(latents: NDArray[np.float32], rng: np.random.Generator) -> dict[str, NDArray[np.int64]]:
-    """Energy and prediction weights of every channel from latents (N, C, h, w)."""
-    _n, channels, h, w = latents.shape
-    grams = np.zeros((channels, 6 + channels + 2, 6 + channels + 2))
-    lead = PREDICTOR_CANDIDATES
-    places = CAUSAL + AHEAD
-    terms: list[tuple[int, int, int]] = [(k, dy, dx) for k in range(lead) for dy, dx in ((0, 0), *places[:2], *places[4:6])]
-    terms_own = list(places)
-    size = len(terms) + len(terms_own) + 1
-    signed = np.zeros((channels, size, size))
-    for photo in tqdm(latents, desc="neighbours", disable=None):
-        for _ in range(SAMPLES_PER_PHOTO):
-            threshold = float(np.exp2(rng.uniform(3.0, 7.5)))
-            level = np.floor(np.abs(photo) / threshold + 0.17).astype(np.int32)
-            before = level >> 1
-            now_levels, old_levels = _levels(level), _levels(before * 2)
-            sign = np.sign(photo).astype(np.float32)
-            now = sign * np.where(level > 0, level + 0.5, 0).astype(np.float32)
-            old = sign * np.where(before > 0, 2 * before + 0.5, 0).astype(np.float32)
-            west, north = _shifted(now_levels, 0, -1), _shifted(now_levels, -1, 0)
-            east, south = _shifted(old_levels, 0, 1), _shifted(old_levels, 1, 0)
-            up = _shifted(now_levels, -1, -1) + _shifted(now_levels, -1, 1)
-            down = _shifted(old_levels, 1, -1) + _shifted(old_levels, 1, 1)
-            own = np.stack([west, north, east, south, up, down])
-            target = (level > 0).astype(np.float32)
-            true = photo / threshold
-            flat_now, flat_old = now_levels.reshape(channels, -1), old_levels.reshape(channels, -1)
-            lead_terms = {}
-            for known, name in ((now, "now"), (old, "old")):
-                lead_terms[name] = np.stack([_shifted(known[k : k + 1], dy, dx)[0].ravel() for k, dy, dx in terms])
-            for c in range(channels):
-                undecided = (before[c] == 0).ravel()
-                cross = np.concatenate([flat_now[:c], np.zeros_like(flat_now[:1]), flat_old[c + 1 :]])
-                if target[c].any():
-                    x = np.concatenate([own[:, c].reshape(6, -1), cross, np.ones((1, h * w), np.float32), target[c].reshape(1, -1)])
-                    x = x[:, undecided]
-                    # rare channels would otherwise be fitted to the coarse thresholds only
-                    grams[c] += (x @ x.T) / max(1.0, float(target[c].sum()))
-                split = min(c, lead) * 5
-                z = np.concatenate([
-                    lead_terms["now"][:split],
-                    lead_terms["old"][split:],
-                    np.stack([_shifted(now[c : c + 1], *d)[0].ravel() for d in CAUSAL]),
-                    np.stack([_shifted(old[c : c + 1], *d)[0].ravel() for d in AHEAD]),
-                    true[c].reshape(1, -1),
-                ])  # fmt: skip
-                for j, (k, _dy, _dx) in enumerate(terms):
-                    if k == c:
-                        z[j] = 0.0
-                signed[c] += z @ z.T / max(1.0, float(np.square(true[c]).mean()))
-    return _solve_energy(grams) | _solve_prediction(signed, terms, terms_own)
+    """Energy and prediction weights of every channel from latents (N, C, h, w), by least squares on simulated passes.
+
+    Every photo gets one threshold T; channels before the one coded, and causal neighbours, are known to T, the rest to 2 T.
+    """
+    count, channels = latents.shape[:2]
+    lead = min(PREDICTOR_CANDIDATES, channels)
+    terms = [(k, dy, dx) for k in range(lead) for dy, dx in ((0, 0), *CAUSAL[:2], *AHEAD[:2])]
+    own = [*CAUSAL, *AHEAD]
+    threshold = np.exp2(rng.uniform(*THRESHOLD_OCTAVES, (count, 1, 1, 1))).astype(np.float32)
+    scaled = latents / threshold
+    level = np.floor(np.abs(scaled) + ROUNDING / 2).astype(np.int32)
+    before = level >> 1
+    sign = np.sign(scaled)
+    weight = {"now": _levels(level), "old": _levels(before * 2)}
+    value = {"now": sign * np.where(level > 0, level + 0.5, 0), "old": sign * np.where(before > 0, 2 * before + 0.5, 0)}
+    value = {known: v.astype(np.float32) for known, v in value.items()}
+
+    def across(a: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.ascontiguousarray(a.swapaxes(0, 1)).reshape(len(a[0]), -1)
+
+    flat = {known: across(v) for known, v in weight.items()}
+    lead_terms = {known: across(np.stack([_shifted(v[:, k], dy, dx) for k, dy, dx in terms], axis=1)) for known, v in value.items()}
+    energy, signed = [], []
+    for c in tqdm(range(channels), desc="neighbours", disable=None):
+        now, old = weight["now"][:, c], weight["old"][:, c]
+        beside = [_shifted(now, 0, -1), _shifted(now, -1, 0), _shifted(old, 0, 1), _shifted(old, 1, 0)]
+        beside += [_shifted(now, -1, -1) + _shifted(now, -1, 1), _shifted(old, 1, -1) + _shifted(old, 1, 1)]
+        undecided = np.flatnonzero(before[:, c].ravel() == 0)
+        target = (level[:, c] > 0).ravel()
+        picked = rng.choice(undecided, min(REGRESSION_SAMPLES, len(undecided)), replace=False)
+        # where a channel is rarely significant all its ones are kept, and weighted back
+        ones = undecided[target[undecided]]
+        share = len(picked) / max(1, len(undecided))
+        picked = np.concatenate([picked[~target[picked]], ones])
+        weights = np.where(target[picked], share, 1.0).astype(np.float32)
+        cross = np.concatenate([flat["now"][:c, picked], np.zeros((1, len(picked)), np.float32), flat["old"][c + 1 :, picked]])
+        x = np.concatenate([np.stack([b.ravel()[picked] for b in beside]), cross, np.ones((1, len(picked)), np.float32)])
+        x = np.concatenate([x, target[picked][None].astype(np.float32)])
+        energy.append((x * weights) @ x.T)
+        split = min(c, lead) * 5
+        some = rng.choice(target.size, min(REGRESSION_SAMPLES, target.size), replace=False)
+        z = np.concatenate(
+            [
+                lead_terms["now"][:split, some],
+                lead_terms["old"][split:, some],
+                np.stack([_shifted(value["now"][:, c], *d).ravel()[some] for d in CAUSAL]),
+                np.stack([_shifted(value["old"][:, c], *d).ravel()[some] for d in AHEAD]),
+                scaled[:, c].ravel()[None, some],
+            ]
+        )
+        z[[j for j, (k, _, _) in enumerate(terms) if k == c]] = 0.0
+        signed.append(z @ z.T)
+    return _solve_energy(np.stack(energy).astype(np.float64)) | _solve_prediction(np.stack(signed).astype(np.float64), terms, own)
 
 
 def _solve_energy(grams: NDArray[np.float64]) -> dict[str, NDArray[np.int64]]:
@@ -151,16 +157,18 @@ def _solve_energy(grams: NDArray[np.float64]) -> dict[str, NDArray[np.int64]]:
     cross = np.zeros((channels, CROSS_TERMS), dtype=np.int64)
     cross_channel = np.zeros((channels, CROSS_TERMS), dtype=np.int64)
     for c, gram in enumerate(grams):
-        chosen = list(range(6 + channels))
-        for keep in (3 * CROSS_TERMS, CROSS_TERMS):
+        # by plain correlation first: the full non-negative fit of every channel would take minutes
+        links = gram[6 : 6 + channels, -1] / np.sqrt(np.diagonal(gram)[6 : 6 + channels] + 1e-9)
+        chosen = [*range(6), *sorted(6 + np.argsort(-links)[: 4 * CROSS_TERMS])]
+        for keep in (2 * CROSS_TERMS, CROSS_TERMS):
             weights = _nnls(gram, chosen)
             gain = {j: weights[i] ** 2 * gram[j, j] for i, j in enumerate(chosen) if j >= 6}
             best = sorted(gain, key=lambda j: -gain[j])[:keep]
             chosen = list(range(6)) + sorted(best)
         weights = np.clip(np.round(_nnls(gram, chosen) * ENERGY_UNIT), 0, 255).astype(np.int64)
         space[c] = weights[:6]
-        cross_channel[c] = np.array(chosen[6:]) - 6
-        cross[c] = weights[6:]
+        cross_channel[c, : len(chosen) - 6] = np.array(chosen[6:]) - 6
+        cross[c, : len(chosen) - 6] = weights[6:]
     return {"energy_space": space, "energy_cross_channel": cross_channel, "energy_cross": cross}
 
 

@@ -112,19 +112,22 @@ def build(options: BuildOptions) -> Report:
     shared = library.collect(pack)
     try:
         options.site.mkdir(parents=True, exist_ok=True)
+        _sweep(options.site)
+        known = _known_photos(options, previous)
         with _Workers(options.jobs) as run:
             files = [
                 run(_write_shared, options.site, shared.path(name), data, options.brotli_quality, _twin(options.site, previous, data))
                 for name, data in shared.files.items()
             ]
-            results = _photos(options, sources, pack.id, _known_photos(options, previous), run)
+            results = _photos(options, sources, pack.id, known, run)
             library_assets = sorted((future.result() for future in files), key=lambda a: a.path)
         problems += [r.problem for r in results if r.problem is not None]
         photos = [r.photo for r in results if r.photo is not None]
         if not photos:
             raise NoPhotosError("\n".join([*problems, "no photo could be read: the site was left as it was"]))
         report = summarize(options, pack.id.hex(), photos, library_assets, shared, sum(r.reused for r in results), problems)
-        _publish(options, report, library_assets, shared, old_files(previous))
+        made_before = {path for entry in known.values() for asset in Photo.from_json(entry).assets() for path in asset.paths()}
+        _publish(options, report, library_assets, shared, old_files(previous) | made_before)
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise SiteWriteError(f"cannot write the site {options.site}: {error.strerror}{where}; the pages there are as they were") from error
@@ -291,6 +294,12 @@ def _publish(options: BuildOptions, report: Report, assets: list[Asset], shared:
     (options.site / JOURNAL).unlink(missing_ok=True)
     for path in sorted(old - {path for asset in listed for path in asset.paths()}, reverse=True):
         _remove(options.site, path)
+
+
+def _sweep(site: Path) -> None:
+    """Removes temporary files that a killed build left behind."""
+    for path in site.rglob(".*.part"):
+        path.unlink(missing_ok=True)
 
 
 def _remove(site: Path, path: str) -> None:

@@ -2,7 +2,7 @@
 
 Takes files, folders or pipes, hands on files and one line per file (or one JSON document). Exit status: 0 all done, 1 some input
 failed (the rest is still done), 2 the command line makes no sense. Modules that take time to import are imported by the command
-that needs them, so that `info` answers at once.
+that needs them, so that each answers as soon as it can.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from runtime.container import ALPHA, ALT_TEXT, LATENTS, TAGS, Chunk, Container, parse
 from runtime.errors import CorruptFileError, MissingPackError, SdzError
 from runtime.files import PIPE, Job, find_inputs, plan, write_atomically
+from runtime.limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     from runtime.pack import Pack
@@ -201,19 +202,21 @@ def describe(data: bytes) -> Report:
     container = parse(data)
     header = container.header
     alt = container.find(ALT_TEXT)
+    pack = _installed_pack(header.pack_id)
     return {
         "width": header.width,
         "height": header.height,
         "mode": _mode(container),
         "bytes": len(data),
         "bpp": _bpp(len(data), header.width, header.height),
-        "pack": {"id": header.pack_id.hex(), "name": _pack_name(header.pack_id)},
+        "pack": {"id": header.pack_id.hex(), "name": None if pack is None else pack.name},
         "step_index": header.step_index,
         "step": round(2.0 ** (header.step_index / 8), 3),
         "planes": header.planes,
         "alt": None if alt is None else alt.payload.decode("utf-8"),
         "chunks": [_describe_chunk(chunk) for chunk in container.chunks],
         "spent": _spent(container),
+        "latents": None if pack is None else _spent_on_latents(container, pack),
     }
 
 
@@ -242,6 +245,30 @@ def _spent(container: Container) -> dict[str, int]:
     return spent
 
 
+def _spent_on_latents(container: Container, pack: Pack) -> Report | None:
+    """Bytes of the latents by plane, most significant first, and band of channels; they add up to the latents' payload.
+
+    None where that is not known: no latents, or an image that this runtime would not decode.
+    """
+    header, chunk = container.header, container.find(LATENTS)
+    if chunk is None or header.width * header.height > MAX_PIXELS:
+        return None
+    from runtime.linear import PATCH
+
+    # numba comes with it: files of other packs are described without
+    from runtime.planes import BANDS, spent_bytes
+
+    rows, columns = -(-header.height // PATCH), -(-header.width // PATCH)
+    spent = spent_bytes(chunk.payload, pack.channels, rows, columns, header.planes, header.step_index, pack.coder)
+    starts = [start for start in BANDS if start < pack.channels]
+    bands = list(zip(starts, [*starts[1:], pack.channels], strict=True))
+    planes = [
+        {"plane": plane, "bytes": int(taken.sum()), "bands": [int(taken[start:end].sum()) for start, end in bands]}
+        for plane, taken in reversed(list(enumerate(spent)))
+    ]
+    return {"channels": [f"{start}-{end - 1}" for start, end in bands], "planes": planes}
+
+
 def _describe_lines(report: Report) -> str:
     pack = report["pack"]
     lines = [
@@ -257,14 +284,22 @@ def _describe_lines(report: Report) -> str:
         state = "" if chunk["complete"] else f" (cut: {chunk['bytes']} of {declared})"
         lines.append(f"  chunk {chunk['tag']!r}   {chunk['name']}: {chunk['bytes']} bytes at {chunk['offset']}{state}")
     spent = ", ".join(f"{name} {count} ({100 * count / report['bytes']:.1f} %)" for name, count in report["spent"].items())
-    return "\n".join([*lines, f"  spent       {spent}"])
+    lines.append(f"  spent       {spent}")
+    latents = report["latents"]
+    if latents is not None and latents["planes"]:
+        rows = [["plane", "bytes", *latents["channels"]]]
+        rows += [[str(n) for n in (row["plane"], row["bytes"], *row["bands"])] for row in latents["planes"]]
+        widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+        lines.append("  latents     bytes by plane, and of these by channels")
+        lines += ["    " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(lines)
 
 
-def _pack_name(pack_id: bytes) -> str | None:
+def _installed_pack(pack_id: bytes) -> Pack | None:
     from runtime.pack import find_pack
 
     try:
-        return find_pack(pack_id).name
+        return find_pack(pack_id)
     except SdzError:
         return None
 

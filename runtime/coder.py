@@ -41,6 +41,9 @@ COUNT_LIMIT = 255
 LOW, HIGH, CODE, POSITION, UNKNOWN, STOPPED = range(6)
 """Registers: interval bounds, the decoder's window, bytes read or written, mask of missing bits, prefix exhausted."""
 
+WINDOW_BYTES = 4
+"""The decoder reads this many bytes ahead of what the encoder had written at the same decision."""
+
 
 def _stretch_table() -> NDArray[np.int32]:
     """stretch(p) for p = (i + 1/2) / 4096, rounded half up, clipped; exact in any correctly rounded `log` to 1e-9."""
@@ -125,14 +128,14 @@ def start_decoder(registers: Any, data: Any) -> None:
     registers[CODE] = 0
     registers[UNKNOWN] = 0
     registers[STOPPED] = 0
-    for i in range(4):
+    for i in range(WINDOW_BYTES):
         registers[CODE] <<= 8
         registers[UNKNOWN] <<= 8
         if i < len(data):
             registers[CODE] |= data[i]
         else:
             registers[UNKNOWN] |= 0xFF
-    registers[POSITION] = 4
+    registers[POSITION] = WINDOW_BYTES
 
 
 @njit(cache=True)

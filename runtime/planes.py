@@ -20,6 +20,7 @@ from runtime.coder import (
     ENERGY_LEVELS,
     INPUTS,
     MIX_RATE_SHIFT,
+    POSITION,
     PREDICTION_TERMS,
     RATES,
     SQUASH,
@@ -27,6 +28,7 @@ from runtime.coder import (
     STRETCH,
     STRETCH_LIMIT,
     WEIGHT_LIMIT,
+    WINDOW_BYTES,
     CoderTables,
     TableLayout,
     decode_bit,
@@ -62,6 +64,9 @@ DENSITY_STEPS = np.array([2, 5, 9, 15, 24, 36, 52, 74, 104, 140], dtype=np.int32
 
 COUNT_STEPS = np.array([1, 2, 3, 5, 8, 13, 21], dtype=np.int32)
 """Boundaries of the number of significant channels at a position: 8 buckets."""
+
+BANDS = (0, 6, 24, 54)
+"""First channels of the four bands that some contexts tell apart; a pack's channels stand coarse structure first."""
 
 OUTPUT_SLACK = 64
 """Bytes of room in the encoder's buffer beyond what the decisions can cost."""
@@ -147,20 +152,25 @@ def _code_passes(
     stretch: Any, squash: Any, rates: Any, level_weight: Any, prediction_steps: Any, sign_steps: Any, density_steps: Any,
     count_steps: Any, registers: Any, data: Any, ends: Any, count_limit: Any,
 ) -> int:  # fmt: skip
-    """Code all passes; returns how many were finished. `reached[pass]` counts positions coded in each pass."""
+    """Code all passes; returns how many were finished. `reached[pass]` counts positions coded in each pass, `ends[pass]` is the
+    coder's byte position behind it."""
     width = columns + 2 * BORDER
     area = (rows + 2 * BORDER) * width
     active = np.zeros(channels, dtype=np.uint8)
     significant = np.zeros(area, dtype=np.int32)
     slot = np.zeros(INPUTS, dtype=np.int32)
     stretched = np.zeros(INPUTS, dtype=np.int32)
+    across_weight = np.zeros(CROSS_TERMS, dtype=np.int32)
+    across_offset = np.zeros(CROSS_TERMS, dtype=np.int32)
+    guess_weight = np.zeros(PREDICTION_TERMS, dtype=np.int32)
+    guess_offset = np.zeros(PREDICTION_TERMS, dtype=np.int32)
     for number in range(len(passes)):
         plane = passes[number, 0]
         channel = passes[number, 1]
         threshold = 1 << plane
         base = channel * area
         absolute = min(15, (step_index >> 3) + plane)
-        band = 0 if channel < 6 else 1 if channel < 24 else 2 if channel < 54 else 3
+        band = 0 if channel < BANDS[1] else 1 if channel < BANDS[2] else 2 if channel < BANDS[3] else 3
         if not active[channel]:
             flag = 0
             if encode:
@@ -179,9 +189,21 @@ def _code_passes(
             active[channel] = flag
             if not flag:
                 reached[number] = rows * columns
-                if encode:
-                    ends[number] = registers[3]
+                ends[number] = registers[POSITION]
                 continue
+        # a channel that is all zeros as yet adds nothing
+        across_terms = 0
+        for i in range(CROSS_TERMS):
+            if cross[channel, i] != 0 and active[cross_channel[channel, i]]:
+                across_weight[across_terms] = cross[channel, i]
+                across_offset[across_terms] = cross_channel[channel, i] * area
+                across_terms += 1
+        guess_terms = 0
+        for i in range(PREDICTION_TERMS):
+            if prediction[channel, i] != 0 and active[prediction_channel[channel, i]]:
+                guess_weight[guess_terms] = prediction[channel, i]
+                guess_offset[guess_terms] = prediction_channel[channel, i] * area + prediction_shift[channel, i]
+                guess_terms += 1
         ones = 0
         seen = 0
         for y in range(rows):
@@ -210,18 +232,15 @@ def _code_passes(
                     )
                 )
                 across = 0
-                for i in range(CROSS_TERMS):
-                    other = magnitude[cross_channel[channel, i] * area + here] >> plane
-                    across += cross[channel, i] * level_weight[min(MAGNITUDE_LIMIT, other)]
+                for i in range(across_terms):
+                    across += across_weight[i] * level_weight[min(MAGNITUDE_LIMIT, magnitude[across_offset[i] + here] >> plane)]
                 energy = energy_bucket[min(ENERGY_CEILING, space + across)]
                 known = magnitude[at]
                 guess = 0
-                for i in range(PREDICTION_TERMS):
-                    w = prediction[channel, i]
-                    if w != 0:
-                        k = prediction_channel[channel, i] * area + here + prediction_shift[channel, i]
-                        if sign[k] != 0:
-                            guess += w * sign[k] * (magnitude[k] + (threshold >> 1))
+                for i in range(guess_terms):
+                    k = guess_offset[i] + here
+                    if sign[k] != 0:
+                        guess += guess_weight[i] * sign[k] * (magnitude[k] + (threshold >> 1))
                 guess >>= 8
                 if known == 0:
                     slot[0] = bases[0] + channel * ENERGY_LEVELS + energy
@@ -285,8 +304,7 @@ def _code_passes(
                         return number
                     magnitude[at] = known + (threshold if bit else 0)
                 reached[number] += 1
-        if encode:
-            ends[number] = registers[3]
+        ends[number] = registers[POSITION]
     return len(passes)
 
 
@@ -368,17 +386,12 @@ def decode_planes(
     payload: bytes, channels: int, rows: int, columns: int, planes: int, step_index: int, tables: CoderTables
 ) -> Known:
     """What `payload`, whole or cut anywhere, determines of latents (channels, rows, columns)."""
-    registers = np.zeros(6, dtype=np.int64)
-    data = np.frombuffer(payload, dtype=np.uint8).copy()
-    start_decoder(registers, data)
     shape = (channels, rows, columns)
-    nothing = np.zeros((1, 1, 1), dtype=np.int32)
-    coded = _run(False, nothing, shape, planes, step_index, tables, CoderState.start(tables, tables.count_limit), registers, data)
     passes = pass_order(tables, planes)
+    coded = _decode(payload, shape, planes, step_index, tables)
     known_plane = np.full((channels, rows * columns), planes, dtype=np.uint8)
-    for number in range(min(coded.finished + 1, len(passes))):
-        plane, channel = passes[number]
-        known_plane[channel, : coded.reached[number]] = plane
+    for (plane, channel), reached in zip(passes[: coded.finished + 1].tolist(), coded.reached.tolist(), strict=False):
+        known_plane[channel, :reached] = plane
     padded = (channels, rows + 2 * BORDER, columns + 2 * BORDER)
     inner = (slice(None), slice(BORDER, -BORDER), slice(BORDER, -BORDER))
     return Known(
@@ -387,6 +400,32 @@ def decode_planes(
         known_plane.reshape(shape),
         coded.finished == len(passes),
     )
+
+
+def spent_bytes(
+    payload: bytes, channels: int, rows: int, columns: int, planes: int, step_index: int, tables: CoderTables
+) -> NDArray[np.int64]:
+    """How many bytes of `payload`, whole or cut anywhere, each pass took: int64 (planes, channels), the sum is the payload's length.
+
+    A pass takes the bytes that it settles; a byte shared by several passes is the last one's, and so are the bytes behind it of the
+    pass in which the payload ends.
+    """
+    passes = pass_order(tables, planes)
+    coded = _decode(payload, (channels, rows, columns), planes, step_index, tables)
+    begun = passes[: coded.finished + 1]
+    ends = coded.ends[: len(begun)] - WINDOW_BYTES
+    ends[-1:] = len(payload)
+    spent = np.zeros((planes, channels), dtype=np.int64)
+    spent[begun[:, 0], begun[:, 1]] = np.diff(np.minimum(ends, len(payload)), prepend=0)
+    return spent
+
+
+def _decode(payload: bytes, shape: tuple[int, int, int], planes: int, step_index: int, tables: CoderTables) -> _Coded:
+    registers = np.zeros(6, dtype=np.int64)
+    data = np.frombuffer(payload, dtype=np.uint8).copy()
+    start_decoder(registers, data)
+    nothing = np.zeros((1, 1, 1), dtype=np.int32)
+    return _run(False, nothing, shape, planes, step_index, tables, CoderState.start(tables, tables.count_limit), registers, data)
 
 
 MANTISSA = tuple(round(2 ** (j / 8) * 4 * 4096) for j in range(8))
@@ -415,19 +454,18 @@ def step_units(step_index: int) -> int:
 def dequantize(known: Known, step_index: int, reconstruction: int, l1_limit: int) -> Latents:
     """Values, guarded (`guard_l1`), and intervals of what is known; `reconstruction` in sixteenths of the unknown part."""
     step = step_units(step_index)
-    plane = known.plane.astype(np.int64)
-    unknown = (np.int64(1) << plane) - 1
-    magnitude = known.magnitude.astype(np.int64)
-    sign = np.where(known.negative, -1, 1)
-    zero = magnitude == 0
-    values = np.where(zero, 0, ((magnitude * 16 + unknown * reconstruction) * step + 8) >> 4)
-    half_width = np.where(zero, step << plane, (step << plane) >> 1)
-    levels = np.minimum(magnitude >> plane, LEVEL_LIMIT) * sign
+    planes = np.arange(MAX_PLANES + 1)
+    middle = ((((1 << planes) - 1) * reconstruction * step + 8) >> 4).astype(np.int32)
+    interval = (step << planes).astype(np.int32)
+    values = np.where(known.magnitude == 0, 0, known.magnitude * np.int32(step) + middle[known.plane])
+    levels = np.minimum(known.magnitude >> known.plane, LEVEL_LIMIT)
+    for signed in (values, levels):
+        np.negative(signed, out=signed, where=known.negative)
     return Latents(
-        guard_l1((values * sign).astype(np.int32), l1_limit),
-        levels.astype(np.int32),
-        (step_index + 8 * plane).astype(np.int32),
-        half_width.astype(np.int32),
+        guard_l1(values, l1_limit),
+        levels,
+        known.plane.astype(np.int32) * 8 + step_index,
+        interval[known.plane] >> (known.magnitude > 0),
     )
 
 

@@ -209,11 +209,19 @@ def test_info_says_what_each_byte_went_into(capsys: pytest.CaptureFixture[str]) 
         f"  chunk 'L'   latents: {latents} bytes at 22",
         f"  spent       header 13 ({1300 / len(data):.1f} %), chunk heads 12 ({1200 / len(data):.1f} %), "
         f"alternative text 3 ({300 / len(data):.1f} %), latents {latents} ({100 * latents / len(data):.1f} %)",
+        "  latents     bytes by plane, and of these by channels",
+        "    plane  bytes  0-3",
+        "        3      5    5",
+        "        2      4    4",
+        "        1      5    5",
+        "        0      4    4",
     ]
     Path("cut.sdz").write_bytes(data[:30])
     assert main(["info", "cut.sdz", "--json"]) == 0
     entry = json.loads(capsys.readouterr().out)["files"][0]
     assert entry["spent"] == {"header": 13, "chunk heads": 12, "alternative text": 3, "latents": 2}
+    planes = [{"plane": plane, "bytes": size, "bands": [size]} for plane, size in ((3, 2), (2, 0), (1, 0), (0, 0))]
+    assert entry["latents"] == {"channels": ["0-3"], "planes": planes}
     assert entry["chunks"][1] == {"tag": "L", "name": "latents", "offset": 22, "bytes": 2, "declared": latents, "complete": False}
 
 
@@ -223,6 +231,7 @@ def test_info_of_unknown_packs_and_other_files(capsys: pytest.CaptureFixture[str
     assert main(["info", "in"]) == 1
     captured = capsys.readouterr()
     assert "  pack        aabbccdd (not installed)\n" in captured.out
+    assert "  latents " not in captured.out
     assert captured.err == "python -m runtime: in/b.sdz: not an .sdz file: it begins with b'GIF', not with b'SDZ'\n"
 
 
@@ -303,7 +312,7 @@ def test_a_process_prints_one_line_and_no_traceback(tmp_path: Path) -> None:
     assert run("bogus", cwd=tmp_path).returncode == 2
 
 
-def test_info_imports_no_network_runtime_and_no_compiler(tmp_path: Path) -> None:
+def test_info_imports_no_network_runtime_and_for_files_of_other_packs_no_compiler(tmp_path: Path) -> None:
     sdz(str(tmp_path / "a.sdz"))
     code = (
         "import sys; from runtime.cli import main; code = main(['info', 'a.sdz']);"

@@ -14,7 +14,7 @@ from standins import neutral_tables
 from export.truncation import truncate
 from runtime.encode import quantize
 from runtime.errors import EncodeInputError
-from runtime.planes import Known, decode_planes, dequantize, encode_planes, guard_l1, pass_order, plane_count, step_units
+from runtime.planes import Known, decode_planes, dequantize, encode_planes, guard_l1, pass_order, plane_count, spent_bytes, step_units
 
 STEP_INDEX = 40
 
@@ -75,6 +75,30 @@ def test_cuts_at_every_byte_know_a_growing_part_of_the_truth() -> None:
         assert (known.plane <= before).all()
         assert known.complete == (cut == len(payload))
         before = known.plane
+
+
+def test_every_byte_went_into_a_pass() -> None:
+    source = latents()
+    tables = varied_tables(6)
+    planes, payload = encode_planes(source, STEP_INDEX, tables)  # type: ignore[arg-type]
+    whole = spent_bytes(payload, *source.shape, planes, STEP_INDEX, tables)  # type: ignore[arg-type]
+    assert whole.tolist() == [
+        [6, 5, 6, 7, 5, 6],
+        [6, 4, 7, 8, 7, 8],
+        [7, 4, 9, 6, 6, 5],
+        [9, 9, 8, 5, 5, 4],
+        [11, 7, 9, 6, 4, 1],
+        [9, 3, 5, 0, 2, 2],
+        [9, 0, 0, 0, 0, 1],
+        [1, 0, 0, 0, 0, 0],
+    ]
+    in_order = [whole[plane, channel] for plane, channel in pass_order(tables, planes)]  # type: ignore[arg-type]
+    for cut in range(len(payload) + 1):
+        part = spent_bytes(payload[:cut], *source.shape, planes, STEP_INDEX, tables)  # type: ignore[arg-type]
+        cut_in_order = [part[plane, channel] for plane, channel in pass_order(tables, planes)]  # type: ignore[arg-type]
+        last = max(np.flatnonzero(cut_in_order), default=0)
+        assert cut_in_order[:last] == in_order[:last]
+        assert sum(cut_in_order) == cut
 
 
 def test_no_latents_need_no_bytes() -> None:

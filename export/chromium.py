@@ -1,0 +1,187 @@
+"""The browser's half of `python -m export speed`: stages and memory of the decoder in a real headless Chromium.
+
+Takes a pack, encoded files and a reference graph, hands on milliseconds and bytes. The project's own modules are served on loopback;
+`speed.js` is what runs in the page.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from export.library import Library
+
+CHROMIUM_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+"""Without a sandbox, because containers forbid it; the rest keeps the browser off the network."""
+
+TYPES = {".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
+
+PAGE = "empty.html"
+SCRIPT = Path(__file__).with_name("speed.js")
+
+TIMEOUT = 600.0
+"""Seconds for one measurement in the page: the reference takes 6 s a run here, and slower machines exist."""
+
+SETTLING = 3.0
+"""Seconds until a page that does nothing has the memory it keeps: Chromium starts a spare renderer after a while."""
+
+
+class NoBrowserError(RuntimeError):
+    """There is no Chromium, or no playwright, to measure with."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Resident bytes of the renderers, and of all of Chromium's processes."""
+
+    renderers: int
+    all: int
+
+
+@dataclass(frozen=True)
+class Grown:
+    """What a picture cost above the empty page: at its `peak`, and when it stands (`after`). `stage`: the one that was reached."""
+
+    stage: str
+    peak: Memory
+    after: Memory
+
+
+@contextmanager
+def serve(files: Mapping[str, bytes]) -> Iterator[str]:
+    """Serves `files` on a free port of loopback; the address of their folder, ending in a slash."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            path = self.path.removeprefix("/").partition("?")[0]
+            body = files.get(path)
+            self.send_response(404 if body is None else 200)
+            self.send_header("Content-Type", TYPES.get(Path(path).suffix, "application/octet-stream"))
+            self.send_header("Content-Length", str(len(body or b"")))
+            self.end_headers()
+            self.wfile.write(body or b"")
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Silence."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def page_files(library: Library, more: Mapping[str, bytes]) -> dict[str, bytes]:
+    """What the server holds: an empty page, its script, the modules and the pack as a site has them, and `more`."""
+    files = {f"web/{name}": data for name, data in library.files.items()}
+    return {PAGE: b"<!doctype html><title>speed</title><body></body>", "export/speed.js": SCRIPT.read_bytes(), **files, **more}
+
+
+class Chromium:
+    """A running headless Chromium and the server it talks to; a context manager.
+
+    Raises NoBrowserError where playwright or Chromium is missing.
+    """
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self._files = files
+
+    def __enter__(self) -> Chromium:
+        try:
+            from playwright.sync_api import sync_playwright
+        except ImportError:
+            raise NoBrowserError("playwright is not installed: pip install playwright") from None
+        path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+        if path is None:
+            raise NoBrowserError("no chromium in PATH")
+        self._serving = serve(self._files)
+        self._base = self._serving.__enter__()
+        self._playwright = sync_playwright().start()
+        self._browser = self._playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_ARGUMENTS))
+        self.version: str = self._browser.version
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._browser.close()
+        self._playwright.stop()
+        self._serving.__exit__(None, None, None)
+
+    @contextmanager
+    def page(self) -> Iterator[Page]:
+        """A fresh page with nothing cached, in a context of its own."""
+        context = self._browser.new_context()
+        try:
+            page = context.new_page()
+            page.set_default_timeout(1000 * TIMEOUT)
+            page.goto(self._base + PAGE)
+            yield Page(page)
+        finally:
+            context.close()
+
+    def grown(self, file: str) -> Grown | None:
+        """What the picture `file` costs in a page; None where there is no /proc to read it from."""
+        if not Path("/proc/self/smaps_rollup").exists():
+            return None
+        with self.page() as page:
+            time.sleep(SETTLING)
+            before = self._resident("VmRSS")
+            for process in self._processes():
+                Path(f"/proc/{process}/clear_refs").write_text("5")  # the peak starts here (proc_pid_clear_refs(5))
+            stage = page.call("show", src=file)
+            peak = self._resident("VmHWM")
+            time.sleep(SETTLING)
+            after = self._resident("VmRSS")
+        return Grown(stage, *(Memory(m.renderers - before.renderers, m.all - before.all) for m in (peak, after)))
+
+    def _processes(self) -> dict[int, str]:
+        """The kind of each of Chromium's processes, by its id."""
+        session = self._browser.new_browser_cdp_session()
+        try:
+            found = session.send("SystemInfo.getProcessInfo")["processInfo"]
+        finally:
+            session.detach()
+        return {int(process["id"]): str(process["type"]) for process in found}
+
+    def _resident(self, field: str) -> Memory:
+        """The sum of a field of /proc/PID/status over the processes."""
+        sizes = [(kind, _status_bytes(process, field)) for process, kind in self._processes().items()]
+        return Memory(sum(size for kind, size in sizes if kind == "renderer"), sum(size for _, size in sizes))
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page in which the functions of `speed.js` can be called."""
+
+    page: Any
+
+    def call(self, name: str, **what: Any) -> Any:
+        """The result of an exported function."""
+        script = "async ([name, what]) => (await import('/export/speed.js'))[name](what)"
+        return self.page.evaluate(script, [name, what])
+
+
+def _status_bytes(process: int, field: str) -> int:
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    return 0

@@ -1,0 +1,109 @@
+/**
+ * The page's half of `python -m export speed`: the decoder's stages in this page on one thread of WASM, and a reference graph beside
+ * them. Takes the id of a pack and addresses on this page's server, hands back milliseconds, one number per repetition.
+ */
+
+import { ORT, PACKS, decodeBytes, readPicture } from "../web/decode.js";
+import { linearStage } from "../web/linear.js";
+import { fetchReader, loadPack } from "../web/pack.js";
+import { dequantize } from "../web/planes.js";
+import { Session } from "../web/session.js";
+
+/** @import { DecodedImage } from "../web/decode.js" */
+
+const THREADS = 1;
+
+/** Runs before the first that counts: V8 compiles hot loops in the background after a few. */
+const WARM_UPS = 3;
+
+/** @param {number} repetitions @param {() => unknown} work @returns {Promise<number[]>} */
+async function timed(repetitions, work, warmUps = WARM_UPS) {
+  const times = [];
+  for (let i = -warmUps; i < repetitions; i++) {
+    const start = performance.now();
+    await work();
+    if (i >= 0) times.push(performance.now() - start);
+  }
+  return times;
+}
+
+/** @param {string} url */
+const read = async (url) => new Uint8Array(await (await fetch(url)).arrayBuffer());
+
+/** @param {string} id */
+const packOf = (id) => loadPack(id, fetchReader(new URL(`${id}/`, PACKS)));
+
+/** @param {DecodedImage} image */
+function paint({ data, width, height }) {
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  canvas.getContext("2d")?.putImageData(new ImageData(data, width, height), 0, 0);
+  document.body.replaceChildren(canvas);
+}
+
+/**
+ * What a visitor's first picture meets: no code is warm yet. The bytes, the tables and the scripts are there before the clock starts.
+ * @param {{pack: string, file: string}} what
+ */
+export async function measureFirst({ pack: id, file }) {
+  const bytes = await read(file);
+  const pack = await packOf(id);
+  const session = new Session(pack, { ort: ORT, threads: THREADS });
+  return {
+    linear: await timed(1, async () => paint(await decodeBytes(bytes, { stage: "linear", pack })), 0),
+    decoder_session: await timed(1, () => session.prepare("decoder"), 0),
+    denoiser_session: await timed(1, () => session.prepare("denoiser"), 0),
+    whole: await timed(1, async () => paint(await decodeBytes(bytes, { session })), 0),
+  };
+}
+
+/** @param {{pack: string, file: string, repetitions: number}} what */
+export async function measureWarm({ pack: id, file, repetitions }) {
+  const bytes = await read(file);
+  const pack = await packOf(id);
+  const session = new Session(pack, { ort: ORT, threads: THREADS });
+  const { header, known } = await readPicture(bytes, pack);
+  const { h, w } = known;
+  const latents = dequantize(known, header.stepIndex, pack, { top: 0, left: 0, rows: h, columns: w });
+  const values = await session.denoise(latents);
+  return {
+    stage: (await decodeBytes(bytes, { session })).stage,
+    entropy: await timed(repetitions, () => readPicture(bytes, pack)),
+    dequantize: await timed(repetitions, () => dequantize(known, header.stepIndex, pack, { top: 0, left: 0, rows: h, columns: w })),
+    linear_stage: await timed(repetitions, () => linearStage(latents.values, h, w, pack)),
+    linear: await timed(repetitions, async () => paint(await decodeBytes(bytes, { stage: "linear", pack }))),
+    denoiser: await timed(repetitions, () => session.denoise(latents)),
+    decoder: await timed(repetitions, () => session.decode(values, latents.precision, h, w)),
+    whole: await timed(repetitions, async () => paint(await decodeBytes(bytes, { session }))),
+    later_session: await timed(Math.min(repetitions, 5), () => new Session(pack, { ort: ORT, threads: THREADS }).prepare("decoder"), 1),
+  };
+}
+
+/**
+ * A graph with one fp32 input, on the runtime that `measureWarm` has loaded and set up in this page.
+ * @param {{graph: string, shape: number[], repetitions: number}} what
+ */
+export async function measureReference({ graph, shape, repetitions }) {
+  /** @type {typeof import("onnxruntime-web")} */
+  const ort = await import(new URL("ort.wasm.bundle.min.mjs", ORT).href);
+  const session = await ort.InferenceSession.create(await read(graph), { executionProviders: ["wasm"] });
+  const size = shape.reduce((product, n) => product * n);
+  const data = Float32Array.from({ length: size }, (_, i) => Math.sin(i));
+  const feeds = { [session.inputNames[0]]: new ort.Tensor("float32", data, shape) };
+  return timed(repetitions, async () => (await session.run(feeds))[session.outputNames[0]].dispose(), 1);
+}
+
+/** A picture on a page as its visitor has it. @param {{src: string}} what @returns {Promise<string>} the stage reached */
+export async function show({ src }) {
+  await import(new URL("../web/sdz.js", import.meta.url).href);
+  const element = /** @type {HTMLElement & {currentStage: string}} */ (document.createElement("sdz-img"));
+  const loaded = new Promise((resolve, reject) => {
+    element.addEventListener("load", resolve);
+    element.addEventListener("error", (/** @type {any} */ event) => reject(new Error(event.detail?.message)));
+  });
+  element.setAttribute("src", src);
+  document.body.append(element);
+  await loaded;
+  return element.currentStage;
+}

@@ -1,0 +1,52 @@
+"""Learned coder tables: they beat tables that know nothing, on latents with structure, and regressions find that structure."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from standins import neutral_tables
+
+from export.prime import _solve_prediction, fit_neighbours, prime
+from runtime.encode import quantize
+from runtime.planes import encode_planes, pass_order
+
+
+def structured(count: int, seed: int) -> NDArray[np.float32]:
+    """Latents (count, 4, 12, 12): a smooth first channel, and others whose spread follows a common field."""
+    rng = np.random.default_rng(seed)
+    ramp = np.cumsum(np.cumsum(rng.normal(0, 12, (count, 1, 12, 12)), axis=2), axis=3)
+    spread = np.exp(np.repeat(np.repeat(rng.normal(2.5, 1.2, (count, 1, 3, 3)), 4, axis=2), 4, axis=3))
+    rest = rng.laplace(0, 1, (count, 3, 12, 12)) * spread / np.array([1, 2, 4])[:, None, None]
+    return np.concatenate([ramp, rest], axis=1).astype(np.float32)
+
+
+def test_learned_tables_beat_neutral_ones_on_photos_never_seen() -> None:
+    tables = prime(structured(12, 1), np.ones(4, np.float32))
+    unseen = [quantize(photo, 32) for photo in structured(6, 2)]
+    learned, neutral = (sum(len(encode_planes(q, 32, t)[1]) for q in unseen) for t in (tables, neutral_tables(4)))
+    assert learned < 0.85 * neutral
+    assert prime(structured(12, 1), np.ones(4, np.float32)).to_bytes() == tables.to_bytes()
+
+
+def test_channels_worth_more_go_first() -> None:
+    gains = np.array([4.0, 1.0, 1.0, 1.0], np.float32)
+    tables = prime(structured(12, 1), gains)
+    assert tables.order[0] == tables.order.max()
+    assert pass_order(tables, 3)[0].tolist() == [2, 0]
+
+
+def test_energy_follows_the_channels_that_share_it() -> None:
+    fitted = fit_neighbours(structured(20, 3), np.random.default_rng(0))
+    assert fitted["energy_space"].shape == (4, 6)
+    weights = dict(zip(fitted["energy_cross_channel"][3].tolist(), fitted["energy_cross"][3].tolist(), strict=False))
+    assert max(weights, key=lambda c: weights[c]) in (1, 2)
+    assert fitted["energy_space"][1].sum() > 0
+
+
+def test_prediction_finds_the_neighbour_that_tells() -> None:
+    # three candidates and the target: the second candidate is the target's double
+    rows = np.random.default_rng(0).normal(size=(3, 400))
+    gram = np.cov(np.concatenate([rows, rows[1:2] / 2]))
+    solved = _solve_prediction(gram[None], [(0, 0, 0), (1, 0, -1), (2, -1, 0)], [])
+    assert (solved["prediction_channel"][0, 0], solved["prediction_dx"][0, 0], solved["prediction"][0, 0]) == (1, -1, 128)
+    assert not solved["prediction"][0, 1:].any()
