@@ -31,6 +31,10 @@ CHROMIUM_ARGUMENTS = (
 TYPES = {".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 
 PAGE = "empty.html"
+ISOLATED_PAGE = "isolated.html"
+ISOLATION = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
+"""Chromium counts a page's memory only where it shares its process with none. Times are taken on the other page, as on any host."""
+
 SCRIPT = Path(__file__).with_name("speed.js")
 
 TIMEOUT = 600.0
@@ -44,21 +48,23 @@ class NoBrowserError(RuntimeError):
     """There is no Chromium, or no playwright, to measure with."""
 
 
-@dataclass(frozen=True)
-class Memory:
-    """Resident bytes of the renderers, and of all of Chromium's processes."""
-
-    renderers: int
-    all: int
+SAMPLING = 0.05
+"""Seconds between two looks at the renderers' memory: a tile takes several times as long."""
 
 
 @dataclass(frozen=True)
 class Grown:
-    """What a picture cost above the empty page: at its `peak`, and when it stands (`after`). `stage`: the one that was reached."""
+    """Bytes that a picture cost above the empty page. `stage`: the one that was reached.
+
+    `counted`: as Chromium counts the page's own memory when the picture stands (JavaScript, WASM, DOM; performance.
+    measureUserAgentSpecificMemory). `peak`, `after`: what the system counts as the renderers' own (anonymous and shared memory, without
+    the program's files), at its highest and when the picture stands.
+    """
 
     stage: str
-    peak: Memory
-    after: Memory
+    counted: int
+    peak: int
+    after: int
 
 
 @contextmanager
@@ -74,6 +80,9 @@ def serve(files: Mapping[str, bytes]) -> Iterator[str]:
             self.send_response(404 if body is None else 200)
             self.send_header("Content-Type", TYPES.get(Path(path).suffix, "application/octet-stream"))
             self.send_header("Content-Length", str(len(body or b"")))
+            for name, value in ISOLATION.items():
+                if path != PAGE:
+                    self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body or b"")
 
@@ -94,7 +103,8 @@ def serve(files: Mapping[str, bytes]) -> Iterator[str]:
 def page_files(library: Library, more: Mapping[str, bytes]) -> dict[str, bytes]:
     """What the server holds: an empty page, its script, the modules and the pack as a site has them, and `more`."""
     files = {f"web/{name}": data for name, data in library.files.items()}
-    return {PAGE: b"<!doctype html><title>speed</title><body></body>", "export/speed.js": SCRIPT.read_bytes(), **files, **more}
+    empty = b"<!doctype html><title>speed</title><body></body>"
+    return {PAGE: empty, ISOLATED_PAGE: empty, "export/speed.js": SCRIPT.read_bytes(), **files, **more}
 
 
 class Chromium:
@@ -127,13 +137,13 @@ class Chromium:
         self._serving.__exit__(None, None, None)
 
     @contextmanager
-    def page(self) -> Iterator[Page]:
+    def page(self, name: str = PAGE) -> Iterator[Page]:
         """A fresh page with nothing cached, in a context of its own."""
         context = self._browser.new_context()
         try:
             page = context.new_page()
             page.set_default_timeout(1000 * TIMEOUT)
-            page.goto(self._base + PAGE)
+            page.goto(self._base + name)
             yield Page(page)
         finally:
             context.close()
@@ -142,30 +152,36 @@ class Chromium:
         """What the picture `file` costs in a page; None where there is no /proc to read it from."""
         if not Path("/proc/self/smaps_rollup").exists():
             return None
-        with self.page() as page:
+        with self.page(ISOLATED_PAGE) as page:
+            counted = page.call("countMemory")
             time.sleep(SETTLING)
-            before = self._resident("VmRSS")
-            for process in self._processes():
-                Path(f"/proc/{process}/clear_refs").write_text("5")  # the peak starts here (proc_pid_clear_refs(5))
-            stage = page.call("show", src=file)
-            peak = self._resident("VmHWM")
-            time.sleep(SETTLING)
-            after = self._resident("VmRSS")
-        return Grown(stage, *(Memory(m.renderers - before.renderers, m.all - before.all) for m in (peak, after)))
+            renderers = self._renderers()
+            before = _own_bytes(renderers)
+            samples: list[int] = []
+            done = threading.Event()
 
-    def _processes(self) -> dict[int, str]:
-        """The kind of each of Chromium's processes, by its id."""
+            def sample() -> None:
+                while not done.wait(SAMPLING):
+                    samples.append(_own_bytes(renderers))
+
+            sampler = threading.Thread(target=sample)
+            sampler.start()
+            try:
+                stage = page.call("show", src=file)
+            finally:
+                done.set()
+                sampler.join()
+            time.sleep(SETTLING)
+            after = _own_bytes(renderers)
+            return Grown(stage, page.call("countMemory") - counted, max([*samples, after]) - before, after - before)
+
+    def _renderers(self) -> list[int]:
         session = self._browser.new_browser_cdp_session()
         try:
             found = session.send("SystemInfo.getProcessInfo")["processInfo"]
         finally:
             session.detach()
-        return {int(process["id"]): str(process["type"]) for process in found}
-
-    def _resident(self, field: str) -> Memory:
-        """The sum of a field of /proc/PID/status over the processes."""
-        sizes = [(kind, _status_bytes(process, field)) for process, kind in self._processes().items()]
-        return Memory(sum(size for kind, size in sizes if kind == "renderer"), sum(size for _, size in sizes))
+        return [int(process["id"]) for process in found if process["type"] == "renderer"]
 
 
 @dataclass(frozen=True)
@@ -180,8 +196,14 @@ class Page:
         return self.page.evaluate(script, [name, what])
 
 
-def _status_bytes(process: int, field: str) -> int:
-    for line in Path(f"/proc/{process}/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) * 1024
-    return 0
+def _own_bytes(processes: list[int]) -> int:
+    """Anonymous and shared resident memory of the processes together."""
+    total = 0
+    for process in processes:
+        try:
+            status = Path(f"/proc/{process}/status").read_text()
+        except OSError:
+            continue  # a spare renderer that Chromium has ended
+        sizes = dict(line.split(":", 1) for line in status.splitlines())
+        total += 1024 * sum(int(sizes[field].split()[0]) for field in ("RssAnon", "RssShmem"))
+    return total

@@ -154,7 +154,13 @@ def read_manifest(site: Path) -> dict[str, Any]:
     """The previous build's manifest, or {} when there is none that this version wrote."""
     try:
         manifest = json.loads((site / MANIFEST).read_bytes())
-        return dict(manifest) if manifest["format"] == FORMAT else {}
+        if manifest["format"] != FORMAT:
+            return {}
+        for entry in manifest["photos"]:
+            Photo.from_json(entry)
+        for entry in manifest["files"]:
+            Asset(**entry)
+        return dict(manifest)
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
@@ -227,8 +233,9 @@ def _known_photos(options: BuildOptions, previous: dict[str, Any]) -> dict[str, 
     """Photos of the last build, and of one that was cut off after it, by name."""
     known = {entry["name"]: entry for entry in previous.get("photos", [])}
     if not options.force:
-        with suppress(OSError, ValueError, TypeError):
-            known |= json.loads((options.site / JOURNAL).read_bytes())
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            journal = json.loads((options.site / JOURNAL).read_bytes())
+            known |= {name: entry for name, entry in journal.items() if Photo.from_json(entry).name == name}
     return known
 
 

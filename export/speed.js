@@ -94,16 +94,24 @@ export async function measureReference({ graph, shape, repetitions }) {
   return timed(repetitions, async () => (await session.run(feeds))[session.outputNames[0]].dispose(), 1);
 }
 
-/** A picture on a page as its visitor has it. @param {{src: string}} what @returns {Promise<string>} the stage reached */
+/** A picture on a page as its visitor has it, on one thread. @param {{src: string}} what @returns {Promise<string>} the stage reached */
 export async function show({ src }) {
-  await import(new URL("../web/sdz.js", import.meta.url).href);
+  const script = document.createElement("script");
+  script.type = "module";
+  script.dataset.threads = String(THREADS);
+  script.src = new URL("../web/sdz.js", import.meta.url).href;
   const element = /** @type {HTMLElement & {currentStage: string}} */ (document.createElement("sdz-img"));
   const loaded = new Promise((resolve, reject) => {
     element.addEventListener("load", resolve);
     element.addEventListener("error", (/** @type {any} */ event) => reject(new Error(event.detail?.message)));
   });
   element.setAttribute("src", src);
-  document.body.append(element);
+  document.body.append(script, element);
   await loaded;
   return element.currentStage;
+}
+
+/** Bytes of this page and its workers, as the browser counts them; in an isolated page only. @returns {Promise<number>} */
+export async function countMemory() {
+  return (await /** @type {any} */ (performance).measureUserAgentSpecificMemory()).bytes;
 }

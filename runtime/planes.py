@@ -382,9 +382,7 @@ def encode_planes(latents: NDArray[np.int32], step_index: int, tables: CoderTabl
     return planes, data[: registers[3]].tobytes()
 
 
-def decode_planes(
-    payload: bytes, channels: int, rows: int, columns: int, planes: int, step_index: int, tables: CoderTables
-) -> Known:
+def decode_planes(payload: bytes, channels: int, rows: int, columns: int, planes: int, step_index: int, tables: CoderTables) -> Known:
     """What `payload`, whole or cut anywhere, determines of latents (channels, rows, columns)."""
     shape = (channels, rows, columns)
     passes = pass_order(tables, planes)

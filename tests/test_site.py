@@ -282,6 +282,14 @@ def test_tampered_manifest_reaches_nothing_outside(photos: Path, pack: Path, cop
     assert outside.read_text() == "mine"
 
 
+@pytest.mark.parametrize("text", ["", "[]", '{"format": 0}', '{"format": 1, "photos": [{}], "files": []}', '{"a": 1}'])
+def test_manifest_and_journal_of_nobody(text: str, photos: Path, pack: Path, copied: Path) -> None:
+    for name in (site.MANIFEST, site.JOURNAL):
+        (copied / name).unlink(missing_ok=True)
+        (copied / name).write_text(text)
+    assert build(options(photos / "turned.jpg", pack, copied, judged=0)).reused == 0
+
+
 def test_workers_make_the_same_site(photos: Path, pack: Path, built: Report, tmp_path: Path) -> None:
     report = build(options(photos, pack, tmp_path / "site", jobs=2))
     assert [(p.name, p.sdz, p.stages, p.ladder) for p in report.photos] == [(p.name, p.sdz, p.stages, p.ladder) for p in built.photos]

@@ -32,17 +32,24 @@ function load(image) {
   /** @param {string} type @param {object} [detail] */
   const emit = (type, detail) => image.dispatchEvent(new CustomEvent(type, { detail }));
 
-  /** @param {string} url */
-  const show = async (url) => {
+  /** @param {string} url @param {number} number of the stage @returns {Promise<boolean>} whether it is in sight */
+  const show = async (url, number) => {
     const probe = new Image();
     probe.src = url;
     // decoded before it is shown: no flash, and a policy that refuses blob: is found out here
     await probe.decode();
+    if (number !== newest) {
+      // a later stage was quicker
+      URL.revokeObjectURL(url);
+      return false;
+    }
     for (const source of sources) source.remove();
     image.removeAttribute("srcset");
     image.src = url;
     if (shown) URL.revokeObjectURL(shown);
     shown = url;
+    await image.decode().catch(() => {});
+    return number === newest;
   };
   /** @param {{code: string, message: string}} error */
   const fail = ({ code, message }) => {
@@ -70,8 +77,7 @@ function load(image) {
       canvas.toBlob(async (blob) => {
         if (!blob || number !== newest) return;
         try {
-          await show(URL.createObjectURL(blob));
-          if (progress.final) emit("sdzload");
+          if ((await show(URL.createObjectURL(blob), number)) && progress.final) emit("sdzload");
         } catch {
           fail({ code: "ProviderError", message: "the picture could not be shown: does the page's policy allow img-src blob:?" });
         }

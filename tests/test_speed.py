@@ -1,0 +1,204 @@
+"""The speed report: its tables from fixed figures, its parts on the default pack; never the clock."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+import export.speed
+from export.chromium import Chromium, NoBrowserError, page_files, serve
+from export.cli import main
+from export.library import Library
+from export.reference import taesd_decoder
+from export.speed import LARGE, MEMORY_ROWS, PLACES, ROWS, SIZE_ROWS, figure, markdown, python_reference, python_stages, sizes, timed
+from runtime.encode import encode
+from runtime.pack import BUILT_IN, DEFAULT, Pack, load_pack
+
+REPORT: dict[str, Any] = {
+    "machine": {
+        "processor": "Abacus",
+        "cores": 2,
+        "load": 0.3,
+        "system": "Linux",
+        "python": "3.11.7",
+        "onnxruntime": "1.32.0",
+        "chromium": "156.0",
+    },
+    "pack": "01020304",
+    "file": {"photo": "astronaut.png", "width": 512, "height": 512, "bytes": 5000, "stage": "denoised"},
+    "macs_per_pixel": {"decoder": 13536, "denoiser": 2944, "reference": 269942},
+    "python": {"whole": figure([40.04, 41.0, 45.0]), "reference": figure([1000.0]), "entropy": figure([20.0, 22.26])},
+    "chromium": {"whole": figure([300.0, 200.0, 400.0]), "reference": figure([6000.0]), "first_linear": figure([99.96])},
+    "memory": {"chromium_counted": 123_400_000, "python_encode": 999_600_000},
+    "sizes": {"scripts": {"raw": 99_500, "gzip": 30_040, "brotli": 25_000}, "graphs": {"raw": 2_000_000, "gzip": 1_400_000, "brotli": 1}},
+    "skipped": {},
+}
+
+
+def test_tables() -> None:
+    assert markdown(REPORT).splitlines() == [
+        "Abacus, 2 cores (load 0.3 before the run), Python 3.11.7, onnxruntime 1.32.0, Chromium 156.0 headless; one thread. "
+        "Pack `01020304`: decoder 13.5 and denoiser 2.9 kMAC per pixel; the TAESD shape has 270. "
+        "astronaut.png, 512×512, 5000 bytes; stage reached: denoised.",
+        "",
+        "| milliseconds | fastest | median | asked |",
+        "|---|---|---|---|",
+        "| **Python, onnxruntime** | | | |",
+        "| entropy decoding | 20.0 | 21.1 | ≤ 30 |",
+        "| whole decode, warm session | 40.0 | 41.0 | ≤ 50 |",
+        "| TAESD-shaped decoder, fp32 | 1000 | 1000 |  |",
+        "| times faster than the TAESD shape, whole decode | | 24.4 |  |",
+        "| **Chromium, WASM** | | | |",
+        "| fresh page: bytes to canvas, linear stage | 100.0 | 100.0 | ≤ 150 |",
+        "| bytes to canvas, whole decode, warm session | 200 | 300 | ≤ 400 |",
+        "| TAESD-shaped decoder, fp32 | 6000 | 6000 |  |",
+        "| times faster than the TAESD shape, whole decode | | 20.0 | ≥ 15 |",
+        "",
+        "| resident memory, MB | | asked |",
+        "|---|---|---|",
+        "| Chromium, 2048×2048 above the empty page: JavaScript, WASM, DOM, by the browser's own count | 123 | ≤ 150 |",
+        "| Python, 4000×3000: encode, peak of the whole process | 1000 | ≤ 1500 |",
+        "",
+        "| a page loads, kB | raw | gzip | brotli | asked |",
+        "|---|---|---|---|---|",
+        "| scripts | 99.5 | 30.0 | 25.0 |  |",
+        "| decoder and denoiser | 2000.0 | 1400.0 | 0.0 | ≤ 1500 after gzip |",
+    ]
+
+
+def test_tables_without_a_browser() -> None:
+    report = {name: part for name, part in REPORT.items() if name != "chromium"}
+    report |= {"memory": {}, "sizes": {}, "skipped": {"chromium": "no chromium in PATH"}}
+    tables = markdown(report)
+    assert "WASM" not in tables
+    assert "resident memory" not in tables
+    assert tables.endswith("\n\nchromium was not measured: no chromium in PATH.\n")
+
+
+def test_figure_is_the_fastest_and_the_median() -> None:
+    assert figure([3.0, 1.0, 2.226, 9.0]) == {"fastest": 1.0, "median": 2.61, "repetitions": 4}
+
+
+def test_warm_ups_do_not_count() -> None:
+    calls: list[int] = []
+    assert len(timed(lambda: calls.append(1), 3, warm_ups=2)) == 3
+    assert len(calls) == 5
+
+
+@pytest.fixture(scope="module")
+def pack() -> Pack:
+    return load_pack(os.environ.get("SDZ_TEST_PACK", BUILT_IN / DEFAULT))
+
+
+def expected(place: str) -> set[str]:
+    return {key for where, key, _, _ in ROWS if where == place}
+
+
+def test_python_measures_what_the_table_lists(pack: Pack) -> None:
+    image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (32, 48, 3), np.uint8))
+    stages = python_stages(pack, image, encode(image, pack=pack), 1)
+    assert stages.keys() | {"cold", "cold_cpu", "reference"} == expected("python")
+    assert all(entry.keys() == {"fastest", "median", "repetitions"} for entry in stages.values())
+
+
+def test_the_page_measures_what_the_table_lists() -> None:
+    script = Path(export.speed.__file__).with_name("speed.js").read_text()
+    parts = dict(re.findall(r"export async function (\w+)\((.*?)\n}\n", script, re.DOTALL))
+    keys = {name: set(re.findall(r"^    (\w+): ", body, re.MULTILINE)) for name, body in parts.items()}
+    assert {f"first_{key}" for key in keys["measureFirst"]} | keys["measureWarm"] - {"stage"} | {"reference"} == expected("chromium")
+
+
+def test_rows_have_places_and_keys_of_their_own() -> None:
+    assert {place for place, _, _, _ in ROWS} == set(PLACES)
+    assert len({(place, key) for place, key, _, _ in ROWS}) == len(ROWS)
+    assert len({key for key, _, _ in MEMORY_ROWS}) == len(MEMORY_ROWS)
+    assert LARGE == (4000, 3000)
+
+
+def test_reference_has_the_shape_of_taesd() -> None:
+    reference = taesd_decoder()
+    assert round(reference.macs / 1000) == 270
+    graph = onnx.load_from_string(reference.graph).graph
+    assert sum(node.op_type == "Conv" for node in graph.node) == 35
+    assert sum(np.prod(weight.dims) for weight in graph.initializer) == 1_222_531
+    figures = python_reference(reference, (1, reference.channels, 2, 3), 1)
+    assert figures["repetitions"] == 1
+
+
+def test_sizes_are_by_what_files_are_for() -> None:
+    shared = Library({"sdz.js": b"a" * 900, "demo/page.js": b"b", "packs/00/coder.bin": b"c" * 50, "ort/a.wasm": b"d" * 70}, "assets/sdz-0")
+    found = sizes(shared, quick=False)
+    assert {name: entry["raw"] for name, entry in found.items()} == {"scripts": 900, "tables": 50, "runtime": 70}
+    assert found.keys() <= SIZE_ROWS.keys()
+    assert found["scripts"]["brotli"] < found["scripts"]["gzip"] < 900
+    assert "runtime" not in sizes(shared, quick=True)
+
+
+@pytest.fixture
+def served() -> Iterator[str]:
+    shared = Library({"sdz.js": b"export {};", "ort/a.wasm": b"\0asm"}, "assets/sdz-0")
+    with serve(page_files(shared, {"photo.sdz": b"SDZ"})) as base:
+        yield base
+
+
+def test_server_holds_the_page_the_script_and_the_modules(served: str) -> None:
+    from urllib.error import HTTPError
+    from urllib.request import urlopen
+
+    kinds, policies = {}, {}
+    for path in ("empty.html", "isolated.html", "export/speed.js", "web/sdz.js?1", "web/ort/a.wasm", "photo.sdz"):
+        with urlopen(served + path) as response:
+            kinds[path] = response.headers["Content-Type"]
+            policies[path] = response.headers["Cross-Origin-Embedder-Policy"]
+    script = "text/javascript"
+    assert list(kinds.values()) == ["text/html", "text/html", script, script, "application/wasm", "application/octet-stream"]
+    assert list(policies.values()) == [None, *["require-corp"] * 5]
+    with pytest.raises(HTTPError, match="404") as refused:
+        urlopen(served + "etc/passwd")
+    refused.value.close()
+
+
+def test_no_chromium_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(NoBrowserError, match="no chromium in PATH"):
+        Chromium({}).__enter__()
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch, pack: Pack) -> list[tuple[Pack, bool, bool]]:
+    calls: list[tuple[Pack, bool, bool]] = []
+
+    def measure(pack: Pack, quick: bool, browser: bool) -> dict[str, Any]:
+        calls.append((pack, quick, browser))
+        return REPORT
+
+    monkeypatch.setattr(export.speed, "measure", measure)
+    return calls
+
+
+def test_command_prints_and_writes(
+    stand_in: list[tuple[Pack, bool, bool]], pack: Pack, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "new" / "folder"
+    assert main(["speed", "--pack", str(pack.directory), "--out", str(out), "--quick"]) == 0
+    assert capsys.readouterr().out == markdown(REPORT)
+    assert sorted(path.name for path in out.iterdir()) == ["speed.json", "speed.md"]
+    assert json.loads((out / "speed.json").read_text()) == REPORT
+    assert (out / "speed.md").read_text() == markdown(REPORT)
+    assert main(["speed", "--pack", str(pack.directory), "--json", "--no-browser"]) == 0
+    assert json.loads(capsys.readouterr().out) == REPORT
+    assert [(given.id, quick, browser) for given, quick, browser in stand_in] == [(pack.id, True, True), (pack.id, False, False)]
+
+
+def test_command_without_a_pack_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["speed", "--pack", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"python -m export speed: {tmp_path / 'manifest.json'}: ")

@@ -1,0 +1,121 @@
+/** web/decode.js: tiles, crops, grey and stages, with networks of whole numbers in place of a pack's. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { parseTables } from "../../web/coder.js";
+import { decodeBytes, denoiserApplies, readPicture } from "../../web/decode.js";
+import { BLOCK } from "../../web/linear.js";
+import { file, neutralTables, thrown } from "./support.js";
+
+const CHANNELS = 4;
+
+/** @type {import("../../web/pack.js").Pack} */
+const pack = {
+  id: "01020304",
+  channels: CHANNELS,
+  reconstruction: 7,
+  l1Limit: 1 << 17,
+  linearShift: 10,
+  linear: Int16Array.from({ length: CHANNELS * BLOCK }, (_, i) => ((i * 37) % 23) - 11),
+  coder: parseTables(neutralTables(CHANNELS)),
+  denoiserMinStepIndex: 24,
+  halo: { denoiser: 1, decoder: 1 },
+  graphBytes: () => Promise.reject(new Error("no graphs here")),
+};
+
+/** The sum over each position's 3 x 3 neighbourhood, 0 outside. @param {ArrayLike<number>} a @param {number} h @param {number} w */
+function around(a, h, w) {
+  return Float32Array.from({ length: a.length }, (_, i) => {
+    const [plane, y, x] = [i - (i % (h * w)), Math.floor((i % (h * w)) / w), i % w];
+    let sum = 0;
+    for (let dy = -1; dy <= 1; dy++) {
+      for (let dx = -1; dx <= 1; dx++) {
+        if (y + dy >= 0 && y + dy < h && x + dx >= 0 && x + dx < w) sum += a[plane + (y + dy) * w + x + dx];
+      }
+    }
+    return sum;
+  });
+}
+
+/** Networks that look one position around, so that tiles without margins would show. */
+const session = /** @type {import("../../web/session.js").Session} */ (
+  /** @type {unknown} */ ({
+    pack,
+    /** @param {import("../../web/planes.js").Latents} latents */
+    async denoise({ values, halfWidth, h, w }) {
+      const moved = around(halfWidth, h, w);
+      return Float32Array.from(values, (value, i) => value + moved[i] / 256);
+    },
+    /** @param {ArrayLike<number>} values @param {ArrayLike<number>} precision @param {number} h @param {number} w */
+    async decode(values, precision, h, w) {
+      const [sums, codes] = [around(values, h, w), around(precision, h, w)];
+      const out = new Uint8Array(16 * h * 16 * w * 4);
+      for (let y = 0; y < 16 * h; y++) {
+        for (let x = 0; x < 16 * w; x++) {
+          for (let c = 0; c < 3; c++) {
+            const at = c * h * w + (y >> 4) * w + (x >> 4);
+            out[(y * 16 * w + x) * 4 + c] = sums[at] / 16 + codes[at] + (y % 16) + (x % 16);
+          }
+          out[(y * 16 * w + x) * 4 + 3] = 255;
+        }
+      }
+      return out;
+    },
+  })
+);
+
+/** Any bytes are latents. @param {number} length */
+const noise = (length) => Uint8Array.from({ length }, (_, i) => Math.imul(i + 1, 0x9e3779b1) >>> 24);
+
+const DATA = file({ width: 150, height: 100, planes: 6, stepIndex: 24 }, [["L", noise(120)]]);
+
+for (const stage of /** @type {const} */ (["linear", "decoded", "denoised"])) {
+  test(`tiles do not change the pixels: ${stage}`, async () => {
+    const whole = await decodeBytes(DATA, { stage, pack, session });
+    assert.deepEqual([whole.width, whole.height, whole.data.length, whole.stage], [150, 100, 150 * 100 * 4, stage]);
+    assert.ok(new Set(whole.data).size > 20, "the picture has structure");
+    for (const tile of [1, 2, 3, 5, 9]) {
+      assert.deepEqual((await decodeBytes(DATA, { stage, pack, session, tile })).data, whole.data, `tiles of ${tile}`);
+    }
+  });
+}
+
+test("stages differ", async () => {
+  const [linear, decoded, denoised] = await Promise.all(
+    /** @type {const} */ (["linear", "decoded", "denoised"]).map((stage) => decodeBytes(DATA, { stage, pack, session })),
+  );
+  assert.notDeepEqual(linear.data, decoded.data);
+  assert.notDeepEqual(decoded.data, denoised.data);
+});
+
+test("a cut file is the picture of its prefix, an empty one mid-grey", async () => {
+  const cut = await decodeBytes(DATA.subarray(0, 40), { stage: "linear", pack });
+  assert.equal(cut.complete, false);
+  const empty = await decodeBytes(DATA.subarray(0, 14), { stage: "linear", pack });
+  assert.ok(empty.data.every((value, i) => value === (i % 4 === 3 ? 255 : 128)));
+});
+
+test("grey is luma, as Pillow rounds it", async () => {
+  const colour = await decodeBytes(DATA, { stage: "linear", pack });
+  const grey = await decodeBytes(file({ width: 150, height: 100, planes: 6, stepIndex: 24, flags: 1 }, [["L", noise(120)]]), { stage: "linear", pack });
+  for (let i = 0; i < grey.data.length; i += 4) {
+    const [r, g, b] = colour.data.subarray(i, i + 3);
+    const luma = (r * 19595 + g * 38470 + b * 7471 + 32768) >> 16;
+    assert.deepEqual([...grey.data.subarray(i, i + 4)], [luma, luma, luma, 255]);
+  }
+});
+
+test("the denoiser is skipped where all is known finely", async () => {
+  // what is known to the last plane has the step's own code: 24, and 23 is under the pack's least
+  assert.equal(denoiserApplies(await readPicture(DATA, pack)), true);
+  const fine = file({ planes: 0, stepIndex: 23 }, [["L", []]]);
+  assert.equal(denoiserApplies(await readPicture(fine, pack)), false);
+  assert.equal((await decodeBytes(fine, { pack, session })).stage, "decoded");
+});
+
+test("a file of another pack is refused", async () => {
+  const error = await thrown(() => decodeBytes(file({ packId: "0badc0de" }), { stage: "linear", pack }));
+  assert.equal(error.code, "MissingPackError");
+  assert.match(error.message, /0badc0de/);
+});

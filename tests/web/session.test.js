@@ -1,0 +1,118 @@
+/** web/session.js: what is loaded and when, and WebGPU's self-check, with a stand-in for onnxruntime-web. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Session } from "../../web/session.js";
+import { thrown } from "./support.js";
+
+/**
+ * A stand-in: sessions whose networks answer with constants; WebGPU's pixels are off by `offset`.
+ * @param {{offset?: number, fail?: string}} [behaviour]
+ */
+function fakeRuntime({ offset = 0, fail = "" } = {}) {
+  /** @type {string[]} */
+  const created = [];
+  let running = 0;
+  const ort = {
+    created,
+    Tensor: class {
+      /** @param {string} type @param {Float32Array} data @param {number[]} dims */
+      constructor(type, data, dims) {
+        Object.assign(this, { type, data, dims });
+      }
+    },
+    InferenceSession: {
+      /** @param {Uint8Array} bytes @param {{executionProviders: string[]}} options */
+      async create(bytes, { executionProviders: [provider] }) {
+        const name = new TextDecoder().decode(bytes);
+        if (name === fail) throw new Error("cannot load");
+        created.push(`${name} ${provider}`);
+        return {
+          outputNames: ["out"],
+          /** @param {Record<string, {data: Float32Array, dims: number[]}>} feeds */
+          async run(feeds) {
+            assert.equal(++running, 1, "one run at a time");
+            await new Promise((resolve) => setTimeout(resolve, 2));
+            running--;
+            const [, , h, w] = feeds.latents.dims;
+            const gpu = provider === "webgpu" ? offset : 0;
+            const data = name.startsWith("decoder") ? new Uint8Array(h * w * 1024).fill(100 + gpu) : feeds.latents.data.slice();
+            return { out: { data, dispose() {} } };
+          },
+        };
+      },
+    },
+  };
+  return /** @type {any} */ (ort);
+}
+
+const pack = /** @type {import("../../web/pack.js").Pack} */ (
+  /** @type {unknown} */ ({ channels: 2, l1Limit: 1000, graphBytes: async (/** @type {string} */ name) => new TextEncoder().encode(name) })
+);
+
+const LATENTS = {
+  values: Int32Array.of(5, 600, -7, 800), levels: new Int8Array(4), precision: new Uint8Array(4), halfWidth: new Int32Array(4),
+  channels: 2, h: 1, w: 2,
+};
+
+test("each graph is loaded once, when first used, and runs one at a time", async () => {
+  const ort = fakeRuntime();
+  const session = new Session(pack, { ort });
+  assert.deepEqual(ort.created, []);
+  await Promise.all([1, 2, 3].map(() => session.decode(LATENTS.values, LATENTS.precision, 1, 2)));
+  assert.deepEqual(ort.created, ["decoder wasm"]);
+  assert.deepEqual([session.isReady("decoder"), session.isReady("denoiser")], [true, false]);
+  await session.denoise(LATENTS);
+  assert.deepEqual(ort.created, ["decoder wasm", "denoiser wasm"]);
+});
+
+test("denoised values are guarded", async () => {
+  const session = new Session(pack, { ort: fakeRuntime() });
+  // 600 and 800 stand at one position: over 1,000, so both are halved
+  assert.deepEqual([...(await session.denoise(LATENTS))], [5, 300, -7, 400]);
+});
+
+test("a graph that cannot be loaded may be tried again", async () => {
+  const session = new Session(pack, { ort: fakeRuntime({ fail: "decoder" }) });
+  for (let i = 0; i < 2; i++) {
+    assert.equal((await thrown(() => session.decode(LATENTS.values, LATENTS.precision, 1, 2))).code, "ProviderError");
+  }
+});
+
+/** @param {boolean} present @param {() => Promise<void>} run */
+async function withGpu(present, run) {
+  const before = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  Object.defineProperty(globalThis, "navigator", { value: present ? { gpu: {} } : {}, configurable: true });
+  try {
+    await run();
+  } finally {
+    if (before) Object.defineProperty(globalThis, "navigator", before);
+    else Reflect.deleteProperty(globalThis, "navigator");
+  }
+}
+
+for (const [what, offset, present, provider] of /** @type {[string, number, boolean, string][]} */ ([
+  ["within the tolerance it runs", 1, true, "webgpu"],
+  ["beyond the tolerance the reference runs", 2, true, "wasm"],
+  ["without WebGPU the reference runs", 0, false, "wasm"],
+])) {
+  test(`WebGPU: ${what}`, async () => {
+    await withGpu(present, async () => {
+      const session = new Session(pack, { ort: fakeRuntime({ offset }), provider: "webgpu" });
+      const pixels = await session.decode(LATENTS.values, LATENTS.precision, 1, 2);
+      assert.equal(session.provider, provider);
+      assert.equal(session.fallbackReason === undefined, provider === "webgpu");
+      assert.equal(pixels[0], provider === "webgpu" ? 100 + offset : 100);
+    });
+  });
+}
+
+test("WebGPU: a graph that cannot be loaded there leaves the reference", async () => {
+  await withGpu(true, async () => {
+    const session = new Session(pack, { ort: fakeRuntime({ fail: "decoder-fp16" }), provider: "webgpu" });
+    assert.equal((await session.decode(LATENTS.values, LATENTS.precision, 1, 2))[0], 100);
+    assert.equal(session.provider, "wasm");
+    assert.match(session.fallbackReason ?? "", /cannot load/);
+  });
+});
