@@ -212,9 +212,7 @@ def markdown(report: dict[str, Any]) -> str:
         lines.append(f"| {step} | {row['sdz']} | {row['jxl']} | {row['deflate']} | {' | '.join(versus)} |")
     lines += ["", "| bpp (cut of one file) | PSNR without / with denoiser | MS-SSIM | ST-LPIPS |", "|---|---|---|---|"]
     for row in total["denoiser"].values():
-        cells = [
-            f"{row['decoded'][m]:.{d}f} / {row['denoised'][m]:.{d}f}" for m, d in zip(METRICS, (2, 4, 4), strict=True)
-        ]
+        cells = [f"{row['decoded'][m]:.{d}f} / {row['denoised'][m]:.{d}f}" for m, d in zip(METRICS, (2, 4, 4), strict=True)]
         lines.append(f"| {row['decoded']['bpp']:.3f} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 

@@ -37,8 +37,7 @@ def load_photos(sources: list[Path], minimum: int) -> list[NDArray[np.uint8]]:
     photos = [p for p in photos if min(p.shape[:2]) >= minimum]
     if not photos:
         raise TrainingDataError(
-            f"no photo of at least {minimum}x{minimum} pixels in {', '.join(map(str, sources))}; "
-            "give folders or .tar shards of photos"
+            f"no photo of at least {minimum}x{minimum} pixels in {', '.join(map(str, sources))}; give folders or .tar shards of photos"
         )
     return photos
 

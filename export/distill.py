@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from export.data import TrainingDataError
-from export.losses import distortion
 from export.train import COLOURS, PRECISION_RANGE, Trainer, TrainingOptions, add_options, prepare
 from export.truncation import truncate
 
@@ -34,7 +33,7 @@ class Distiller(Trainer):
                 finest = torch.full_like(latents, float(PRECISION_RANGE[0]))
                 taught = self.pipeline.autoencoder.decode(latents, finest)
             output = self.pipeline.reconstruct(truncate(latents, code, depth), denoise=True)
-        error, figures = distortion(output, taught)
+        error, figures = self._error(output, taught)
         width = torch.exp2(base.flatten() / 8.0)
         return (COLOURS * error / width).mean(), figures
 

@@ -5,9 +5,10 @@ decoder and the denoiser come in three variants of one structure:
 
 - "int8": the reference. onnxruntime's own NHWC operators QLinearConv and QLinearAdd are written out in between, so that neither results nor
   speed hang on what an optimizer fuses; exact fp32 sums of integers stand at both ends, where 8 bits are too few.
-- "fp32": the identical integer grids evaluated in fp32. Every product sum stays below 2**24, so it gives the int8 graph's output to the
-  bit, as long as no optimizer folds scales into the integer weights.
-- "fp16": the same weights, activations clipped but not rounded, in half precision between the fp32 ends: the fast and approximate path.
+- "fp32": the identical integer grids evaluated in fp32, in ONNX's own operators: what runs on GPUs. Every product sum stays below 2**24, so
+  it gives the int8 graph's output to the bit, as long as no optimizer folds scales into the integer weights.
+- "fp16": the same weights, activations clipped but not rounded, in half precision between the fp32 ends. Packs leave it out: it is
+  approximate, and many adapters lack half precision.
 
 The encoder has one variant: it need not be deterministic.
 """
@@ -257,7 +258,9 @@ def decoder_graph(autoencoder: TinyAutoencoder, variant: Variant) -> onnx.ModelP
     x = trunk.blocks(x, decoder.fine, "decoder.fine")
     head = trunk.conv(x, decoder.head, "decoder.head", _pixel_order(QUARTER))
     residual = trunk.real(trunk.interleaved(head), RESIDUAL_GAIN)
-    _paint(b, decoder_table(autoencoder), residual, sides)
+    # onnxruntime-web with WebGPU has no cast from int16
+    stored = np.int32 if variant == "fp32" else np.int16
+    _paint(b, decoder_table(autoencoder), stored, residual, sides)
     rgba = helper.make_tensor_value_info("rgba", TensorProto.UINT8, ["height", "width", 4])
     return b.model("decoder", _maps("latents", "precision", channels=channels), [rgba])
 
@@ -271,8 +274,10 @@ def _pixel_order(block: int) -> NDArray[np.int64]:
     return np.where(colour == 3, -1, (colour * block + row) * block + column).ravel()
 
 
-def _paint(b: GraphBuilder, table: LinearTable, residual: str, sides: str) -> None:
+def _paint(b: GraphBuilder, table: LinearTable, stored: type[np.signedinteger[Any]], residual: str, sides: str) -> None:
     """Append the linear stage, its sum with `residual` (1, 4h, 4w, row * 16 + column * 4 + colour) float32, and the way to `rgba`.
+
+    `stored`: the type of the table's integers in the file.
 
     Sums run over integers times 2**-shift, below 2**24 of them, so they are exact; clipping and truncation then give
     clamp(floor(linear + residual + 128.5), 0, 255), as `runtime.linear` computes it with integers where the residual is zero.
@@ -287,7 +292,7 @@ def _paint(b: GraphBuilder, table: LinearTable, residual: str, sides: str) -> No
         split = array.reshape(blocks, QUARTER, blocks, QUARTER * 4, -1)
         return split.transpose(0, 2, 1, 3, 4).reshape(len(order), -1).T
 
-    weights = b.scaled(by_block(kernel).astype(np.int16), np.float32(2.0**-table.shift))
+    weights = b.scaled(by_block(kernel).astype(stored), np.float32(2.0**-table.shift))
     latents = b.op("Transpose", "latents", perm=[0, 2, 3, 1])
     linear = b.op("Add", b.op("MatMul", latents, weights), b.constant(by_block(offset)[0].astype(np.float32)))
     rows = b.op("Transpose", b.op("Reshape", linear, b.shape(0, 0, 0, blocks, -1)), perm=[0, 1, 3, 2, 4])

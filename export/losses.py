@@ -19,6 +19,7 @@ MSE_SHARE = 0.75
 STRUCTURE_GAIN = 600.0
 """Squared levels that 1 - MS-SSIM is worth: near 0.15 bpp (MSE 130, 1 - MS-SSIM 0.06) structure is a quarter of the distortion."""
 
+
 def structure_loss(output: Tensor, target: Tensor) -> Tensor:
     """1 - MS-SSIM (Wang, Simoncelli and Bovik 2003) per image (N,), for (N, 3, H, W) in [0, 255], sides over 160."""
     return torch.as_tensor(1.0 - ms_ssim(output.float(), target.float(), data_range=255, size_average=False))

@@ -101,8 +101,8 @@ def build_pack(
         "encoder": ("encoder.onnx", files["encoder"], encoder_cost),
         "decoder": ("decoder.int8.onnx", files["decoder-int8"], costs["decoder"]),
         "denoiser": ("denoiser.int8.onnx", files["denoiser-int8"], costs["denoiser"]),
-        "decoder-fp16": ("decoder.fp16.onnx", files["decoder-fp16"], costs["decoder"]),
-        "denoiser-fp16": ("denoiser.fp16.onnx", files["denoiser-fp16"], costs["denoiser"]),
+        "decoder-fp32": ("decoder.fp32.onnx", files["decoder-fp32"], costs["decoder"]),
+        "denoiser-fp32": ("denoiser.fp32.onnx", files["denoiser-fp32"], costs["denoiser"]),
     }
     linear = table.weight.T.astype("<i2").tobytes()
     tables = {"linear": ("linear.bin", linear), "coder": ("coder.bin", coder_table)}

@@ -28,6 +28,7 @@ from export.losses import PerceptualDistance, distortion
 from export.models import OneStepDenoiser, TinyAutoencoder
 from export.models.denoiser import DELTA_SCALE_EXPONENT
 from export.models.layers import freeze_ranges, set_quantization
+from export.quantize import is_calibrated
 from export.rate import ContextRateModel
 from export.truncation import Truncated, truncate
 
@@ -115,7 +116,9 @@ class Trainer:
         self.perceptual = PerceptualDistance("alex").to(self.device) if options.perceptual > 0 else None
         self.generator = torch.Generator().manual_seed(options.seed)
         self.step = 0
-        self.quantizing = False
+        # weights whose ranges are fixed were trained under quantization and go on under it
+        self.quantizing = is_calibrated(self.pipeline.autoencoder.decoder) and is_calibrated(self.pipeline.denoiser)
+        set_quantization(self.pipeline, enabled=self.quantizing)
 
     def _parameters(self) -> list[nn.Parameter]:
         """What the optimizer moves."""
@@ -185,6 +188,17 @@ class Trainer:
         base, code, depth = draw_precision(count, channels, self.generator)
         return base.to(self.device), code.to(self.device), depth.to(self.device)
 
+    def _error(self, output: Tensor, target: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """Distortion per image (N,), with ST-LPIPS where it is asked for, and its figures."""
+        error, figures = distortion(output, target)
+        if self.perceptual is None:
+            return error, figures
+        judged = max(1, len(target) // JUDGED_SHARE)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            distance = self.perceptual(output[:judged], target[:judged])
+        weight = self.options.perceptual * len(target) / judged
+        return torch.cat([error[:judged] + weight * distance, error[judged:]]), figures | {"stlpips": float(distance.detach().mean())}
+
     def _loss(self, pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Rate-distortion loss of a batch (N, 3, H, W) and its figures."""
         base, code, depth = self._draw(len(pixels))
@@ -194,14 +208,7 @@ class Trainer:
             known = truncate(latents, code, depth)
             output = self.pipeline.reconstruct(known, denoise=denoise)
         bits = self.pipeline.rate(latents, base).sum(dim=(1, 2, 3))
-        error, figures = distortion(output, pixels)
-        if self.perceptual is not None:
-            judged = max(1, len(pixels) // JUDGED_SHARE)
-            with torch.autocast(self.device.type, dtype=torch.bfloat16):
-                distance = self.perceptual(output[:judged], pixels[:judged])
-            weight = self.options.perceptual * len(pixels) / judged
-            error = torch.cat([error[:judged] + weight * distance, error[judged:]])
-            figures["stlpips"] = float(distance.detach().mean())
+        error, figures = self._error(output, pixels)
         width = torch.exp2(base.flatten() / 8.0)
         area = float(pixels.shape[-1] * pixels.shape[-2])
         loss = (COLOURS * error / width + LAGRANGIAN * width * bits / area).mean()

@@ -159,6 +159,9 @@ CROSS_TERMS = 8
 PREDICTION_TERMS = 12
 """Signed neighbours (channel, dy, dx) that predict a latent's value."""
 
+PREDICTION_LIMIT = 43_690
+"""Largest sum of a channel's |prediction weights|: times 1.5 * 2**15, below 2**31."""
+
 ENERGY_LEVELS = 24
 """Buckets of the predicted probability of significance."""
 
@@ -256,8 +259,12 @@ class CoderTables:
         tables = cls(**arrays, mix_rate=data[6], count_limit=data[7])
         if channels == 0 or max(tables.energy_cross_channel.max(), tables.prediction_channel.max()) >= channels:
             raise CorruptPackError("coder tables name a channel that does not exist; rebuild the pack")
-        if max(np.abs(tables.prediction_dy).max(), np.abs(tables.prediction_dx).max()) > 2:
+        # int8 has no +128
+        if max(np.abs(tables.prediction_dy.astype(int)).max(), np.abs(tables.prediction_dx.astype(int)).max()) > 2:
             raise CorruptPackError("coder tables reach further than two positions; rebuild the pack")
+        sums = np.abs(tables.prediction.astype(int)).sum(axis=1)
+        if sums.max() > PREDICTION_LIMIT:
+            raise CorruptPackError(f"coder tables predict channel {sums.argmax()} with weights too large; rebuild the pack")
         return tables
 
 

@@ -42,7 +42,7 @@ MANIFEST_LIMIT: Final = 1 << 20
 HALO_LIMIT: Final = 64
 """Latent positions: a wider receptive field than a tile would make tiles useless."""
 
-GRAPHS: Final = ("encoder", "decoder", "denoiser", "decoder-fp16", "denoiser-fp16")
+GRAPHS: Final = ("encoder", "decoder", "denoiser", "decoder-fp32", "denoiser-fp32")
 TABLES: Final = ("linear", "coder")
 ID_BYTES: Final = 4
 
@@ -97,14 +97,25 @@ class Pack:
 
     @functools.cached_property
     def linear(self) -> NDArray[np.int16]:
-        """The linear stage's weights, int16 (C, 768): colour * 256 + row * 16 + column of a patch. Raises CorruptPackError."""
+        """The linear stage's weights, int16 (C, 768): colour * 256 + row * 16 + column of a patch.
+
+        Raises CorruptPackError, also for weights whose sums under `l1_limit` can pass 32 bits.
+        """
         data = self._read(self.tables["linear"])
         if len(data) != 2 * self.channels * OUTPUTS:
             raise CorruptPackError(
                 f"{self.directory / self.tables['linear'].file}: {len(data)} bytes, "
                 f"{self.channels} channels need {2 * self.channels * OUTPUTS}; rebuild the pack"
             )
-        return np.frombuffer(data, "<i2").reshape(self.channels, OUTPUTS).astype(np.int16)
+        weights = np.frombuffer(data, "<i2").reshape(self.channels, OUTPUTS).astype(np.int16)
+        # the value of -2**15 has no int16 counterpart
+        largest = int(np.abs(weights.astype(np.int32)).max())
+        if self.l1_limit * largest + (1 << (self.linear_shift + 8)) >= 1 << 31:
+            raise CorruptPackError(
+                f"{self.directory / self.tables['linear'].file}: weights of {largest} can sum beyond 32 bits under the manifest's "
+                f"'l1_limit' of {self.l1_limit}; rebuild the pack"
+            )
+        return weights
 
     @functools.cached_property
     def coder_bytes(self) -> bytes:

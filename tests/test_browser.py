@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from browser import ARGUMENTS, CHROMIUM, ISOLATION, ORT, Site, pack_files, picture, scripts
 from numpy.typing import NDArray
@@ -62,7 +63,7 @@ DECODE = in_page("""
   const out = {};
   for (const [name, stage, tile] of argument.wanted) {
     const bytes = new Uint8Array(await (await fetch(argument.base + name)).arrayBuffer());
-    const image = await decodeBytes(bytes, { stage, session, tile: tile ?? undefined });
+    const image = await decodeBytes(bytes, { stage, session, tile });
     out[[name, stage, tile ?? ""].join(" ")] = await hash(image.data);
   }
   return { out, isolated: crossOriginIsolated };
@@ -619,3 +620,74 @@ def test_without_webgpu_the_reference_runs(site: Site, page: Any, pack: Pack, se
     assert got["provider"] == "wasm"
     assert "WebGPU" in got["reason"]
     assert got["hash"] == sha256(rgba(files["coarse.sdz"], "denoised", session))
+
+
+SMALL = (80, 48)
+"""Pixels: enough for edges and margins, little enough for an adapter in software."""
+
+GPU_ARGUMENTS = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+"""A WebGPU adapter without a GPU."""
+
+
+@pytest.fixture(scope="module")
+def small(session: Session) -> bytes:
+    data = encode(picture(*SMALL), quality=30, session=session)
+    assert decode(data, session=session).stage == "denoised"
+    return data
+
+
+def test_webgpu_gives_the_pixels_of_the_reference(chromium: Any, site: Site, pack: Pack, session: Session, small: bytes) -> None:
+    """The fp32 graphs on a software adapter: Dawn sums in IEEE fp32, so the integers stay exact and no value differs."""
+    site.files |= gpu_files() | {"a.sdz": small}
+    browser = chromium.browser_type.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, *GPU_ARGUMENTS])
+    try:
+        page = browser.new_page()
+        page.goto(site.url("empty.html"))
+        adapter = page.evaluate("navigator.gpu?.requestAdapter().then((adapter) => adapter !== null) ?? false")
+        assert adapter, f"{CHROMIUM} {' '.join(GPU_ARGUMENTS)} gives no WebGPU adapter: is its SwiftShader installed?"
+        got = page.evaluate(GPU, {"base": site.url(""), "pack": pack.id.hex()})
+    finally:
+        browser.close()
+    assert (got["provider"], got["reason"]) == ("webgpu", None)
+    expected = rgba(small, "denoised", session)
+    pixels = np.array(got["data"], np.uint8).reshape(expected.shape)
+    assert int((pixels != expected).sum()) == 0
+
+
+FP32 = """async (argument) => {
+  const ort = await import(argument.base + "ort/ort.wasm.bundle.min.mjs");
+  ort.env.wasm.wasmPaths = { wasm: argument.base + "ort/ort-wasm-simd-threaded.wasm" };
+  ort.env.wasm.numThreads = 1;
+  const read = async (path) => (await fetch(argument.base + path)).arrayBuffer();
+  const session = await ort.InferenceSession.create(await read(argument.graph), { executionProviders: ["wasm"] });
+  const feeds = {};
+  for (const name of session.inputNames) feeds[name] = new ort.Tensor("float32", new Float32Array(await read(name)), argument.shape);
+  const results = await session.run(feeds);
+  return [...results[session.outputNames[0]].data];
+}"""
+
+
+@pytest.mark.parametrize("network", ["denoiser", "decoder"])
+def test_fp32_graphs_on_wasm_are_those_of_python(site: Site, page: Any, pack: Pack, small: bytes, network: str) -> None:
+    """At most one level, on at most 0.01 % of the values: optimizers may fold scales into the weights, each in its own way."""
+    header = parse(small).header
+    start, end = latent_span(small)
+    known = decode_planes(small[start:end], pack.channels, 3, 5, header.planes, header.step_index, pack.coder)
+    latents = dequantize(known, header.step_index, pack.reconstruction, pack.l1_limit)
+    inputs = {"latents": latents.values, "levels": latents.levels, "precision": latents.precision, "half_width": latents.half_width}
+    feeds = {
+        name: array[None].astype(np.float32) for name, array in inputs.items() if network == "denoiser" or name in ("latents", "precision")
+    }
+    graph = f"{network}-fp32"
+    python = onnxruntime.InferenceSession(pack.graph_bytes(graph), providers=["CPUExecutionProvider"])
+    expected = python.run(None, feeds)[0].ravel().astype(np.int64)
+    site.files |= {name: array.tobytes() for name, array in feeds.items()}
+    page.goto(site.url("empty.html"))
+    argument = {
+        "base": site.url(""),
+        "graph": f"packs/{pack.id.hex()}/{pack.graphs[graph].file}",
+        "shape": [1, *latents.values.shape],
+    }
+    difference = np.abs(np.array(page.evaluate(FP32, argument), np.int64) - expected)
+    assert difference.max() <= 1
+    assert (difference > 0).mean() <= 1e-4

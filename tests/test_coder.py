@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,3 +106,21 @@ def test_tables_survive_their_bytes() -> None:
 def test_broken_tables_are_refused(change: object, problem: str) -> None:
     with pytest.raises(CorruptPackError, match=problem):
         CoderTables.from_bytes(change(neutral_tables(5).to_bytes()))  # type: ignore[operator]
+
+
+def test_tables_that_leave_32_bits_or_the_border_are_refused() -> None:
+    """What web/coder.js refuses, so that no pack is good on one side only."""
+    tables = neutral_tables(5)
+    weights = tables.prediction.copy()
+    weights[3, :3] = (-21_845, 21_844, 1)
+    at_the_limit = replace(tables, prediction=weights).to_bytes()
+    assert (CoderTables.from_bytes(at_the_limit).prediction == weights).all()
+    weights[3, 11] = -1
+    with pytest.raises(CorruptPackError, match="predict channel 3 with weights too large; rebuild the pack"):
+        CoderTables.from_bytes(replace(tables, prediction=weights).to_bytes())
+    for name, reach in (("prediction_dy", -128), ("prediction_dx", 3)):
+        moved = getattr(tables, name).copy()
+        moved[4, 11] = reach
+        changed: Any = {name: moved}
+        with pytest.raises(CorruptPackError, match="reach further than two positions"):
+            CoderTables.from_bytes(replace(tables, **changed).to_bytes())

@@ -130,7 +130,7 @@ def test_a_changed_file_is_refused(built: BuiltPack, copy: Path, name: str) -> N
         (lambda m: m["halo"].pop("decoder"), "'halo.decoder' is missing"),
         (lambda m: m.update(halo=[]), "'halo.denoiser' is missing"),
         (lambda m: m["denoiser"].update(min_step_index=-1), "'denoiser.min_step_index' is -1"),
-        (lambda m: m["graphs"].pop("decoder-fp16"), "'graphs.decoder-fp16.file' is missing"),
+        (lambda m: m["graphs"].pop("decoder-fp32"), "'graphs.decoder-fp32.file' is missing"),
         (lambda m: m["graphs"]["decoder"].update(file="../decoder.onnx"), "'graphs.decoder.file' is '../decoder.onnx'"),
         (lambda m: m["tables"]["coder"].update(file="/etc/passwd"), "'tables.coder.file' is '/etc/passwd'"),
         (lambda m: m["tables"]["linear"].update(sha256="00"), "'tables.linear.sha256' is '00'"),
@@ -163,6 +163,18 @@ def test_tables_of_the_wrong_size_are_refused(copy: Path) -> None:
         _ = load_pack(copy).linear
     with pytest.raises(CorruptPackError, match=f"for {CHANNELS} channels, the manifest says {CHANNELS - 1}"):
         _ = load_pack(copy).coder
+
+
+def test_linear_tables_whose_sums_can_pass_32_bits_are_refused(built: BuiltPack, copy: Path) -> None:
+    """What web/pack.js refuses, so that no pack is good on one side only."""
+    largest = int(np.abs(built.pack.linear.astype(int)).max())
+    most = ((1 << 31) - 1 - (1 << (built.pack.linear_shift + 8))) // largest
+    assert most < 1 << 24
+    edit(copy, lambda m: m.update(l1_limit=most))
+    assert (load_pack(copy).linear == built.pack.linear).all()
+    edit(copy, lambda m: m.update(l1_limit=most + 1))
+    with pytest.raises(CorruptPackError, match=rf"linear\.bin: weights of {largest} can sum beyond 32 bits .* {most + 1}; rebuild"):
+        load_pack(copy).verify()
 
 
 def test_packs_are_found_by_id(built: BuiltPack, copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

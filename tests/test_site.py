@@ -8,6 +8,8 @@ import hashlib
 import io
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +126,45 @@ def test_library_holds_what_the_browser_loads(built: Report, pack: Path) -> None
     graphs = load_pack(pack).graphs
     expected = ["manifest.json", "linear.bin", "coder.bin", graphs["decoder"].file, graphs["denoiser"].file]
     assert packed == sorted(f"packs/{built.pack}/{name}" for name in expected)
+
+
+def test_scripts_of_the_first_paint_keep_their_budget(built: Report) -> None:
+    """25 kB after brotli: all modules that stand before the neural runtime."""
+    folder = next((built.site / "assets").glob("sdz-*"))
+    sizes = {path.name: len(brotli.compress(path.read_bytes(), quality=11)) for path in folder.glob("*.js")}
+    assert {path.name for path in library.WEB.glob("*.js")} == sizes.keys()
+    assert sum(sizes.values()) <= 25_000, sizes
+
+
+def test_modules_without_comments_decode_every_vector(built: Report, tmp_path: Path) -> None:
+    folder = next((built.site / "assets").glob("sdz-*"))
+    shutil.copytree(folder, tmp_path / "web")
+    shutil.copytree(library.ROOT / "tests" / "web", tmp_path / "tests" / "web")
+    (tmp_path / "tests" / "vectors").symlink_to(library.ROOT / "tests" / "vectors")
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    done = subprocess.run(["node", "--test", "tests/web/vectors.test.js"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert "# fail 0" in done.stdout and "# pass 0" not in done.stdout
+
+
+def test_comments_are_left_out_and_nothing_else() -> None:
+    module = """/**
+ * What it is.
+ */
+import { a } from "./a.js";
+  // why
+const url = "https://localhost/"; // stays
+const odd = /\\/\\*/; /** @type {number} */ (odd);
+  /** @type {number} */ (odd);
+/** @param {string} x */ function f(x) { return `/** ${x} */ // `; }
+"""
+    kept = """import { a } from "./a.js";
+const url = "https://localhost/"; // stays
+const odd = /\\/\\*/; /** @type {number} */ (odd);
+  (odd);
+function f(x) { return `/** ${x} */ // `; }
+"""
+    assert library.stripped(module) == library.NOTICE + kept
 
 
 def test_addresses_are_relative_and_lead_somewhere(built: Report) -> None:

@@ -10,7 +10,7 @@ import { SdzError } from "./errors.js";
 import { MAX_PIXELS } from "./limits.js";
 import { PATCH, linearStage } from "./linear.js";
 import { fetchReader, loadPack } from "./pack.js";
-import { decodePlanes, dequantize } from "./planes.js";
+import { Room, decodePlanes, dequantize } from "./planes.js";
 import { Session } from "./session.js";
 
 /** @import { Header } from "./container.js" */
@@ -42,8 +42,11 @@ import { Session } from "./session.js";
 /** @type {readonly Stage[]} */
 export const STAGES = ["linear", "decoded", "denoised"];
 
-/** Latent positions on a tile's side: 512 pixels. The networks' activations then stay near 40 MB. */
-const TILE = 32;
+/** Latent positions on the side of a picture that goes through in one piece: 512 pixels. */
+const WHOLE = 32;
+
+/** Latent positions on a tile's side where there are several: with its margins, a tile is little more to the networks than `WHOLE`. */
+const TILE = 24;
 
 /** Where packs and onnxruntime-web lie unless the page says otherwise: beside the scripts. */
 export const PACKS = new URL("./packs/", import.meta.url).href;
@@ -96,6 +99,16 @@ export function denoiserApplies({ known, header, pack }) {
 }
 
 /**
+ * The tile's side: by memory where nobody says.
+ * @param {number | null | undefined} tile @param {Known} known @returns {number}
+ */
+function tileSide(tile, { h, w }) {
+  if (tile === undefined || tile === null) return Math.max(h, w) <= WHOLE ? WHOLE : TILE;
+  if (Number.isInteger(tile) && tile >= 1) return tile;
+  throw new RangeError(`a tile has a whole number of positions on a side, from 1 on; ${tile} was given`);
+}
+
+/**
  * Covers all positions with windows of at most `tile` positions a side.
  * @param {Known} known @param {number} tile
  * @returns {Generator<Window>}
@@ -120,13 +133,13 @@ function grow({ top, left, rows, columns }, margin, { h, w }) {
 
 /**
  * The part of `source` (C, outer) that lies in `inner`; `source` itself where that is all of it.
- * @template {Float32Array | Int32Array | Uint8Array} T
- * @param {T} source @param {Window} inner @param {Window} outer @param {number} channels
- * @returns {T | Float32Array}
+ * @param {ArrayLike<number> & {subarray(from: number, to: number): ArrayLike<number>}} source
+ * @param {Window} inner @param {Window} outer @param {number} channels @param {Room} room @param {string} name of the result's place there
+ * @returns {ArrayLike<number>}
  */
-function cut(source, inner, outer, channels) {
+function cut(source, inner, outer, channels, room, name) {
   if (inner.rows === outer.rows && inner.columns === outer.columns) return source;
-  const out = new Float32Array(channels * inner.rows * inner.columns);
+  const out = room.floats(name, channels * inner.rows * inner.columns);
   for (let c = 0, to = 0; c < channels; c++) {
     for (let y = 0; y < inner.rows; y++, to += inner.columns) {
       const from = (c * outer.rows + inner.top - outer.top + y) * outer.columns + inner.left - outer.left;
@@ -138,16 +151,18 @@ function cut(source, inner, outer, channels) {
 
 /**
  * The pixels of `core` as they stand in the picture: cropped at its edges, grey where it is grey, with its alpha.
- * @param {Uint8Array | Uint8ClampedArray} rgba pixels of `outer` @param {Window} core @param {Window} outer @param {Picture} picture
+ * @param {Uint8Array | Uint8ClampedArray<ArrayBuffer>} rgba pixels of `outer`; the clamped kind may become the tile's own
+ * @param {Window} core @param {Window} outer @param {Picture} picture
  * @returns {Tile}
  */
 function place(rgba, core, outer, { header, alpha }) {
   const [x, y] = [core.left * PATCH, core.top * PATCH];
   const width = Math.min(core.columns * PATCH, header.width - x);
   const height = Math.min(core.rows * PATCH, header.height - y);
-  const pixels = new Uint8ClampedArray(width * height * 4);
+  const whole = rgba instanceof Uint8ClampedArray && rgba.length === width * height * 4;
+  const pixels = whole ? rgba : new Uint8ClampedArray(width * height * 4);
   const stride = outer.columns * PATCH * 4;
-  for (let row = 0; row < height; row++) {
+  for (let row = 0; row < height && !whole; row++) {
     const from = ((core.top - outer.top) * PATCH + row) * stride + (core.left - outer.left) * PATCH * 4;
     pixels.set(rgba.subarray(from, from + width * 4), row * width * 4);
   }
@@ -166,16 +181,19 @@ function place(rgba, core, outer, { header, alpha }) {
 }
 
 /**
- * The stage's pixels, tile by tile, top to bottom. Nothing outlives its tile, so memory does not grow with the picture.
+ * The stage's pixels, tile by tile, top to bottom. Tiles share their arrays, so memory does not grow with the picture.
  * @param {Picture} picture @param {Stage} stage `denoised` only where `denoiserApplies`
- * @param {Session | null} session not needed for `linear` @param {number} [tile] does not change the pixels
+ * @param {Session | null} session not needed for `linear` @param {number | null} [tile] positions on a side, which do not change the
+ *   pixels
  * @returns {AsyncGenerator<Tile>}
+ * @throws {RangeError} for a `tile` that is no positive integer
  */
-export async function* paint(picture, stage, session, tile = TILE) {
+export async function* paint(picture, stage, session, tile) {
   const { known, header, pack } = picture;
-  for (const core of windows(known, tile)) {
+  const room = new Room();
+  for (const core of windows(known, tileSide(tile, known))) {
     if (stage === "linear") {
-      const { values, h, w } = dequantize(known, header.stepIndex, pack, core);
+      const { values, h, w } = dequantize(known, header.stepIndex, pack, core, room);
       yield place(linearStage(values, h, w, pack), core, core, picture);
       continue;
     }
@@ -183,11 +201,13 @@ export async function* paint(picture, stage, session, tile = TILE) {
     // each network sees its receptive field's margin around what is asked of it
     const decoded = grow(core, pack.halo.decoder, known);
     const widest = stage === "denoised" ? grow(decoded, pack.halo.denoiser, known) : decoded;
-    const latents = dequantize(known, header.stepIndex, pack, widest);
-    const values = stage === "denoised" ? await session.denoise(latents) : latents.values;
+    const latents = dequantize(known, header.stepIndex, pack, widest, room);
+    const exact = room.floats("networks' values", latents.values.length);
+    exact.set(latents.values);
+    const values = stage === "denoised" ? await session.denoise({ ...latents, values: exact }) : exact;
     const rgba = await session.decode(
-      cut(values, decoded, widest, pack.channels),
-      cut(latents.precision, decoded, widest, pack.channels),
+      cut(values, decoded, widest, pack.channels, room, "decoder's values"),
+      cut(latents.precision, decoded, widest, pack.channels, room, "decoder's precision"),
       decoded.rows,
       decoded.columns,
     );
@@ -198,10 +218,10 @@ export async function* paint(picture, stage, session, tile = TILE) {
 /**
  * Decodes a file, or any prefix of one that holds its header, in a page, a worker or Node.
  * @param {Uint8Array} bytes
- * @param {{stage?: Stage, pack?: Pack, session?: Session, packs?: string | URL, ort?: string | URL, tile?: number}} [options]
+ * @param {{stage?: Stage, pack?: Pack, session?: Session, packs?: string | URL, ort?: string | URL, tile?: number | null}} [options]
  *   `session` runs the networks and fixes the pack; without one, `pack` or else the pack of the file's id below `packs`
  * @returns {Promise<DecodedImage>}
- * @throws {SdzError}
+ * @throws {SdzError} @throws {RangeError} for a `tile` that is no positive integer
  */
 export async function decodeBytes(bytes, { stage = "denoised", pack, session, packs = PACKS, ort = ORT, tile } = {}) {
   const { header } = readContainer(bytes);

@@ -18,10 +18,10 @@ import { BORDER, CROSS_TERMS, Decoder, ENERGY_LEVELS, INPUTS, PREDICTION_TERMS, 
  * @property {number} w
  *
  * @typedef {object} Latents all (C, h, w)
- * @property {Int32Array} values GRID units, the L1 guard applied
- * @property {Int8Array} levels signed known magnitude in units of its interval, within +-15
- * @property {Uint8Array} precision step index + 8 * plane
- * @property {Int32Array} halfWidth half the interval, GRID units
+ * @property {Int32Array | Float32Array} values GRID units, the L1 guard applied
+ * @property {Int8Array | Float32Array} levels signed known magnitude in units of its interval, within +-15
+ * @property {Uint8Array | Float32Array} precision step index + 8 * plane
+ * @property {Int32Array | Float32Array} halfWidth half the interval, GRID units
  * @property {number} channels
  * @property {number} h
  * @property {number} w
@@ -270,6 +270,32 @@ export function decodePlanes(payload, h, w, planes, stepIndex, tables) {
   return { magnitude, negative, plane, complete: finished === passes.length, channels, h, w };
 }
 
+/**
+ * Arrays by name that are used again and again: a picture's tiles would otherwise leave tens of megabytes behind each, which browsers
+ * collect late. What networks read is float32 from the start.
+ */
+export class Room {
+  /** @type {Map<string, ArrayBuffer>} */
+  #buffers = new Map();
+
+  /** @param {string} name @param {number} length @returns {Int32Array} of any content */
+  integers(name, length) {
+    return new Int32Array(this.#buffer(name, 4 * length), 0, length);
+  }
+
+  /** @param {string} name @param {number} length @returns {Float32Array} of any content */
+  floats(name, length) {
+    return new Float32Array(this.#buffer(name, 4 * length), 0, length);
+  }
+
+  /** @param {string} name @param {number} bytes */
+  #buffer(name, bytes) {
+    let buffer = this.#buffers.get(name);
+    if (!buffer || buffer.byteLength < bytes) this.#buffers.set(name, (buffer = new ArrayBuffer(bytes)));
+    return buffer;
+  }
+}
+
 /** GRID units per grey level. */
 const GRID = 4;
 
@@ -289,17 +315,19 @@ export function stepUnits(stepIndex) {
  * @param {Known} known @param {number} stepIndex
  * @param {{reconstruction: number, l1Limit: number}} pack `reconstruction`: where in its interval a latent is put, sixteenths
  * @param {Window} [window] all of it when left out
- * @returns {Latents}
+ * @param {Room} [room] where the results go, until its next use; new arrays when left out
+ * @returns {Latents & {values: Int32Array}}
  */
-export function dequantize(known, stepIndex, { reconstruction, l1Limit }, window) {
+export function dequantize(known, stepIndex, { reconstruction, l1Limit }, window, room) {
   const { channels, w: stride } = known;
   const { top, left, rows: h, columns: w } = window ?? { top: 0, left: 0, rows: known.h, columns: known.w };
   const step = stepUnits(stepIndex);
   const area = h * w;
-  const values = new Int32Array(channels * area);
-  const levels = new Int8Array(channels * area);
-  const precision = new Uint8Array(channels * area);
-  const halfWidth = new Int32Array(channels * area);
+  const size = channels * area;
+  const values = room ? room.integers("values", size) : new Int32Array(size);
+  const levels = room ? room.floats("levels", size) : new Int8Array(size);
+  const precision = room ? room.floats("precision", size) : new Uint8Array(size);
+  const halfWidth = room ? room.floats("halfWidth", size) : new Int32Array(size);
   for (let c = 0, to = 0; c < channels; c++) {
     for (let y = 0; y < h; y++) {
       let from = (c * known.h + top + y) * stride + left;
@@ -308,6 +336,8 @@ export function dequantize(known, stepIndex, { reconstruction, l1Limit }, window
         const magnitude = known.magnitude[from];
         precision[to] = stepIndex + 8 * plane;
         if (magnitude === 0) {
+          values[to] = 0;
+          levels[to] = 0;
           halfWidth[to] = step << plane;
         } else {
           // (16 m s + r s (2**k - 1) + 8) >> 4 without the product that passes 32 bits

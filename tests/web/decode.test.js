@@ -81,6 +81,16 @@ for (const stage of /** @type {const} */ (["linear", "decoded", "denoised"])) {
   });
 }
 
+test("no tile's side is the usual one, an impossible one is refused", async () => {
+  const whole = await decodeBytes(DATA, { stage: "linear", pack });
+  assert.deepEqual((await decodeBytes(DATA, { stage: "linear", pack, tile: null })).data, whole.data);
+  for (const tile of [0, -1, 1.5, NaN, Infinity]) {
+    const error = await thrown(() => decodeBytes(DATA, { stage: "linear", pack, tile }));
+    assert.ok(error instanceof RangeError);
+    assert.match(error.message, new RegExp(`${tile} was given`));
+  }
+});
+
 test("stages differ", async () => {
   const [linear, decoded, denoised] = await Promise.all(
     /** @type {const} */ (["linear", "decoded", "denoised"]).map((stage) => decodeBytes(DATA, { stage, pack, session })),
