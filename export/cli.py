@@ -60,7 +60,7 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, required=True, metavar="SITE", help="directory of the site")
     command.add_argument("--pack", type=Path, help="directory of another model pack (default: the built-in one)")
     rate = command.add_mutually_exclusive_group()
-    rate.add_argument("-q", "--quality", type=_number(0, 100), metavar="0-100", help="quality of the pictures (default 50)")
+    rate.add_argument("-q", "--quality", type=_number(0, 100), metavar="0-100", help="quality of the pictures (default 40)")
     rate.add_argument("--bpp", type=_number(0, 64), help="bits per pixel of every picture")
     rate.add_argument("--target-size", type=_count, metavar="BYTES", help="exact size of every picture's file")
     command.add_argument("--max-side", type=_count, metavar="PIXELS", help="shrink pictures whose longer side is longer")

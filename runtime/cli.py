@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     encode = commands.add_parser("encode", help="images -> .sdz", description="Encode images that Pillow can read to .sdz.")
     _add_files(encode, f"OUT{SUFFIX}, a folder, or - for standard output")
     size = encode.add_mutually_exclusive_group()
-    size.add_argument("-q", "--quality", type=float, metavar="0..100", help="100 is the finest step (default: 50)")
+    size.add_argument("-q", "--quality", type=float, metavar="0..100", help="100 is the finest step (default: 40)")
     size.add_argument("--bpp", type=float, metavar="BITS", help="bits per pixel of the whole file")
     size.add_argument("--target-size", type=int, metavar="BYTES", help="size of the whole file, met exactly")
     encode.add_argument("--alt", metavar="TEXT", help="alternative text to store in the file")
