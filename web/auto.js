@@ -44,7 +44,8 @@ function load(image) {
       return false;
     }
     for (const source of sources) source.remove();
-    image.removeAttribute("srcset");
+    // removing srcset lets Chromium keep the old candidate's density now and then; naming one of density 1 does not
+    image.srcset = `${url} 1x`;
     image.src = url;
     if (shown) URL.revokeObjectURL(shown);
     shown = url;
