@@ -27,6 +27,7 @@ from export.data import SUFFIXES
 from export.measure import avif_bytes, perceptual_distance, psnr, structural_similarity
 from runtime.decode import decode
 from runtime.encode import encode, encode_latents, prepare, quantize
+from runtime.files import write_atomically
 from runtime.pack import Pack, default_pack, load_pack
 from runtime.planes import encode_planes
 from runtime.session import Session
@@ -222,12 +223,6 @@ def _photo_paths(sources: list[Path]) -> list[Path]:
     return [f for f in found if f.suffix.lower() in SUFFIXES]
 
 
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(text)
-    temporary.replace(path)
-
-
 def main(arguments: list[str]) -> int:
     """`python -m export bench`; 0 done, 1 no photos."""
     command = argparse.ArgumentParser(prog="python -m export bench", description="Measure the codec beside its peers.")
@@ -253,10 +248,11 @@ def main(arguments: list[str]) -> int:
         results = pool.map(measure_photo, missing, [options.pack] * len(missing))
         for path, figures in tqdm(zip(missing, results, strict=True), total=len(missing), desc="bench", disable=None):
             done[path.name] = figures
-            _write(target, json.dumps({"pack": pack, "photos": done}, indent=1) + "\n")
+            write_atomically(target, (json.dumps({"pack": pack, "photos": done}, indent=1) + "\n").encode())
     photos = {p.name: done[p.name] for p in paths}
     report = {"pack": pack, "photos": photos, "summary": summary(photos)}
-    _write(target, json.dumps(report, indent=1) + "\n")
-    _write(options.out / "bench.md", markdown(report))
-    print(markdown(report))
+    text = markdown(report)
+    write_atomically(target, (json.dumps(report, indent=1) + "\n").encode())
+    write_atomically(options.out / "bench.md", text.encode())
+    print(text)
     return 0

@@ -7,13 +7,11 @@ through the same decoder, at precisions drawn as in training. Resumable like `ex
 from __future__ import annotations
 
 import argparse
-import sys
 
 import torch
 from torch import Tensor, nn
 
-from export.data import TrainingDataError
-from export.train import COLOURS, PRECISION_RANGE, Trainer, TrainingOptions, add_options, prepare
+from export.train import COLOURS, PRECISION_RANGE, Trainer, TrainingOptions, launch
 from export.truncation import truncate
 
 
@@ -39,14 +37,6 @@ class Distiller(Trainer):
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m export distill`; 0 done, 1 no usable data."""
+    """`python -m export distill`; exit codes as `launch`."""
     command = argparse.ArgumentParser(prog="python -m export distill", description="Distill the one-step denoiser.")
-    add_options(command, TrainingOptions(steps=2000, learning_rate=1e-4))
-    options = command.parse_args(arguments)
-    try:
-        pipeline, sampler, chosen = prepare(options)
-    except TrainingDataError as error:
-        print(f"python -m export distill: {error}", file=sys.stderr)
-        return 1
-    Distiller(pipeline, sampler, options.out, chosen).run()
-    return 0
+    return launch(arguments, command, Distiller, TrainingOptions(steps=2000, learning_rate=1e-4))

@@ -23,6 +23,7 @@ from export.models import TinyAutoencoder
 from export.truncation import RECONSTRUCTION
 from runtime.coder import CROSS_TERMS, ENERGY_LEVELS, INPUTS, PREDICTION_TERMS, WEIGHT_ONE, CoderTables, TableLayout
 from runtime.encode import ROUNDING, quantize
+from runtime.files import write_atomically
 from runtime.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, CoderState, _run, pass_order, plane_count
 
 STEP_INDICES = (24, 28, 32, 36, 40, 44, 48, 52, 56)
@@ -364,8 +365,6 @@ def main(arguments: list[str]) -> int:
         print(f"python -m export prime: {error}", file=sys.stderr)
         return 1
     tables = prime(latents, gains, seed=options.seed).to_bytes()
-    temporary = options.out.with_name(options.out.name + ".part")
-    temporary.write_bytes(tables)
-    temporary.replace(options.out)
+    write_atomically(options.out, tables)
     print(f"{options.out}: {len(tables)} bytes")
     return 0

@@ -302,15 +302,20 @@ def prepare(options: argparse.Namespace) -> tuple[Pipeline, CropSampler, Trainin
     return pipeline, CropSampler(load_photos(options.data, chosen.crop), chosen.crop, chosen.seed), chosen
 
 
-def main(arguments: list[str]) -> int:
-    """`python -m export train`; 0 done, 1 no usable data."""
-    command = argparse.ArgumentParser(prog="python -m export train", description="Train the autoencoder and its denoiser.")
-    add_options(command, TrainingOptions())
+def launch(arguments: list[str], command: argparse.ArgumentParser, kind: type[Trainer], defaults: TrainingOptions) -> int:
+    """Run a kind of training from the command line; 0 done, 1 no usable data."""
+    add_options(command, defaults)
     options = command.parse_args(arguments)
     try:
         pipeline, sampler, chosen = prepare(options)
     except TrainingDataError as error:
-        print(f"python -m export train: {error}", file=sys.stderr)
+        print(f"{command.prog}: {error}", file=sys.stderr)
         return 1
-    Trainer(pipeline, sampler, options.out, chosen).run()
+    kind(pipeline, sampler, options.out, chosen).run()
     return 0
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m export train`; exit codes as `launch`."""
+    command = argparse.ArgumentParser(prog="python -m export train", description="Train the autoencoder and its denoiser.")
+    return launch(arguments, command, Trainer, TrainingOptions())

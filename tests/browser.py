@@ -16,19 +16,14 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
+from export.chromium import CHROMIUM_ARGUMENTS
+
 ROOT: Final = Path(__file__).resolve().parent.parent
 WEB: Final = ROOT / "web"
 ORT: Final = ROOT / "node_modules" / "onnxruntime-web" / "dist"
 
 CHROMIUM: Final = "/usr/bin/chromium"
-ARGUMENTS: Final = (
-    "--no-sandbox",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+ARGUMENTS: Final = CHROMIUM_ARGUMENTS
 
 ISOLATION: Final = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder-Policy": "require-corp"}
 """Headers that make a page cross-origin isolated, so that it may use threads."""
