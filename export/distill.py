@@ -31,7 +31,7 @@ class Distiller(Trainer):
                 finest = torch.full_like(latents, float(PRECISION_RANGE[0]))
                 taught = self.pipeline.autoencoder.decode(latents, finest)
             output = self.pipeline.reconstruct(truncate(latents, code, depth), denoise=True)
-        error, figures = self._error(output, taught)
+        error, figures = self._error(output, taught, natural=True)
         width = torch.exp2(base.flatten() / 8.0)
         return (COLOURS * error / width).mean(), figures
 

@@ -32,8 +32,14 @@ from export.quantize import is_calibrated
 from export.rate import ContextRateModel
 from export.truncation import Truncated, truncate
 
-PRECISION_RANGE = (22, 66)
-"""Precision codes drawn in training: intervals of 2**(22/8) = 6.7 to 2**(66/8) = 304 grey levels (about 1.2 to 0.02 bpp)."""
+PRECISION_RANGE = (22, 72)
+"""Precision codes drawn in training: intervals of 2**(22/8) = 6.7 to 2**(72/8) = 512 grey levels (about 1.2 to 0.01 bpp)."""
+
+COARSE_FROM = 46
+"""Codes from here on (intervals of 54 grey levels, about 0.4 bpp and less) are what the format is for ..."""
+
+COARSE_SHARE = 0.7
+"""... and get this share of the training images."""
 
 CALIBRATION_BATCHES = 12
 """Batches whose activations set the int8 ranges."""
@@ -44,8 +50,11 @@ LAGRANGIAN = 0.13
 COLOURS = 3.0
 """Squared errors are means over three colours, rates are bits per pixel."""
 
-JUDGED_SHARE = 4
-"""One image in four of a batch is judged by ST-LPIPS, at four times the weight: its trunk costs five times the codec itself."""
+JUDGED_SHARE = 2
+"""One image in two of a batch is judged by ST-LPIPS, at twice the weight, in one window: its trunk costs five times the codec itself."""
+
+JUDGED_WINDOW = 96
+"""Side in pixels of that window."""
 
 DENOISED_SHARE = 0.75
 """Share of training steps that run the denoiser; the others teach the decoder to stand alone while the denoiser loads."""
@@ -76,7 +85,9 @@ class TrainingOptions:
 def draw_precision(count: int, channels: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Random truncations: (base code (N, 1, 1, 1), code per channel (N, C, 1, 1), planes cut (N, 1, 1, 1))."""
     low, high = PRECISION_RANGE
-    base = torch.randint(low, high + 1, (count, 1, 1, 1), generator=generator).float()
+    fine = torch.randint(low, COARSE_FROM, (count, 1, 1, 1), generator=generator)
+    coarse = torch.randint(COARSE_FROM, high + 1, (count, 1, 1, 1), generator=generator)
+    base = torch.where(torch.rand((count, 1, 1, 1), generator=generator) < COARSE_SHARE, coarse, fine).float()
     depth = torch.tensor([0.0, 0.0, 1.0, 2.0])[torch.randint(0, 4, (count, 1, 1, 1), generator=generator)]
     cut = torch.randint(1, channels, (count, 1, 1, 1), generator=generator)
     partial = torch.rand((count, 1, 1, 1), generator=generator) < 0.4
@@ -188,14 +199,17 @@ class Trainer:
         base, code, depth = draw_precision(count, channels, self.generator)
         return base.to(self.device), code.to(self.device), depth.to(self.device)
 
-    def _error(self, output: Tensor, target: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """Distortion per image (N,), with ST-LPIPS where it is asked for, and its figures."""
+    def _error(self, output: Tensor, target: Tensor, *, natural: bool) -> tuple[Tensor, dict[str, float]]:
+        """Distortion per image (N,), with ST-LPIPS where the picture shall look `natural`, and its figures."""
         error, figures = distortion(output, target)
-        if self.perceptual is None:
+        if self.perceptual is None or not natural:
             return error, figures
         judged = max(1, len(target) // JUDGED_SHARE)
+        spare = max(0, target.shape[-1] - JUDGED_WINDOW)
+        y, x = (int(torch.randint(0, spare + 1, (), generator=self.generator)) for _ in range(2))
+        rows, columns = slice(y, y + JUDGED_WINDOW), slice(x, x + JUDGED_WINDOW)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            distance = self.perceptual(output[:judged], target[:judged])
+            distance = self.perceptual(output[:judged, :, rows, columns], target[:judged, :, rows, columns])
         weight = self.options.perceptual * len(target) / judged
         return torch.cat([error[:judged] + weight * distance, error[judged:]]), figures | {"stlpips": float(distance.detach().mean())}
 
@@ -208,7 +222,8 @@ class Trainer:
             known = truncate(latents, code, depth)
             output = self.pipeline.reconstruct(known, denoise=denoise)
         bits = self.pipeline.rate(latents, base).sum(dim=(1, 2, 3))
-        error, figures = self._error(output, pixels)
+        # without the denoiser the picture is the faithful one, judged by distortion alone; with it, the natural one
+        error, figures = self._error(output, pixels, natural=denoise)
         width = torch.exp2(base.flatten() / 8.0)
         area = float(pixels.shape[-1] * pixels.shape[-2])
         loss = (COLOURS * error / width + LAGRANGIAN * width * bits / area).mean()
