@@ -26,10 +26,11 @@ from tqdm import tqdm
 from export.data import SUFFIXES
 from export.measure import avif_bytes, perceptual_distance, psnr, structural_similarity
 from runtime.decode import decode
-from runtime.encode import encode, encode_latents, prepare, quantize
+from runtime.encode import encode, encode_latents, prepare
 from runtime.files import write_atomically
 from runtime.pack import Pack, default_pack, load_pack
 from runtime.planes import encode_planes
+from runtime.quantize import TYPICAL_ROUNDING, dead_zone
 from runtime.session import Session
 
 RATES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8)
@@ -104,7 +105,7 @@ def _coder(rgb: NDArray[np.uint8], pack: Pack, session: Session) -> dict[str, di
     latents = encode_latents(rgb, session)
     out = {}
     for index in CODER_STEPS:
-        integers = quantize(latents, index)
+        integers = dead_zone(latents, index, TYPICAL_ROUNDING)
         out[str(index)] = {
             "sdz": len(encode_planes(integers, index, pack.coder)[1]),
             "jxl": min(len(_lossless(layout)) for layout in _layouts(integers)),

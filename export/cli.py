@@ -63,6 +63,12 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     rate.add_argument("-q", "--quality", type=_number(0, 100), metavar="0-100", help="quality of the pictures (default 40)")
     rate.add_argument("--bpp", type=_number(0, 64), help="bits per pixel of every picture")
     rate.add_argument("--target-size", type=_count, metavar="BYTES", help="exact size of every picture's file")
+    command.add_argument(
+        "--tune",
+        choices=("natural", "faithful"),
+        default="natural",
+        help="texture, or a small squared error (default natural)",
+    )
     command.add_argument("--max-side", type=_count, metavar="PIXELS", help="shrink pictures whose longer side is longer")
     command.add_argument(
         "--fallback", choices=("avif", "webp", "jpeg", "none"), default="avif", help="for visitors without JavaScript (default avif)"
@@ -89,7 +95,7 @@ def _build(options: argparse.Namespace) -> int:
     wanted = BuildOptions(
         inputs=options.photos,
         site=options.out,
-        photo=PhotoOptions(options.quality, options.bpp, options.target_size, options.max_side, options.fallback),
+        photo=PhotoOptions(options.quality, options.bpp, options.target_size, options.tune, options.max_side, options.fallback),
         pack=options.pack,
         title=options.title,
         jobs=options.jobs,

@@ -24,13 +24,13 @@ class Distiller(Trainer):
         return list(self.pipeline.denoiser.parameters())
 
     def _loss(self, pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
-        base, code, depth = self._draw(len(pixels))
+        base, code, depth, rounding = self._draw(len(pixels))
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             with torch.no_grad():
                 latents = self.pipeline.autoencoder.encode(pixels)
                 finest = torch.full_like(latents, float(PRECISION_RANGE[0]))
                 taught = self.pipeline.autoencoder.decode(latents, finest)
-            output = self.pipeline.reconstruct(truncate(latents, code, depth), denoise=True)
+            output = self.pipeline.reconstruct(truncate(latents, code, depth, rounding), denoise=True)
         error, figures = self._error(output, taught, natural=True)
         width = torch.exp2(base.flatten() / 8.0)
         return (COLOURS * error / width).mean(), figures

@@ -20,6 +20,7 @@ from export.models.autoencoder import GRID
 from export.models.denoiser import DELTA_SCALE_EXPONENT
 from export.models.layers import set_quantization
 from export.truncation import Truncated, truncate
+from runtime.quantize import TYPICAL_ROUNDING
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
 """Names in `skimage.data`: photos that come with a package, so that the gate needs no download."""
@@ -117,7 +118,7 @@ def check_parity(
         encoded = run["encoder"]({"pixels": batch.permute(0, 2, 3, 1).to(torch.uint8).numpy()})
         note("encoder: mean error against torch (grey levels)", float(np.abs(encoded - latents.numpy()).mean()))
         for code, depth in TRUNCATIONS:
-            case = _Case(batch, truncate(latents, torch.tensor(float(code)), torch.tensor(float(depth))))
+            case = _Case(batch, truncate(latents, torch.tensor(float(code)), torch.tensor(float(depth)), torch.tensor(TYPICAL_ROUNDING)))
             for module in modules:
                 set_quantization(module, enabled=True)
             _compare_denoisers(case, denoiser, run, note)

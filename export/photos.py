@@ -26,9 +26,10 @@ from runtime.decode import STAGES, decode
 from runtime.encode import encode, open_image, prepare
 from runtime.errors import CorruptPackError, SdzError
 from runtime.pack import Pack, default_pack, load_pack
+from runtime.quantize import Tune
 from runtime.session import Session
 
-RECIPE = 1
+RECIPE = 2
 """Raised when this module would make other files or figures of the same photo; part of every key."""
 
 FALLBACK_QUALITY = {"avif": 50, "webp": 75, "jpeg": 80}
@@ -52,6 +53,7 @@ class PhotoOptions:
     quality: float | None = None
     bpp: float | None = None
     target_size: int | None = None
+    tune: Tune = "natural"
     max_side: int | None = None
     fallback: str = "avif"
 
@@ -207,7 +209,7 @@ def _make(job: PhotoJob, key: str, picture: Image.Image, session: Session) -> Ph
 
     options = job.options
     start = time.perf_counter()
-    data = encode(picture, quality=options.quality, bpp=options.bpp, target_size=options.target_size, session=session)
+    data = encode(picture, quality=options.quality, bpp=options.bpp, target_size=options.target_size, tune=options.tune, session=session)
     encode_ms = 1000.0 * (time.perf_counter() - start)
     reference = _flat(picture)
     pixels = np.asarray(reference)

@@ -21,10 +21,10 @@ from tqdm import tqdm
 from export.data import CropSampler, TrainingDataError, load_photos
 from export.models import TinyAutoencoder
 from export.truncation import RECONSTRUCTION
-from runtime.coder import CROSS_TERMS, ENERGY_LEVELS, INPUTS, PREDICTION_TERMS, WEIGHT_ONE, CoderTables, TableLayout
-from runtime.encode import ROUNDING, quantize
+from runtime.coder import CROSS_TERMS, ENERGY_LEVELS, INPUTS, PREDICTION_TERMS, WEIGHT_ONE, CoderTables, TableLayout, new_registers
 from runtime.files import write_atomically
 from runtime.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, CoderState, _run, pass_order, plane_count
+from runtime.quantize import TYPICAL_ROUNDING, dead_zone
 
 STEP_INDICES = (24, 28, 32, 36, 40, 44, 48, 52, 56)
 """Steps at which the training latents are coded: 8 to 128 grey levels."""
@@ -107,7 +107,7 @@ def fit_neighbours(latents: NDArray[np.float32], rng: np.random.Generator) -> di
     own = [*CAUSAL, *AHEAD]
     threshold = np.exp2(rng.uniform(*THRESHOLD_OCTAVES, (count, 1, 1, 1))).astype(np.float32)
     scaled = latents / threshold
-    level = np.floor(np.abs(scaled) + ROUNDING / 2).astype(np.int32)
+    level = np.floor(np.abs(scaled) + TYPICAL_ROUNDING / 2).astype(np.int32)
     before = level >> 1
     sign = np.sign(scaled)
     weight = {"now": _levels(level), "old": _levels(before * 2)}
@@ -279,7 +279,7 @@ def prime(latents: NDArray[np.float32], gains: NDArray[np.float32], *, seed: int
 
 def _encode(source: NDArray[np.int32], step_index: int, tables: CoderTables, state: CoderState) -> NDArray[np.int64]:
     """Code `source` with a state that goes on learning; returns the byte position after every pass."""
-    registers = np.array([0, 0xFFFFFFFF, 0, 0, 0, 0], dtype=np.int64)
+    registers = new_registers()
     room = np.zeros(source.size * 48, dtype=np.uint8)
     shape = (source.shape[0], source.shape[1], source.shape[2])
     return _run(True, source, shape, plane_count(source), step_index, tables, state, registers, room).ends
@@ -292,7 +292,7 @@ def _learn_states(latents: NDArray[np.float32], tables: CoderTables, rng: np.ran
     rounds = [(photo, int(index)) for photo in range(len(latents)) for index in rng.choice(STEP_INDICES, STEPS_PER_PHOTO, replace=False)]
     for i in tqdm(rng.permutation(len(rounds)), desc="states", disable=None):
         photo, index = rounds[i]
-        source = quantize(latents[photo], index)
+        source = dead_zone(latents[photo], index, TYPICAL_ROUNDING)
         _encode(source, index, tables, state)
         _count_activity(state, layout, source, index)
     return state
@@ -309,7 +309,7 @@ def measure_order(latents: NDArray[np.float32], tables: CoderTables, gains: NDAr
     bits = np.full(channels, 1e-9)
     for number, photo in enumerate(latents):
         index = STEP_INDICES[number % len(STEP_INDICES)]
-        source = quantize(photo, index)
+        source = dead_zone(photo, index, TYPICAL_ROUNDING)
         state = CoderState.start(tables, 255)
         planes = plane_count(source)
         passes = pass_order(tables, planes)

@@ -21,6 +21,7 @@ from export.models.denoiser import DELTA_SCALE_EXPONENT, LEVEL_GAIN, LEVEL_LIMIT
 from export.models.layers import WEIGHT_LEVELS, Activation, GridConv2d, QuantConv2d, freeze_ranges, grid_scale, set_quantization
 from export.truncation import truncate
 from runtime.limits import MAX_PLANES, MAX_STEP_INDEX
+from runtime.quantize import TYPICAL_ROUNDING
 
 EXACT_LIMIT = 2**24
 """Every integer of magnitude up to this is a float32: sums that stay below are exact in any order of summation."""
@@ -201,7 +202,7 @@ def calibrate(autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser, photos: I
     for pixels in photos:
         latents = autoencoder.encode(pixels[None])
         for code in CALIBRATION_CODES:
-            known = truncate(latents, torch.tensor(float(code)), torch.tensor(0.0))
+            known = truncate(latents, torch.tensor(float(code)), torch.tensor(0.0), torch.tensor(TYPICAL_ROUNDING))
             values = denoiser(known.values, known.levels, known.precision, known.half_width)
             autoencoder.decode(values, known.precision)
     for module in (autoencoder, denoiser):

@@ -44,6 +44,10 @@ COARSE_SHARE = 0.7
 CALIBRATION_BATCHES = 12
 """Batches whose activations set the int8 ranges."""
 
+ROUNDING_RANGE = (1.0 / 3.0, 1.0 / 2.0)
+"""What the encoder may add before it rounds magnitudes down (`runtime.encode`): drawn per image, so that one decoder serves all its
+tunings."""
+
 LAGRANGIAN = 0.13
 """dD/dR of a uniform quantizer with dead zone in units of step**2 per bit (0.85 * 2**(-8/3) in HEVC's reference encoder)."""
 
@@ -82,8 +86,8 @@ class TrainingOptions:
     save_minutes: float = 4.0
 
 
-def draw_precision(count: int, channels: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Random truncations: (base code (N, 1, 1, 1), code per channel (N, C, 1, 1), planes cut (N, 1, 1, 1))."""
+def draw_precision(count: int, channels: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Random truncations: (base code (N, 1, 1, 1), code per channel (N, C, 1, 1), planes cut and rounding, both (N, 1, 1, 1))."""
     low, high = PRECISION_RANGE
     fine = torch.randint(low, COARSE_FROM, (count, 1, 1, 1), generator=generator)
     coarse = torch.randint(COARSE_FROM, high + 1, (count, 1, 1, 1), generator=generator)
@@ -92,7 +96,9 @@ def draw_precision(count: int, channels: int, generator: torch.Generator) -> tup
     cut = torch.randint(1, channels, (count, 1, 1, 1), generator=generator)
     partial = torch.rand((count, 1, 1, 1), generator=generator) < 0.4
     behind = (torch.arange(channels)[None, :, None, None] >= cut) & partial & (depth > 0)
-    return base, base + 8.0 * behind.float(), depth + behind.float()
+    least, most = ROUNDING_RANGE
+    rounding = least + (most - least) * torch.rand((count, 1, 1, 1), generator=generator)
+    return base, base + 8.0 * behind.float(), depth + behind.float(), rounding
 
 
 class Pipeline(nn.Module):
@@ -194,10 +200,9 @@ class Trainer:
                     self.average[name].copy_(value)
         return {"loss": float(loss.detach())} | figures
 
-    def _draw(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        channels = self.pipeline.autoencoder.channels
-        base, code, depth = draw_precision(count, channels, self.generator)
-        return base.to(self.device), code.to(self.device), depth.to(self.device)
+    def _draw(self, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        base, code, depth, rounding = draw_precision(count, self.pipeline.autoencoder.channels, self.generator)
+        return base.to(self.device), code.to(self.device), depth.to(self.device), rounding.to(self.device)
 
     def _error(self, output: Tensor, target: Tensor, *, natural: bool) -> tuple[Tensor, dict[str, float]]:
         """Distortion per image (N,), with ST-LPIPS where the picture shall look `natural`, and its figures."""
@@ -215,11 +220,11 @@ class Trainer:
 
     def _loss(self, pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Rate-distortion loss of a batch (N, 3, H, W) and its figures."""
-        base, code, depth = self._draw(len(pixels))
+        base, code, depth, rounding = self._draw(len(pixels))
         denoise = bool(torch.rand((), generator=self.generator) < DENOISED_SHARE)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             latents = self.pipeline.autoencoder.encode(pixels)
-            known = truncate(latents, code, depth)
+            known = truncate(latents, code, depth, rounding)
             output = self.pipeline.reconstruct(known, denoise=denoise)
         bits = self.pipeline.rate(latents, base).sum(dim=(1, 2, 3))
         # without the denoiser the picture is the faithful one, judged by distortion alone; with it, the natural one
@@ -235,8 +240,8 @@ class Trainer:
         with torch.no_grad():
             for _ in range(CALIBRATION_BATCHES):
                 pixels = self.sampler.batch(self.options.batch).to(self.device)
-                _, code, depth = self._draw(len(pixels))
-                known = truncate(self.pipeline.autoencoder.encode(pixels), code, depth)
+                _, code, depth, rounding = self._draw(len(pixels))
+                known = truncate(self.pipeline.autoencoder.encode(pixels), code, depth, rounding)
                 self.pipeline.reconstruct(known, denoise=True)
         freeze_ranges(self.pipeline)
         self.pipeline.denoiser.head.activation.exponent.fill_(DELTA_SCALE_EXPONENT)

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from export.models.layers import round_ste
-from runtime.encode import ROUNDING
 
 RECONSTRUCTION = 7.0 / 16.0
 """Where in the unknown low planes a magnitude is taken to lie: a little below the middle, as Laplacian tails ask."""
@@ -29,15 +28,16 @@ class Truncated:
     half_width: Tensor
 
 
-def truncate(latents: Tensor, precision: Tensor, depth: Tensor) -> Truncated:
+def truncate(latents: Tensor, precision: Tensor, depth: Tensor, rounding: Tensor) -> Truncated:
     """Quantize `latents` (N, C, h, w) so that each is known to an interval of `2 ** (precision / 8)` grey levels.
 
-    `precision` and `depth` (how many planes were cut below it) are integers as float, broadcastable to the latents.
+    `precision` and `depth` (how many planes were cut below it) are integers as float, `rounding` is what the encoder adds
+    before it rounds a magnitude down, in [0, 1/2]; all broadcastable to the latents.
     Gradients pass straight through to the latents.
     """
     latents = latents.float()
     width = torch.exp2(precision / 8.0)
-    offset = ROUNDING * torch.exp2(-depth)
+    offset = rounding * torch.exp2(-depth)
     magnitude = torch.floor(latents.abs() / width + offset)
     tail = (1.0 - torch.exp2(-depth)) * RECONSTRUCTION
     centre = torch.where(magnitude > 0, magnitude + tail, torch.zeros_like(magnitude))

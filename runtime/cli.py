@@ -60,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     size.add_argument("-q", "--quality", type=float, metavar="0..100", help="100 is the finest step (default: 40)")
     size.add_argument("--bpp", type=float, metavar="BITS", help="bits per pixel of the whole file")
     size.add_argument("--target-size", type=int, metavar="BYTES", help="size of the whole file, met exactly")
+    encode.add_argument(
+        "--tune",
+        choices=("natural", "faithful"),
+        default="natural",
+        help="texture, or a small squared error (default: natural)",
+    )
     encode.add_argument("--alt", metavar="TEXT", help="alternative text to store in the file")
     encode.add_argument("--keep-metadata", action="store_true", help="store the EXIF block (left out by default)")
     _add_networks(encode)
@@ -114,6 +120,7 @@ def _encode(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
                 quality=args.quality,
                 bpp=args.bpp,
                 target_size=args.target_size,
+                tune=args.tune,
                 session=session,
                 alt=args.alt,
                 keep_metadata=args.keep_metadata,

@@ -38,8 +38,9 @@ MIX_RATE_SHIFT = 18
 COUNT_LIMIT = 255
 """Counts of a state stop here; the adaptation rate is then 1 / 256.5."""
 
-LOW, HIGH, CODE, POSITION, UNKNOWN, STOPPED = range(6)
-"""Registers: interval bounds, the decoder's window, bytes read or written, mask of missing bits, prefix exhausted."""
+LOW, HIGH, CODE, POSITION, UNKNOWN, STOPPED, CHANCE = range(7)
+"""Registers: interval bounds, the decoder's window, bytes read or written, mask of missing bits, prefix exhausted, and the
+probability of a one (of 65536) that the last mixed decision had."""
 
 WINDOW_BYTES = 4
 """The decoder reads this many bytes ahead of what the encoder had written at the same decision."""
@@ -62,6 +63,11 @@ STRETCH = _stretch_table()
 SQUASH = _squash_table()
 RATES = np.array([math.floor(65536.0 / (n + 1.5)) for n in range(COUNT_LIMIT + 1)], dtype=np.int32)
 """Adaptation rate of a state that has seen n bits, of 65536."""
+
+
+def new_registers() -> NDArray[np.int64]:
+    """The coder's registers before the first bit."""
+    return np.array([0, 0xFFFFFFFF, 0, 0, 0, 0, 0], dtype=np.int64)
 
 
 @njit(cache=True, inline="always")

@@ -24,6 +24,7 @@ from runtime.errors import EncodeInputError, LimitError
 from runtime.linear import PATCH
 from runtime.pack import Pack, default_pack
 from runtime.planes import encode_planes
+from runtime.quantize import TUNINGS, Tune, Tuning, quantize
 
 if TYPE_CHECKING:
     from runtime.session import Session
@@ -35,9 +36,7 @@ quality."""
 DEFAULT_QUALITY: Final = 40.0
 """About 0.25 bits per pixel on photos: the default pack is ahead of AVIF by ST-LPIPS up to there, and not beyond."""
 
-ROUNDING: Final = 1.0 / 3.0
-"""Added before a magnitude is rounded down. Below 1/2, because for the peaked distribution of latents the bits a borderline
-value costs outweigh the distortion it saves (the dead-zone quantizer of JPEG 2000 and video coders)."""
+DEFAULT_TUNE: Final[Tune] = "natural"
 
 FIRST_STEP_INDEX: Final = 48
 STEPS_PER_HALVING: Final = 8.0
@@ -69,6 +68,7 @@ def encode(
     quality: float | None = None,
     bpp: float | None = None,
     target_size: int | None = None,
+    tune: Tune = DEFAULT_TUNE,
     pack: Pack | None = None,
     session: Session | None = None,
     alt: str | None = None,
@@ -79,10 +79,13 @@ def encode(
     Give at most one of: `quality` 0..100 (default 40; see `step_index_for`), `bpp` bits per pixel of the whole file, `target_size`
     bytes of the whole file. A size is met exactly, with two exceptions: the file is smaller where even the finest step needs
     fewer bytes, and one byte short where the length of the latents takes one byte more to write.
+    `tune` chooses what the bytes are spent on: "natural" keeps texture alive, "faithful" keeps the squared error small.
     `session` runs the encoder and fixes the pack; without one, `pack` or else the default is run on one CPU thread. `alt` is
     stored as alternative text. `keep_metadata` stores the EXIF block. Colour profiles are converted away, never stored.
     Raises EncodeInputError for an option or image that cannot be encoded, LimitError for one too large.
     """
+    if tune not in TUNINGS:
+        raise EncodeInputError(f"tune is '{tune}', it must be {' or '.join(TUNINGS)}")
     if sum(option is not None for option in (quality, bpp, target_size)) > 1:
         raise EncodeInputError("give only one of quality, bpp and target size")
     source = prepare(image)
@@ -92,7 +95,7 @@ def encode(
         from runtime.session import Session
 
         session = Session(pack or default_pack())
-    writer = _Writer(encode_latents(source.rgb, session), width, height, source.grey, session.pack, before, after)
+    writer = _Writer(encode_latents(source.rgb, session), width, height, source.grey, session.pack, TUNINGS[tune], before, after)
     if bpp is not None:
         if not 0 < bpp < math.inf:
             raise EncodeInputError(f"bpp is {bpp}, it must be positive and finite")
@@ -258,14 +261,6 @@ def encode_latents(rgb: NDArray[np.uint8], session: Session) -> NDArray[np.float
     return latents
 
 
-def quantize(latents: NDArray[np.float32], step_index: int) -> NDArray[np.int32]:
-    """Latents in grey levels -> integers: sign · floor(|y| / 2**(step_index/8) + ROUNDING), |q| below 2**15."""
-    scaled = np.abs(latents.astype(np.float64)) / 2.0 ** (step_index / 8.0) + ROUNDING
-    magnitude = np.minimum(np.floor(scaled), (1 << limits.MAX_PLANES) - 1)
-    signed: NDArray[np.float64] = np.copysign(magnitude, latents)
-    return signed.astype(np.int32)
-
-
 def _side_chunks(source: Source, alt: str | None, keep_metadata: bool) -> tuple[list[Chunk], list[Chunk]]:
     """The chunks that stand before and after the latents."""
     before, after = [], []
@@ -295,6 +290,7 @@ class _Writer:
     height: int
     grey: bool
     pack: Pack
+    tuning: Tuning
     before: list[Chunk]
     after: list[Chunk]
 
@@ -335,7 +331,8 @@ class _Writer:
         return self._file(step_index, planes, payload[:room])
 
     def _code(self, step_index: int) -> tuple[int, bytes]:
-        return encode_planes(quantize(self.latents, step_index), step_index, self.pack.coder)
+        coder = self.pack.coder
+        return encode_planes(quantize(self.latents, step_index, coder, self.tuning), step_index, coder)
 
     def _file(self, step_index: int, planes: int, payload: bytes) -> bytes:
         header = Header(self.width, self.height, step_index, planes, self.pack.id, self.grey)

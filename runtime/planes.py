@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from runtime.coder import (
+    CHANCE,
     CROSS_TERMS,
     ENERGY_LEVELS,
     INPUTS,
@@ -34,6 +35,7 @@ from runtime.coder import (
     decode_bit,
     encode_bit,
     finish_encoder,
+    new_registers,
     start_decoder,
 )
 from runtime.errors import EncodeInputError
@@ -118,6 +120,7 @@ def _code(
     a = min(STRETCH_LIMIT, max(-STRETCH_LIMIT, dot_a >> 14))
     b = min(STRETCH_LIMIT, max(-STRETCH_LIMIT, dot_b >> 14))
     p = squash[((a + b) >> 1) + 2048]
+    registers[CHANCE] = p
     if encode:
         encode_bit(registers, data, p, bit)
     else:
@@ -147,7 +150,7 @@ def _code(
 @njit(cache=True)
 def _code_passes(
     encode: bool, source: Any, passes: Any, channels: int, rows: int, columns: int, step_index: int, magnitude: Any, sign: Any,
-    reached: Any, energy_space: Any, cross_channel: Any, cross: Any, prediction_channel: Any, prediction_shift: Any,
+    reached: Any, chance: Any, energy_space: Any, cross_channel: Any, cross: Any, prediction_channel: Any, prediction_shift: Any,
     prediction: Any, energy_bucket: Any, bases: Any, set_bases: Any, probability: Any, count: Any, weights: Any, rate: int,
     stretch: Any, squash: Any, rates: Any, level_weight: Any, prediction_steps: Any, sign_steps: Any, density_steps: Any,
     count_steps: Any, registers: Any, data: Any, ends: Any, count_limit: Any,
@@ -265,6 +268,7 @@ def _code_passes(
                     )  # fmt: skip
                     if registers[STOPPED]:
                         return number
+                    chance[at] = registers[CHANCE]
                     seen += 1
                     if bit:
                         ones += 1
@@ -302,6 +306,7 @@ def _code_passes(
                     )  # fmt: skip
                     if registers[STOPPED]:
                         return number
+                    chance[at] = registers[CHANCE]
                     magnitude[at] = known + (threshold if bit else 0)
                 reached[number] += 1
         ends[number] = registers[POSITION]
@@ -329,6 +334,7 @@ class _Coded:
     sign: NDArray[np.int8]
     reached: NDArray[np.int64]
     ends: NDArray[np.int64]
+    chance: NDArray[np.uint16]
     finished: int
 
 
@@ -345,19 +351,20 @@ def _run(
         np.zeros(channels * area, dtype=np.int8),
         np.zeros(len(passes), dtype=np.int64),
         np.zeros(len(passes), dtype=np.int64),
+        np.zeros(channels * area, dtype=np.uint16),
         0,
     )
     shift = tables.prediction_dy.astype(np.int32) * (columns + 2 * BORDER) + tables.prediction_dx
     energy_bucket = np.searchsorted(tables.energy_thresholds, np.arange(ENERGY_CEILING + 1), side="right").astype(np.uint8)
     finished = _code_passes(
-        encode, source, passes, channels, rows, columns, step_index, coded.magnitude, coded.sign, coded.reached,
+        encode, source, passes, channels, rows, columns, step_index, coded.magnitude, coded.sign, coded.reached, coded.chance,
         tables.energy_space.astype(np.int32), tables.energy_cross_channel.astype(np.int32), tables.energy_cross.astype(np.int32),
         tables.prediction_channel.astype(np.int32), shift, tables.prediction.astype(np.int32), energy_bucket, layout.bases,
         layout.set_bases, state.probability, state.count, state.weights, tables.mix_rate, STRETCH, SQUASH, RATES, LEVEL_WEIGHT,
         PREDICTION_STEPS, SIGN_STEPS, DENSITY_STEPS, COUNT_STEPS, registers, data, coded.ends,
         np.array([state.count_limit], dtype=np.int32),
     )  # fmt: skip
-    return _Coded(coded.magnitude, coded.sign, coded.reached, coded.ends, finished)
+    return _Coded(coded.magnitude, coded.sign, coded.reached, coded.ends, coded.chance, finished)
 
 
 def plane_count(latents: NDArray[np.int32]) -> int:
@@ -370,16 +377,34 @@ def plane_count(latents: NDArray[np.int32]) -> int:
 
 def encode_planes(latents: NDArray[np.int32], step_index: int, tables: CoderTables) -> tuple[int, bytes]:
     """All planes of int32 latents (C, h, w): (number of planes, payload). Every prefix of the payload decodes."""
+    planes, payload, _ = _encode(latents, step_index, tables)
+    return planes, payload
+
+
+def last_chances(latents: NDArray[np.int32], step_index: int, tables: CoderTables) -> NDArray[np.uint16]:
+    """Probability (of 65536) of a one that the coder gave to every latent's decision in the lowest plane, uint16 (C, h, w).
+
+    For a latent below 2 that decision is its significance, for any other its last bit; 0 where nothing was asked because the
+    whole channel is zero.
+    """
+    chances = _encode(latents, step_index, tables)[2].chance
+    channels, rows, columns = latents.shape
+    padded = chances.reshape(channels, rows + 2 * BORDER, columns + 2 * BORDER)
+    return np.ascontiguousarray(padded[:, BORDER:-BORDER, BORDER:-BORDER])
+
+
+def _encode(latents: NDArray[np.int32], step_index: int, tables: CoderTables) -> tuple[int, bytes, _Coded]:
     planes = plane_count(latents)
-    registers = np.array([0, 0xFFFFFFFF, 0, 0, 0, 0], dtype=np.int64)
+    registers = new_registers()
     # a decision costs at most log2(65536 / floor) bits: 12 of them, two decisions per latent and plane
     room = latents.size * planes * 3 + len(latents) * planes * 2 + OUTPUT_SLACK
     data = np.zeros(room, dtype=np.uint8)
     source = np.ascontiguousarray(latents, dtype=np.int32)
     channels, rows, columns = source.shape
-    _run(True, source, (channels, rows, columns), planes, step_index, tables, CoderState.start(tables, tables.count_limit), registers, data)
+    state = CoderState.start(tables, tables.count_limit)
+    coded = _run(True, source, (channels, rows, columns), planes, step_index, tables, state, registers, data)
     finish_encoder(registers, data)
-    return planes, data[: registers[3]].tobytes()
+    return planes, data[: registers[POSITION]].tobytes(), coded
 
 
 def decode_planes(payload: bytes, channels: int, rows: int, columns: int, planes: int, step_index: int, tables: CoderTables) -> Known:
@@ -419,7 +444,7 @@ def spent_bytes(
 
 
 def _decode(payload: bytes, shape: tuple[int, int, int], planes: int, step_index: int, tables: CoderTables) -> _Coded:
-    registers = np.zeros(6, dtype=np.int64)
+    registers = new_registers()
     data = np.frombuffer(payload, dtype=np.uint8).copy()
     start_decoder(registers, data)
     nothing = np.zeros((1, 1, 1), dtype=np.int32)

@@ -20,6 +20,7 @@ from runtime.coder import (
     decode_bit,
     encode_bit,
     finish_encoder,
+    new_registers,
     start_decoder,
 )
 from runtime.errors import CorruptPackError
@@ -28,7 +29,7 @@ PROBABILITIES = [32768, 60000, 200, 24, 65512, 12345]
 
 
 def encoded(bits: list[int]) -> bytes:
-    registers = np.array([0, 0xFFFFFFFF, 0, 0, 0, 0], dtype=np.int64)
+    registers = new_registers()
     out = np.zeros(4 * len(bits) + 8, dtype=np.uint8)
     for i, bit in enumerate(bits):
         encode_bit.py_func(registers, out, PROBABILITIES[i % len(PROBABILITIES)], bit)
@@ -37,7 +38,7 @@ def encoded(bits: list[int]) -> bytes:
 
 
 def decoded(data: bytes, most: int) -> list[int]:
-    registers = np.zeros(6, dtype=np.int64)
+    registers = new_registers()
     source = np.frombuffer(data, dtype=np.uint8).astype(np.int64)
     start_decoder.py_func(registers, source)
     bits = []

@@ -13,9 +13,10 @@ from standins import StandInPack, StandInSession
 from runtime import limits
 from runtime.container import parse
 from runtime.decode import decode
-from runtime.encode import encode, encode_latents, fill_transparent, image_suffixes, open_image, prepare, quantize, step_index_for
+from runtime.encode import encode, encode_latents, fill_transparent, image_suffixes, open_image, prepare, step_index_for
 from runtime.errors import EncodeInputError, LimitError
 from runtime.planes import decode_planes
+from runtime.quantize import TUNINGS, quantize
 
 SESSION = StandInSession()
 
@@ -30,12 +31,6 @@ def test_quality_is_linear_in_the_step_index() -> None:
     assert {quality: step_index_for(quality) for quality in expected} == expected
     assert parse(encode(photo(), session=SESSION)).header.step_index == 54
     assert parse(encode(photo(), quality=75, session=SESSION)).header.step_index == 32
-
-
-def test_quantization_rounds_down_past_two_thirds() -> None:
-    y = np.array([0.0, 0.6, 0.67, 1.0, 1.66, 1.67, -0.66, -0.67, -2.0, 1e9], np.float32) * 2
-    assert quantize(y, 8).tolist() == [0, 0, 1, 1, 1, 2, 0, -1, -2, 32767]
-    assert quantize(np.array([100.0], np.float32), 0).tolist() == [100]
 
 
 @pytest.mark.parametrize("size", range(20, 120))
@@ -249,8 +244,17 @@ def test_the_file_holds_the_quantized_latents() -> None:
     header, chunk = parse(data).header, parse(data).find(b"L")
     assert chunk is not None
     known = decode_planes(chunk.payload, 4, 2, 3, header.planes, header.step_index, StandInPack().coder)
-    expected = quantize(encode_latents(np.asarray(image), SESSION), header.step_index)  # type: ignore[arg-type]
+    latents = encode_latents(np.asarray(image), SESSION)  # type: ignore[arg-type]
+    expected = quantize(latents, header.step_index, StandInPack().coder, TUNINGS["natural"])
     assert np.array_equal(np.where(known.negative, -known.magnitude, known.magnitude), expected)
+
+
+def test_a_faithful_file_is_smaller_at_the_same_step_and_an_unknown_tuning_is_refused() -> None:
+    natural, faithful = (encode(photo(96, 96), quality=80, tune=tune, session=SESSION) for tune in TUNINGS)
+    assert parse(natural).header.step_index == parse(faithful).header.step_index
+    assert len(faithful) < len(natural)
+    with pytest.raises(EncodeInputError, match="tune is 'sharp', it must be natural or faithful"):
+        encode(photo(), tune="sharp", session=SESSION)  # type: ignore[arg-type]
 
 
 def test_opening_photos(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from standins import neutral_tables
 
 from export.truncation import truncate
-from runtime.encode import quantize
 from runtime.errors import EncodeInputError
 from runtime.planes import Known, decode_planes, dequantize, encode_planes, guard_l1, pass_order, plane_count, spent_bytes, step_units
+from runtime.quantize import dead_zone
 
 STEP_INDEX = 40
 
@@ -133,10 +133,12 @@ def test_dequantize_is_what_training_simulated() -> None:
     rng = np.random.default_rng(5)
     true = rng.laplace(0.0, 60.0, (6, 8, 8)).astype(np.float32)
     for depth in (0, 1, 3):
-        magnitude = np.abs(quantize(true, STEP_INDEX))
+        magnitude = np.abs(dead_zone(true, STEP_INDEX, 1 / 3))
         known = Known((magnitude >> depth) << depth, true < 0, np.full(true.shape, depth, np.uint8), True)
         seen = dequantize(known, STEP_INDEX, 7, 1 << 20)
-        taught = truncate(torch.from_numpy(true)[None], torch.tensor(STEP_INDEX + 8.0 * depth), torch.tensor(float(depth)))
+        taught = truncate(
+            torch.from_numpy(true)[None], torch.tensor(STEP_INDEX + 8.0 * depth), torch.tensor(float(depth)), torch.tensor(1 / 3)
+        )
         assert np.array_equal(seen.levels, np.clip(taught.levels[0].numpy(), -15, 15))
         assert np.array_equal(seen.precision, taught.precision[0].numpy())
         assert np.abs(seen.values / 4.0 - taught.values[0].numpy()).max() <= 0.25

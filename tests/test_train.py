@@ -22,6 +22,7 @@ from export.train import Pipeline, Trainer, TrainingOptions, draw_precision, mai
 from export.truncation import truncate
 
 CROP = 176
+THIRD = torch.tensor(1 / 3)
 
 
 @pytest.fixture
@@ -107,11 +108,11 @@ def test_fresh_autoencoder_is_its_linear_pair() -> None:
 
 def test_truncation_keeps_each_latent_in_its_interval() -> None:
     latents = torch.tensor([[0.0, 10.0, -11.0, 31.0, -100.0]]).reshape(1, 5, 1, 1)
-    whole = truncate(latents, torch.tensor(32.0), torch.tensor(0.0))
+    whole = truncate(latents, torch.tensor(32.0), torch.tensor(0.0), THIRD)
     assert whole.levels.flatten().tolist() == [0, 0, -1, 2, -6]
     assert whole.values.flatten().tolist() == [0, 0, -16, 32, -96]
     assert whole.half_width.flatten().tolist() == [16, 16, 8, 8, 8]
-    cut = truncate(latents, torch.tensor(40.0), torch.tensor(1.0))
+    cut = truncate(latents, torch.tensor(40.0), torch.tensor(1.0), THIRD)
     assert cut.levels.flatten().tolist() == [0, 0, 0, 1, -3]
     assert cut.values.flatten().tolist() == [0, 0, 0, 39, -103]
 
@@ -160,10 +161,11 @@ def test_rate_model_sees_only_causal_context() -> None:
 
 
 def test_precision_draws_are_whole_codes_in_range() -> None:
-    base, code, depth = draw_precision(200, 8, torch.Generator().manual_seed(1))
+    base, code, depth, rounding = draw_precision(200, 8, torch.Generator().manual_seed(1))
     assert base.shape == (200, 1, 1, 1)
     assert code.shape == (200, 8, 1, 1)
     assert torch.equal(code, code.round())
     assert set((code - base).unique().tolist()) == {0.0, 8.0}
     assert set(depth.unique().tolist()) == {0.0, 1.0, 2.0, 3.0}
-    assert (int(base.min()), int(base.max())) == (22, 66)
+    assert (int(base.min()), int(base.max())) == (22, 72)
+    assert 1 / 3 <= float(rounding.min()) < float(rounding.max()) <= 1 / 2

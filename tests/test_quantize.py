@@ -1,0 +1,73 @@
+"""Which integers are worth their bits: the dead zone, and bargains against the coder's own probabilities."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from standins import neutral_tables
+
+from runtime.planes import encode_planes, last_chances
+from runtime.quantize import TUNINGS, Tuning, dead_zone, quantize
+
+TABLES = neutral_tables(4)
+STEP = 40  # 32 grey levels
+
+
+def latents(seed: int = 1) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    rng = np.random.default_rng(seed)
+    spread = np.array([90.0, 40.0, 20.0, 8.0], np.float32)[:, None, None]
+    return (rng.laplace(0.0, 1.0, (4, 12, 12)) * spread).astype(np.float32)
+
+
+def test_the_dead_zone_rounds_down_past_its_rounding() -> None:
+    y = np.array([0.0, 0.6, 0.67, 1.0, 1.66, 1.67, -0.66, -0.67, -2.0, 1e9], np.float32) * 2
+    assert dead_zone(y, 8, 1 / 3).tolist() == [0, 0, 1, 1, 1, 2, 0, -1, -2, 32767]
+    assert dead_zone(y, 8, 1 / 2).tolist() == [0, 1, 1, 1, 2, 2, -1, -1, -2, 32767]
+    assert dead_zone(np.array([100.0], np.float32), 0, 1 / 3).tolist() == [100]
+
+
+def test_bits_for_nothing_round_to_the_nearest() -> None:
+    y = latents()
+    nearest = dead_zone(y, STEP, 0.5)
+    chosen = quantize(y, STEP, TABLES, Tuning(rounding=0.5, lagrangian=0.0))
+    asked = last_chances(nearest, STEP, TABLES) > 0
+    assert asked.any() and np.array_equal(chosen[asked], nearest[asked])
+
+
+def test_integers_move_by_one_at_most_and_keep_their_sign() -> None:
+    y = latents(2)
+    scaled = y / 32.0
+    for tuning in TUNINGS.values():
+        chosen = quantize(y, STEP, TABLES, tuning)
+        assert np.abs(chosen - scaled).max() < 2
+        assert (chosen * np.sign(y) >= 0).all()
+
+
+def test_dearer_bits_make_smaller_files_and_larger_errors() -> None:
+    y = latents(3)
+    sizes, errors = [], []
+    for price in (0.0, 0.05, 0.13, 0.3):
+        chosen = quantize(y, STEP, TABLES, Tuning(rounding=0.5, lagrangian=price))
+        sizes.append(len(encode_planes(chosen, STEP, TABLES)[1]))
+        errors.append(float(np.square(chosen - y / 32.0).mean()))
+    assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == 4
+    assert errors == sorted(errors)
+
+
+@pytest.mark.parametrize("tune", list(TUNINGS))
+def test_the_chosen_integers_are_the_same_everywhere(tune: str) -> None:
+    chosen = quantize(latents(4), STEP, TABLES, TUNINGS[tune])  # type: ignore[index]
+    golden = {
+        "natural": "d9359d7001226bd8",
+        "faithful": "bc770960abe31ef2",
+    }
+    assert hashlib.sha256(chosen.astype("<i4").tobytes()).hexdigest()[:16] == golden[tune]
+
+
+def test_a_silent_channel_is_asked_nothing() -> None:
+    q = np.zeros((4, 3, 3), np.int32)
+    q[0, 1, 1] = 3
+    chances = last_chances(q, STEP, TABLES)
+    assert (chances[0] > 0).all() and not chances[1:].any()
