@@ -1,7 +1,8 @@
-"""`python -m runtime`: see `cli`."""
+"""`python -m runtime`, or `sdz` where the package is installed: see `cli`."""
 
 import gc
 import sys
+from typing import NoReturn
 
 # importing numba makes 50,000 objects to keep: searching them for garbage again and again took 0.04 s of a cold start
 gc.set_threshold(100_000)
@@ -10,8 +11,14 @@ sys.modules.setdefault("scipy", None)  # type: ignore[arg-type]
 
 from runtime.cli import main  # noqa: E402
 
-if __name__ == "__main__":
+
+def run() -> NoReturn:
+    """The program, also as the console script `sdz`: exits with `main`'s status."""
     status = main()
     # and searching them once more at exit, one by one as they go, took 0.3 s
     gc.freeze()
     raise SystemExit(status)
+
+
+if __name__ == "__main__":
+    run()

@@ -71,7 +71,7 @@ def _filter_band(bordered: NDArray[np.uint8]) -> bytes:
     return rows.tobytes()
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _unfilter(rows: Any, bordered: Any) -> None:
     """Undoes the filters of `rows` (H, W+1) into `bordered` (H+1, W+1), whose first row and column are zero."""
     for y in range(1, bordered.shape[0]):

@@ -29,11 +29,12 @@ any other is ignored. A known tag twice, or a wrong CRC on any whole chunk, is a
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import BinaryIO, Final, overload
 
 from runtime import limits
 from runtime.errors import CorruptFileError, LimitError, NotAnSdzError, UnsupportedVersionError
@@ -97,11 +98,33 @@ class Container:
         return None
 
 
+class _FileBytes:
+    """A seekable file as the bytes it holds, read where they are asked for."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = file.seek(0, io.SEEK_END)
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, key: int) -> int: ...
+    @overload
+    def __getitem__(self, key: slice) -> bytes: ...
+    def __getitem__(self, key: int | slice) -> int | bytes:
+        if isinstance(key, int):
+            return self[key : key + 1][0]
+        start, stop, _ = key.indices(self._size)
+        self._file.seek(start)
+        return self._file.read(max(stop - start, 0))
+
+
 class _CutError(Exception):
     """The bytes end inside a varint; whether that is an error depends on where it stands."""
 
 
-def _varint(data: bytes, offset: int, field: str) -> tuple[int, int]:
+def _varint(data: bytes | _FileBytes, offset: int, field: str) -> tuple[int, int]:
     """Reads a varint at `offset`: its value and the offset behind it."""
     value = 0
     for i in range(limits.MAX_VARINT_BYTES):
@@ -128,7 +151,7 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _read_header(data: bytes) -> tuple[Header, int]:
+def _read_header(data: bytes | _FileBytes) -> tuple[Header, int]:
     if data[:3] != MAGIC:
         raise NotAnSdzError(data[:3])
     fields = (("version", 3, 1), ("pack id", 4, PACK_ID_BYTES), ("flags", 8, 1), ("step index", 9, 1), ("planes", 10, 1))
@@ -158,8 +181,9 @@ def _read_header(data: bytes) -> tuple[Header, int]:
     return Header(sides[0], sides[1], step_index, planes, data[4:8], bool(flags & FLAG_GREY)), offset
 
 
-def _read_chunk(data: bytes, offset: int, seen: set[bytes], header_bytes: int) -> Chunk:
-    """Reads the chunk whose tag stands at `offset`; its payload ends with the data when `complete` is False."""
+def _read_chunk(data: bytes | _FileBytes, offset: int, seen: set[bytes], header_bytes: int, payloads: Collection[bytes] | None) -> Chunk:
+    """Reads the chunk whose tag stands at `offset`; its payload ends with the data when `complete` is False, and is left out where
+    `payloads` lists the tags whose are wanted, without this one."""
     tag = data[offset : offset + 1]
     if tag in seen:
         raise CorruptFileError(f"a second {TAGS[tag]} chunk", offset, "chunk tag")
@@ -170,10 +194,13 @@ def _read_chunk(data: bytes, offset: int, seen: set[bytes], header_bytes: int) -
     if length > _MAX_PAYLOAD.get(tag, length):
         raise LimitError(f"{length} bytes of {TAGS[tag]}, at most {_MAX_PAYLOAD[tag]} are allowed", offset + 1, "chunk length")
     start = crc_offset + CRC_BYTES
+    complete = start + length <= len(data)
+    if payloads is not None and tag not in payloads:
+        return Chunk(tag, b"", complete, offset, min(start, len(data)), length)
     payload = data[start : start + length]
-    if start > len(data) or len(payload) < length:
+    if not complete:
         return Chunk(tag, payload, False, offset, min(start, len(data)), length)
-    (stated,) = struct.unpack_from("<I", data, crc_offset)
+    (stated,) = struct.unpack("<I", data[crc_offset:start])
     actual = _crc(data[:header_bytes], tag, payload)
     if actual != stated:
         raise CorruptFileError(f"chunk {tag!r} has CRC {actual:08x}, stated is {stated:08x}", crc_offset, "chunk crc")
@@ -194,16 +221,26 @@ def parse(data: bytes) -> Container:
 
     Raises NotAnSdzError, UnsupportedVersionError, LimitError or CorruptFileError; the latter two with the field and its offset.
     """
+    return _parse(data, None)
+
+
+def survey(file: BinaryIO) -> Container:
+    """What `parse` says of a seekable file, read no further than needed: the payloads of alternative text and EXIF only, and so only
+    their CRCs checked. Raises what `parse` raises, and OSError."""
+    return _parse(_FileBytes(file), (ALT_TEXT, EXIF))
+
+
+def _parse(data: bytes | _FileBytes, payloads: Collection[bytes] | None) -> Container:
     header, offset = _read_header(data)
     header_bytes = offset
     chunks: list[Chunk] = []
     seen: set[bytes] = set()
     while offset < len(data):
-        chunk = _read_chunk(data, offset, seen, header_bytes)
+        chunk = _read_chunk(data, offset, seen, header_bytes, payloads)
         chunks.append(chunk)
         if chunk.tag in TAGS:
             seen.add(chunk.tag)
-        offset = chunk.start + len(chunk.payload) if chunk.complete else len(data)
+        offset = chunk.start + chunk.length if chunk.complete and chunk.length is not None else len(data)
     return Container(header, tuple(chunks), header_bytes)
 
 

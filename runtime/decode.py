@@ -2,7 +2,8 @@
 
 Takes bytes and a pack, hands on uint8 pixels. `linear` needs no neural runtime, `decoded` adds the decoder network, `denoised`
 the one-step denoiser before it. Large images go through the networks in tiles with the margin that the pack's receptive fields
-ask for, so memory stays bounded and the pixels are those of the untiled image.
+ask for, so memory stays bounded and the pixels are those of the untiled image. `open_latents` hands on the latents instead, for
+callers that want some of the pixels, in their own order.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from runtime import limits
 from runtime.container import ALPHA, ALT_TEXT, EXIF, LATENTS, Container, Header, parse
 from runtime.errors import LimitError, MissingPackError
-from runtime.linear import PATCH, linear_stage
+from runtime.linear import PATCH, linear_stage, reduced
 from runtime.pack import Pack, find_pack
 from runtime.planes import Known, Latents, decode_planes, dequantize
 
@@ -33,6 +34,9 @@ STAGES: Final[tuple[Stage, ...]] = ("linear", "decoded", "denoised")
 
 TILE: Final = 64
 """Latent positions on a tile's side: 1,024 pixels. Keeps the networks' activations near 150 MB, and their margins cheap."""
+
+REDUCTIONS: Final = (2, 4, 8, 16)
+"""What the linear stage divides the sides by where a small picture will do."""
 
 Window = tuple[slice, slice]
 """Rows and columns of latent positions."""
@@ -62,7 +66,7 @@ class DecodedImage:
         return Image.fromarray(self.pixels[:, :, 0] if self.pixels.shape[2] == 1 else self.pixels)
 
 
-class _Stopwatch:
+class Stopwatch:
     """Adds up the seconds spent under each name."""
 
     def __init__(self) -> None:
@@ -75,6 +79,114 @@ class _Stopwatch:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A file whose latents are decoded: any window of it at any stage, in any order. Safe to use from one thread at a time."""
+
+    container: Container
+    pack: Pack
+    known: Known
+
+    @property
+    def header(self) -> Header:
+        """The file's header."""
+        return self.container.header
+
+    @property
+    def alt(self) -> str | None:
+        """The alternative text, if the file has one."""
+        chunk = self.container.find(ALT_TEXT)
+        return None if chunk is None else chunk.payload.decode("utf-8")
+
+    @property
+    def exif(self) -> bytes | None:
+        """The EXIF block, if the file has one."""
+        chunk = self.container.find(EXIF)
+        return None if chunk is None else chunk.payload
+
+    @property
+    def channels(self) -> int:
+        """Channels of the stages' pixels, without alpha: 1 grey, 3 RGB."""
+        return 1 if self.header.grey else 3
+
+    def reached(self, stage: Stage) -> Stage:
+        """`stage`, or `decoded` in place of `denoised` where the pack skips its denoiser."""
+        if stage == "denoised" and not denoiser_applies(self.known, self.header.step_index, self.pack):
+            return "decoded"
+        return stage
+
+    def windows(self, tile: int = TILE) -> Iterator[Window]:
+        """Windows of at most `tile` positions a side that cover the picture, in rows from the top."""
+        return _tiles(self.known.plane.shape[1], self.known.plane.shape[2], tile)
+
+    def place(self, window: Window, reduce: int = 1) -> Window:
+        """The rows and columns of pixels that `render` gives of a window."""
+        side = PATCH // reduce
+        sizes = (-(-self.header.height // reduce), -(-self.header.width // reduce))
+        rows, columns = (slice(part.start * side, min(part.stop * side, size)) for part, size in zip(window, sizes, strict=True))
+        return rows, columns
+
+    def render(
+        self, window: Window, stage: Stage, session: Session | None = None, *, reduce: int = 1, watch: Stopwatch | None = None
+    ) -> NDArray[np.uint8]:
+        """The pixels of a window of latent positions, uint8 (h, w, `channels`), cropped at the picture's edge.
+
+        `stage` must be one that is `reached`; all but `linear` need a `session` of this pack. `reduce` (1, 2, 4, 8 or 16) is for
+        `linear` alone and divides the sides.
+        """
+        watch = watch or Stopwatch()
+        if stage == "linear":
+            with watch("linear"):
+                table, shift = reduced(self.pack.linear, self.pack.linear_shift, reduce)
+                rgb = linear_stage(_latents_in(self.known, window, self.header.step_index, self.pack).values, table, shift)
+        else:
+            assert session is not None and reduce == 1
+            rgb = _run_networks(self.known, window, self.header.step_index, session, stage == "denoised", watch)
+        rows, columns = self.place(window, reduce)
+        rgb = rgb[: rows.stop - rows.start, : columns.stop - columns.start]
+        return luma(rgb)[:, :, None] if self.header.grey else rgb
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the file has an alpha plane, whole."""
+        return self.container.find(ALPHA) is not None
+
+    def alpha(self, reduce: int = 1) -> NDArray[np.uint8]:
+        """The alpha plane of a file that has one, uint8, its sides divided by `reduce`; decoded at every call. Raises CorruptFileError."""
+        chunk = self.container.find(ALPHA)
+        assert chunk is not None
+        from runtime.alpha import decode_alpha
+
+        alpha = decode_alpha(chunk.payload, self.header.height, self.header.width, chunk.start)
+        if reduce == 1:
+            return alpha
+        from PIL import Image
+
+        return np.asarray(Image.fromarray(alpha).reduce(reduce))
+
+
+def open_latents(data: bytes, *, pack: Pack | None = None, max_bytes: int | None = None, watch: Stopwatch | None = None) -> Opened:
+    """Decodes the latents of `data`, or of its first `max_bytes` bytes, and no pixels yet.
+
+    Without `pack` the installed pack of the file's id is taken. Raises what `decode` raises, but for a broken alpha chunk.
+    """
+    watch = watch or Stopwatch()
+    with watch("parse"):
+        container = parse(data if max_bytes is None else data[:max_bytes])
+        header = container.header
+        if header.width * header.height > limits.MAX_PIXELS:
+            problem = f"{header.width}x{header.height} pixels, this runtime decodes at most {limits.MAX_PIXELS}"
+            raise LimitError(problem, None, "width x height")
+    with watch("pack"):
+        if pack is None:
+            pack = find_pack(header.pack_id)
+        elif pack.id != header.pack_id:
+            raise MissingPackError(header.pack_id)
+    with watch("entropy"):
+        known = _decode_latents(container, pack)
+    return Opened(container, pack, known)
+
+
 def decode(
     data: bytes,
     *,
@@ -83,58 +195,34 @@ def decode(
     pack: Pack | None = None,
     max_bytes: int | None = None,
     tile: int = TILE,
+    reduce: int = 1,
 ) -> DecodedImage:
     """Decodes `data`, or its first `max_bytes` bytes, up to `stage`.
 
     `session` runs the networks and fixes the pack; without one, `pack` or else the installed pack of the file's id is run on one CPU
-    thread. `tile` is the side of a tile in latent positions (16 pixels each); it does not change the pixels.
+    thread. `tile` is the side of a tile in latent positions (16 pixels each); it does not change the pixels. `reduce` (1, 2, 4, 8 or
+    16; the stage `linear` only) divides the sides, rounding up: the means of as many pixels, for a fraction of the work.
     Raises what `parse` raises, CorruptFileError for a broken alpha chunk, LimitError over MAX_PIXELS, MissingPackError when the
-    pack is not installed or the one given is not the file's.
+    pack is not installed or the one given is not the file's, ValueError for a `reduce` that there is not.
     """
-    watch = _Stopwatch()
-    with watch("parse"):
-        container = parse(data if max_bytes is None else data[:max_bytes])
-        header = container.header
-        if header.width * header.height > limits.MAX_PIXELS:
-            problem = f"{header.width}x{header.height} pixels, this runtime decodes at most {limits.MAX_PIXELS}"
-            raise LimitError(problem, None, "width x height")
-    with watch("pack"):
-        pack = _pack_for(header, session, pack)
-        if session is None and stage != "linear":
+    if reduce not in (1, *REDUCTIONS) or (reduce > 1 and stage != "linear"):
+        raise ValueError(f"reduce is {reduce} at stage {stage}: it is 1, or one of {REDUCTIONS} at stage linear")
+    watch = Stopwatch()
+    opened = open_latents(data, pack=pack if session is None else session.pack, max_bytes=max_bytes, watch=watch)
+    stage = opened.reached(stage)
+    if session is None and stage != "linear":
+        with watch("pack"):
             from runtime.session import Session
 
-            session = Session(pack)
-    with watch("entropy"):
-        known = _decode_latents(container, pack)
-    denoise = stage == "denoised" and denoiser_applies(known, header.step_index, pack)
-    if stage == "denoised" and not denoise:
-        stage = "decoded"
-    pixels = np.empty((header.height, header.width, 1 if header.grey else 3), np.uint8)
-    for core in _tiles(known.plane.shape[1], known.plane.shape[2], tile):
-        if stage == "linear":
-            with watch("linear"):
-                rgb = linear_stage(_latents_in(known, core, header.step_index, pack).values, pack.linear, pack.linear_shift)
-        else:
-            assert session is not None
-            rgb = _run_networks(known, core, header.step_index, session, denoise, watch)
-        _place(rgb, core, pixels)
-    alpha = container.find(ALPHA)
-    if alpha is not None:
+            session = Session(opened.pack)
+    header = opened.header
+    pixels = np.empty((-(-header.height // reduce), -(-header.width // reduce), opened.channels), np.uint8)
+    for window in opened.windows(tile):
+        pixels[opened.place(window, reduce)] = opened.render(window, stage, session, reduce=reduce, watch=watch)
+    if opened.has_alpha:
         with watch("alpha"):
-            from runtime.alpha import decode_alpha
-
-            plane = decode_alpha(alpha.payload, header.height, header.width, alpha.start)
-            pixels = np.concatenate([pixels, plane[:, :, None]], axis=2)
-    alt, exif = container.find(ALT_TEXT), container.find(EXIF)
-    return DecodedImage(
-        pixels,
-        header,
-        stage,
-        known.complete,
-        None if alt is None else alt.payload.decode("utf-8"),
-        None if exif is None else exif.payload,
-        watch.seconds,
-    )
+            pixels = np.concatenate([pixels, opened.alpha(reduce)[:, :, None]], axis=2)
+    return DecodedImage(pixels, header, stage, opened.known.complete, opened.alt, opened.exif, watch.seconds)
 
 
 def denoiser_applies(known: Known, step_index: int, pack: Pack) -> bool:
@@ -144,16 +232,6 @@ def denoiser_applies(known: Known, step_index: int, pack: Pack) -> bool:
     """
     planes = int(known.plane.sum(dtype=np.int64))
     return bool(8 * planes >= (pack.denoiser_min_step_index - step_index) * known.plane.size)
-
-
-def _pack_for(header: Header, session: Session | None, pack: Pack | None) -> Pack:
-    if session is not None:
-        pack = session.pack
-    if pack is None:
-        return find_pack(header.pack_id)
-    if pack.id != header.pack_id:
-        raise MissingPackError(header.pack_id)
-    return pack
 
 
 def _decode_latents(container: Container, pack: Pack) -> Known:
@@ -195,7 +273,7 @@ def _latents_in(known: Known, window: Window, step_index: int, pack: Pack) -> La
     return dequantize(part, step_index, pack.reconstruction, pack.l1_limit)
 
 
-def _run_networks(known: Known, core: Window, step_index: int, session: Session, denoise: bool, watch: _Stopwatch) -> NDArray[np.uint8]:
+def _run_networks(known: Known, core: Window, step_index: int, session: Session, denoise: bool, watch: Stopwatch) -> NDArray[np.uint8]:
     """The networks' pixels of the window `core`: each network sees its receptive field's margin around what is asked of it."""
     pack = session.pack
     decoded = _grow(core, pack.decoder_halo, known)
@@ -212,14 +290,6 @@ def _run_networks(known: Known, core: Window, step_index: int, session: Session,
     rows, columns = _within(core, decoded)
     rgb: NDArray[np.uint8] = rgba[rows.start * PATCH : rows.stop * PATCH, columns.start * PATCH : columns.stop * PATCH, :3]
     return rgb
-
-
-def _place(rgb: NDArray[np.uint8], core: Window, pixels: NDArray[np.uint8]) -> None:
-    """Writes a tile into the picture, cropped at its edges, in the picture's number of channels."""
-    rows, columns = core
-    target = pixels[rows.start * PATCH : rows.stop * PATCH, columns.start * PATCH : columns.stop * PATCH]
-    rgb = rgb[: target.shape[0], : target.shape[1]]
-    target[:] = luma(rgb)[:, :, None] if pixels.shape[2] == 1 else rgb
 
 
 def luma(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

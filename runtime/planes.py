@@ -147,7 +147,7 @@ def _code(
     return bit
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _code_passes(
     encode: bool, source: Any, passes: Any, channels: int, rows: int, columns: int, step_index: int, magnitude: Any, sign: Any,
     reached: Any, chance: Any, energy_space: Any, cross_channel: Any, cross: Any, prediction_channel: Any, prediction_shift: Any,
