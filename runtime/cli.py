@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_files(decode, "a file (its suffix chooses the format), a folder, or - for standard output")
     decode.add_argument("--bytes", type=int, metavar="N", help="decode only the first N bytes of each file")
     decode.add_argument("--stage", choices=("linear", "decoded", "denoised"), default="denoised", help="how far to go (default: denoised)")
+    decode.add_argument("--realism", type=float, default=1.0, metavar="0..1", help="0 the most faithful, 1 the most natural (default: 1)")
     decode.add_argument("--format", metavar="NAME", help="png, webp, jpeg, avif …, for a folder or standard output (default: png)")
     _add_networks(decode)
     decode.set_defaults(command=_decode)
@@ -151,6 +152,8 @@ def _decode(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     _check_batch(parser, args)
     if args.bytes is not None and args.bytes < 0:
         parser.error("--bytes must not be negative")
+    if not 0 <= args.realism <= 1:
+        parser.error("--realism must lie in 0..1")
     chosen = f".{args.format.lower()}" if args.format else ".png"
     jobs = plan(args.inputs, args.output, (SUFFIX,), chosen, args.force)
     for job in jobs:
@@ -163,7 +166,7 @@ def _decode(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         data = _read(job.source)
         if args.bytes is not None:
             data = data[: args.bytes]
-        image = decode(data, stage=args.stage, **sessions.for_decoding(data, args.stage))
+        image = decode(data, stage=args.stage, realism=args.realism, **sessions.for_decoding(data, args.stage))
         format_name = _format_of(chosen if job.target == PIPE or args.format else Path(job.target).suffix.lower())
         out = io.BytesIO()
         options = {} if image.exif is None else {"exif": b"Exif\0\0" + image.exif}

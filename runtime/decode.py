@@ -8,6 +8,7 @@ callers that want some of the pixels, in their own order.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from runtime import limits
 from runtime.container import ALPHA, ALT_TEXT, EXIF, LATENTS, Container, Header, parse
 from runtime.errors import LimitError, MissingPackError
 from runtime.linear import PATCH, linear_stage, reduced
-from runtime.pack import Pack, find_pack
+from runtime.pack import FULL_STRENGTH, Pack, find_pack
 from runtime.planes import Known, Latents, decode_planes, dequantize
 
 if TYPE_CHECKING:
@@ -127,12 +128,19 @@ class Opened:
         return rows, columns
 
     def render(
-        self, window: Window, stage: Stage, session: Session | None = None, *, reduce: int = 1, watch: Stopwatch | None = None
+        self,
+        window: Window,
+        stage: Stage,
+        session: Session | None = None,
+        *,
+        realism: float = 1.0,
+        reduce: int = 1,
+        watch: Stopwatch | None = None,
     ) -> NDArray[np.uint8]:
         """The pixels of a window of latent positions, uint8 (h, w, `channels`), cropped at the picture's edge.
 
-        `stage` must be one that is `reached`; all but `linear` need a `session` of this pack. `reduce` (1, 2, 4, 8 or 16) is for
-        `linear` alone and divides the sides.
+        `realism` as for `decode`. `stage` must be one that is `reached`; all but `linear` need a `session` of this pack. `reduce`
+        (1, 2, 4, 8 or 16) is for `linear` alone and divides the sides.
         """
         watch = watch or Stopwatch()
         if stage == "linear":
@@ -141,7 +149,8 @@ class Opened:
                 rgb = linear_stage(_latents_in(self.known, window, self.header.step_index, self.pack).values, table, shift)
         else:
             assert session is not None and reduce == 1
-            rgb = _run_networks(self.known, window, self.header.step_index, session, stage == "denoised", watch)
+            strength = strength_of(realism) if stage == "denoised" else 0
+            rgb = _run_networks(self.known, window, self.header.step_index, session, strength, watch)
         rows, columns = self.place(window, reduce)
         rgb = rgb[: rows.stop - rows.start, : columns.stop - columns.start]
         return luma(rgb)[:, :, None] if self.header.grey else rgb
@@ -194,22 +203,26 @@ def decode(
     session: Session | None = None,
     pack: Pack | None = None,
     max_bytes: int | None = None,
+    realism: float = 1.0,
     tile: int = TILE,
     reduce: int = 1,
 ) -> DecodedImage:
     """Decodes `data`, or its first `max_bytes` bytes, up to `stage`.
 
     `session` runs the networks and fixes the pack; without one, `pack` or else the installed pack of the file's id is run on one CPU
-    thread. `tile` is the side of a tile in latent positions (16 pixels each); it does not change the pixels. `reduce` (1, 2, 4, 8 or
-    16; the stage `linear` only) divides the sides, rounding up: the means of as many pixels, for a fraction of the work.
+    thread. `realism`, 0 to 1 in sixteenths, is how far the denoiser goes: 1 the most natural picture, 0 the most faithful, for which
+    it does not run at all. `tile` is the side of a tile in latent positions (16 pixels each); it does not change the pixels.
+    `reduce` (1, 2, 4, 8 or 16; the stage `linear` only) divides the sides, rounding up: the means of as many pixels, for a fraction of
+    the work.
     Raises what `parse` raises, CorruptFileError for a broken alpha chunk, LimitError over MAX_PIXELS, MissingPackError when the
-    pack is not installed or the one given is not the file's, ValueError for a `reduce` that there is not.
+    pack is not installed or the one given is not the file's, ValueError for a `reduce` or `realism` that there is not.
     """
+    strength = strength_of(realism)
     if reduce not in (1, *REDUCTIONS) or (reduce > 1 and stage != "linear"):
         raise ValueError(f"reduce is {reduce} at stage {stage}: it is 1, or one of {REDUCTIONS} at stage linear")
     watch = Stopwatch()
     opened = open_latents(data, pack=pack if session is None else session.pack, max_bytes=max_bytes, watch=watch)
-    stage = opened.reached(stage)
+    stage = opened.reached("decoded" if stage == "denoised" and not strength else stage)
     if session is None and stage != "linear":
         with watch("pack"):
             from runtime.session import Session
@@ -218,11 +231,18 @@ def decode(
     header = opened.header
     pixels = np.empty((-(-header.height // reduce), -(-header.width // reduce), opened.channels), np.uint8)
     for window in opened.windows(tile):
-        pixels[opened.place(window, reduce)] = opened.render(window, stage, session, reduce=reduce, watch=watch)
+        pixels[opened.place(window, reduce)] = opened.render(window, stage, session, realism=realism, reduce=reduce, watch=watch)
     if opened.has_alpha:
         with watch("alpha"):
             pixels = np.concatenate([pixels, opened.alpha(reduce)[:, :, None]], axis=2)
     return DecodedImage(pixels, header, stage, opened.known.complete, opened.alt, opened.exif, watch.seconds)
+
+
+def strength_of(realism: float) -> int:
+    """Sixteenths of the denoiser's moves for a realism from 0 to 1, rounded half up; ValueError outside."""
+    if not 0 <= realism <= 1:
+        raise ValueError(f"realism is {realism}, it must lie in 0..1")
+    return math.floor(realism * FULL_STRENGTH + 0.5)
 
 
 def denoiser_applies(known: Known, step_index: int, pack: Pack) -> bool:
@@ -273,18 +293,18 @@ def _latents_in(known: Known, window: Window, step_index: int, pack: Pack) -> La
     return dequantize(part, step_index, pack.reconstruction, pack.l1_limit)
 
 
-def _run_networks(known: Known, core: Window, step_index: int, session: Session, denoise: bool, watch: Stopwatch) -> NDArray[np.uint8]:
+def _run_networks(known: Known, core: Window, step_index: int, session: Session, strength: int, watch: Stopwatch) -> NDArray[np.uint8]:
     """The networks' pixels of the window `core`: each network sees its receptive field's margin around what is asked of it."""
     pack = session.pack
     decoded = _grow(core, pack.decoder_halo, known)
-    widest = _grow(decoded, pack.denoiser_halo, known) if denoise else decoded
+    widest = _grow(decoded, pack.denoiser_halo, known) if strength else decoded
     with watch("dequantize"):
         latents = _latents_in(known, widest, step_index, pack)
     rows, columns = _within(decoded, widest)
     values = latents.values
-    if denoise:
+    if strength:
         with watch("denoise"):
-            values = session.denoise(latents)
+            values = session.denoise(latents, strength)
     with watch("decode"):
         rgba = session.decode(np.ascontiguousarray(values[:, rows, columns]), np.ascontiguousarray(latents.precision[:, rows, columns]))
     rows, columns = _within(core, decoded)

@@ -33,6 +33,9 @@ DEFAULT: Final = "tiny"
 FORMAT: Final = 1
 PATCH: Final = 16
 GRID: Final = 4
+FULL_STRENGTH: Final = 16
+"""A denoiser's moves are made in sixteenths of what it asks for."""
+
 OUTPUTS: Final = 3 * PATCH * PATCH
 """Numbers that one latent contributes to: the levels of its patch."""
 

@@ -15,7 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from runtime.errors import CorruptPackError, EncodeInputError, ProviderError
-from runtime.pack import PATCH, Pack
+from runtime.pack import FULL_STRENGTH, PATCH, Pack
 
 if TYPE_CHECKING:
     from runtime.planes import Latents
@@ -60,8 +60,11 @@ class Session:
         self.provider = provider
         self.threads = threads
 
-    def denoise(self, latents: Latents) -> NDArray[np.int32]:
-        """Values moved inside their intervals, int32 (C, h, w) in GRID units, from arrays of the same shape, guarded (`guard_l1`)."""
+    def denoise(self, latents: Latents, strength: int = FULL_STRENGTH) -> NDArray[np.int32]:
+        """Values moved inside their intervals, int32 (C, h, w) in GRID units, from arrays of the same shape, guarded (`guard_l1`).
+
+        `strength`, 0 to FULL_STRENGTH, is how much of each move is made, in sixteenths, rounded half up.
+        """
         feeds = {
             "latents": latents.values,
             "levels": latents.levels,
@@ -71,7 +74,8 @@ class Session:
         from runtime.planes import guard_l1  # brings numba in, which encoding and listing providers do without
 
         denoised = self._run(self._denoiser, {name: self._map(name, value) for name, value in feeds.items()})
-        return guard_l1(denoised[0].astype(np.int32), self.pack.l1_limit)
+        moves = denoised[0].astype(np.int32) - latents.values
+        return guard_l1(latents.values + ((moves * strength + FULL_STRENGTH // 2) >> 4), self.pack.l1_limit)
 
     def decode(self, values: NDArray[np.int32], precision: NDArray[np.int32]) -> NDArray[np.uint8]:
         """Pixels uint8 (16h, 16w, 4), alpha 255, from values in GRID units and precision codes, both (C, h, w)."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from runtime.coder import CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, WEIGHT_ONE, CoderTables, TableLayout
 from runtime.linear import PATCH
+from runtime.pack import FULL_STRENGTH
 from runtime.planes import Latents
 
 CHANNELS = 4
@@ -80,6 +81,7 @@ class StandInSession:
     def __init__(self, pack: StandInPack | None = None) -> None:
         self.pack = pack or StandInPack()
         self.calls: list[tuple[str, int, int]] = []
+        self.strengths: list[int] = []
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         rows, columns = pixels.shape[0] // PATCH, pixels.shape[1] // PATCH
@@ -89,8 +91,9 @@ class StandInSession:
         latents[:3] = means.transpose(2, 0, 1) * PATCH
         return latents
 
-    def denoise(self, latents: Latents) -> NDArray[np.int32]:
+    def denoise(self, latents: Latents, strength: int = FULL_STRENGTH) -> NDArray[np.int32]:
         self.calls.append(("denoise", *latents.values.shape[1:]))
+        self.strengths.append(strength)
         mixed = latents.values + _around(latents.levels.astype(np.int64)) + latents.precision + (latents.half_width >> 4)
         return mixed.astype(np.int32)
 

@@ -133,9 +133,9 @@ def files(session: Session) -> dict[str, bytes]:
     }
 
 
-def rgba(data: bytes, stage: Stage, session: Session) -> NDArray[np.uint8]:
+def rgba(data: bytes, stage: Stage, session: Session, realism: float = 1.0) -> NDArray[np.uint8]:
     """The Python runtime's pixels, as a canvas has them."""
-    pixels = decode(data, stage=stage, session=session).pixels
+    pixels = decode(data, stage=stage, session=session, realism=realism).pixels
     out = np.full((*pixels.shape[:2], 4), 255, np.uint8)
     colours = 1 if pixels.shape[2] < 3 else 3
     out[:, :, :3] = pixels[:, :, :colours]
@@ -372,6 +372,20 @@ def test_decoded_stage_stands_while_the_denoiser_loads(
     assert page.evaluate(CANVAS) == sha256(rgba(data, "decoded", session))
     denoiser.set()
     page.wait_for_function("window.seen.some(([type]) => type === 'load')")
+    assert page.evaluate(CANVAS) == sha256(rgba(data, "denoised", session))
+
+
+@pytest.mark.parametrize("realism", [0.5, 0.0])
+def test_realism_is_an_attribute_and_changes_with_it(
+    site: Site, page: Any, session: Session, files: dict[str, bytes], realism: float
+) -> None:
+    site.files["a.sdz"] = data = files["coarse.sdz"]
+    wanted = rgba(data, "denoised", session, realism)
+    assert (wanted != rgba(data, "denoised", session)).any()
+    show(site, page, f'<sdz-img src="a.sdz" data-realism="{realism}"></sdz-img>')
+    assert page.evaluate(CANVAS) == sha256(wanted)
+    page.evaluate("delete document.querySelector('sdz-img').dataset.realism")
+    page.wait_for_function("window.seen.filter(([type]) => type === 'load').length === 2")
     assert page.evaluate(CANVAS) == sha256(rgba(data, "denoised", session))
 
 

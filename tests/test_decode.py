@@ -50,6 +50,22 @@ def test_each_stage_runs_its_networks_once() -> None:
     assert session.calls == [("denoise", 3, 4), ("decode", 3, 4), ("decode", 3, 4)]
 
 
+def test_realism_is_a_strength_in_sixteenths_and_zero_runs_no_denoiser() -> None:
+    data = sdz(64, 48)
+    for realism, strength in ((1.0, 16), (0.5, 8), (0.04, 1), (1 / 32, 1)):
+        session = StandInSession()
+        assert decode(data, session=session, realism=realism).stage == "denoised"
+        assert session.strengths == [strength]
+    session = StandInSession()
+    for realism in (0.0, 0.03):
+        image = decode(data, session=session, realism=realism)
+        assert image.stage == "decoded" and np.array_equal(image.pixels, decode(data, stage="decoded", session=session).pixels)
+    assert session.strengths == []
+    for realism in (-0.1, 1.01, float("nan")):
+        with pytest.raises(ValueError, match=f"realism is {realism}, it must lie in 0..1"):
+            decode(data, session=session, realism=realism)
+
+
 @pytest.mark.parametrize("stage", ["linear", "decoded", "denoised"])
 @pytest.mark.parametrize("tile", [1, 2, 3])
 def test_tiles_join_without_a_differing_byte(stage: str, tile: int) -> None:

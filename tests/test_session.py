@@ -40,6 +40,15 @@ def test_denoised_values_stay_in_their_intervals(pack: Pack) -> None:
     assert (values != latents.values).any()
 
 
+def test_a_part_of_the_strength_makes_a_part_of_each_move(pack: Pack) -> None:
+    latents = some_latents()
+    session = Session(pack)
+    moves = session.denoise(latents) - latents.values
+    assert np.array_equal(session.denoise(latents, 0), latents.values)
+    for strength in (5, 8, 16):
+        assert np.array_equal(session.denoise(latents, strength) - latents.values, np.floor(moves * strength / 16 + 0.5))
+
+
 def test_decoded_pixels_refine_the_linear_stage(pack: Pack) -> None:
     latents = some_latents()
     rgba = Session(pack).decode(latents.values, latents.precision)

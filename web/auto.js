@@ -5,7 +5,7 @@
  * the plain names for its own src.
  */
 
-import { painter, request, stageWanted, whenNear } from "./client.js";
+import { painter, request, wantedBy, whenNear } from "./client.js";
 
 const MARK = "img[data-sdz]";
 
@@ -64,7 +64,7 @@ function load(image) {
     emit("sdzerror", { code, message });
   };
 
-  request(new URL(image.dataset.sdz ?? "", document.baseURI).href, stageWanted(image.dataset.stage), {
+  request(new URL(image.dataset.sdz ?? "", document.baseURI).href, wantedBy(image.dataset), {
     header({ width, height, alt }) {
       surface.resize(width, height);
       if (!image.hasAttribute("alt") && alt) image.alt = alt;

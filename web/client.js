@@ -71,14 +71,14 @@ function sharedWorker() {
 
 /**
  * Asks for a picture.
- * @param {string} src absolute URL @param {Stage} stage the last one wanted @param {Receiver} receiver
+ * @param {string} src absolute URL @param {Wanted} wanted @param {Receiver} receiver
  * @returns {() => void} ends the request; nothing is called afterwards
  */
-export function request(src, stage, receiver) {
+export function request(src, { stage, realism }, receiver) {
   const id = ++lastId;
   receivers.set(id, receiver);
   try {
-    sharedWorker().postMessage({ type: "decode", id, src, stage });
+    sharedWorker().postMessage({ type: "decode", id, src, stage, realism });
   } catch (error) {
     // a script from another origin may not start a worker
     receivers.delete(id);
@@ -90,14 +90,23 @@ export function request(src, stage, receiver) {
 }
 
 /**
- * The stage to ask for: what the page says, and no further than the linear one for readers who save data.
- * @param {string | undefined} wanted data-stage
- * @returns {Stage}
+ * @typedef {{stage: Stage, realism: number}} Wanted the last stage, and how far the denoiser goes: 0 the most faithful picture, 1 the
+ *   most natural
  */
-export function stageWanted(wanted) {
+
+/**
+ * What to ask for: what the element's data-stage and data-realism say, and no further than the linear stage for readers who save data.
+ * @param {DOMStringMap} dataset
+ * @returns {Wanted}
+ */
+export function wantedBy({ stage, realism }) {
   const connection = /** @type {{saveData?: boolean} | undefined} */ (/** @type {any} */ (navigator).connection);
-  if (wanted === "linear" || connection?.saveData || matchMedia("(prefers-reduced-data: reduce)").matches) return "linear";
-  return wanted === "decoded" ? "decoded" : "denoised";
+  const saving = connection?.saveData || matchMedia("(prefers-reduced-data: reduce)").matches;
+  const part = Number.parseFloat(realism ?? "1");
+  return {
+    stage: stage === "linear" || saving ? "linear" : stage === "decoded" ? "decoded" : "denoised",
+    realism: part >= 0 ? Math.min(part, 1) : 1,
+  };
 }
 
 /** @type {Map<Element, () => void>} */

@@ -11,7 +11,7 @@ import { MAX_PIXELS } from "./limits.js";
 import { PATCH, linearStage } from "./linear.js";
 import { fetchReader, loadPack } from "./pack.js";
 import { Room, decodePlanes, dequantize } from "./planes.js";
-import { Session } from "./session.js";
+import { FULL_STRENGTH, Session } from "./session.js";
 
 /** @import { Header } from "./container.js" */
 /** @import { Pack } from "./pack.js" */
@@ -82,6 +82,15 @@ export async function readPicture(bytes, pack) {
   const chunk = find(container, ALPHA);
   const alpha = chunk ? await decodeAlpha(chunk.payload, header.height, header.width, chunk.start) : null;
   return { header, pack, known, alpha, alt: altText(container) };
+}
+
+/**
+ * Sixteenths of the denoiser's moves for a realism from 0 (the most faithful) to 1 (the most natural), rounded half up.
+ * @param {number} realism @throws {RangeError} outside 0..1
+ */
+export function strengthOf(realism) {
+  if (!(realism >= 0 && realism <= 1)) throw new RangeError(`realism lies in 0..1; ${realism} was given`);
+  return Math.floor(realism * FULL_STRENGTH + 0.5);
 }
 
 /**
@@ -183,12 +192,12 @@ function place(rgba, core, outer, { header, alpha }) {
 /**
  * The stage's pixels, tile by tile, top to bottom. Tiles share their arrays, so memory does not grow with the picture.
  * @param {Picture} picture @param {Stage} stage `denoised` only where `denoiserApplies`
- * @param {Session | null} session not needed for `linear` @param {number | null} [tile] positions on a side, which do not change the
- *   pixels
+ * @param {Session | null} session not needed for `linear` @param {number} [strength] of the denoiser, from 1 on
+ * @param {number | null} [tile] positions on a side, which do not change the pixels
  * @returns {AsyncGenerator<Tile>}
  * @throws {RangeError} for a `tile` that is no positive integer
  */
-export async function* paint(picture, stage, session, tile) {
+export async function* paint(picture, stage, session, strength = FULL_STRENGTH, tile) {
   const { known, header, pack } = picture;
   const room = new Room();
   for (const core of windows(known, tileSide(tile, known))) {
@@ -204,7 +213,7 @@ export async function* paint(picture, stage, session, tile) {
     const latents = dequantize(known, header.stepIndex, pack, widest, room);
     const exact = room.floats("networks' values", latents.values.length);
     exact.set(latents.values);
-    const values = stage === "denoised" ? await session.denoise({ ...latents, values: exact }) : exact;
+    const values = stage === "denoised" ? await session.denoise({ ...latents, values: exact }, strength) : exact;
     const rgba = await session.decode(
       cut(values, decoded, widest, pack.channels, room, "decoder's values"),
       cut(latents.precision, decoded, widest, pack.channels, room, "decoder's precision"),
@@ -218,20 +227,21 @@ export async function* paint(picture, stage, session, tile) {
 /**
  * Decodes a file, or any prefix of one that holds its header, in a page, a worker or Node.
  * @param {Uint8Array} bytes
- * @param {{stage?: Stage, pack?: Pack, session?: Session, packs?: string | URL, ort?: string | URL, tile?: number | null}} [options]
- *   `session` runs the networks and fixes the pack; without one, `pack` or else the pack of the file's id below `packs`
+ * @param {{stage?: Stage, pack?: Pack, session?: Session, packs?: string | URL, ort?: string | URL, tile?: number | null,
+ *   realism?: number}} [options] `session` runs the networks and fixes the pack; without one, `pack` or else the pack of the file's id below `packs`
  * @returns {Promise<DecodedImage>}
- * @throws {SdzError} @throws {RangeError} for a `tile` that is no positive integer
+ * @throws {SdzError} @throws {RangeError} for a `tile` that is no positive integer, a `realism` outside 0..1
  */
-export async function decodeBytes(bytes, { stage = "denoised", pack, session, packs = PACKS, ort = ORT, tile } = {}) {
+export async function decodeBytes(bytes, { stage = "denoised", pack, session, packs = PACKS, ort = ORT, tile, realism = 1 } = {}) {
+  const strength = strengthOf(realism);
   const { header } = readContainer(bytes);
   pack ??= session?.pack ?? (await loadPack(header.packId, fetchReader(new URL(`${header.packId}/`, packs))));
   const picture = await readPicture(bytes, pack);
-  if (stage === "denoised" && !denoiserApplies(picture)) stage = "decoded";
+  if (stage === "denoised" && !(strength && denoiserApplies(picture))) stage = "decoded";
   if (stage !== "linear") session ??= new Session(pack, { ort });
   const { width, height } = header;
   const data = new Uint8ClampedArray(width * height * 4);
-  for await (const part of paint(picture, stage, session ?? null, tile)) {
+  for await (const part of paint(picture, stage, session ?? null, strength, tile)) {
     for (let row = 0; row < part.height; row++) {
       data.set(part.pixels.subarray(row * part.width * 4, (row + 1) * part.width * 4), ((part.y + row) * width + part.x) * 4);
     }

@@ -1,15 +1,16 @@
 /**
- * <sdz-img src alt width height loading data-stage>: an .sdz as a picture in the page. Takes the worker's tiles, paints them on a
- * canvas in its shadow tree. Its children are the fallback: they stay until the decode succeeds, and on any error.
+ * <sdz-img src alt width height loading data-stage data-realism>: an .sdz as a picture in the page. Takes the worker's tiles, paints
+ * them on a canvas in its shadow tree. Its children are the fallback: they stay until the decode succeeds, and on any error.
  *
  * Events, as on <img> not bubbling: `load` when the last stage stands; `progress` with detail {stage, bytes, total} after each;
  * `error` with detail {code, message}. Properties `src`, `alt`, `width`, `height`, `loading` reflect; `complete`, `naturalWidth`,
  * `naturalHeight`, `currentStage` and `decode()` tell the state.
  */
 
-import { painter, request, stageWanted, whenNear } from "./client.js";
+import { painter, request, wantedBy, whenNear } from "./client.js";
 import { SdzError } from "./errors.js";
 
+/** @import { Wanted } from "./client.js" */
 /** @import { Stage } from "./decode.js" */
 
 // a constructed sheet, because a policy without 'unsafe-inline' refuses <style>
@@ -50,7 +51,7 @@ function fallbackFrom(noscript) {
 const pixels = (text) => (text !== null && /^\s*\d+\s*$/.test(text) ? Number(text) : 0);
 
 export class SdzImg extends HTMLElement {
-  static observedAttributes = ["src", "alt", "width", "height", "loading", "data-stage"];
+  static observedAttributes = ["src", "alt", "width", "height", "loading", "data-stage", "data-realism"];
 
   #slot = document.createElement("slot");
   #frame = document.createElement("div");
@@ -178,9 +179,10 @@ export class SdzImg extends HTMLElement {
   #load(now) {
     this.#scheduled = false;
     const src = this.src;
-    const wanted = stageWanted(this.dataset.stage);
-    const key = src && `${wanted} ${src} ${now || this.loading}`;
-    if (key === this.#requested || (this.#complete && this.#requested.startsWith(`${wanted} ${src} `))) {
+    const wanted = wantedBy(this.dataset);
+    const what = `${wanted.stage} ${wanted.realism} ${src} `;
+    const key = src && `${what}${now || this.loading}`;
+    if (key === this.#requested || (this.#complete && this.#requested.startsWith(what))) {
       this.#complete ||= !src;
       return;
     }
@@ -202,7 +204,7 @@ export class SdzImg extends HTMLElement {
     }
   }
 
-  /** @param {string} src @param {Stage} wanted @returns {() => void} */
+  /** @param {string} src @param {Wanted} wanted @returns {() => void} */
   #request(src, wanted) {
     const canvas = document.createElement("canvas");
     canvas.part.add("canvas");

@@ -68,6 +68,9 @@ function loadRuntime(base, threads, provider) {
   return running;
 }
 
+/** A denoiser's moves are made in sixteenths of what it asks for. */
+export const FULL_STRENGTH = 16;
+
 /** One pack's networks. Runs are queued: a session holds one run at a time. */
 export class Session {
   /**
@@ -105,11 +108,12 @@ export class Session {
 
   /**
    * @param {Latents} latents
+   * @param {number} [strength] how much of each move is made, in sixteenths, rounded half up
    * @returns {Promise<Float32Array>} (C, h, w) integers in GRID units, guarded
    */
-  async denoise(latents) {
+  async denoise(latents, strength = FULL_STRENGTH) {
     await this.#selfCheck();
-    return this.#denoise(latents, this.provider);
+    return this.#denoise(latents, this.provider, strength);
   }
 
   /**
@@ -121,10 +125,13 @@ export class Session {
     return this.#decode(values, precision, h, w, this.provider);
   }
 
-  /** @param {Latents} latents @param {Provider} provider */
-  async #denoise({ values, levels, precision, halfWidth, h, w }, provider) {
+  /** @param {Latents} latents @param {Provider} provider @param {number} strength */
+  async #denoise({ values, levels, precision, halfWidth, h, w }, provider, strength) {
     const feeds = { latents: values, levels, precision, half_width: halfWidth };
     const denoised = /** @type {Float32Array} */ (await this.#run("denoiser", feeds, h, w, provider));
+    if (strength !== FULL_STRENGTH) {
+      for (let i = 0; i < denoised.length; i++) denoised[i] = values[i] + ((strength * (denoised[i] - values[i]) + 8) >> 4);
+    }
     guardL1(denoised, h * w, this.pack.l1Limit);
     return denoised;
   }
@@ -198,7 +205,7 @@ export class Session {
     const golden = goldenLatents(this.pack.channels);
     /** @param {Provider} provider */
     const run = async (provider) => {
-      const values = await this.#denoise(golden, provider);
+      const values = await this.#denoise(golden, provider, FULL_STRENGTH);
       return this.#decode(values, golden.precision, golden.h, golden.w, provider);
     };
     try {

@@ -2,13 +2,13 @@
  * The page's one worker: takes addresses of .sdz files, hands back their pixels stage by stage. Bytes are painted by the linear stage
  * as they stream in, without onnxruntime; runtime and model load beside that, then the networks replace it, one picture at a time.
  *
- * In: {type: "configure", packs, ort, threads?, provider?, pack?} once; {type: "decode", id, src, stage}; {type: "abort", id}.
+ * In: {type: "configure", packs, ort, threads?, provider?, pack?} once; {type: "decode", id, src, stage, realism}; {type: "abort", id}.
  * Out: {type: "header", id, width, height, alt}; {type: "tile", id, x, y, width, height, pixels}; {type: "stage", id, stage, bytes,
  * total, final} behind the tiles that it names; {type: "error", id, code, message}.
  */
 
 import { MAX_HEADER_BYTES, altText } from "./container.js";
-import { denoiserApplies, paint, readContainer, readPicture } from "./decode.js";
+import { denoiserApplies, paint, readContainer, readPicture, strengthOf } from "./decode.js";
 import { SdzError, asSdzError } from "./errors.js";
 import { MAX_DOWNLOAD_BYTES } from "./limits.js";
 import { fetchReader, loadPack } from "./pack.js";
@@ -67,11 +67,12 @@ const breathe = () =>
 
 /** One picture on its way from an address to its final stage. */
 class Job {
-  /** @param {number} id @param {string} src @param {Stage} stage @param {AbortSignal} signal */
-  constructor(id, src, stage, signal) {
+  /** @param {number} id @param {string} src @param {Stage} stage @param {number} realism @param {AbortSignal} signal */
+  constructor(id, src, stage, realism, signal) {
     this.id = id;
     this.src = src;
     this.stage = stage;
+    this.strength = strengthOf(realism);
     this.signal = signal;
     this.bytes = new Uint8Array();
     /** @type {number | null} */
@@ -105,7 +106,7 @@ class Job {
     if (linear) return undefined;
     const picture = /** @type {Picture} */ (this.picture);
     const session = sessionOf(this.pack);
-    const denoise = this.stage === "denoised" && denoiserApplies(picture);
+    const denoise = this.stage === "denoised" && this.strength > 0 && denoiserApplies(picture);
     const task = networks.then(async () => {
       this.signal.throwIfAborted();
       await session.prepare("decoder");
@@ -193,7 +194,7 @@ class Job {
   /** @param {Picture} picture @param {Stage} stage @param {boolean} final */
   async send(picture, stage, final) {
     const session = stage === "linear" ? null : sessionOf(picture.pack);
-    for await (const tile of paint(picture, stage, session)) {
+    for await (const tile of paint(picture, stage, session, this.strength)) {
       await breathe();
       this.signal.throwIfAborted();
       scope.postMessage({ type: "tile", id: this.id, ...tile }, [tile.pixels.buffer]);
@@ -219,7 +220,7 @@ scope.onmessage = async ({ data }) => {
     const abort = new AbortController();
     running.set(data.id, abort);
     try {
-      await new Job(data.id, data.src, data.stage, abort.signal).run();
+      await new Job(data.id, data.src, data.stage, data.realism, abort.signal).run();
     } catch (error) {
       if (!abort.signal.aborted) {
         const { code, message } = asSdzError(error, "ProviderError");

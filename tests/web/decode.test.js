@@ -43,9 +43,9 @@ const session = /** @type {import("../../web/session.js").Session} */ (
   /** @type {unknown} */ ({
     pack,
     /** @param {import("../../web/planes.js").Latents} latents */
-    async denoise({ values, halfWidth, h, w }) {
+    async denoise({ values, halfWidth, h, w }, strength = 16) {
       const moved = around(halfWidth, h, w);
-      return Float32Array.from(values, (value, i) => value + moved[i] / 256);
+      return Float32Array.from(values, (value, i) => value + (strength * moved[i]) / 4096);
     },
     /** @param {ArrayLike<number>} values @param {ArrayLike<number>} precision @param {number} h @param {number} w */
     async decode(values, precision, h, w) {
@@ -88,6 +88,18 @@ test("no tile's side is the usual one, an impossible one is refused", async () =
     const error = await thrown(() => decodeBytes(DATA, { stage: "linear", pack, tile }));
     assert.ok(error instanceof RangeError);
     assert.match(error.message, new RegExp(`${tile} was given`));
+  }
+});
+
+test("realism 0 is the decoded stage, and what lies outside 0..1 is refused", async () => {
+  const none = await decodeBytes(DATA, { realism: 0, pack, session });
+  const decoded = await decodeBytes(DATA, { stage: "decoded", pack, session });
+  assert.deepEqual([none.stage, none.data], ["decoded", decoded.data]);
+  const half = await decodeBytes(DATA, { realism: 0.5, pack, session });
+  assert.equal(half.stage, "denoised");
+  assert.notDeepEqual(half.data, decoded.data);
+  for (const realism of [-0.1, 1.01, NaN]) {
+    assert.ok((await thrown(() => decodeBytes(DATA, { realism, pack, session }))) instanceof RangeError);
   }
 });
 

@@ -8,9 +8,10 @@ import { thrown } from "./support.js";
 
 /**
  * A stand-in: sessions whose networks answer with constants; of WebGPU's values the first is off by `offset`.
- * @param {{offset?: number, fail?: string}} [behaviour]
+ * The denoiser adds `move`.
+ * @param {{offset?: number, fail?: string, move?: number}} [behaviour]
  */
-function fakeRuntime({ offset = 0, fail = "" } = {}) {
+function fakeRuntime({ offset = 0, fail = "", move = 0 } = {}) {
   /** @type {string[]} */
   const created = [];
   let running = 0;
@@ -36,7 +37,7 @@ function fakeRuntime({ offset = 0, fail = "" } = {}) {
             await new Promise((resolve) => setTimeout(resolve, 2));
             running--;
             const [, , h, w] = feeds.latents.dims;
-            const data = name.startsWith("decoder") ? new Uint8Array(h * w * 1024).fill(100) : feeds.latents.data.slice();
+            const data = name.startsWith("decoder") ? new Uint8Array(h * w * 1024).fill(100) : feeds.latents.data.map((v) => v + move);
             if (name.startsWith("decoder") && provider === "webgpu") data[0] += offset;
             return { out: { data, dispose() {} } };
           },
@@ -71,6 +72,17 @@ test("denoised values are guarded", async () => {
   const session = new Session(pack, { ort: fakeRuntime() });
   // 600 and 800 stand at one position: over 1,000, so both are halved
   assert.deepEqual([...(await session.denoise(LATENTS))], [5, 300, -7, 400]);
+});
+
+test("a part of the strength makes a part of each move, rounded half up, before the guard", async () => {
+  const moved = async (/** @type {number} */ move, /** @type {number | undefined} */ strength) => [
+    ...(await new Session(pack, { ort: fakeRuntime({ move }) }).denoise(LATENTS, strength)),
+  ];
+  assert.deepEqual(await moved(10, 0), [5, 300, -7, 400]);
+  assert.deepEqual(await moved(10, 3), [7, 301, -5, 401]);
+  assert.deepEqual(await moved(-10, 3), [3, 299, -9, 399]);
+  assert.deepEqual(await moved(10, 8), [10, 302, -2, 402]);
+  assert.deepEqual(await moved(10, undefined), [15, 305, 3, 405]);
 });
 
 test("a graph that cannot be loaded may be tried again", async () => {

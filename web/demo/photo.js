@@ -3,7 +3,7 @@
  * attributes, asks the shared worker for tiles, checks the finished pixels against the digest that Python computed.
  */
 
-import { painter, request, stageWanted } from "../client.js";
+import { painter, request, wantedBy } from "../client.js";
 
 /** @import { Stage } from "../decode.js" */
 
@@ -24,6 +24,7 @@ const image = /** @type {HTMLImageElement} */ (need("img", other));
 const divider = /** @type {HTMLInputElement} */ (need(".divider", compare));
 const controls = /** @type {HTMLElement} */ (need(".controls"));
 const slider = /** @type {HTMLInputElement} */ (need(".bytes input"));
+const dial = /** @type {HTMLInputElement} */ (need(".dial input"));
 const verdict = /** @type {HTMLElement} */ (need(".verdict"));
 const total = Number(study.dataset.bytes);
 const pixels = Number(study.dataset.width) * Number(study.dataset.height);
@@ -59,7 +60,8 @@ function show(bytes, stage) {
   const url = URL.createObjectURL(file.slice(0, bytes));
   const whole = bytes === total;
   let painting = new Uint8ClampedArray(4 * pixels);
-  const abort = request(url, stage, {
+  const realism = Number(dial.value) / Number(dial.max);
+  const abort = request(url, { stage, realism }, {
     header: () => {},
     tile(tile) {
       surface.put(tile);
@@ -86,7 +88,7 @@ function show(bytes, stage) {
       if (!progress.final) return;
       URL.revokeObjectURL(url);
       study.dataset.shown = progress.stage;
-      if (whole && stage === "denoised") check(painting);
+      if (whole && stage === "denoised" && realism === 1) check(painting);
       painting = new Uint8ClampedArray();
     },
     error: fail,
@@ -158,8 +160,18 @@ slider.addEventListener("input", () => {
   if (chosenStage() !== "linear") resting = setTimeout(() => show(chosenBytes(), chosenStage()), REST_MS);
 });
 for (const button of controls.querySelectorAll("input[name=stage]")) {
-  button.addEventListener("change", () => show(chosenBytes(), chosenStage()));
+  button.addEventListener("change", () => {
+    dial.disabled = chosenStage() !== "denoised";
+    show(chosenBytes(), chosenStage());
+  });
 }
+dial.addEventListener("input", () => {
+  const text = dial.value === dial.max ? "natural" : dial.value === "0" ? "faithful" : `${dial.value} of ${dial.max}`;
+  need(".dial output").textContent = text;
+  dial.setAttribute("aria-valuetext", text);
+  clearTimeout(resting);
+  resting = setTimeout(() => show(chosenBytes(), chosenStage()), REST_MS);
+});
 for (const button of controls.querySelectorAll("input[name=against]")) button.addEventListener("change", beside);
 divider.addEventListener("input", divide);
 
@@ -167,8 +179,9 @@ try {
   const response = await fetch(/** @type {string} */ (study.dataset.src));
   if (!response.ok) throw new Error(`HTTP status ${response.status}`);
   file = await response.blob();
-  const first = /** @type {HTMLInputElement} */ (need(`input[value=${stageWanted(undefined)}]`));
+  const first = /** @type {HTMLInputElement} */ (need(`input[value=${wantedBy({}).stage}]`));
   first.checked = true;
+  dial.disabled = chosenStage() !== "denoised";
   /** @type {HTMLElement} */ (need(".left", compare)).hidden = false;
   count();
   divide();
