@@ -502,11 +502,11 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture
 def served(built: Report) -> Iterator[Site]:
     """The site on a host that knows nothing of it, under a prefix, with the policy that `server` sends."""
-    from server.headers import page_headers
+    from server.headers import security_headers
 
     host = Site("/some/where/")
     host.files = {p.relative_to(built.site).as_posix(): p for p in built.site.rglob("*") if p.is_file()}
-    host.headers = page_headers(isolated=False)
+    host.headers = security_headers()
     yield host
     host.close()
 
