@@ -47,11 +47,15 @@ DIGEST_IN_NAME = re.compile(r"(?:^|/)assets/(?:.*[.\-/])?[0-9a-f]{8,64}[./]")
 """Below `assets/`, a digest in hexadecimal: `assets/astronaut.1f0c….sdz`, `assets/sdz-90ab12cd/element.js`. A page whose
 photo happens to be called `deadbeef` stands elsewhere."""
 
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-"""What the pages of a built site need and nothing more: their own scripts, WebAssembly, and images from memory."""
+
+def policy(styles: str = "'self'") -> str:
+    """The Content-Security-Policy: what the pages of a built site need and nothing more, their own scripts, WebAssembly, and images
+    from memory. `styles` is the source of their style sheets."""
+    return (
+        f"default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src {styles}; img-src 'self' blob: data:; "
+        "connect-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
 
 COOP_VALUES: Final = ("same-origin", "same-origin-allow-popups", "noopener-allow-popups", "unsafe-none")
 COEP_VALUES: Final = ("require-corp", "credentialless", "unsafe-none")
@@ -98,14 +102,14 @@ def security_headers(isolation: Isolation = Isolation()) -> dict[str, str]:
         "Cross-Origin-Resource-Policy": isolation.corp,
     }
     return {
-        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+        "Content-Security-Policy": policy(),
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
     } | {name: value for name, value in chosen.items() if value is not None}
 
 
 class SecurityHeaders:
-    """ASGI middleware: puts `security_headers` on every response, errors included."""
+    """ASGI middleware: puts `security_headers` on every response, errors included; one that the response has already stays."""
 
     def __init__(self, app: ASGIApp, isolation: Isolation) -> None:
         self.app = app
@@ -117,7 +121,8 @@ class SecurityHeaders:
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *self.raw]
+                present = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(header for header in self.raw if header[0] not in present)]
             await send(message)
 
         return await self.app(scope, receive, marked)

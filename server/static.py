@@ -18,19 +18,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from starlette.datastructures import Headers, QueryParams
+from starlette.datastructures import URL, Headers, QueryParams
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
 from server.decoded import MAX_BYTES, DecodedPictures
 from server.errors import RequestError
 from server.headers import IMMUTABLE, cache_control, media_type
+from server.listing import SUFFIX, listing
 from server.negotiate import SDZ, acceptable, weights
 from server.prefix import check_prefix, prefix_length
-
-SUFFIX: Final = ".sdz"
 
 CODINGS: Final = (("br", ".br"), ("gzip", ".gz"))
 """Content codings by preference and the suffix of the sibling that holds them: brotli is the smaller one throughout."""
@@ -136,8 +135,24 @@ class SiteFiles(StaticFiles):
         try:
             return await super().get_response(path, scope)
         except HTTPException as error:
+            if error.status_code == 404 and self.html and (page := await asyncio.to_thread(self._listing, path, scope)) is not None:
+                return page
             # Starlette's answer to a file that this process may not read; no password would help
             raise HTTPException(403 if error.status_code == 401 else error.status_code, headers=error.headers) from error
+
+    def _listing(self, path: str, scope: Scope) -> Response | None:
+        """A page for a folder of pictures without an index of its own."""
+        try:
+            full_path, status = super().lookup_path(path)
+            page = listing(Path(full_path)) if status is not None and stat.S_ISDIR(status.st_mode) else None
+        except (OSError, ValueError):
+            # no name that a file could have, or a folder that may not be read
+            return None
+        if page is not None and not scope["path"].endswith("/"):
+            # the page's addresses are relative to the folder
+            url = URL(scope=scope)
+            return RedirectResponse(url.replace(path=url.path + "/"))
+        return page
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
         # runs in a thread, where reading may wait for the disk
@@ -203,14 +218,19 @@ class SiteFiles(StaticFiles):
 
         async def make() -> Response:
             size = status.st_size if length is None else length
-            if wanted != (SDZ,) and size > MAX_BYTES:
-                raise RequestError(422, "LimitError", f"{size} bytes, this server decodes at most {MAX_BYTES}; ask for image/x-sdz")
-            body = (data if data is not None else await asyncio.to_thread(_read, full_path, size))[:size]
-            media = SDZ
-            if length is not None:
-                check_prefix(body)
-            if wanted != (SDZ,):
-                body, media = await self.decoded.get(body, wanted)
+            try:
+                if size > MAX_BYTES:
+                    detail = f"{size} bytes, this server cuts and decodes at most {MAX_BYTES}; ask for image/x-sdz, or a range of it"
+                    raise RequestError(422, "LimitError", detail)
+                body = (data if data is not None else await asyncio.to_thread(_read, full_path, size))[:size]
+                media = SDZ
+                if length is not None:
+                    check_prefix(body)
+                if wanted != (SDZ,):
+                    body, media = await self.decoded.get(body, wanted)
+            except RequestError as error:
+                error.headers["Vary"] = "Accept"
+                raise
             return Response(body, headers={**headers, "Content-Type": media})
 
         return Made(make)
@@ -229,7 +249,7 @@ def _siblings(full_path: str) -> dict[str, str]:
 
 
 def _validators(status: os.stat_result, variant: str) -> dict[str, str]:
-    """ETag and Last-Modified; all forms of a file share the ETag's first two parts, its time and its size."""
+    """ETag and Last-Modified. All forms of an .sdz share the ETag's first two parts, its time and its size."""
     tag = f"{status.st_mtime_ns:x}-{status.st_size:x}" + (f"-{variant}" if variant else "")
     return {"ETag": f'"{tag}"', "Last-Modified": _http_date(int(status.st_mtime))}
 

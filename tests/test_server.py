@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import hashlib
+import html
 import json
 import logging
 import os
@@ -20,6 +23,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
+from runtime.container import parse
 from server.__main__ import isolation, main, parser
 from server.app import SiteNotFoundError, create_app
 from server.headers import IMMUTABLE, ISOLATED, REVALIDATE, Isolation, cache_control, media_type, security_headers
@@ -268,6 +272,29 @@ def test_who_gets_what(accept: str, expected: tuple[str, ...]) -> None:
 def test_nothing_acceptable(client: TestClient) -> None:
     refused = client.get(f"/{PHOTO_NAME}", headers={"accept": "text/html"})
     assert (refused.status_code, refused.json()["title"], refused.headers["vary"]) == (406, "NotAcceptableError", "Accept")
+
+
+def test_a_folder_without_an_index_is_a_wall_of_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "2024 & more"
+    folder.mkdir()
+    (folder / 'a "b" <i>.sdz').write_bytes(PHOTO)
+    (folder / ".hidden.sdz").write_bytes(PHOTO)
+    (folder / "text.sdz").write_bytes(b"no picture")
+    client = TestClient(create_app(tmp_path))
+    assert client.get("/").status_code == 404
+    page = client.get("/2024%20%26%20more", headers={"accept": "text/html"})
+    assert page.url.path == "/2024 & more/"
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    (source,) = re.findall(r'<img src="([^"]*)" alt="([^"]*)" width="(\d+)" height="(\d+)"', page.text)
+    assert client.get(page.url.join(source[0])).content == PHOTO
+    container = parse(PHOTO)
+    alt = container.find(b"T")
+    assert alt is not None
+    assert source[1:] == (html.escape(alt.payload.decode()), str(container.header.width), str(container.header.height))
+    assert "a &quot;b&quot; &lt;i&gt;" in page.text and "<i>" not in page.text
+    (style,) = re.findall(r"<style>(.*?)</style>", page.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}';" in page.headers["content-security-policy"]
 
 
 @pytest.mark.parametrize(
