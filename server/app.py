@@ -73,8 +73,7 @@ def create_app(
     metrics = Metrics()
     kept = cache.folder or Path(tempfile.mkdtemp(prefix="sdz-"))
     decoded = DecodedPictures(DiskCache(kept, cache.limit), metrics)
-    if cache.folder is None:
-        weakref.finalize(decoded, shutil.rmtree, kept, ignore_errors=True)
+    forget = weakref.finalize(decoded, shutil.rmtree, kept, ignore_errors=True) if cache.folder is None else None
 
     encoder = Encoder(uploads, Catalogue(uploads.folder), ENCODED, metrics) if uploads is not None else None
 
@@ -87,6 +86,8 @@ def create_app(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
         decoded.close()
+        if forget is not None:
+            forget()
         if encoder is not None:
             encoder.close()
 

@@ -204,6 +204,4 @@ class Encoder:
         return data
 
     def _too_large(self) -> RequestError:
-        # the rest of the body is not read: the connection cannot be used again
-        detail = f"an upload has at most {self.uploads.max_bytes} bytes"
-        return RequestError(413, "LimitError", detail, {"Connection": "close"})
+        return RequestError(413, "LimitError", f"an upload has at most {self.uploads.max_bytes} bytes")

@@ -253,9 +253,12 @@ def serving(folder: Path) -> Iterator[str]:
 
 
 def test_behind_the_projects_own_server(page: Any, pack: Pack, photos: dict[str, bytes], session: Session, tmp_path: Path) -> None:
-    """Its policy lets the service worker work; before that, and without it, it decodes by itself."""
+    """Its policy lets the service worker work; a page without one gets a decoded picture, and the element the file itself."""
     files = scripts() | pack_files(pack) | {"register.js": REGISTER, "style.css": STYLE, "plain.sdz": photos["plain"]}
     files["plain.html"] = b'<!doctype html><title>t</title><img id="plain" src="plain.sdz" alt="">'
+    files["element.html"] = (
+        b'<!doctype html><title>t</title><script type="module" src="sdz.js"></script><sdz-img src="plain.sdz"></sdz-img>'
+    )
     files["index.html"] = PAGE.format('<img id="plain" src="plain.sdz" alt="">').encode()
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -265,6 +268,10 @@ def test_behind_the_projects_own_server(page: Any, pack: Pack, photos: dict[str,
             page.goto(address + "plain.html")
         until(page, SHOWN)
         assert answered.value.header_value("content-type") == "image/webp"
+        with page.expect_response("**/plain.sdz") as answered:
+            page.goto(address + "element.html")
+        until(page, "document.querySelector('sdz-img').complete && document.querySelector('sdz-img').naturalWidth === 100")
+        assert (answered.value.header_value("content-type"), answered.value.header_value("vary")) == ("image/x-sdz", "Accept")
         page.goto(address)
         until(page, f"performance.getEntriesByType('navigation')[0].workerStart > 0 && {SHOWN}")
         assert page.evaluate(PIXELS, "plain") == sha256(photos["plain"], session)
