@@ -40,6 +40,12 @@ PIXELS = """async (id) => {
   const digest = await crypto.subtle.digest("SHA-256", context.getImageData(0, 0, canvas.width, canvas.height).data);
   return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }"""
+LOAD = """(name) => new Promise((done) => {
+  const image = new Image();
+  image.onload = done;
+  image.src = name;
+  document.body.append(image);
+})"""
 KEPT = "async (name) => (await (await caches.open(name)).keys()).map(({ url }) => url.replace(/.*\\//, ''))"
 
 
@@ -201,28 +207,43 @@ def test_caches_are_bounded(site: Site, page: Any, photos: dict[str, bytes]) -> 
     assert source.count("entries: 200") == source.count("bytes: 64 * 2 ** 20 };\n\n/** Pages") == 1
     site.files["sw.js"] = source.replace("entries: 200", "entries: 3").encode()
     show(site, page, "")
-    load = """(name) => new Promise((done) => {
-      const image = new Image();
-      image.onload = done;
-      image.src = name;
-      document.body.append(image);
-    })"""
     # the first is used again before the fourth comes: the second is the oldest then
     for name in ("plain", "small", "large"):
-        page.evaluate(load, f"{name}.sdz")
+        page.evaluate(LOAD, f"{name}.sdz")
         page.wait_for_function(f"({KEPT})('sdz-pictures').then((kept) => kept.at(-1) === '{name}.sdz')")
-    page.evaluate(load, "plain.sdz?")
+    page.evaluate(LOAD, "plain.sdz?")
     page.wait_for_function(f"({KEPT})('sdz-pictures').then((kept) => kept.at(-1) === 'plain.sdz?')")
     page.wait_for_function(f"({KEPT})('sdz-pictures').then((kept) => kept.length === 3)")
     assert page.evaluate(KEPT, "sdz-pictures") == ["small.sdz", "large.sdz", "plain.sdz?"]
     page.reload()
     page.wait_for_function("navigator.serviceWorker.controller !== null")
-    page.evaluate(load, "small.sdz")
+    page.evaluate(LOAD, "small.sdz")
     page.wait_for_function(f"({KEPT})('sdz-pictures').then((kept) => kept.at(-1) === 'small.sdz')")
-    page.evaluate(load, "back.sdz")
+    page.evaluate(LOAD, "back.sdz")
     page.wait_for_function(f"({KEPT})('sdz-pictures').then((kept) => kept.at(-1) === 'back.sdz')")
     page.wait_for_function(f"({KEPT})('sdz-pictures').then((kept) => kept.length === 3)")
     assert page.evaluate(KEPT, "sdz-pictures") == ["plain.sdz?", "small.sdz", "back.sdz"]
+
+
+def test_caches_are_bounded_in_bytes(site: Site, page: Any, photos: dict[str, bytes]) -> None:
+    source = (WEB / "sw.js").read_text()
+    site.files["sw.js"] = source.replace("bytes: 64 * 2 ** 20 };\n\n/** Pages", "bytes: 30_000 };\n\n/** Pages", 1).encode()
+    show(site, page, "")
+    kept = """async () => {
+      const cache = await caches.open("sdz-pictures");
+      return Promise.all((await cache.keys()).map(async (key) => (await (await cache.match(key)).blob()).size));
+    }"""
+    newest = []
+    for name in photos:
+        page.evaluate(LOAD, f"{name}.sdz")
+        page.wait_for_function(f"({KEPT})('sdz-pictures').then((kept) => kept.at(-1) === '{name}.sdz')")
+        page.wait_for_function(f"({kept})().then((sizes) => sizes.reduce((sum, size) => sum + size, 0) <= 30_000)")
+        newest.append(page.evaluate(kept)[-1])
+    assert sum(newest) > 30_000
+    assert len(page.evaluate(kept)) < 4
+    # what scripts fetch is the file as it is: only requests for images are answered with pictures
+    fetched = page.evaluate("(src) => fetch(src).then((response) => response.blob()).then(({ size }) => size)", "plain.sdz")
+    assert fetched == len(photos["plain"])
 
 
 def until(page: Any, script: str) -> None:
