@@ -6,9 +6,6 @@ Wires the parts together: `static` answers for files, `decoded` makes pictures f
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -22,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Mount, Route
 
-from server.cache import DiskCache
+from server.cache import DiskCache, TemporaryFolder
 from server.catalogue import Catalogue
 from server.decoded import DecodedPictures
 from server.errors import RequestError, answer_http_error, answer_refusal
@@ -71,9 +68,10 @@ def create_app(
     if not root.is_dir():
         raise SiteNotFoundError(f"{root}: no such directory; build a site first: python -m export build PHOTOS --out {root}")
     metrics = Metrics()
-    kept = cache.folder or Path(tempfile.mkdtemp(prefix="sdz-"))
+    temporary = TemporaryFolder() if cache.folder is None else None
+    kept = temporary.path if temporary is not None else cache.folder
+    assert kept is not None
     decoded = DecodedPictures(DiskCache(kept, cache.limit), metrics)
-    forget = weakref.finalize(decoded, shutil.rmtree, kept, ignore_errors=True) if cache.folder is None else None
 
     encoder = Encoder(uploads, Catalogue(uploads.folder), ENCODED, metrics) if uploads is not None else None
 
@@ -86,8 +84,8 @@ def create_app(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
         decoded.close()
-        if forget is not None:
-            forget()
+        if temporary is not None:
+            temporary.close()
         if encoder is not None:
             encoder.close()
 

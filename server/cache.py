@@ -6,19 +6,50 @@ miss, never an answer. The folder belongs to one process; what is found there at
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import re
+import shutil
+import tempfile
 import threading
+import weakref
 from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from runtime.files import write_atomically
 
 DIGEST_BYTES: Final = 32
 
+TEMPORARY: Final = "sdz-cache-"
+LOCK: Final = "lock"
+
 _KEY = re.compile(r"[0-9a-f]{64}")
+
+
+class TemporaryFolder:
+    """A folder for one process, `path`, that goes when it is closed or the process ends; after a kill, when the next one is made."""
+
+    def __init__(self) -> None:
+        for left in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*/{LOCK}"):
+            with suppress(OSError), left.open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left.parent, ignore_errors=True)
+        self.path = Path(tempfile.mkdtemp(prefix=TEMPORARY))
+        lock = (self.path / LOCK).open("wb")
+        # the system lets go of it when this process ends, however it ends
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._finalizer = weakref.finalize(self, _remove, self.path, lock)
+
+    def close(self) -> None:
+        """Removes the folder."""
+        self._finalizer()
+
+
+def _remove(folder: Path, lock: IO[bytes]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.close()
 
 
 class DiskCache:

@@ -26,7 +26,7 @@ from runtime.encode import encode
 from runtime.pack import default_pack
 from runtime.session import Session
 from server.app import Cache, create_app
-from server.cache import DIGEST_BYTES, DiskCache
+from server.cache import DIGEST_BYTES, DiskCache, TemporaryFolder
 from server.decoded import DecodedPictures
 from server.errors import RequestError
 from server.metrics import Metrics
@@ -288,6 +288,19 @@ def test_what_a_crash_left(tmp_path: Path) -> None:
     assert again.bytes == 2 * (7 + DIGEST_BYTES)
     smaller = DiskCache(tmp_path, 50)
     assert (smaller.bytes, smaller.get(KEYS[0]) is None) == (39, True)
+
+
+def test_temporary_folders_do_not_pile_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    in_use = TemporaryFolder()
+    script = "import os, signal; from server.cache import TemporaryFolder; t = TemporaryFolder(); os.kill(os.getpid(), signal.SIGKILL)"
+    subprocess.run([sys.executable, "-c", script], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
+    assert len(list(tmp_path.iterdir())) == 2
+    another = TemporaryFolder()
+    assert sorted(tmp_path.iterdir()) == sorted([in_use.path, another.path])
+    in_use.close()
+    del another
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_refuses(tmp_path: Path) -> None:
