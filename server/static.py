@@ -175,7 +175,7 @@ class SiteFiles(StaticFiles):
         headers = {"Cache-Control": IMMUTABLE if self.immutable else cache_control(name)}
         if full_path.endswith(SUFFIX):
             headers["Vary"] = "Accept"
-            wanted = acceptable(asked.get("accept", ""))
+            wanted = acceptable(", ".join(asked.getlist("accept")))
             if not wanted:
                 raise RequestError(406, "NotAcceptableError", "this is an image: accept image/x-sdz, or another image type", headers)
             length = prefix_length(QueryParams(scope["query_string"]), status.st_size) if scope["query_string"] else None

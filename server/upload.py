@@ -21,7 +21,6 @@ from typing import Any, Final
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
-from runtime.encode import DEFAULT_QUALITY
 from runtime.limits import MAX_ALT_BYTES
 from server.catalogue import Catalogue
 from server.errors import RequestError
@@ -161,10 +160,10 @@ class Encoder:
         quality = request.query_params.get("quality")
         alt = request.query_params.get("alt")
         try:
-            number = DEFAULT_QUALITY if quality is None else float(quality)
+            number = None if quality is None else float(quality)
         except ValueError:
             number = math.nan
-        if not 0 <= number <= 100:
+        if number is not None and not 0 <= number <= 100:
             raise RequestError(422, "EncodeInputError", "quality must be a number in 0..100")
         if alt is not None and len(alt.encode("utf-8", "replace")) > MAX_ALT_BYTES:
             raise RequestError(422, "EncodeInputError", f"alt has over {MAX_ALT_BYTES} bytes")

@@ -251,6 +251,12 @@ def test_children_end_with_their_parent() -> None:
         pytest.fail("the child outlived its parent")
 
 
+def test_images_are_read_by_children_only() -> None:
+    script = "import sys, server.__main__; print(sorted({'PIL', 'numba', 'numpy', 'onnxruntime'} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert out.stdout == "[]\n"
+
+
 def test_whatever_a_library_raises_is_an_answer() -> None:
     answer, data = perform({"kind": "none of these"}, b"")
     assert (answer, data) == ({"ok": False, "code": "InternalError", "message": "KeyError: 'none of these'"}, b"")
