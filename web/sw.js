@@ -75,6 +75,8 @@ const sessions = new Map();
 let decoding = Promise.resolve();
 /** Caches are written one after the other: their bounds hold. @type {Promise<unknown>} */
 let keeping = Promise.resolve();
+/** Packs whose models have come, when the models were last counted. */
+let opened = 0;
 let first = false;
 
 /** @param {string} id @returns {Promise<Session>} */
@@ -143,7 +145,7 @@ async function download(url) {
 }
 
 /**
- * The pixels of a file as a PNG: without loss, and known to every browser.
+ * The pixels of a file as a PNG: known to every browser, and without loss (where they are translucent, to the canvas's rounding).
  * @param {Uint8Array} bytes @param {Stage} wanted
  * @returns {Promise<Blob>}
  */
@@ -190,7 +192,11 @@ async function picture(event) {
     }
     if (!bytes || !source) throw new SdzError("NetworkError", `${url} cannot be reached`);
     const made = pngResponse(await render(bytes, "denoised"), source);
-    event.waitUntil(keep(PICTURES, url, made.clone()).then(() => trim(MODELS)));
+    event.waitUntil(keep(PICTURES, url, made.clone()));
+    if (opened !== sessions.size) {
+      opened = sessions.size;
+      event.waitUntil(trim(MODELS));
+    }
     return made;
   } catch {
     return (await fallback(event.request, bytes)) ?? fetch(event.request).catch(() => Response.error());
