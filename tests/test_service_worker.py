@@ -207,10 +207,18 @@ def test_caches_are_bounded(site: Site, page: Any, photos: dict[str, bytes]) -> 
     assert source.count("entries: 200") == source.count("bytes: 64 * 2 ** 20 };\n\n/** Pages") == 1
     site.files["sw.js"] = source.replace("entries: 200", "entries: 3").encode()
     show(site, page, "")
+    # models of packs that no picture names any more
+    page.evaluate("""async () => {
+      const cache = await caches.open("sdz-pack-files");
+      for (let i = 0; i < 62; i++) await cache.put(`/old/${i}`, new Response("x"));
+    }""")
     # the first is used again before the fourth comes: the second is the oldest then
     for name in ("plain", "small", "large"):
         page.evaluate(LOAD, f"{name}.sdz")
         page.wait_for_function(f"({KEPT})('sdz-pictures').then((kept) => kept.at(-1) === '{name}.sdz')")
+    page.wait_for_function(f"({KEPT})('sdz-pack-files').then((kept) => kept.length === 60)")
+    # the oldest went, not the pack's own
+    assert page.evaluate(KEPT, "sdz-pack-files")[0] in ("5", "6")
     page.evaluate(LOAD, "plain.sdz?")
     page.wait_for_function(f"({KEPT})('sdz-pictures').then((kept) => kept.at(-1) === 'plain.sdz?')")
     page.wait_for_function(f"({KEPT})('sdz-pictures').then((kept) => kept.length === 3)")
