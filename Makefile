@@ -33,14 +33,14 @@ chromium:
 	@command -v chromium >/dev/null || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends chromium; }
 
 demo: site
-	$(BIN)/python -m server $(SITE) --port $(PORT)
+	$(BIN)/python -m server $(SITE) --port $(PORT) --quiet
 
 site: setup
 	data=$$($(BIN)/python -c 'import pathlib, skimage; print(pathlib.Path(skimage.__file__).parent / "data")') && \
 	$(BIN)/python -m export build $(addprefix "$$data"/,$(PHOTOS)) --out $(SITE) --title "Eight photos" --jobs $(JOBS)
 
 serve:
-	$(BIN)/python -m server $(SITE) --port $(PORT)
+	$(BIN)/python -m server $(SITE) --port $(PORT) --quiet
 
 test: setup chromium lint types test-js test-py
 

@@ -24,6 +24,9 @@ DEMO = WEB / "demo"
 ENTRY = "sdz.js"
 """The module a page loads."""
 
+SERVICE_WORKER = "sw.js"
+"""A module that only pages load which register it."""
+
 ORT_DIST = Path("node_modules/onnxruntime-web/dist")
 ORT_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 """What `web/session.js` loads for WASM: half the size of the default entry, which carries WebGPU and WebGL as well."""
@@ -100,7 +103,7 @@ def loads(assets: list[Asset], shared: Library) -> Loads:
         return [a for name, a in inside.items() if name.rpartition("/")[0].startswith(folder) and name.endswith(suffixes)]
 
     return Loads(
-        scripts=[a for name, a in inside.items() if "/" not in name],
+        scripts=[a for name, a in inside.items() if "/" not in name and name != SERVICE_WORKER],
         tables=chosen("packs", ".bin", ".json"),
         runtime=chosen("ort", ""),
         graphs=chosen("packs", ".onnx"),

@@ -286,8 +286,10 @@ def _publish(options: BuildOptions, report: Report, assets: list[Asset], shared:
     """The pages, the manifest, and the end of what only the previous manifest names."""
     rules = pages.size_rules(report.photos).encode()
     styles = write_asset(options.site, hashed_name("sizes", rules, ".css"), rules, options.brotli_quality)
+    # at the root, so that its scope is the whole site; no page registers it unless its owner adds that line
+    worker = write_asset(options.site, library.SERVICE_WORKER, f'import "./{shared.path(library.SERVICE_WORKER)}";\n'.encode())
     written = pages.render(options.title, report, assets, shared, styles)
-    listed = [*assets, styles, *(a for p in report.photos for a in p.assets())]
+    listed = [*assets, styles, worker, *(a for p in report.photos for a in p.assets())]
     listed += [write_asset(options.site, path, text.encode(), options.brotli_quality) for path, text in written]
     manifest = {
         "format": FORMAT,

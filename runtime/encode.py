@@ -20,7 +20,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from runtime import limits
 from runtime.container import ALPHA, ALT_TEXT, EXIF, LATENTS, Chunk, Header, serialize
-from runtime.errors import EncodeInputError, LimitError
+from runtime.errors import EncodeInputError, LimitError, UnknownImageError
 from runtime.linear import PATCH
 from runtime.pack import Pack, default_pack
 from runtime.planes import encode_planes
@@ -105,17 +105,22 @@ def encode(
     return writer.at_step(step_index_for(DEFAULT_QUALITY if quality is None else quality))
 
 
-def open_image(source: Path | BinaryIO) -> Image.Image:
-    """Opens an image file for `encode`, its pixels not yet read. Raises EncodeInputError or LimitError, or OSError for the file."""
+def open_image(source: Path | BinaryIO, formats: tuple[str, ...] | None = None) -> Image.Image:
+    """Opens an image file for `encode`, its pixels not yet read; of `formats`, Pillow's names, where they are given.
+
+    Raises EncodeInputError or LimitError, or OSError for the file.
+    """
     try:
         with warnings.catch_warnings():
             # MAX_PIXELS is the bound here
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(source)
+            return Image.open(source, formats=formats)
     except Image.DecompressionBombError:
         raise LimitError(f"this runtime encodes at most {limits.MAX_PIXELS} pixels", None, "width x height") from None
     except UnidentifiedImageError:
-        raise EncodeInputError("not an image that Pillow can read") from None
+        raise UnknownImageError(
+            "not an image that Pillow can read" if formats is None else f"not an image of {', '.join(formats)}"
+        ) from None
     except OSError as error:
         if error.errno is not None:
             raise

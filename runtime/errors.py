@@ -78,5 +78,9 @@ class EncodeInputError(SdzError):
     """The image, or an option of the encoder, cannot be encoded."""
 
 
+class UnknownImageError(EncodeInputError):
+    """What was given to the encoder is in no image format that it reads."""
+
+
 class ProviderError(SdzError):
     """The execution provider asked for is unknown, or not part of the installed onnxruntime."""

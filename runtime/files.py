@@ -25,19 +25,29 @@ class Job:
     problem: str | None = None
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:
     """Writes `data` to a temporary file beside `path`, then renames: readers and interruptions never see half a file.
 
-    Raises OSError; the temporary file is gone then.
+    `durable`: both are on the disk when this returns, so that not even a power cut takes them back. Raises OSError; the temporary file is
+    gone then.
     """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with partial.open("xb") as file:
             file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+    if durable:
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def find_inputs(names: Sequence[str], suffixes: Collection[str]) -> Iterator[tuple[str, Path | None, str | None]]:

@@ -1,1 +1,4 @@
-"""A small Starlette application that serves built sites with the right headers. It may read `runtime`, never `export`."""
+"""A Starlette application for built sites and folders of .sdz files: ranges, prefixes, pictures for clients that cannot decode, uploads.
+
+It may read `runtime`, never `export`.
+"""

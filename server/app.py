@@ -1,114 +1,104 @@
 """The application: a directory in, an ASGI app out.
 
-Files with ETag, conditional and range requests come from Starlette's `StaticFiles`; this adds media types, precompressed
-siblings (`a.js.br`, `a.js.gz` beside `a.js`), cache lifetimes by name and the headers of `server.headers`.
+Wires the parts together: `static` answers for files, `decoded` makes pictures for clients that cannot decode, `upload` takes pictures in,
+`headers` and `log` stand around all of it. Mount it anywhere: the pages of a site use relative addresses only.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import MutableMapping
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, Response
-from starlette.routing import Mount
-from starlette.staticfiles import NotModifiedResponse, StaticFiles
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Mount, Route
 
-from server.headers import cache_control, media_type, page_headers
+from server.cache import DiskCache, TemporaryFolder
+from server.catalogue import Catalogue
+from server.decoded import DecodedPictures
+from server.errors import RequestError, answer_http_error, answer_refusal
+from server.headers import Isolation, SecurityHeaders
+from server.log import AccessLog
+from server.metrics import Metrics
+from server.static import SiteFiles
+from server.upload import Encoder, Uploads
 
-CODINGS = (("br", ".br"), ("gzip", ".gz"))
-"""Content codings by preference and the suffix of the sibling that holds them: brotli is the smaller one throughout."""
+CACHE_BYTES: Final = 256 << 20
+"""Decoded pictures kept on disk: a thousand of a few hundred kilobytes."""
+
+
+ENCODED: Final = "/encoded"
+"""Where uploads are served."""
 
 
 class SiteNotFoundError(ValueError):
     """The directory to serve does not exist or is no directory."""
 
 
-class SiteFiles(StaticFiles):
-    """Static files of a built site. Names that begin with a dot are not served."""
+@dataclass(frozen=True)
+class Cache:
+    """Where decoded pictures are kept (None: a temporary folder that goes when the application does), and how many bytes of them."""
 
-    def __init__(self, directory: Path, *, isolated: bool) -> None:
-        super().__init__(directory=directory, html=True)
-        self.root = directory.resolve()
-        self.extra = page_headers(isolated=isolated)
-
-    async def get_response(self, path: str, scope: MutableMapping[str, Any]) -> Response:
-        if any(part.startswith(".") and part != "." for part in Path(path).parts):
-            raise HTTPException(status_code=404, headers=self.extra)
-        try:
-            response = await super().get_response(path, scope)
-        except HTTPException as error:
-            error.headers = {**(error.headers or {}), **self.extra}
-            raise
-        response.headers.update(self.extra)
-        return response
-
-    def file_response(
-        self,
-        full_path: str | os.PathLike[str],
-        stat_result: os.stat_result,
-        scope: MutableMapping[str, Any],
-        status_code: int = 200,
-    ) -> Response:
-        asked = Headers(scope=scope)
-        file = Path(full_path)
-        siblings = {coding: sibling for coding, suffix in CODINGS if (sibling := file.with_name(file.name + suffix)).is_file()}
-        headers = {"Cache-Control": cache_control(file.relative_to(self.root).as_posix())}
-        if siblings:
-            headers["Vary"] = "Accept-Encoding"
-        # a range counts bytes of what is sent, and whoever asks for one means the file's own bytes
-        coding = None if "range" in asked else accepted_coding(asked.get("accept-encoding", ""), set(siblings))
-        if coding is not None:
-            headers["Content-Encoding"] = coding
-            stat_result = siblings[coding].stat()
-        response = FileResponse(
-            siblings[coding] if coding else file,
-            status_code=status_code,
-            headers=headers,
-            media_type=media_type(file.name),
-            stat_result=stat_result,
-        )
-        if self.is_not_modified(response.headers, asked):
-            return NotModifiedResponse(response.headers)
-        return response
+    folder: Path | None = None
+    limit: int = CACHE_BYTES
 
 
-def accepted_coding(header: str, available: set[str]) -> str | None:
-    """The first of `CODINGS` that is available and that an Accept-Encoding header (RFC 9110, 12.5.3) allows; None: identity."""
-    weights: dict[str, float] = {}
-    for part in header.lower().split(","):
-        coding, _, parameter = part.partition(";")
-        name, _, value = parameter.strip().partition("=")
-        try:
-            weights[coding.strip()] = float(value) if name.strip() == "q" else 1.0
-        except ValueError:
-            weights[coding.strip()] = 0.0
-    usable = [coding for coding, _ in CODINGS if coding in available and weights.get(coding, weights.get("*", 0.0)) > 0.0]
-    return usable[0] if usable else None
+def create_app(
+    directory: Path | str,
+    *,
+    isolation: Isolation = Isolation(),  # noqa: B008
+    cache: Cache = Cache(),
+    uploads: Uploads | None = None,
+) -> Starlette:
+    """An ASGI application that serves the site or folder `directory`, with /healthz and /metrics.
 
-
-async def plain_error(request: object, error: Exception) -> Response:
-    """Errors as one plain line, with the same headers as everything else."""
-    assert isinstance(error, HTTPException)
-    response = Response(f"{error.status_code} {error.detail}\n", status_code=error.status_code, media_type="text/plain; charset=utf-8")
-    MutableHeaders(raw=response.raw_headers).update(error.headers or {})
-    return response
-
-
-def create_app(directory: Path | str, *, isolated: bool = False) -> Starlette:
-    """An ASGI application that serves the site in `directory`; mount it anywhere, its pages use relative addresses only.
-
-    `isolated` sends COOP and COEP, so that WebAssembly may use threads; pages then cannot embed foreign resources.
-    Raises `SiteNotFoundError` when there is no such directory.
+    `isolation` chooses the cross-origin headers, `cache` the place for decoded pictures; `uploads` adds POST /encode, whose
+    results are served below /encoded/. Pictures are decoded and encoded in child processes that end with this one, or with the
+    application's lifespan where a server runs it.
+    Raises `SiteNotFoundError` when there is no such directory, `CatalogueError` when the uploads' folder cannot be used, OSError when the
+    cache's cannot.
     """
     root = Path(directory)
     if not root.is_dir():
         raise SiteNotFoundError(f"{root}: no such directory; build a site first: python -m export build PHOTOS --out {root}")
+    metrics = Metrics()
+    temporary = TemporaryFolder() if cache.folder is None else None
+    kept = temporary.path if temporary is not None else cache.folder
+    assert kept is not None
+    decoded = DecodedPictures(DiskCache(kept, cache.limit), metrics)
+
+    encoder = Encoder(uploads, Catalogue(uploads.folder), ENCODED, metrics) if uploads is not None else None
+
+    async def healthz(request: Request) -> JSONResponse:
+        if not root.is_dir() or (encoder is not None and not encoder.catalogue.pictures.is_dir()):
+            raise RequestError(503, "UnhealthyError", "a directory that is to be served is gone")
+        return JSONResponse({"status": "ok"}, headers={"Cache-Control": "no-store"})
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        decoded.close()
+        if temporary is not None:
+            temporary.close()
+        if encoder is not None:
+            encoder.close()
+
+    routes: list[BaseRoute] = [Route("/healthz", healthz), Route("/metrics", metrics.answer)]
+    if encoder is not None:
+        routes += [
+            Route("/encode", encoder.answer, methods=["POST"]),
+            Mount(ENCODED, app=SiteFiles(encoder.catalogue.pictures, decoded, immutable=True)),
+        ]
+    routes.append(Mount("/", app=SiteFiles(root, decoded)))
     return Starlette(
-        routes=[Mount("/", app=SiteFiles(root, isolated=isolated))],
-        exception_handlers={HTTPException: plain_error},
+        routes=routes,
+        middleware=[Middleware(SecurityHeaders, isolation=isolation), Middleware(AccessLog, metrics=metrics)],
+        exception_handlers={HTTPException: answer_http_error, RequestError: answer_refusal},
+        lifespan=lifespan,
     )

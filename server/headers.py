@@ -1,11 +1,17 @@
 """What a response says about a file: media types, how long a name may be cached, and what a page may do.
 
-Takes names and a switch, hands on plain header values; no file is opened here.
+Takes names and a policy, hands on plain header values; no file is opened here.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, fields
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.negotiate import SDZ
 
 MEDIA_TYPES = {
     ".avif": "image/avif",
@@ -21,7 +27,7 @@ MEDIA_TYPES = {
     ".mjs": "text/javascript; charset=utf-8",
     ".onnx": "application/octet-stream",
     ".png": "image/png",
-    ".sdz": "image/x-sdz",
+    ".sdz": SDZ,
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
     ".wasm": "application/wasm",
@@ -41,11 +47,41 @@ DIGEST_IN_NAME = re.compile(r"(?:^|/)assets/(?:.*[.\-/])?[0-9a-f]{8,64}[./]")
 """Below `assets/`, a digest in hexadecimal: `assets/astronaut.1f0c….sdz`, `assets/sdz-90ab12cd/element.js`. A page whose
 photo happens to be called `deadbeef` stands elsewhere."""
 
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-"""What the pages of a built site need and nothing more: their own scripts, WebAssembly, and images from memory."""
+
+def policy(styles: str = "'self'") -> str:
+    """The Content-Security-Policy: what the pages of a built site need and nothing more, their own scripts, WebAssembly, and images
+    from memory. `styles` is the source of their style sheets."""
+    return (
+        f"default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src {styles}; img-src 'self' blob: data:; "
+        "connect-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+COOP_VALUES: Final = ("same-origin", "same-origin-allow-popups", "noopener-allow-popups", "unsafe-none")
+COEP_VALUES: Final = ("require-corp", "credentialless", "unsafe-none")
+CORP_VALUES: Final = ("same-origin", "same-site", "cross-origin")
+
+
+@dataclass(frozen=True)
+class Isolation:
+    """The cross-origin headers, each None (not sent) or one of the values above.
+
+    `coop` same-origin with `coep` require-corp makes pages cross-origin isolated: WebAssembly may use threads, and foreign resources that
+    do not allow it are shut out. `corp` says who may embed what is served here. Raises ValueError for a value that no browser knows.
+    """
+
+    coop: str | None = None
+    coep: str | None = None
+    corp: str | None = None
+
+    def __post_init__(self) -> None:
+        for field, values in zip(fields(self), (COOP_VALUES, COEP_VALUES, CORP_VALUES), strict=True):
+            value = getattr(self, field.name)
+            if value is not None and value not in values:
+                raise ValueError(f"{field.name} is '{value}', it must be one of {', '.join(values)}")
+
+
+ISOLATED: Final = Isolation("same-origin", "require-corp", "same-origin")
 
 
 def media_type(name: str) -> str:
@@ -58,17 +94,35 @@ def cache_control(path: str) -> str:
     return IMMUTABLE if DIGEST_IN_NAME.search(path) else REVALIDATE
 
 
-def page_headers(*, isolated: bool) -> dict[str, str]:
-    """Headers that every response carries; `isolated` adds what lets a page share memory between threads."""
-    headers = {
-        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+def security_headers(isolation: Isolation = Isolation()) -> dict[str, str]:
+    """Headers that every response carries."""
+    chosen = {
+        "Cross-Origin-Opener-Policy": isolation.coop,
+        "Cross-Origin-Embedder-Policy": isolation.coep,
+        "Cross-Origin-Resource-Policy": isolation.corp,
+    }
+    return {
+        "Content-Security-Policy": policy(),
         "Referrer-Policy": "no-referrer",
         "X-Content-Type-Options": "nosniff",
-    }
-    if isolated:
-        headers |= {
-            "Cross-Origin-Embedder-Policy": "require-corp",
-            "Cross-Origin-Opener-Policy": "same-origin",
-            "Cross-Origin-Resource-Policy": "same-origin",
-        }
-    return headers
+    } | {name: value for name, value in chosen.items() if value is not None}
+
+
+class SecurityHeaders:
+    """ASGI middleware: puts `security_headers` on every response, errors included; one that the response has already stays."""
+
+    def __init__(self, app: ASGIApp, isolation: Isolation) -> None:
+        self.app = app
+        self.raw = [(name.lower().encode(), value.encode()) for name, value in security_headers(isolation).items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                present = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(header for header in self.raw if header[0] not in present)]
+            await send(message)
+
+        return await self.app(scope, receive, marked)

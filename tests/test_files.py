@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,21 @@ def test_writing_replaces_whole_files_only(tmp_path: Path) -> None:
     write_atomically(path, b"two")
     assert path.read_bytes() == b"two"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_durable_write_flushes_the_file_and_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[str] = []
+    plain = os.fsync
+
+    def watched(descriptor: int) -> None:
+        flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink().suffix)
+        plain(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    write_atomically(tmp_path / "a", b"quick")
+    assert flushed == []
+    write_atomically(tmp_path / "a", b"kept", durable=True)
+    assert (flushed, (tmp_path / "a").read_bytes()) == ([".part", ""], b"kept")
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

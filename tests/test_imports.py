@@ -72,6 +72,9 @@ def test_web_stands_alone() -> None:
     for module in modules:
         text = re.sub(r"/\*.*?\*/", "", module.read_text(encoding="utf-8"), flags=re.DOTALL)
         for target in re.findall(r"""(?:\bfrom|^import)\s+["']([^"']+)["']""", text, re.MULTILINE):
+            if module.name == "sw.js" and target.startswith("./ort/"):
+                # where a site has onnxruntime-web; a service worker cannot load it later, by address
+                continue
             assert target.startswith("."), f"{module.name} imports {target}"
             resolved = (module.parent / target).resolve()
             assert resolved.is_relative_to(ROOT / "web") and resolved.is_file(), f"{module.name} imports {target}"

@@ -1,8 +1,15 @@
-"""The static server: media types, precompressed siblings, conditional and range requests, cache lifetimes, what is refused."""
+"""The server's files: media types, siblings, conditional and range requests, prefixes, lifetimes, headers, log, what is refused."""
 
 from __future__ import annotations
 
+import base64
 import gzip
+import hashlib
+import html
+import json
+import logging
+import os
+import random
 import re
 import socket
 import subprocess
@@ -12,14 +19,21 @@ from pathlib import Path
 
 import brotli
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from server.__main__ import main
-from server.app import SiteNotFoundError, accepted_coding, create_app
-from server.headers import IMMUTABLE, REVALIDATE, cache_control, media_type
+from runtime.container import parse
+from server.__main__ import isolation, main, parser
+from server.app import SiteNotFoundError, create_app
+from server.headers import IMMUTABLE, ISOLATED, REVALIDATE, Isolation, cache_control, media_type, security_headers
+from server.negotiate import DECODED, SDZ, acceptable
+from server.static import SMALL, accepted_coding
 
 SCRIPT = b"export const one = 1;\n" * 40
-PHOTO = bytes(range(256)) * 4
+PHOTO = (Path(__file__).parent / "vectors" / "valid" / "everything.sdz").read_bytes()
+PHOTO_NAME = "assets/a.0123456789abcdef.sdz"
+LARGE = random.Random(7).randbytes(5 * SMALL)
 SCRIPT_NAME = "assets/gallery.0123456789abcdef.js"
 
 
@@ -32,7 +46,8 @@ def site(tmp_path: Path) -> Path:
     (tmp_path / SCRIPT_NAME).write_bytes(SCRIPT)
     (tmp_path / f"{SCRIPT_NAME}.gz").write_bytes(gzip.compress(SCRIPT))
     (tmp_path / f"{SCRIPT_NAME}.br").write_bytes(brotli.compress(SCRIPT))
-    (tmp_path / "assets" / "a.0123456789abcdef.sdz").write_bytes(PHOTO)
+    (tmp_path / PHOTO_NAME).write_bytes(PHOTO)
+    (tmp_path / "large.bin").write_bytes(LARGE)
     (tmp_path / "assets" / "ort.0123456789abcdef.wasm").write_bytes(b"\0asm")
     (tmp_path / ".state").write_bytes(b"private")
     return tmp_path
@@ -106,7 +121,7 @@ def test_media_type(name: str, expected: str) -> None:
     ],
 )
 def test_accepted_coding(header: str, expected: str | None) -> None:
-    assert accepted_coding(header, {"br", "gzip"}) == expected
+    assert accepted_coding(header, {"br": "a.br", "gzip": "a.gz"}) == expected
 
 
 def test_precompressed(client: TestClient) -> None:
@@ -130,35 +145,256 @@ def test_revalidation(client: TestClient) -> None:
     assert client.get("/", headers={"if-none-match": '"other"'}).status_code == 200
 
 
+def test_small_files_are_read_again_when_they_change(client: TestClient, site: Path) -> None:
+    before = client.get("/index.html")
+    assert client.get("/index.html").content == before.content
+    (site / "index.html").write_bytes(b"<!doctype html><title>u</title>")
+    os.utime(site / "index.html", (1, 1))
+    after = client.get("/index.html")
+    assert (after.content, after.headers["last-modified"]) == (b"<!doctype html><title>u</title>", "Thu, 01 Jan 1970 00:00:01 GMT")
+    (site / "index.html").unlink()
+    assert client.get("/index.html").status_code == 404
+
+
 def test_ranges_count_the_files_own_bytes(client: TestClient) -> None:
-    part = client.get("/assets/a.0123456789abcdef.sdz", headers={"range": "bytes=0-99"})
+    part = client.get(f"/{PHOTO_NAME}", headers={"range": "bytes=0-99"})
     assert (part.status_code, part.content) == (206, PHOTO[:100])
-    assert part.headers["content-range"] == "bytes 0-99/1024"
+    assert part.headers["content-range"] == f"bytes 0-99/{len(PHOTO)}"
+    assert part.headers["vary"] == "Accept"
     script = client.get(f"/{SCRIPT_NAME}", headers={"range": "bytes=7-11", "accept-encoding": "br"})
     assert (script.status_code, script.content) == (206, SCRIPT[7:12])
     assert "content-encoding" not in script.headers
-    assert client.get("/assets/a.0123456789abcdef.sdz", headers={"range": "bytes=5000-"}).status_code == 416
+    whole = client.get(f"/{PHOTO_NAME}", headers={"range": "bytes=0-9", "if-range": '"other"'})
+    assert (whole.status_code, whole.content) == (200, PHOTO)
 
 
-@pytest.mark.parametrize("path", ["/.state", "/missing", "/%2e%2e/secret", "/assets/%00", "/assets/..%2f..%2fetc/passwd", "/photos"])
+def test_a_thousand_ranges(client: TestClient) -> None:
+    """Of a small file and a large one, in all three forms, byte for byte."""
+    numbers = random.Random(3)
+    for index in range(1000):
+        path, data = (f"/{PHOTO_NAME}", PHOTO) if index % 2 else ("/large.bin", LARGE)
+        start = numbers.randrange(len(data))
+        end = numbers.randrange(start, len(data) + 100)
+        asked, expected = [
+            (f"bytes={start}-{end}", data[start : end + 1]),
+            (f"bytes={start}-", data[start:]),
+            (f"bytes=-{end + 1}", data[-(end + 1) :]),
+        ][index % 3]
+        part = client.get(path, headers={"range": asked})
+        first = len(data) - len(expected) if index % 3 == 2 else start
+        assert (part.status_code, part.content) == (206, expected)
+        assert part.headers["content-range"] == f"bytes {first}-{first + len(expected) - 1}/{len(data)}"
+        assert part.headers["content-length"] == str(len(expected))
+
+
+def test_several_ranges_at_once(client: TestClient) -> None:
+    parts = client.get("/large.bin", headers={"range": "bytes=0-4,100-109"})
+    assert parts.status_code == 206
+    boundary = parts.headers["content-type"].removeprefix("multipart/byteranges; boundary=")
+    bodies = [piece.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n") for piece in parts.content.split(f"--{boundary}".encode())[1:-1]]
+    assert bodies == [LARGE[:5], LARGE[100:110]]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "code"),
+    [
+        ("bytes=5000000-", 416, "RangeNotSatisfiableError"),
+        ("bytes=-0", 416, "RangeNotSatisfiableError"),
+        ("bytes=9-5", 400, "MalformedRangeError"),
+        ("bytes=", 400, "MalformedRangeError"),
+        ("words=1-2", 400, "MalformedRangeError"),
+    ],
+)
+def test_bad_ranges(client: TestClient, asked: str, status: int, code: str) -> None:
+    refused = client.get(f"/{PHOTO_NAME}", headers={"range": asked})
+    assert (refused.status_code, refused.json()["title"]) == (status, code)
+    assert refused.headers.get("content-range") == (f"bytes */{len(PHOTO)}" if status == 416 else None)
+    assert refused.headers["x-content-type-options"] == "nosniff"
+
+
+def test_prefixes(client: TestClient) -> None:
+    whole = client.get(f"/{PHOTO_NAME}")
+    family = whole.headers["etag"].strip('"')
+    for count in (13, 100, len(PHOTO) - 1):
+        part = client.get(f"/{PHOTO_NAME}?bytes={count}")
+        assert (part.status_code, part.content, part.headers["content-length"]) == (200, PHOTO[:count], str(count))
+        assert part.headers["etag"] == f'"{family}-{count}"'
+        assert (part.headers["content-type"], part.headers["accept-ranges"]) == ("image/x-sdz", "none")
+        assert (part.headers["cache-control"], part.headers["vary"]) == (IMMUTABLE, "Accept")
+        again = client.get(f"/{PHOTO_NAME}?bytes={count}", headers={"if-none-match": part.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    for count in (len(PHOTO), 10**12):
+        beyond = client.get(f"/{PHOTO_NAME}?bytes={count}")
+        assert (beyond.content, beyond.headers["etag"]) == (PHOTO, whole.headers["etag"])
+    # a parameter of that name means nothing to other files
+    assert client.get("/large.bin?bytes=3").content == LARGE
+
+
+@pytest.mark.parametrize(
+    "query", ["bytes=0", "bytes=12", "bytes=-1", "bytes=", "bytes=1e3", "bytes=20&bytes=30", "bytes=%D9%A1%D9%A2%D9%A3"]
+)
+def test_bad_prefixes(client: TestClient, query: str) -> None:
+    refused = client.get(f"/{PHOTO_NAME}?{query}")
+    assert refused.status_code == 422
+    assert refused.json()["title"] in ("PrefixError", "CorruptFileError", "NotAnSdzError")
+    assert refused.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("", (SDZ,)),
+        ("*/*", (SDZ,)),
+        ("application/octet-stream", (SDZ,)),
+        ("image/x-sdz", (SDZ,)),
+        ("image/x-sdz, */*;q=0.5", (SDZ,)),
+        ("image/webp;q=0.5,image/x-sdz;q=0.9", (SDZ,)),
+        ("image/webp,image/x-sdz;q=0.1,*/*", DECODED),
+        # <img> of Chromium, Firefox and an older Safari; Chromium's address bar
+        ("image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", DECODED),
+        ("image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5", DECODED),
+        ("image/png,image/svg+xml,image/*;q=0.8,video/*;q=0.8,*/*;q=0.5", DECODED),
+        ("text/html,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8", DECODED),
+        ("image/*", DECODED),
+        ("image/jpeg", ("image/jpeg",)),
+        ("IMAGE/AVIF;Q=0.9, image/jpeg;q=0.1", ("image/avif", "image/jpeg")),
+        ("image/x-sdz;q=0, image/webp;q=0, */*", ("image/avif", "image/jpeg")),
+        ("image/gif", ()),
+        ("text/html", ()),
+        ("image/webp;q=none", ()),
+        ("*/*;q=0", ()),
+    ],
+)
+def test_who_gets_what(accept: str, expected: tuple[str, ...]) -> None:
+    assert acceptable(accept) == expected
+
+
+def test_nothing_acceptable(client: TestClient) -> None:
+    refused = client.get(f"/{PHOTO_NAME}", headers={"accept": "text/html"})
+    assert (refused.status_code, refused.json()["title"], refused.headers["vary"]) == (406, "NotAcceptableError", "Accept")
+
+
+def test_a_folder_without_an_index_is_a_wall_of_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "2024 & more"
+    folder.mkdir()
+    (folder / 'a "b" <i>.sdz').write_bytes(PHOTO)
+    (folder / ".hidden.sdz").write_bytes(PHOTO)
+    (folder / "text.sdz").write_bytes(b"no picture")
+    client = TestClient(create_app(tmp_path))
+    assert client.get("/").status_code == 404
+    page = client.get("/2024%20%26%20more", headers={"accept": "text/html"})
+    assert page.url.path == "/2024 & more/"
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    (source,) = re.findall(r'<img src="([^"]*)" alt="([^"]*)" width="(\d+)" height="(\d+)"', page.text)
+    assert client.get(page.url.join(source[0])).content == PHOTO
+    container = parse(PHOTO)
+    alt = container.find(b"T")
+    assert alt is not None
+    assert source[1:] == (html.escape(alt.payload.decode()), str(container.header.width), str(container.header.height))
+    assert "a &quot;b&quot; &lt;i&gt;" in page.text and "<i>" not in page.text
+    (style,) = re.findall(r"<style>(.*?)</style>", page.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}';" in page.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/.state", "/missing", "/%2e%2e/secret", "/assets/%00", "/assets/..%2f..%2fetc/passwd", "/photos", "/encode"]
+)
 def test_not_served(client: TestClient, path: str) -> None:
     response = client.get(path)
     assert response.status_code == 404
     assert response.headers["x-content-type-options"] == "nosniff"
-    assert response.text == "404 Not Found\n"
+    assert response.json() == {"status": 404, "title": "NotFoundError", "detail": "Not Found"}
+
+
+def test_links_do_not_lead_out(client: TestClient, site: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    secret = tmp_path_factory.mktemp("outside") / "secret.sdz"
+    secret.write_bytes(PHOTO)
+    (site / "link.sdz").symlink_to(secret)
+    assert client.get("/link.sdz").status_code == 404
 
 
 def test_other_methods(client: TestClient) -> None:
     assert client.head("/").status_code == 200
     assert client.head("/").content == b""
+    whole = client.head(f"/{PHOTO_NAME}")
+    assert (whole.content, whole.headers["content-length"]) == (b"", str(len(PHOTO)))
     refused = client.post("/")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+    assert client.post("/encode").status_code == 405
 
 
-def test_isolated(site: Path) -> None:
-    headers = TestClient(create_app(site, isolated=True)).get("/").headers
-    assert headers["cross-origin-opener-policy"] == "same-origin"
-    assert headers["cross-origin-embedder-policy"] == "require-corp"
+def test_cross_origin_headers(site: Path) -> None:
+    app = create_app(site, isolation=ISOLATED)
+    for path in ("/", "/missing"):
+        headers = TestClient(app).get(path).headers
+        assert headers["cross-origin-opener-policy"] == "same-origin"
+        assert headers["cross-origin-embedder-policy"] == "require-corp"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert security_headers(Isolation(corp="cross-origin")) == {
+        **security_headers(),
+        "Cross-Origin-Resource-Policy": "cross-origin",
+    }
+    with pytest.raises(ValueError, match="coep is 'yes', it must be one of require-corp, credentialless, unsafe-none"):
+        Isolation(coep="yes")
+    assert isolation(parser().parse_args(["s", "--isolated", "--coep", "credentialless"])) == Isolation(
+        "same-origin", "credentialless", "same-origin"
+    )
+
+
+def test_mounted_in_another_application(site: Path) -> None:
+    client = TestClient(Starlette(routes=[Mount("/photos", app=create_app(site))]))
+    assert client.get(f"/photos/{PHOTO_NAME}").content == PHOTO
+    assert client.get("/photos/healthz").json() == {"status": "ok"}
+    assert client.get("/photos/missing").json()["title"] == "NotFoundError"
+
+
+def test_health(client: TestClient, site: Path) -> None:
+    assert (client.get("/healthz").status_code, client.get("/healthz").json()) == (200, {"status": "ok"})
+    site.rename(site.with_name("gone"))
+    assert (client.get("/healthz").status_code, client.get("/healthz").json()["title"]) == (503, "UnhealthyError")
+
+
+def test_metrics(client: TestClient) -> None:
+    client.get(f"/{PHOTO_NAME}")
+    client.get("/missing")
+    client.request("BREW", "/")
+    text = client.get("/metrics").text
+    assert 'sdz_requests_total{method="GET",status="200"} 1.0' in text
+    assert 'sdz_requests_total{method="GET",status="404"} 1.0' in text
+    assert 'sdz_requests_total{method="other",status="405"} 1.0' in text
+    assert "sdz_request_seconds_count 3.0" in text
+
+
+def test_every_request_is_logged_once(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "sdz.access"):
+        client.get(f"/{PHOTO_NAME}?bytes=20")
+        client.get("/%0a%22missing")
+        client.head("/")
+    lines = [json.loads(record.message) for record in caplog.records if record.name == "sdz.access"]
+    told = [(line["method"], line["path"], line["status"], line["bytes"], line.get("error")) for line in lines]
+    assert told == [
+        ("GET", f"/{PHOTO_NAME}", 200, 20, None),
+        ("GET", "/%0a%22missing", 404, 65, "NotFoundError"),
+        ("HEAD", "/", 200, 0, None),
+    ]
+    assert {"time", "client", "ms"} <= lines[0].keys()
+
+
+def test_what_nobody_expected(client: TestClient, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("the disk melted")
+
+    monkeypatch.setattr("server.static.media_type", fail)
+    with caplog.at_level(logging.INFO, "sdz.access"):
+        failed = client.get("/large.bin")
+    assert (failed.status_code, failed.json()["title"]) == (500, "InternalError")
+    assert "melted" not in failed.text
+    assert failed.headers["x-content-type-options"] == "nosniff"
+    (record,) = [record for record in caplog.records if record.name == "sdz.access"]
+    line = json.loads(record.message)
+    assert (line["status"], line["error"], line["detail"]) == (500, "InternalError", "RuntimeError: the disk melted")
+    assert "in _answer" in line["trace"]
 
 
 def test_missing_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

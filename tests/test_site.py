@@ -133,6 +133,8 @@ def test_scripts_of_the_first_paint_keep_their_budget(built: Report) -> None:
     folder = next((built.site / "assets").glob("sdz-*"))
     sizes = {path.name: len(brotli.compress(path.read_bytes(), quality=11)) for path in folder.glob("*.js")}
     assert {path.name for path in library.WEB.glob("*.js")} == sizes.keys()
+    # only pages that register the service worker load it, after everything else
+    del sizes["sw.js"]
     assert sum(sizes.values()) <= 25_000, sizes
 
 
@@ -240,7 +242,9 @@ def test_second_build_writes_only_the_manifest(photos: Path, pack: Path, copied:
     after = tree(copied)
     pages_written = {path for path in after if after[path] != before[path]}
     assert report.reused == 3
-    assert all(path.endswith((".html", ".html.br", ".html.gz")) or "sizes." in path or path == "manifest.json" for path in pages_written)
+    assert all(
+        path.endswith((".html", ".html.br", ".html.gz")) or "sizes." in path or path in ("manifest.json", "sw.js") for path in pages_written
+    )
     assert (copied / "manifest.json").read_bytes() == content
 
 
@@ -502,11 +506,11 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture
 def served(built: Report) -> Iterator[Site]:
     """The site on a host that knows nothing of it, under a prefix, with the policy that `server` sends."""
-    from server.headers import page_headers
+    from server.headers import security_headers
 
     host = Site("/some/where/")
     host.files = {p.relative_to(built.site).as_posix(): p for p in built.site.rglob("*") if p.is_file()}
-    host.headers = page_headers(isolated=False)
+    host.headers = security_headers()
     yield host
     host.close()
 
@@ -530,7 +534,31 @@ def test_gallery_decodes_every_photo_and_downloads_no_fallback(chromium: Any, se
     sizes = page.eval_on_selector_all("sdz-img", "all => all.map((e) => [e.naturalWidth, e.naturalHeight, e.currentStage])")
     assert sizes == [[p.width, p.height, p.best.stage] for p in built.photos]
     assert served.asked(".avif", ".webp", ".jpeg", ".jpg", ".png") == []
+    assert served.asked("sw.js") == []
     assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert complaints == []
+    page.context.close()
+
+
+def test_service_worker_of_a_site(chromium: Any, served: Site, built: Report) -> None:
+    """One line registers it for the whole site: then a plain image may be an .sdz."""
+    folder = next((built.site / "assets").glob("sdz-*")).name
+    assert (built.site / "sw.js").read_text() == f'import "./assets/{folder}/sw.js";\n'
+    page, complaints = open_page(chromium)
+    page.goto(served.url("photos/glass.html"))
+    with page.expect_navigation():
+        page.evaluate("void navigator.serviceWorker.register('../sw.js', { type: 'module' })")
+    photo = built.photos[0]
+    size = page.evaluate(
+        """(src) => new Promise((done) => {
+          const image = new Image();
+          image.onload = () => done([image.naturalWidth, image.naturalHeight]);
+          image.onerror = () => done(null);
+          image.src = src;
+        })""",
+        served.url(photo.sdz.path),
+    )
+    assert size == [photo.width, photo.height]
     assert complaints == []
     page.context.close()
 

@@ -25,6 +25,11 @@ import { MAX_ALT_BYTES, MAX_EXIF_BYTES, MAX_PLANES, MAX_SIDE, MAX_STEP_INDEX, MA
  * @typedef {{header: Header, chunks: Chunk[], headerBytes: number}} Container
  */
 
+export const MEDIA_TYPE = "image/x-sdz";
+
+/** What a request for a file says it accepts: a server that negotiates must not answer with a decoded picture. */
+export const ACCEPT = `${MEDIA_TYPE}, */*;q=0.1`;
+
 export const LATENTS = "L";
 export const ALPHA = "A";
 export const ALT_TEXT = "T";

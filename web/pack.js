@@ -34,7 +34,8 @@ const PATCH = 16;
 /** Hundreds of times a manifest's size. */
 const MAX_MANIFEST_BYTES = 2 ** 20;
 
-const CACHE_NAME = "sdz-pack-files";
+/** Verified files by their digest. */
+export const PACK_CACHE = "sdz-pack-files";
 
 /** @param {string} problem @returns {SdzError} */
 const corrupt = (problem) => new SdzError("CorruptPackError", `${problem}; rebuild or deploy the pack again`);
@@ -69,7 +70,7 @@ export function fetchReader(base) {
 /** @returns {Promise<Cache | null>} null where the platform has none or refuses it */
 async function storage() {
   try {
-    return await caches.open(CACHE_NAME);
+    return await caches.open(PACK_CACHE);
   } catch {
     return null;
   }

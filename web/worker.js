@@ -7,7 +7,7 @@
  * total, final} behind the tiles that it names; {type: "error", id, code, message}.
  */
 
-import { MAX_HEADER_BYTES, altText } from "./container.js";
+import { ACCEPT, MAX_HEADER_BYTES, altText } from "./container.js";
 import { denoiserApplies, paint, readContainer, readPicture, strengthOf } from "./decode.js";
 import { SdzError, asSdzError } from "./errors.js";
 import { MAX_DOWNLOAD_BYTES } from "./limits.js";
@@ -123,7 +123,8 @@ class Job {
 
   /** Streams the file in, painting on the way. */
   async receive() {
-    const response = await fetch(this.src, { signal: this.signal }).catch((error) => this.refuse(error.message));
+    const { signal } = this;
+    const response = await fetch(this.src, { headers: { Accept: ACCEPT }, signal }).catch((error) => this.refuse(error.message));
     if (!response.ok || !response.body) this.refuse(`HTTP status ${response.status}`);
     const length = Number(response.headers.get("content-length"));
     this.total = length > 0 && !response.headers.get("content-encoding") ? length : null;

@@ -4,6 +4,7 @@
  */
 
 import { painter, request, wantedBy } from "../client.js";
+import { ACCEPT } from "../container.js";
 
 /** @import { Stage } from "../decode.js" */
 
@@ -176,7 +177,7 @@ for (const button of controls.querySelectorAll("input[name=against]")) button.ad
 divider.addEventListener("input", divide);
 
 try {
-  const response = await fetch(/** @type {string} */ (study.dataset.src));
+  const response = await fetch(/** @type {string} */ (study.dataset.src), { headers: { Accept: ACCEPT } });
   if (!response.ok) throw new Error(`HTTP status ${response.status}`);
   file = await response.blob();
   const first = /** @type {HTMLInputElement} */ (need(`input[value=${wantedBy({}).stage}]`));

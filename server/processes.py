@@ -1,0 +1,134 @@
+"""Child processes that decode and encode pictures: jobs in, results out, each under a time limit and a memory limit.
+
+A child serves many jobs, because starting one takes a second; a job that runs over its time is ended with its child, and the next job
+starts a fresh one. A child ends by itself when this process does, however that happens: its standard input ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from server.worker import Message, receive, send
+
+GIB: Final = 1 << 30
+
+
+class WorkerTimeoutError(Exception):
+    """The job ran over its time; its process has been killed."""
+
+
+class WorkerDiedError(Exception):
+    """The process ended in the middle of the job."""
+
+
+class WorkerRefusedError(Exception):
+    """The job ended in an error of the family of `runtime.errors`, or in `InternalError`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(f"{code}: {message}")
+
+
+@dataclass
+class _Children:
+    """All running child processes, and those of them that wait for a job."""
+
+    all: set[subprocess.Popen[bytes]] = field(default_factory=set)
+    idle: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    closed: bool = False
+
+
+class Workers:
+    """At most `count` child processes, started when first needed. `seconds` per job, `memory` bytes per process."""
+
+    def __init__(self, count: int, seconds: float, memory: int) -> None:
+        self.count = count
+        self.seconds = seconds
+        self.memory = memory
+        # its queue is the queue of jobs, its threads wait for the children
+        self._threads = ThreadPoolExecutor(count, "sdz-worker")
+        self._children = _Children()
+        self._finalizer = weakref.finalize(self, _end, self._children)
+
+    async def run(self, job: Message, data: bytes = b"") -> tuple[Message, bytes]:
+        """Has a child perform `job` on `data`; its result. Raises WorkerRefusedError, WorkerTimeoutError or WorkerDiedError."""
+        return await asyncio.wrap_future(self._threads.submit(self._perform, job, data))
+
+    def close(self) -> None:
+        """Ends the children and with them the jobs that run."""
+        self._finalizer()
+        self._threads.shutdown(cancel_futures=True)
+
+    def _perform(self, job: Message, data: bytes) -> tuple[Message, bytes]:
+        child = self._children.idle.pop() if self._children.idle else self._start()
+        assert child.stdin is not None and child.stdout is not None
+        late = threading.Event()
+
+        def kill() -> None:
+            late.set()
+            child.kill()
+
+        timer = threading.Timer(self.seconds, kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            send(child.stdin, job, data)  # type: ignore[arg-type]
+            answer = receive(child.stdout)  # type: ignore[arg-type]
+        except (OSError, ValueError):
+            answer = None
+        finally:
+            timer.cancel()
+        if answer is None or late.is_set():
+            self._children.all.discard(child)
+            _kill(child)
+            raise WorkerTimeoutError if late.is_set() else WorkerDiedError
+        self._children.idle.append(child)
+        result, out = answer
+        if not result["ok"]:
+            raise WorkerRefusedError(result["code"], result["message"])
+        return result, out
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
+        # one picture, one core: what else there is belongs to the other requests
+        environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+        # an image library's own complaints are not for this server's log: the job's answer says what was wrong
+        child = subprocess.Popen(
+            [sys.executable, "-m", "server.worker", str(self.memory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )
+        self._children.all.add(child)
+        if self._children.closed:
+            _kill(child)
+        return child
+
+
+def _end(children: _Children) -> None:
+    children.closed = True
+    for child in [*children.all]:
+        _kill(child)
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    for stream in (child.stdin, child.stdout):
+        assert stream is not None
+        # what was still to be written has nobody to read it
+        with suppress(OSError):
+            stream.close()
+    child.wait()

@@ -1,0 +1,268 @@
+"""Files of a folder over HTTP: media types, precompressed siblings, validators, ranges, prefixes and forms of an .sdz.
+
+Lookup, ranges and conditional requests are Starlette's; this adds `a.js.br` and `a.js.gz` beside `a.js`, cache lifetimes by name,
+`?bytes=N` and the negotiation of `server.negotiate`. Small files are answered from memory as long as the disk has not changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import threading
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from email.utils import formatdate
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from starlette.datastructures import URL, Headers, QueryParams
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
+from starlette.types import Message, Receive, Scope, Send
+
+from server.decoded import MAX_BYTES, DecodedPictures
+from server.errors import RequestError
+from server.headers import IMMUTABLE, cache_control, media_type
+from server.listing import SUFFIX, listing
+from server.negotiate import SDZ, acceptable, weights
+from server.prefix import check_prefix, prefix_length
+
+CODINGS: Final = (("br", ".br"), ("gzip", ".gz"))
+"""Content codings by preference and the suffix of the sibling that holds them: brotli is the smaller one throughout."""
+
+SMALL: Final = 1 << 16
+"""Bytes up to which a file is kept in memory: nearly every .sdz, page and script, no model and no runtime."""
+
+MEMORY: Final = 64 << 20
+"""Bytes of small files kept: a thousand pictures and more."""
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A small file as it was read: where it lies, what its status was then, and its bytes."""
+
+    path: str
+    status: os.stat_result
+    data: bytes
+
+
+class SmallFiles:
+    """The small files read last, by the path that was asked for. Thread-safe."""
+
+    def __init__(self, limit: int = MEMORY) -> None:
+        self.limit = limit
+        self.bytes = 0
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, asked: str) -> _Held | None:
+        """What was read for `asked`, unless the file has changed since."""
+        held = self._held.get(asked)
+        if held is None:
+            return None
+        try:
+            now = os.stat(held.path)  # noqa: PTH116  a Path would take as long again, at every request
+        except OSError:
+            return None
+        if _signature(now) != _signature(held.status):
+            return None
+        with self._lock:
+            if asked in self._held:
+                self._held.move_to_end(asked)
+        return held
+
+    def put(self, asked: str, held: _Held) -> None:
+        """Keeps a file, and drops those unused for longest where there are too many."""
+        with self._lock:
+            before = self._held.pop(asked, None)
+            self.bytes += len(held.data) - (len(before.data) if before else 0)
+            self._held[asked] = held
+            while self.bytes > self.limit:
+                self.bytes -= len(self._held.popitem(last=False)[1].data)
+
+
+class RangedFile(FileResponse):
+    """A file, or the ranges of it that were asked for; ranges that do not exist are refused as everything else is."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def checked(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 416:
+                found = Headers(raw=message["headers"])["content-range"]
+                detail = f"the range lies outside the file: {found.removeprefix('bytes */')} bytes"
+                raise RequestError(416, "RangeNotSatisfiableError", detail, {"Content-Range": found})
+            if message["type"] == "http.response.start" and message["status"] == 400:
+                raise RequestError(400, "MalformedRangeError", "the Range header must be like bytes=0-499")
+            await send(message)
+
+        await super().__call__(scope, receive, checked)
+
+
+class Made(Response):
+    """A response that has to be waited for."""
+
+    def __init__(self, make: Callable[[], Awaitable[Response]]) -> None:
+        self.make = make
+        super().__init__()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self.make()
+        await response(scope, receive, send)
+
+
+class SiteFiles(StaticFiles):
+    """The files below `directory`; names that begin with a dot are not served.
+
+    `decoded` makes pictures for clients that cannot decode; `immutable`: every name is a digest, so all may be cached for ever.
+    """
+
+    def __init__(self, directory: Path, decoded: DecodedPictures, *, immutable: bool = False) -> None:
+        super().__init__(directory=directory, html=not immutable)
+        self.prefix = os.fspath(directory.resolve()).rstrip(os.sep) + os.sep
+        self.decoded = decoded
+        self.immutable = immutable
+        self.small = SmallFiles()
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        held = self.small.get(path)
+        if held is not None and scope["method"] in ("GET", "HEAD"):
+            return self._answer(held.path, held.status, scope, held.data)
+        if any(part.startswith(".") and part != "." for part in Path(path).parts):
+            raise HTTPException(status_code=404)
+        try:
+            return await super().get_response(path, scope)
+        except HTTPException as error:
+            if error.status_code == 404 and self.html and (page := await asyncio.to_thread(self._listing, path, scope)) is not None:
+                return page
+            # Starlette's answer to a file that this process may not read; no password would help
+            raise HTTPException(403 if error.status_code == 401 else error.status_code, headers=error.headers) from error
+
+    def _listing(self, path: str, scope: Scope) -> Response | None:
+        """A page for a folder of pictures without an index of its own."""
+        try:
+            full_path, status = super().lookup_path(path)
+            page = listing(Path(full_path)) if status is not None and stat.S_ISDIR(status.st_mode) else None
+        except (OSError, ValueError):
+            # no name that a file could have, or a folder that may not be read
+            return None
+        if page is not None and not scope["path"].endswith("/"):
+            # the page's addresses are relative to the folder
+            url = URL(scope=scope)
+            return RedirectResponse(url.replace(path=url.path + "/"))
+        return page
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        # runs in a thread, where reading may wait for the disk
+        full_path, status = super().lookup_path(path)
+        if status is not None and stat.S_ISREG(status.st_mode) and status.st_size <= SMALL:
+            data = Path(full_path).read_bytes()
+            if len(data) == status.st_size:
+                self.small.put(path, _Held(full_path, status, data))
+        return full_path, status
+
+    def file_response(
+        self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        return self._answer(os.fspath(full_path), stat_result, scope, None)
+
+    def _answer(self, full_path: str, status: os.stat_result, scope: Scope, data: bytes | None) -> Response:
+        """The response for a file; `data` are its bytes where they are at hand."""
+        asked = Headers(scope=scope)
+        name = full_path.removeprefix(self.prefix).replace(os.sep, "/")
+        headers = {"Cache-Control": IMMUTABLE if self.immutable else cache_control(name)}
+        if full_path.endswith(SUFFIX):
+            headers["Vary"] = "Accept"
+            wanted = acceptable(", ".join(asked.getlist("accept")))
+            if not wanted:
+                raise RequestError(406, "NotAcceptableError", "this is an image: accept image/x-sdz, or another image type", headers)
+            length = prefix_length(QueryParams(scope["query_string"]), status.st_size) if scope["query_string"] else None
+            if wanted != (SDZ,) or length is not None:
+                return self._form(full_path, status, asked, headers, wanted, length, data)
+        else:
+            siblings = _siblings(full_path)
+            if siblings:
+                headers["Vary"] = "Accept-Encoding"
+            # a range counts bytes of what is sent, and whoever asks for one means the file's own bytes
+            coding = None if "range" in asked else accepted_coding(asked.get("accept-encoding", ""), siblings)
+            if coding is not None:
+                headers["Content-Encoding"] = coding
+                full_path, status, data = siblings[coding], os.stat(siblings[coding]), None  # noqa: PTH116
+        headers |= _validators(status, headers.get("Content-Encoding", ""))
+        if self.is_not_modified(Headers(headers), asked):
+            return NotModifiedResponse(Headers(headers))
+        media = media_type(name)
+        if data is not None and scope["method"] == "GET" and "range" not in asked:
+            return Response(data, headers={**headers, "Accept-Ranges": "bytes", "Content-Type": media})
+        return RangedFile(full_path, headers=headers, media_type=media, stat_result=status)
+
+    def _form(
+        self,
+        full_path: str,
+        status: os.stat_result,
+        asked: Headers,
+        headers: dict[str, str],
+        wanted: tuple[str, ...],
+        length: int | None,
+        data: bytes | None,
+    ) -> Response:
+        """A prefix of an .sdz, a decoded picture, or a decoded prefix. Ranges of these are not offered: `?bytes=` is one already."""
+        variant = "-".join(
+            [*([] if length is None else [str(length)]), *(media.removeprefix("image/") for media in wanted if media != SDZ)]
+        )
+        headers = {**headers, **_validators(status, variant), "Accept-Ranges": "none"}
+        if self.is_not_modified(Headers(headers), asked):
+            return NotModifiedResponse(Headers(headers))
+
+        async def make() -> Response:
+            size = status.st_size if length is None else length
+            try:
+                if size > MAX_BYTES:
+                    detail = f"{size} bytes, this server cuts and decodes at most {MAX_BYTES}; ask for image/x-sdz, or a range of it"
+                    raise RequestError(422, "LimitError", detail)
+                body = (data if data is not None else await asyncio.to_thread(_read, full_path, size))[:size]
+                media = SDZ
+                if length is not None:
+                    check_prefix(body)
+                if wanted != (SDZ,):
+                    body, media = await self.decoded.get(body, wanted)
+            except RequestError as error:
+                error.headers["Vary"] = "Accept"
+                raise
+            return Response(body, headers={**headers, "Content-Type": media})
+
+        return Made(make)
+
+
+def accepted_coding(header: str, available: dict[str, str]) -> str | None:
+    """The first of `CODINGS` that is available and that an Accept-Encoding header (RFC 9110, 12.5.3) allows; None: identity."""
+    accepted = weights(header)
+    usable = [coding for coding, _ in CODINGS if coding in available and accepted.get(coding, accepted.get("*", 0.0)) > 0.0]
+    return usable[0] if usable else None
+
+
+def _siblings(full_path: str) -> dict[str, str]:
+    """The precompressed files beside a file, by content coding."""
+    return {coding: full_path + suffix for coding, suffix in CODINGS if os.path.isfile(full_path + suffix)}  # noqa: PTH113
+
+
+def _validators(status: os.stat_result, variant: str) -> dict[str, str]:
+    """ETag and Last-Modified. All forms of an .sdz share the ETag's first two parts, its time and its size."""
+    tag = f"{status.st_mtime_ns:x}-{status.st_size:x}" + (f"-{variant}" if variant else "")
+    return {"ETag": f'"{tag}"', "Last-Modified": _http_date(int(status.st_mtime))}
+
+
+@lru_cache(4096)
+def _http_date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
+
+
+def _signature(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime_ns
+
+
+def _read(path: str, size: int) -> bytes:
+    with Path(path).open("rb") as file:
+        return file.read(size)

@@ -1,0 +1,206 @@
+"""`POST /encode`: an image in, an .sdz in the catalogue out. Off unless a folder and a token are given.
+
+The body is the image itself, as `curl --data-binary @photo.jpg` sends it; `?quality=` and `?alt=` are the only options. It is streamed to
+a file, never further than the limit, and encoded in a child process, at most two at a time; a few more may wait, all others are told to
+come back. No metadata survives, no name that a client sends is ever used, and whatever fails leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import math
+import secrets
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse
+
+from runtime.limits import MAX_ALT_BYTES
+from server.catalogue import Catalogue
+from server.errors import RequestError
+from server.metrics import Metrics
+from server.processes import GIB, WorkerDiedError, WorkerRefusedError, Workers, WorkerTimeoutError
+
+MAX_BYTES: Final = 20_000_000
+"""Of one upload: what phones and most cameras write as JPEG."""
+
+MAX_PIXELS: Final = 50_000_000
+"""Of one upload: the larger of current cameras."""
+
+AT_A_TIME: Final = 2
+QUEUE: Final = 8
+"""Uploads that are received or wait, beyond those being encoded; any more are told to come back."""
+
+SECONDS: Final = 30.0
+"""For one encode."""
+
+RECEIVE_SECONDS: Final = 60.0
+"""For the body to arrive: a slow client must not hold a place for ever."""
+
+MEMORY: Final = 3 * GIB
+"""Private memory of an encoding process; the largest picture was seen to take 1.9 GB."""
+
+RETRY_AFTER: Final = "10"
+
+MIN_TOKEN: Final = 16
+"""Characters of a token: fewer could be guessed over the network."""
+
+MEDIA_TYPES: Final = (
+    "application/octet-stream",
+    "image/avif",
+    "image/bmp",
+    "image/gif",
+    "image/jpeg",
+    "image/png",
+    "image/tiff",
+    "image/webp",
+)
+"""What a Content-Type may say; the bytes decide in the end."""
+
+STATUS: Final = {"UnknownImageError": 415, "LimitError": 413, "EncodeInputError": 422}
+"""By the encoder's error; all others are this server's own fault."""
+
+
+@dataclass(frozen=True)
+class Uploads:
+    """That uploads are taken, where to, and from whom: `token` is at least 16 characters that a client must send.
+
+    The other fields are the limits above. Raises ValueError for a token that is too short.
+    """
+
+    folder: Path
+    token: str = field(repr=False)
+    max_bytes: int = MAX_BYTES
+    max_pixels: int = MAX_PIXELS
+    seconds: float = SECONDS
+    memory: int = MEMORY
+    at_a_time: int = AT_A_TIME
+    queue: int = QUEUE
+    receive_seconds: float = RECEIVE_SECONDS
+
+    def __post_init__(self) -> None:
+        if len(self.token) < MIN_TOKEN or not self.token.isascii() or not self.token.isprintable():
+            raise ValueError(f"the token must have at least {MIN_TOKEN} printable ASCII characters")
+
+
+class Encoder:
+    """The endpoint. `prefix` is where the catalogue's pictures are served, below the application's root."""
+
+    def __init__(self, uploads: Uploads, catalogue: Catalogue, prefix: str, metrics: Metrics, workers: Workers | None = None) -> None:
+        self.uploads = uploads
+        self.catalogue = catalogue
+        self.prefix = prefix
+        self.metrics = metrics
+        self.workers = workers or Workers(uploads.at_a_time, uploads.seconds, uploads.memory)
+        self.present = 0
+
+    def close(self) -> None:
+        """Ends the encoding processes and lets go of the folder."""
+        self.workers.close()
+        self.catalogue.close()
+
+    async def answer(self, request: Request) -> JSONResponse:
+        """201 with the new picture's row and address, 200 where it was there before; RequestError otherwise."""
+        try:
+            async with self._place(request):
+                options = self._check(request)
+                path = self.catalogue.incoming / secrets.token_hex(16)
+                try:
+                    await self._receive(request, path)
+                    data = await self._encode(path, options)
+                finally:
+                    path.unlink(missing_ok=True)
+                picture, new = await asyncio.to_thread(self.catalogue.add, data)
+        except RequestError as error:
+            self.metrics.encodes.labels(str(error.status)).inc()
+            raise
+        except (OSError, sqlite3.Error) as error:
+            self.metrics.encodes.labels("507").inc()
+            raise RequestError(507, "StorageError", f"the picture could not be kept: {error}") from error
+        self.metrics.encodes.labels("made" if new else "known").inc()
+        url = f"{request.scope.get('root_path', '')}{self.prefix}/{picture.name}"
+        return JSONResponse({**asdict(picture), "url": url}, 201 if new else 200, {"Location": url, "Cache-Control": "no-store"})
+
+    @asynccontextmanager
+    async def _place(self, request: Request) -> AsyncIterator[None]:
+        """Checks who asks, then holds one of the places for uploads."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self.uploads.token.encode()):
+            raise RequestError(401, "UnauthorizedError", "send the token: Authorization: Bearer …", {"WWW-Authenticate": "Bearer"})
+        if self.present >= self.uploads.at_a_time + self.uploads.queue:
+            raise RequestError(503, "BusyError", "too many uploads at once: try again soon", {"Retry-After": RETRY_AFTER})
+        self.present += 1
+        self.metrics.uploads.set(self.present)
+        try:
+            yield
+        finally:
+            self.present -= 1
+            self.metrics.uploads.set(self.present)
+
+    def _check(self, request: Request) -> dict[str, Any]:
+        """The encoder's options, and a refusal of what can be refused before the body is read."""
+        media = request.headers.get("content-type", "application/octet-stream").partition(";")[0].strip().lower()
+        if media not in MEDIA_TYPES:
+            detail = f"the body must be an image itself, not '{media}': {', '.join(MEDIA_TYPES)}"
+            raise RequestError(415, "UnsupportedMediaTypeError", detail, {"Accept": ", ".join(MEDIA_TYPES)})
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            raise RequestError(415, "UnsupportedMediaTypeError", "the body must not be compressed", {"Accept-Encoding": "identity"})
+        length = request.headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > self.uploads.max_bytes:
+            raise self._too_large()
+        unknown = set(request.query_params) - {"quality", "alt"}
+        if unknown or len(request.query_params.multi_items()) > len(request.query_params):
+            raise RequestError(422, "EncodeInputError", "the options are quality and alt, each at most once")
+        quality = request.query_params.get("quality")
+        alt = request.query_params.get("alt")
+        try:
+            number = None if quality is None else float(quality)
+        except ValueError:
+            number = math.nan
+        if number is not None and not 0 <= number <= 100:
+            raise RequestError(422, "EncodeInputError", "quality must be a number in 0..100")
+        if alt is not None and len(alt.encode("utf-8", "replace")) > MAX_ALT_BYTES:
+            raise RequestError(422, "EncodeInputError", f"alt has over {MAX_ALT_BYTES} bytes")
+        return {"quality": number, "alt": alt}
+
+    async def _receive(self, request: Request, path: Path) -> None:
+        """Streams the body to `path`, no further than the limit."""
+        received = 0
+        try:
+            async with asyncio.timeout(self.uploads.receive_seconds):
+                with path.open("xb") as file:
+                    async for chunk in request.stream():
+                        received += len(chunk)
+                        if received > self.uploads.max_bytes:
+                            raise self._too_large()
+                        await asyncio.to_thread(file.write, chunk)
+        except TimeoutError as error:
+            detail = f"the body took over {self.uploads.receive_seconds:g} s to arrive"
+            raise RequestError(408, "TimeoutError", detail, {"Connection": "close"}) from error
+        except ClientDisconnect as error:
+            raise RequestError(400, "CutUploadError", f"the client left after {received} bytes") from error
+        if received == 0:
+            raise RequestError(422, "EncodeInputError", "the body is empty")
+
+    async def _encode(self, path: Path, options: dict[str, Any]) -> bytes:
+        job = {"kind": "encode", "path": str(path), "max_pixels": self.uploads.max_pixels, **options}
+        try:
+            with self.metrics.encode_seconds.time():
+                _, data = await self.workers.run(job)
+        except WorkerRefusedError as error:
+            raise RequestError(STATUS.get(error.code, 500), error.code, error.message) from error
+        except WorkerTimeoutError as error:
+            detail = f"encoding took more than {self.uploads.seconds:g} s"
+            raise RequestError(503, "TimeoutError", detail, {"Retry-After": RETRY_AFTER}) from error
+        except WorkerDiedError as error:
+            raise RequestError(413, "LimitError", "the picture needs more memory than this server gives one") from error
+        return data
+
+    def _too_large(self) -> RequestError:
+        return RequestError(413, "LimitError", f"an upload has at most {self.uploads.max_bytes} bytes")
