@@ -1,0 +1,6 @@
+"""placeholder"""
+
+from pathlib import Path
+
+APPLICATION_ID = "sdz"
+ICON = Path(__file__).parent / "freedesktop" / "sdz.svg"
