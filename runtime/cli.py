@@ -1,4 +1,4 @@
-"""The command line: `python -m runtime encode | decode | info | verify | view`.
+"""The command line: `python -m runtime encode | decode | info | verify | view | thumbnail | install-desktop`.
 
 Takes files, folders or pipes, hands on files and one line per file (or one JSON document). Exit status: 0 all done, 1 some input
 failed (the rest is still done), 2 the command line makes no sense. Modules that take time to import are imported by the command
@@ -86,6 +86,21 @@ def _parser() -> argparse.ArgumentParser:
     view = commands.add_parser("view", help="look at pictures", description="Open the desktop viewer (needs the extra 'viewer').")
     view.add_argument("path", nargs="?", metavar="FILE|FOLDER", help="what to show first (default: nothing)")
     view.set_defaults(command=_view)
+
+    thumbnail = commands.add_parser("thumbnail", help="a small PNG for file managers", description="A PNG of a file's first latents.")
+    thumbnail.add_argument("--size", type=int, default=256, metavar="PIXELS", help="longest side at most (default: 256)")
+    thumbnail.add_argument("input", metavar="IN", help=f"an {SUFFIX} file")
+    thumbnail.add_argument("output", metavar="OUT", help="the PNG, overwritten if it exists")
+    thumbnail.set_defaults(command=_thumbnail)
+
+    desktop = commands.add_parser(
+        "install-desktop",
+        help="make file managers know .sdz",
+        description="Register the file type, the viewer, the thumbnails and the icon with the desktop.",
+    )
+    desktop.add_argument("--user", action="store_true", help="for you alone (default: for everybody, which needs the rights)")
+    desktop.add_argument("--remove", action="store_true", help="take it all away again")
+    desktop.set_defaults(command=_install_desktop)
     return parser
 
 
@@ -281,6 +296,34 @@ def _view(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
             raise
         raise MissingExtraError("the viewer", "PySide6-Essentials", "viewer") from error
     return run(None if args.path is None else Path(args.path))
+
+
+def _thumbnail(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    from runtime.desktop import thumbnail
+
+    try:
+        write_atomically(Path(args.output), thumbnail(Path(args.input).read_bytes(), args.size))
+    except (SdzError, OSError, MemoryError) as error:
+        print(f"{PROGRAM}: {args.input}: {in_words(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _install_desktop(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    from runtime.desktop import SYSTEM, install, remove, user_share
+
+    share = user_share() if args.user else SYSTEM
+    try:
+        changed = remove(share) if args.remove else install(share)
+    except OSError as error:
+        hint = "" if args.user else "; for you alone: --user"
+        print(f"{PROGRAM}: {in_words(error)}{hint}", file=sys.stderr)
+        return 1
+    for path in changed:
+        print(f"{'removed' if args.remove else 'installed'} {path}")
+    if not changed:
+        print(f"nothing is installed below {share}")
+    return 0
 
 
 class _Sessions:

@@ -14,6 +14,7 @@ from runtime.viewer.canvas import background
 
 NOTICE_MILLISECONDS: Final = 6000
 RECENT_SHOWN: Final = 5
+TEXT_WIDTH: Final = 460
 
 
 class MessagePage(QWidget):
@@ -29,8 +30,7 @@ class MessagePage(QWidget):
         self.text.setWordWrap(True)
         self.text.setTextFormat(Qt.TextFormat.PlainText)
         self.text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.text.setMaximumWidth(560)
-        self.text.setMinimumWidth(260)
+        self.text.setFixedWidth(TEXT_WIDTH)
         column = QVBoxLayout(self)
         column.setContentsMargins(32, 32, 32, 32)
         column.setSpacing(12)

@@ -454,6 +454,7 @@ class Window(QMainWindow):
     def _full_screen(self, on: bool) -> None:
         self.menuBar().setVisible(not on)
         self.bottom.setVisible(not on)
+        self._show_state()
         self.setWindowState(self.windowState() ^ Qt.WindowState.WindowFullScreen)
 
     def _show_panel(self, on: bool) -> None:
@@ -581,7 +582,7 @@ class Window(QMainWindow):
         elif shown.facts is not None or self.middle.currentWidget() is not self.error:
             self.middle.setCurrentWidget(self.canvas)
         comparing = "other" in self.sides
-        self.compare_bar.setVisible(comparing)
+        self.compare_bar.setVisible(comparing and not self.act_full.isChecked())
         self.act_split.setChecked(self.canvas.split is not None)
         self.act_flip.setChecked(self.canvas.flipped)
         self.compare_bar.split.setChecked(self.canvas.split is not None)
