@@ -13,16 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from standins import StandInPack, StandInSession
+from standins import PACK, StandIns, StandInSession, stand_in_file, use_stand_ins
 
 import runtime.decode
-import runtime.session
 import runtime.viewer.worker
 from runtime.alpha import encode_alpha
-from runtime.container import ALPHA, ALT_TEXT, LATENTS, Chunk, Header, latent_span, serialize
+from runtime.container import ALPHA, ALT_TEXT, Chunk, Header, latent_span, serialize
 from runtime.decode import decode
-from runtime.errors import MissingPackError, ProviderError
-from runtime.planes import encode_planes
+from runtime.errors import ProviderError
 from runtime.viewer.folder import Walk, original_of, shown_in
 from runtime.viewer.worker import (
     PREVIEW_BYTES,
@@ -40,26 +38,16 @@ from runtime.viewer.worker import (
     Worker,
 )
 
-PACK = StandInPack()
-STEP = 40
 SECONDS = 60.0
 """How long a test waits for what never comes."""
-
-
-def sdz(width: int, height: int, *side: Chunk, step: int = STEP, grey: bool = False) -> bytes:
-    rows, columns = -(-height // 16), -(-width // 16)
-    latents = np.random.default_rng(width).integers(-40, 41, (4, rows, columns)).astype(np.int32)
-    planes, payload = encode_planes(latents, step, PACK.coder)
-    return serialize(Header(width, height, step, planes, PACK.id, grey), [*side, Chunk(LATENTS, payload)])
 
 
 class Driver:
     """A worker whose events are kept, and which can be waited for."""
 
-    def __init__(self) -> None:
+    def __init__(self, stand_ins: StandIns) -> None:
         self.events: list[Event] = []
-        self.sessions: list[StandInSession] = []
-        self.failing: set[str] = set()
+        self.sessions, self.failing = stand_ins.sessions, stand_ins.failing
         self._heard = threading.Condition()
         self.worker = Worker(self._tell)
 
@@ -81,22 +69,7 @@ class Driver:
 
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
-    made = Driver()
-
-    def find_pack(pack_id: bytes) -> StandInPack:
-        if pack_id != PACK.id:
-            raise MissingPackError(pack_id)
-        return PACK
-
-    def session(pack: StandInPack, provider: str = "cpu", threads: int = 1) -> StandInSession:
-        if provider in made.failing:
-            raise ProviderError(f"execution provider '{provider}' is broken")
-        made.sessions.append(StandInSession(pack))
-        return made.sessions[-1]
-
-    monkeypatch.setattr(runtime.decode, "find_pack", find_pack)
-    monkeypatch.setattr("runtime.pack.find_pack", find_pack)
-    monkeypatch.setattr(runtime.session, "Session", session)
+    made = Driver(use_stand_ins(monkeypatch))
     made.worker.start()
     yield made
     made.worker.stop()
@@ -109,7 +82,7 @@ def first(path: Path, **options: Any) -> Goal:
 
 def test_a_small_picture_passes_through_base_refined_denoised(driver: Driver, tmp_path: Path) -> None:
     path = tmp_path / "a.sdz"
-    path.write_bytes(sdz(40, 30, Chunk(ALT_TEXT, b"cat")))
+    path.write_bytes(stand_in_file(40, 30, Chunk(ALT_TEXT, b"cat")))
     goal = first(path, tiles=((0, 0),))
     driver.worker.aim({"shown": goal})
     driver.wait(lambda: any(event.final for event in driver.painted()))
@@ -128,7 +101,7 @@ def test_a_small_picture_passes_through_base_refined_denoised(driver: Driver, tm
 
 
 def test_a_large_file_begins_with_a_preview_of_its_first_bytes(driver: Driver, tmp_path: Path) -> None:
-    data = sdz(2400, 1600)
+    data = stand_in_file(2400, 1600)
     start, end = latent_span(data)
     assert end - start > 2 * PREVIEW_BYTES
     (tmp_path / "a.sdz").write_bytes(data)
@@ -141,7 +114,7 @@ def test_a_large_file_begins_with_a_preview_of_its_first_bytes(driver: Driver, t
 
 
 def test_the_denoiser_is_not_announced_where_it_is_not_needed(driver: Driver, tmp_path: Path) -> None:
-    (tmp_path / "a.sdz").write_bytes(sdz(40, 30, step=20))
+    (tmp_path / "a.sdz").write_bytes(stand_in_file(40, 30, step=20))
     driver.worker.aim({"shown": first(tmp_path / "a.sdz", tiles=((0, 0),))})
     driver.wait(lambda: any(event.final for event in driver.painted()))
     assert [(event.stage, event.final, event.reached) for event in driver.painted()] == [
@@ -151,7 +124,7 @@ def test_the_denoiser_is_not_announced_where_it_is_not_needed(driver: Driver, tm
 
 
 def test_a_prefix_replaces_the_small_picture_at_its_last_stage_at_once(driver: Driver, tmp_path: Path) -> None:
-    data = sdz(40, 30)
+    data = stand_in_file(40, 30)
     (tmp_path / "a.sdz").write_bytes(data)
     driver.worker.aim({"shown": first(tmp_path / "a.sdz", tiles=((0, 0),))})
     driver.wait(lambda: any(event.final for event in driver.painted()))
@@ -167,7 +140,7 @@ def test_a_prefix_replaces_the_small_picture_at_its_last_stage_at_once(driver: D
 
 
 def test_96_megapixels_are_decoded_where_they_are_looked_at_only(driver: Driver, tmp_path: Path) -> None:
-    data = sdz(12_000, 8_000)
+    data = stand_in_file(12_000, 8_000)
     path = tmp_path / "a.sdz"
     path.write_bytes(data)
     driver.worker.aim({"shown": first(path)})
@@ -192,7 +165,7 @@ def test_96_megapixels_are_decoded_where_they_are_looked_at_only(driver: Driver,
 
 def test_tiles_that_were_forgotten_are_decoded_again_when_wanted(driver: Driver, tmp_path: Path) -> None:
     path = tmp_path / "a.sdz"
-    path.write_bytes(sdz(40, 30))
+    path.write_bytes(stand_in_file(40, 30))
     tiles = ((0, 0),)
     for count in (1, 2, 3):
         driver.worker.aim({"shown": first(path, tiles=tiles)})
@@ -211,7 +184,7 @@ def test_the_newest_goal_wins_while_a_step_is_under_way(driver: Driver, tmp_path
 
     monkeypatch.setattr(runtime.decode, "open_latents", slow)
     for name, width in (("a", 40), ("b", 50), ("c", 60)):
-        (tmp_path / f"{name}.sdz").write_bytes(sdz(width, 30))
+        (tmp_path / f"{name}.sdz").write_bytes(stand_in_file(width, 30))
     driver.worker.aim({"shown": first(tmp_path / "a.sdz")})
     assert begun.wait(SECONDS)
     for serial, name in ((2, "b"), (3, "c")):
@@ -238,7 +211,7 @@ def test_an_ordinary_image_is_what_the_encoder_would_see(driver: Driver, tmp_pat
 @pytest.mark.parametrize(("grey", "channels"), [(True, 2), (False, 4)])
 def test_alpha_comes_with_every_stage(driver: Driver, tmp_path: Path, grey: bool, channels: int) -> None:
     alpha = np.random.default_rng(1).integers(0, 256, (30, 40), np.uint8)
-    (tmp_path / "a.sdz").write_bytes(sdz(40, 30, Chunk(ALPHA, encode_alpha(alpha)), grey=grey))
+    (tmp_path / "a.sdz").write_bytes(stand_in_file(40, 30, Chunk(ALPHA, encode_alpha(alpha)), grey=grey))
     driver.worker.aim({"shown": first(tmp_path / "a.sdz", tiles=((0, 0),))})
     driver.wait(lambda: any(event.final for event in driver.painted()))
     for event in driver.painted():
@@ -247,7 +220,7 @@ def test_alpha_comes_with_every_stage(driver: Driver, tmp_path: Path, grey: bool
 
 
 def test_the_report_is_that_of_the_bytes_shown(driver: Driver, tmp_path: Path) -> None:
-    data = sdz(40, 30)
+    data = stand_in_file(40, 30)
     (tmp_path / "a.sdz").write_bytes(data)
     for limit in (None, len(data) - 5):
         version = Version(1, limit, "base")
@@ -261,7 +234,7 @@ def test_the_report_is_that_of_the_bytes_shown(driver: Driver, tmp_path: Path) -
 def test_a_device_that_fails_gives_way_to_the_cpu(driver: Driver, tmp_path: Path) -> None:
     driver.failing.add("cuda")
     driver.worker.use("cuda")
-    (tmp_path / "a.sdz").write_bytes(sdz(40, 30))
+    (tmp_path / "a.sdz").write_bytes(stand_in_file(40, 30))
     driver.worker.aim({"shown": first(tmp_path / "a.sdz", tiles=((0, 0),))})
     driver.wait(lambda: any(event.final for event in driver.painted()))
     assert driver.of(Device) == [Device("cpu", "execution provider 'cuda' is broken")]
@@ -280,7 +253,7 @@ def test_a_device_that_fails_at_its_work_gives_way_too(driver: Driver, tmp_path:
 
     monkeypatch.setattr(StandInSession, "decode", failing)
     driver.worker.use("webgpu")
-    (tmp_path / "a.sdz").write_bytes(sdz(40, 30))
+    (tmp_path / "a.sdz").write_bytes(stand_in_file(40, 30))
     driver.worker.export(Export(tmp_path / "a.sdz", Version(1, None, "denoised"), None))
     driver.wait(lambda: bool(driver.of(Exported)))
     assert driver.of(Device) == [Device("cpu", "execution provider 'webgpu' failed: device lost")]
@@ -289,7 +262,7 @@ def test_a_device_that_fails_at_its_work_gives_way_too(driver: Driver, tmp_path:
 
 def test_a_cpu_that_fails_is_an_error(driver: Driver, tmp_path: Path) -> None:
     driver.failing.add("cpu")
-    (tmp_path / "a.sdz").write_bytes(sdz(40, 30))
+    (tmp_path / "a.sdz").write_bytes(stand_in_file(40, 30))
     driver.worker.aim({"shown": first(tmp_path / "a.sdz", tiles=((0, 0),))})
     driver.wait(lambda: bool(driver.of(Failed)))
     assert driver.of(Failed) == [Failed("shown", 1, "execution provider 'cpu' is broken")]
@@ -298,7 +271,7 @@ def test_a_cpu_that_fails_is_an_error(driver: Driver, tmp_path: Path) -> None:
 def test_what_cannot_be_shown_is_said_in_words_and_the_next_file_is_shown(
     driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = sdz(40, 30)
+    good = stand_in_file(40, 30)
     bad = {
         "empty.sdz": (b"", "not an .sdz file: it is empty, not with b'SDZ'"),
         "gif.sdz": (b"GIF89a", "not an .sdz file: it begins with b'GIF', not with b'SDZ'"),
@@ -331,7 +304,7 @@ def test_what_cannot_be_shown_is_said_in_words_and_the_next_file_is_shown(
 
 
 def test_saving_writes_what_is_shown_or_nothing(driver: Driver, tmp_path: Path) -> None:
-    data = sdz(40, 30)
+    data = stand_in_file(40, 30)
     path = tmp_path / "a.sdz"
     path.write_bytes(data)
     version = Version(1, len(data) - 3, "refined")

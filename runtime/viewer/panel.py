@@ -144,8 +144,9 @@ class Panel(QScrollArea):
     def _replace(self, name: str, widget: QWidget | None) -> None:
         old = self._sections[name]
         new = widget or QWidget()
-        new.setVisible(widget is not None)
+        # in the panel first: a visible widget without a parent is a window of its own
         self._column.replaceWidget(old, new)
+        new.setVisible(widget is not None)
         old.hide()
         old.deleteLater()
         self._sections[name] = new
