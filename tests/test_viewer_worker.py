@@ -24,6 +24,7 @@ from runtime.errors import ProviderError
 from runtime.viewer.folder import Walk, original_of, shown_in
 from runtime.viewer.worker import (
     PREVIEW_BYTES,
+    PREVIEW_SHARE,
     Described,
     Device,
     Event,
@@ -103,7 +104,7 @@ def test_a_small_picture_passes_through_base_refined_denoised(driver: Driver, tm
 def test_a_large_file_begins_with_a_preview_of_its_first_bytes(driver: Driver, tmp_path: Path) -> None:
     data = stand_in_file(2400, 1600)
     start, end = latent_span(data)
-    assert end - start > 2 * PREVIEW_BYTES
+    assert 2 * PREVIEW_BYTES < end - start < PREVIEW_SHARE * PREVIEW_BYTES
     (tmp_path / "a.sdz").write_bytes(data)
     driver.worker.aim({"shown": first(tmp_path / "a.sdz")})
     driver.wait(lambda: len(driver.painted()) == 2)

@@ -129,9 +129,9 @@ class Panel(QScrollArea):
         self._replace("Latents", None if latents is None or not latents["planes"] else _latents(latents))
 
     def show_times(self, seconds: dict[str, float]) -> None:
-        """Milliseconds of each stage, of the version in view."""
-        rows = [(TIMES[name], _milliseconds(spent)) for name, spent in seconds.items() if name in TIMES and spent >= 0.00005]
-        rows.append(("Together", _milliseconds(sum(seconds.values()))))
+        """How long each stage took, of the version in view."""
+        rows = [(TIMES[name], _duration(spent)) for name, spent in seconds.items() if name in TIMES and spent >= 0.00005]
+        rows.append(("Together", _duration(sum(seconds.values()))))
         self._replace("Time", _rows("Time", rows))
 
     def show_device(self, name: str, problem: str | None) -> None:
@@ -221,5 +221,7 @@ def _value(text: str) -> QLabel:
     return label
 
 
-def _milliseconds(seconds: float) -> str:
+def _duration(seconds: float) -> str:
+    if seconds >= 10:
+        return f"{seconds:.1f} s"
     return f"{1000 * seconds:.{1 if seconds < 0.01 else 0}f} ms"

@@ -463,7 +463,7 @@ class Window(QMainWindow):
 
     def _show_keys(self) -> None:
         rows = "".join(
-            f"<tr><td style='padding: 3px 18px 3px 0'><b>{keys}</b></td><td>{text}</td></tr>"
+            f"<tr><td style='padding: 3px 18px 3px 0'>{keys}</td><td style='padding: 3px 0'>{text}</td></tr>"
             for keys, _, text in (line.partition("\t") for line in SHORTCUTS.splitlines())
         )
         QMessageBox(QMessageBox.Icon.NoIcon, "Keys", f"<table>{rows}</table>", QMessageBox.StandardButton.Close, self).exec()

@@ -47,7 +47,10 @@ OVERVIEW_PIXELS: Final = 8 << 20
 """What a whole picture may take while it is painted by the linear stage: more than a large screen shows."""
 
 PREVIEW_BYTES: Final = 6_000
-"""Latents of which the preview is made: some hundredths of a second of entropy decoding."""
+"""Latents of which a preview is made: some hundredths of a second of entropy decoding."""
+
+PREVIEW_SHARE: Final = 8
+"""Of a large picture an eighth of the latents, where that is more: fewer are no likeness."""
 
 DIRECT_TILES: Final = 2
 """Pictures of so few tiles are repainted by the last stage at once while the byte slider moves: stages would flicker."""
@@ -335,7 +338,8 @@ class Worker:
         if held.opened is None and not held.previewed and latents is not None and len(latents.payload) > 2 * PREVIEW_BYTES:
             held.previewed = True
             with held.watch("preview"):
-                early = open_latents(held.data, max_bytes=latents.start + PREVIEW_BYTES)
+                first_bytes = max(PREVIEW_BYTES, len(latents.payload) // PREVIEW_SHARE)
+                early = open_latents(held.data, max_bytes=latents.start + first_bytes)
                 alpha = early.alpha() if early.has_alpha else None
                 pixels = _whole(early, held.reduce, alpha, Stopwatch())
             del early
