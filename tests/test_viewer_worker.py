@@ -102,7 +102,7 @@ def test_a_small_picture_passes_through_base_refined_denoised(driver: Driver, tm
 
 
 def test_a_large_file_begins_with_a_preview_of_its_first_bytes(driver: Driver, tmp_path: Path) -> None:
-    data = stand_in_file(2400, 1600)
+    data = stand_in_file(2200, 1500)
     start, end = latent_span(data)
     assert 2 * PREVIEW_BYTES < end - start < PREVIEW_SHARE * PREVIEW_BYTES
     (tmp_path / "a.sdz").write_bytes(data)
