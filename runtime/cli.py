@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runtime.container import ALPHA, LATENTS, TAGS, Container, parse
 from runtime.errors import CorruptFileError, MissingExtraError, MissingPackError, SdzError, in_words
-from runtime.files import PIPE, Job, find_inputs, plan, write_atomically
+from runtime.files import PIPE, Job, find_inputs, image_suffixes, plan, write_atomically
 from runtime.info import Report, bits_per_pixel, describe
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
 
 
 def _encode(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
-    from runtime.encode import encode, image_suffixes, open_image
+    from runtime.encode import encode, open_image
 
     _check_batch(parser, args)
     session = _Sessions(args).for_encoding()

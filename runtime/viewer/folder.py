@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from runtime.files import image_suffixes
+
 SUFFIX: Final = ".sdz"
 
 PHOTOS: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".avif", ".jxl", ".bmp", ".gif")
@@ -17,8 +19,6 @@ PHOTOS: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".avif", ".j
 @functools.cache
 def suffixes() -> frozenset[str]:
     """Lower case, with the dot: .sdz and whatever Pillow reads. The first call loads Pillow's plugins."""
-    from runtime.encode import image_suffixes
-
     return image_suffixes() | {SUFFIX}
 
 
