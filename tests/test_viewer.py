@@ -170,6 +170,18 @@ def test_an_error_is_said_in_the_window_and_the_next_picture_shown(window: Windo
     assert np.array_equal(painted(window, 200, 120), final(folder / "a.sdz"))
 
 
+def test_names_are_never_taken_for_markup(window: Window, folder: Path) -> None:
+    name = "<b>a&b.sdz"
+    (folder / name).write_bytes(b"")
+    window.open(folder / name)
+    wait(lambda: window.middle.currentWidget() is window.error)
+    assert window.error.title.text() == f"{name} cannot be shown"
+    assert window.error.title.textFormat() == window.error.text.textFormat() == Qt.TextFormat.PlainText
+    assert "&lt;b&gt;a&amp;b.sdz" in window.bottom.name.toolTip()
+    window.error.title.adjustSize()
+    assert window.error.title.sizeHint().width() >= window.error.title.fontMetrics().horizontalAdvance(f"{name} cannot be shown")
+
+
 def test_fit_modes_and_zoom(window: Window, folder: Path) -> None:
     window.open(folder / "b.sdz")
     wait(lambda: settled(window))

@@ -5,6 +5,7 @@ On the stand-in pack; a goal is reached when the worker, asked for nothing more,
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -292,6 +293,10 @@ def test_what_cannot_be_shown_is_said_in_words_and_the_next_file_is_shown(
     driver.worker.aim({"shown": Goal(tmp_path / "none.sdz", Version(90, None, "denoised"))})
     driver.wait(lambda: driver.of(Failed)[-1].serial == 90)
     assert driver.of(Failed)[-1].message == f"No such file or directory ({tmp_path}/none.sdz)"
+    os.mkfifo(tmp_path / "pipe.sdz")
+    driver.worker.aim({"shown": Goal(tmp_path / "pipe.sdz", Version(80, None, "denoised"))})
+    driver.wait(lambda: driver.of(Failed)[-1].serial == 80)
+    assert driver.of(Failed)[-1].message == "pipe.sdz is not a file"
     (tmp_path / "a.sdz").write_bytes(good)
     with monkeypatch.context() as small:
         small.setattr(runtime.viewer.worker, "MAX_FILE_BYTES", len(good) - 1)

@@ -5,6 +5,7 @@ They show what they are told and say what was moved; they know neither files nor
 
 from __future__ import annotations
 
+import html
 from typing import Final
 
 from PySide6.QtCore import QPointF, QSize, Qt, Signal
@@ -32,6 +33,11 @@ def kilobytes(count: int) -> str:
             value = count / size
             return f"{value:.{2 if value < 9.995 else 1 if value < 99.95 else 0}f} {unit}"
     raise AssertionError(count)
+
+
+def plain_tooltip(text: str) -> str:
+    """A tooltip that shows `text` as it is: Qt would take a file's name with tags in it for markup."""
+    return f"<p style='white-space: pre'>{html.escape(text)}</p>"
 
 
 class StageDots(QWidget):
@@ -217,7 +223,7 @@ class _Elided(QLabel):
     def set_text(self, text: str) -> None:
         """The whole text, also as tooltip and for screen readers."""
         self._text = text
-        self.setToolTip(text)
+        self.setToolTip(plain_tooltip(text))
         self.setAccessibleName(text)
         self.update()
 

@@ -10,6 +10,7 @@ from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from runtime.viewer.bars import plain_tooltip
 from runtime.viewer.canvas import background
 
 NOTICE_MILLISECONDS: Final = 6000
@@ -23,6 +24,7 @@ class MessagePage(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.title = QLabel()
+        self.title.setTextFormat(Qt.TextFormat.PlainText)
         font = self.title.font()
         font.setPointSizeF(font.pointSizeF() * 1.5)
         self.title.setFont(font)
@@ -83,9 +85,9 @@ class WelcomePage(MessagePage):
             widget.deleteLater()
         self._recent = []
         for path in paths[:RECENT_SHOWN]:
-            button = QPushButton(Path(path).name)
+            button = QPushButton(Path(path).name.replace("&", "&&"))
             button.setFlat(True)
-            button.setToolTip(path)
+            button.setToolTip(plain_tooltip(path))
             button.setCursor(Qt.CursorShape.PointingHandCursor)
             button.clicked.connect(lambda _=False, path=path: self.open_recent.emit(path))
             self.more.addWidget(button, 0, Qt.AlignmentFlag.AlignHCenter)

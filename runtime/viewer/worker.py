@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -300,7 +301,7 @@ class Worker:
         from runtime.decode import Stopwatch
 
         held.watch = Stopwatch()
-        size = goal.path.stat().st_size
+        size = _size_of(goal.path)
         if size > MAX_FILE_BYTES:
             raise LimitError(f"{size} bytes, the viewer opens at most {MAX_FILE_BYTES}", None, "file size")
         with held.watch("read"):
@@ -460,6 +461,14 @@ class Worker:
         if self._told_device != self._device:
             self._told_device = self._device
             self._tell(Device(self._device, None))
+
+
+def _size_of(path: Path) -> int:
+    """Raises OSError for what is no file of a size: a pipe or a device would be read for ever."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(f"{path.name} is not a file")
+    return status.st_size
 
 
 def _reduction(width: int, height: int) -> int:
