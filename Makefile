@@ -8,11 +8,15 @@ JOBS ?= $(shell nproc)
 BIN := .venv/bin
 SITE := build/demo
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# what Qt's window, a display without a screen, and the tools that know file types ask of Debian
+DESKTOP := xvfb xdotool libegl1 libgl1 libdbus-1-3 libfontconfig1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
+	libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-sync1 libxcb-xfixes0 libxcb-xkb1 fonts-dejavu-core \
+	xdg-utils shared-mime-info desktop-file-utils libglib2.0-bin file
 PHOTOS := astronaut.png chelsea.png coffee.png rocket.jpg hubble_deep_field.jpg retina.jpg motorcycle_left.png motorcycle_right.png
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo site serve test lint types test-js test-py chromium format clean distclean
+.PHONY: help setup demo site serve test lint types test-js test-py chromium desktop format clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -32,6 +36,9 @@ node_modules/.installed: package.json package-lock.json
 chromium:
 	@command -v chromium >/dev/null || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends chromium; }
 
+desktop:
+	@dpkg --status $(DESKTOP) >/dev/null 2>&1 || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(DESKTOP); }
+
 demo: site
 	$(BIN)/python -m server $(SITE) --port $(PORT) --quiet
 
@@ -42,7 +49,7 @@ site: setup
 serve:
 	$(BIN)/python -m server $(SITE) --port $(PORT) --quiet
 
-test: setup chromium lint types test-js test-py
+test: setup chromium desktop lint types test-js test-py
 
 lint: setup
 	$(BIN)/ruff check
@@ -55,7 +62,7 @@ types: setup
 test-js: setup
 	npm test
 
-test-py: setup chromium
+test-py: setup chromium desktop
 	$(BIN)/python -m pytest
 
 format: setup

@@ -27,8 +27,7 @@ from export import library, pages
 from export.assets import BROTLI_QUALITY, Asset, copy_asset, digest, hashed_name, write_asset
 from export.library import Library
 from export.photos import Photo, PhotoJob, PhotoOptions, PhotoResult, make_photo, open_pack
-from runtime.encode import image_suffixes
-from runtime.files import find_inputs, write_atomically
+from runtime.files import find_inputs, image_suffixes, write_atomically
 
 FORMAT = 1
 """Of the site's manifest; another one is built anew."""

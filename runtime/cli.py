@@ -1,4 +1,4 @@
-"""The command line: `python -m runtime encode | decode | info | verify`.
+"""The command line: `python -m runtime encode | decode | info | verify | view | thumbnail | install-desktop`.
 
 Takes files, folders or pipes, hands on files and one line per file (or one JSON document). Exit status: 0 all done, 1 some input
 failed (the rest is still done), 2 the command line makes no sense. Modules that take time to import are imported by the command
@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from runtime.container import ALPHA, ALT_TEXT, LATENTS, TAGS, Chunk, Container, parse
-from runtime.errors import CorruptFileError, MissingPackError, SdzError
-from runtime.files import PIPE, Job, find_inputs, plan, write_atomically
-from runtime.limits import MAX_PIXELS
+from runtime.container import ALPHA, LATENTS, TAGS, Container, parse
+from runtime.errors import CorruptFileError, MissingExtraError, MissingPackError, SdzError, in_words
+from runtime.files import PIPE, Job, find_inputs, image_suffixes, plan, write_atomically
+from runtime.info import Report, bits_per_pixel, describe
 
 if TYPE_CHECKING:
     from runtime.pack import Pack
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".sdz"
 PROGRAM: Final = "python -m runtime"
-
-Report = dict[str, Any]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,6 +89,25 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--pack", metavar="FOLDER", help="check against this pack instead of the installed ones")
     verify.add_argument("--json", action="store_true", help="print one JSON document")
     verify.set_defaults(command=_verify)
+
+    view = commands.add_parser("view", help="look at pictures", description="Open the desktop viewer (needs the extra 'viewer').")
+    view.add_argument("path", nargs="?", metavar="FILE|FOLDER", help="what to show first (default: nothing)")
+    view.set_defaults(command=_view)
+
+    thumbnail = commands.add_parser("thumbnail", help="a small PNG for file managers", description="A PNG of a file's first latents.")
+    thumbnail.add_argument("--size", type=int, default=256, metavar="PIXELS", help="longest side at most (default: 256)")
+    thumbnail.add_argument("input", metavar="IN", help=f"an {SUFFIX} file")
+    thumbnail.add_argument("output", metavar="OUT", help="the PNG, overwritten if it exists")
+    thumbnail.set_defaults(command=_thumbnail)
+
+    desktop = commands.add_parser(
+        "install-desktop",
+        help="make file managers know .sdz",
+        description="Register the file type, the viewer, the thumbnails and the icon with the desktop.",
+    )
+    desktop.add_argument("--user", action="store_true", help="for you alone (default: for everybody, which needs the rights)")
+    desktop.add_argument("--remove", action="store_true", help="take it all away again")
+    desktop.set_defaults(command=_install_desktop)
     return parser
 
 
@@ -108,7 +125,7 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
 
 
 def _encode(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
-    from runtime.encode import encode, image_suffixes, open_image
+    from runtime.encode import encode, open_image
 
     _check_batch(parser, args)
     session = _Sessions(args).for_encoding()
@@ -134,7 +151,7 @@ def _encode(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
             "width": header.width,
             "height": header.height,
             "bytes": len(data),
-            "bpp": _bpp(len(data), header.width, header.height),
+            "bpp": bits_per_pixel(len(data), header.width, header.height),
             "step_index": header.step_index,
             "seconds": round(elapsed, 4),
         }
@@ -207,78 +224,6 @@ def _info(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     return _batch(args, _reading(args.inputs), work, _describe_lines)
 
 
-def describe(data: bytes) -> Report:
-    """What `info --json` prints of a file: header fields, chunks, and how many bytes went into what. Raises what `parse` raises."""
-    container = parse(data)
-    header = container.header
-    alt = container.find(ALT_TEXT)
-    pack = _installed_pack(header.pack_id)
-    return {
-        "width": header.width,
-        "height": header.height,
-        "mode": _mode(container),
-        "bytes": len(data),
-        "bpp": _bpp(len(data), header.width, header.height),
-        "pack": {"id": header.pack_id.hex(), "name": None if pack is None else pack.name},
-        "step_index": header.step_index,
-        "step": round(2.0 ** (header.step_index / 8), 3),
-        "planes": header.planes,
-        "alt": None if alt is None else alt.payload.decode("utf-8"),
-        "chunks": [_describe_chunk(chunk) for chunk in container.chunks],
-        "spent": _spent(container),
-        "latents": None if pack is None else _spent_on_latents(container, pack),
-    }
-
-
-def _mode(container: Container) -> str:
-    return ("L" if container.header.grey else "RGB") + ("" if container.find(ALPHA) is None else "A")
-
-
-def _describe_chunk(chunk: Chunk) -> Report:
-    return {
-        "tag": chunk.tag.decode("latin-1"),
-        "name": TAGS.get(chunk.tag, "unknown"),
-        "offset": chunk.offset,
-        "bytes": len(chunk.payload),
-        "declared": chunk.length,
-        "complete": chunk.complete,
-    }
-
-
-def _spent(container: Container) -> dict[str, int]:
-    """Bytes by purpose; they add up to the file."""
-    spent = {"header": container.header_bytes, "chunk heads": 0}
-    for chunk in container.chunks:
-        spent["chunk heads"] += chunk.start - chunk.offset
-        name = TAGS.get(chunk.tag, "unknown chunks")
-        spent[name] = spent.get(name, 0) + len(chunk.payload)
-    return spent
-
-
-def _spent_on_latents(container: Container, pack: Pack) -> Report | None:
-    """Bytes of the latents by plane, most significant first, and band of channels; they add up to the latents' payload.
-
-    None where that is not known: no latents, or an image that this runtime would not decode.
-    """
-    header, chunk = container.header, container.find(LATENTS)
-    if chunk is None or header.width * header.height > MAX_PIXELS:
-        return None
-    from runtime.linear import PATCH
-
-    # numba comes with it: files of other packs are described without
-    from runtime.planes import BANDS, spent_bytes
-
-    rows, columns = -(-header.height // PATCH), -(-header.width // PATCH)
-    spent = spent_bytes(chunk.payload, pack.channels, rows, columns, header.planes, header.step_index, pack.coder)
-    starts = [start for start in BANDS if start < pack.channels]
-    bands = list(zip(starts, [*starts[1:], pack.channels], strict=True))
-    planes = [
-        {"plane": plane, "bytes": int(taken.sum()), "bands": [int(taken[start:end].sum()) for start, end in bands]}
-        for plane, taken in reversed(list(enumerate(spent)))
-    ]
-    return {"channels": [f"{start}-{end - 1}" for start, end in bands], "planes": planes}
-
-
 def _describe_lines(report: Report) -> str:
     pack = report["pack"]
     lines = [
@@ -303,15 +248,6 @@ def _describe_lines(report: Report) -> str:
         lines.append("  latents     bytes by plane, and of these by channels")
         lines += ["    " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(lines)
-
-
-def _installed_pack(pack_id: bytes) -> Pack | None:
-    from runtime.pack import find_pack
-
-    try:
-        return find_pack(pack_id)
-    except SdzError:
-        return None
 
 
 def _providers(args: argparse.Namespace) -> int:
@@ -360,6 +296,44 @@ def _verify_alpha(container: Container) -> None:
         from runtime.alpha import decode_alpha
 
         decode_alpha(alpha.payload, container.header.height, container.header.width, alpha.start)
+
+
+def _view(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    try:
+        from runtime.viewer.app import run
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("PySide6"):
+            raise
+        raise MissingExtraError("the viewer", "PySide6-Essentials", "viewer") from error
+    return run(None if args.path is None else Path(args.path))
+
+
+def _thumbnail(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    from runtime.desktop import thumbnail
+
+    try:
+        write_atomically(Path(args.output), thumbnail(Path(args.input).read_bytes(), args.size))
+    except (SdzError, OSError, MemoryError) as error:
+        print(f"{PROGRAM}: {args.input}: {in_words(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _install_desktop(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    from runtime.desktop import SYSTEM, install, remove, user_share
+
+    share = user_share() if args.user else SYSTEM
+    try:
+        changed = remove(share) if args.remove else install(share)
+    except OSError as error:
+        hint = "" if args.user else "; for you alone: --user"
+        print(f"{PROGRAM}: {in_words(error)}{hint}", file=sys.stderr)
+        return 1
+    for path in changed:
+        print(f"{'removed' if args.remove else 'installed'} {path}")
+    if not changed:
+        print(f"nothing is installed below {share}")
+    return 0
 
 
 class _Sessions:
@@ -427,21 +401,13 @@ def _batch(args: argparse.Namespace, jobs: Sequence[Job], work: Callable[[Job], 
             if isinstance(error, BrokenPipeError):
                 raise
             failed += 1
-            message = _message(error)
+            message = in_words(error)
             report = {"input": job.source, "error": type(error).__name__, "message": message}
             print(f"{PROGRAM}: {job.source}: {message}", file=sys.stderr)
         reports.append(report)
     if args.json:
         print(json.dumps({"files": reports, "failed": failed}, indent=1, ensure_ascii=False))
     return 1 if failed else 0
-
-
-def _message(error: Exception) -> str:
-    if isinstance(error, MemoryError):
-        return "not enough memory"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}" + (f" ({error.filename})" if error.filename else "")
-    return " ".join(str(error).split())
 
 
 def _source(name: str) -> Path | io.BytesIO:
@@ -472,7 +438,3 @@ def _format_of(suffix: str) -> str | None:
         if name in Image.SAVE:
             return str(name)
     return None
-
-
-def _bpp(size: int, width: int, height: int) -> float:
-    return round(8 * size / (width * height), 4)

@@ -8,6 +8,7 @@ callers that want some of the pixels, in their own order.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Iterator
@@ -105,6 +106,13 @@ class Opened:
         chunk = self.container.find(EXIF)
         return None if chunk is None else chunk.payload
 
+    @functools.cached_property
+    def _begun(self) -> NDArray[np.intp]:
+        """The channels that are not all zeros: of a large picture's first bytes they are few, and the others add nothing."""
+        begun = np.asarray(self.known.magnitude.reshape(len(self.known.magnitude), -1).any(axis=1))
+        begun[0] = True
+        return np.flatnonzero(begun)
+
     @property
     def channels(self) -> int:
         """Channels of the stages' pixels, without alpha: 1 grey, 3 RGB."""
@@ -146,7 +154,8 @@ class Opened:
         if stage == "linear":
             with watch("linear"):
                 table, shift = reduced(self.pack.linear, self.pack.linear_shift, reduce)
-                rgb = linear_stage(_latents_in(self.known, window, self.header.step_index, self.pack).values, table, shift)
+                values = _latents_in(self.known, window, self.header.step_index, self.pack, self._begun).values
+                rgb = linear_stage(values, table[self._begun], shift)
         else:
             assert session is not None and reduce == 1
             strength = strength_of(realism) if stage == "denoised" else 0
@@ -282,14 +291,13 @@ def _within(inner: Window, outer: Window) -> Window:
     return rows, columns
 
 
-def _latents_in(known: Known, window: Window, step_index: int, pack: Pack) -> Latents:
+def _latents_in(known: Known, window: Window, step_index: int, pack: Pack, channels: NDArray[np.intp] | None = None) -> Latents:
+    """The latents of a window, of some channels where they are named."""
     rows, columns = window
-    part = Known(
-        np.ascontiguousarray(known.magnitude[:, rows, columns]),
-        np.ascontiguousarray(known.negative[:, rows, columns]),
-        np.ascontiguousarray(known.plane[:, rows, columns]),
-        known.complete,
-    )
+    magnitude, negative, plane = (a[:, rows, columns] for a in (known.magnitude, known.negative, known.plane))
+    if channels is not None and len(channels) < len(magnitude):
+        magnitude, negative, plane = magnitude[channels], negative[channels], plane[channels]
+    part = Known(np.ascontiguousarray(magnitude), np.ascontiguousarray(negative), np.ascontiguousarray(plane), known.complete)
     return dequantize(part, step_index, pack.reconstruction, pack.l1_limit)
 
 

@@ -129,11 +129,6 @@ def open_image(source: Path | BinaryIO, formats: tuple[str, ...] | None = None) 
         raise EncodeInputError(f"the image cannot be read: {error}") from error
 
 
-def image_suffixes() -> frozenset[str]:
-    """The suffixes, lower case with the dot, of the files that Pillow reads."""
-    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN)
-
-
 def step_index_for(quality: float) -> int:
     """The step index of a quality: linear from 80 (quality 0) to FINEST_STEP_INDEX (quality 100), rounded to the nearest.
 

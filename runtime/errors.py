@@ -84,3 +84,23 @@ class UnknownImageError(EncodeInputError):
 
 class ProviderError(SdzError):
     """The execution provider asked for is unknown, or not part of the installed onnxruntime."""
+
+
+class MissingExtraError(SdzError):
+    """Something asked for needs a package that is installed on request only."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(f"{what} needs {package}, which is not installed: pip install 'sdz[{extra}]'")
+
+
+class DesktopError(SdzError):
+    """The desktop lacks what was asked of it: a display, or a tool that registers files."""
+
+
+def in_words(error: BaseException) -> str:
+    """One line that says what went wrong, without the class's name or a number that only programs read."""
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}" + (f" ({error.filename})" if error.filename else "")
+    return " ".join(str(error).split())

@@ -67,6 +67,13 @@ def find_inputs(names: Sequence[str], suffixes: Collection[str]) -> Iterator[tup
             yield str(path), folder, None
 
 
+def image_suffixes() -> frozenset[str]:
+    """The suffixes, lower case with the dot, of the files that Pillow reads. The first call loads Pillow's plugins."""
+    from PIL import Image
+
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in Image.OPEN)
+
+
 def plan(names: Sequence[str], output: str, in_suffixes: Collection[str], out_suffix: str, force: bool) -> list[Job]:
     """The jobs that turn `names` into `output`: one file or `-`, or a folder, which keeps the inputs' tree.
 

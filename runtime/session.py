@@ -47,7 +47,8 @@ def providers() -> dict[str, bool]:
 class Session:
     """The networks of `pack`, each loaded when first used.
 
-    `provider`: a usable one of `providers()`; `threads`: CPU threads per network. Raises ProviderError for anything else.
+    `provider`: a usable one of `providers()`; `threads`: CPU threads per network. Raises ProviderError for anything else, and later
+    where a provider other than the reference does not start or fails at its work: none is replaced silently.
     """
 
     def __init__(self, pack: Pack, provider: str = REFERENCE, threads: int = 1) -> None:
@@ -124,12 +125,24 @@ class Session:
             chosen.append(PROVIDERS[REFERENCE])
         data = self.pack.graph_bytes(name)
         try:
-            return onnxruntime.InferenceSession(data, options, providers=chosen)
+            session = onnxruntime.InferenceSession(data, options, providers=chosen)
         except Exception as error:
             # onnxruntime raises classes of its own that derive from Exception only
+            if self.provider != REFERENCE:
+                raise ProviderError(f"execution provider '{self.provider}' cannot be started: {error}; use {REFERENCE}") from error
             path = self.pack.directory / self.pack.graphs[name].file
             raise CorruptPackError(f"{path}: onnxruntime {onnxruntime.__version__} cannot load it: {error}; update onnxruntime") from error
+        # without its libraries or its device a provider is left out, with no more than a warning
+        if chosen[0] not in session.get_providers():
+            raise ProviderError(
+                f"execution provider '{self.provider}' did not start: its libraries or its device are missing; use {REFERENCE}"
+            )
+        return session
 
-    @staticmethod
-    def _run(session: Any, feeds: dict[str, NDArray[Any]]) -> Any:
-        return session.run(None, feeds)[0]
+    def _run(self, session: Any, feeds: dict[str, NDArray[Any]]) -> Any:
+        try:
+            return session.run(None, feeds)[0]
+        except Exception as error:
+            if self.provider == REFERENCE:
+                raise
+            raise ProviderError(f"execution provider '{self.provider}' failed: {error}; use {REFERENCE}") from error

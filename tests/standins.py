@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from runtime.coder import CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, WEIGHT_ONE, CoderTables, TableLayout
+from runtime.container import LATENTS, Chunk, Header, serialize
+from runtime.errors import MissingPackError, ProviderError
 from runtime.linear import PATCH
 from runtime.pack import FULL_STRENGTH
-from runtime.planes import Latents
+from runtime.planes import Latents, encode_planes
 
 CHANNELS = 4
 SHIFT = 12
@@ -104,3 +107,42 @@ class StandInSession:
         pixels = (pixels + np.arange(PATCH)[np.arange(pixels.shape[0]) % PATCH][:, None, None]) & 0xFF
         opaque = np.full((*pixels.shape[:2], 1), 255)
         return np.concatenate([pixels, opaque], axis=2).astype(np.uint8)
+
+
+PACK = StandInPack()
+
+
+@dataclass
+class StandIns:
+    """What `use_stand_ins` made: every session in turn; and the providers whose sessions are to fail."""
+
+    sessions: list[StandInSession] = field(default_factory=list)
+    failing: set[str] = field(default_factory=set)
+
+
+def use_stand_ins(monkeypatch: pytest.MonkeyPatch) -> StandIns:
+    """Has the runtime find the stand-in pack, and nothing else, and run its networks on every provider that is not to fail."""
+    made = StandIns()
+
+    def find_pack(pack_id: bytes) -> StandInPack:
+        if pack_id != PACK.id:
+            raise MissingPackError(pack_id)
+        return PACK
+
+    def session(pack: StandInPack, provider: str = "cpu", threads: int = 1) -> StandInSession:
+        if provider in made.failing:
+            raise ProviderError(f"execution provider '{provider}' is broken")
+        made.sessions.append(StandInSession(pack))
+        return made.sessions[-1]
+
+    monkeypatch.setattr("runtime.decode.find_pack", find_pack)
+    monkeypatch.setattr("runtime.pack.find_pack", find_pack)
+    monkeypatch.setattr("runtime.session.Session", session)
+    return made
+
+
+def stand_in_file(width: int, height: int, *side: Chunk, step: int = 40, grey: bool = False) -> bytes:
+    """An .sdz of the stand-in pack with random latents, after the chunks `side`."""
+    latents = np.random.default_rng(width).integers(-40, 41, (CHANNELS, -(-height // PATCH), -(-width // PATCH))).astype(np.int32)
+    planes, payload = encode_planes(latents, step, PACK.coder)
+    return serialize(Header(width, height, step, planes, PACK.id, grey), [*side, Chunk(LATENTS, payload)])

@@ -13,8 +13,9 @@ from standins import StandInPack, StandInSession
 from runtime import limits
 from runtime.container import parse
 from runtime.decode import decode
-from runtime.encode import encode, encode_latents, fill_transparent, image_suffixes, open_image, prepare, step_index_for
+from runtime.encode import encode, encode_latents, fill_transparent, open_image, prepare, step_index_for
 from runtime.errors import EncodeInputError, LimitError
+from runtime.files import image_suffixes
 from runtime.planes import decode_planes
 from runtime.quantize import TUNINGS, quantize
 

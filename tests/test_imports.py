@@ -49,6 +49,18 @@ def test_runtime_and_server_never_reach_torch(package: str) -> None:
     assert {path: names for path, names in reached.items() if names} == {}
 
 
+def test_only_the_viewer_reaches_qt() -> None:
+    reached = {str(path.relative_to(ROOT)) for package in OWN for path in sources(package) if imported(path) & {"PySide6", "shiboken6"}}
+    assert reached
+    assert {path for path in reached if not path.startswith("runtime/viewer/")} == set()
+
+
+def test_the_viewers_worker_and_folder_need_no_qt() -> None:
+    script = "import sys, runtime.viewer.worker, runtime.viewer.folder; print('PySide6' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert out.stdout == "False\n"
+
+
 @pytest.mark.parametrize(
     "code",
     [

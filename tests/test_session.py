@@ -122,3 +122,42 @@ def test_a_graph_is_checked_before_a_session_is_made(pack: Pack, tmp_path: Path)
     (tmp_path / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(CorruptPackError, match=r"decoder\.int8\.onnx: onnxruntime .* cannot load it"):
         Session(load_pack(tmp_path)).decode(latents.values, latents.precision)
+
+
+def cuda_in_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where onnxruntime-gpu is installed, but no CUDA."""
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider 'CUDAExecutionProvider' is not in available")
+def test_a_provider_that_does_not_start_is_not_replaced_silently(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda_in_the_list(monkeypatch)
+    latents = some_latents()
+    with pytest.raises(ProviderError, match="'cuda' did not start: its libraries or its device are missing; use cpu"):
+        Session(pack, "cuda").decode(latents.values, latents.precision)
+
+
+def test_a_provider_that_fails_is_named(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def __init__(self, *_: object, **__: object) -> None:
+            self.providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+        def get_providers(self) -> list[str]:
+            return self.providers
+
+        def run(self, *_: object) -> None:
+            raise RuntimeError("CUDA failure 2: out of memory")
+
+    def refused(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA driver version is insufficient")
+
+    cuda_in_the_list(monkeypatch)
+    latents = some_latents()
+    monkeypatch.setattr("onnxruntime.InferenceSession", Broken)
+    with pytest.raises(ProviderError, match="'cuda' failed: CUDA failure 2: out of memory; use cpu"):
+        Session(pack, "cuda").decode(latents.values, latents.precision)
+    monkeypatch.setattr("onnxruntime.InferenceSession", refused)
+    with pytest.raises(ProviderError, match="'cuda' cannot be started: CUDA driver version is insufficient; use cpu"):
+        Session(pack, "cuda").decode(latents.values, latents.precision)
+    with pytest.raises(CorruptPackError, match="cannot load it: CUDA driver"):
+        Session(pack).decode(latents.values, latents.precision)

@@ -1,0 +1,104 @@
+"""What is in a file, as numbers and words: the header's fields, the chunks, and what each byte went into.
+
+Takes the bytes of an .sdz or of any prefix of one, hands on a report that JSON can hold. Nothing is decoded but the latents, and those
+only where their pack is installed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from runtime.container import ALPHA, ALT_TEXT, LATENTS, TAGS, Chunk, Container, parse
+from runtime.errors import SdzError
+from runtime.limits import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from runtime.pack import Pack
+
+Report = dict[str, Any]
+
+
+def describe(data: bytes) -> Report:
+    """What `info --json` prints of a file: header fields, chunks, and how many bytes went into what. Raises what `parse` raises."""
+    container = parse(data)
+    header = container.header
+    alt = container.find(ALT_TEXT)
+    pack = _installed_pack(header.pack_id)
+    return {
+        "width": header.width,
+        "height": header.height,
+        "mode": _mode(container),
+        "bytes": len(data),
+        "bpp": bits_per_pixel(len(data), header.width, header.height),
+        "pack": {"id": header.pack_id.hex(), "name": None if pack is None else pack.name},
+        "step_index": header.step_index,
+        "step": round(2.0 ** (header.step_index / 8), 3),
+        "planes": header.planes,
+        "alt": None if alt is None else alt.payload.decode("utf-8"),
+        "chunks": [_describe_chunk(chunk) for chunk in container.chunks],
+        "spent": _spent(container),
+        "latents": None if pack is None else _spent_on_latents(container, pack),
+    }
+
+
+def _mode(container: Container) -> str:
+    return ("L" if container.header.grey else "RGB") + ("" if container.find(ALPHA) is None else "A")
+
+
+def _describe_chunk(chunk: Chunk) -> Report:
+    return {
+        "tag": chunk.tag.decode("latin-1"),
+        "name": TAGS.get(chunk.tag, "unknown"),
+        "offset": chunk.offset,
+        "bytes": len(chunk.payload),
+        "declared": chunk.length,
+        "complete": chunk.complete,
+    }
+
+
+def _spent(container: Container) -> dict[str, int]:
+    """Bytes by purpose; they add up to the file."""
+    spent = {"header": container.header_bytes, "chunk heads": 0}
+    for chunk in container.chunks:
+        spent["chunk heads"] += chunk.start - chunk.offset
+        name = TAGS.get(chunk.tag, "unknown chunks")
+        spent[name] = spent.get(name, 0) + len(chunk.payload)
+    return spent
+
+
+def _spent_on_latents(container: Container, pack: Pack) -> Report | None:
+    """Bytes of the latents by plane, most significant first, and band of channels; they add up to the latents' payload.
+
+    None where that is not known: no latents, or an image that this runtime would not decode.
+    """
+    header, chunk = container.header, container.find(LATENTS)
+    if chunk is None or header.width * header.height > MAX_PIXELS:
+        return None
+    from runtime.linear import PATCH
+
+    # numba comes with it: files of other packs are described without
+    from runtime.planes import BANDS, spent_bytes
+
+    rows, columns = -(-header.height // PATCH), -(-header.width // PATCH)
+    spent = spent_bytes(chunk.payload, pack.channels, rows, columns, header.planes, header.step_index, pack.coder)
+    starts = [start for start in BANDS if start < pack.channels]
+    bands = list(zip(starts, [*starts[1:], pack.channels], strict=True))
+    planes = [
+        {"plane": plane, "bytes": int(taken.sum()), "bands": [int(taken[start:end].sum()) for start, end in bands]}
+        for plane, taken in reversed(list(enumerate(spent)))
+    ]
+    return {"channels": [f"{start}-{end - 1}" for start, end in bands], "planes": planes}
+
+
+def _installed_pack(pack_id: bytes) -> Pack | None:
+    from runtime.pack import find_pack
+
+    try:
+        return find_pack(pack_id)
+    except SdzError:
+        return None
+
+
+def bits_per_pixel(size: int, width: int, height: int) -> float:
+    """Bits per pixel of `size` bytes, to four decimals."""
+    return round(8 * size / (width * height), 4)

@@ -1,0 +1,475 @@
+"""The viewer's window on Qt's offscreen platform and the stand-in pack: keys, wheel, drags, and the very pixels that are painted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from standins import StandIns, StandInSession, stand_in_file, use_stand_ins
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+from PySide6.QtCore import QMimeData, QPoint, QPointF, QSettings, Qt, QUrl
+from PySide6.QtGui import QDropEvent, QGuiApplication, QImage, QWheelEvent
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QLabel, QMenu
+
+import runtime.decode
+import runtime.viewer.window
+from runtime.cli import main
+from runtime.container import ALT_TEXT, Chunk, latent_span
+from runtime.decode import decode
+from runtime.viewer.appearance import Appearance
+from runtime.viewer.bars import kilobytes
+from runtime.viewer.canvas import DARK, LIGHT, MAX_TILES, Canvas, Fit, to_image
+from runtime.viewer.window import Window
+from runtime.viewer.worker import Version
+
+ROOT = Path(__file__).resolve().parent.parent
+SECONDS = 15.0
+"""How long a test waits for what never comes."""
+
+
+@pytest.fixture(scope="module")
+def application() -> QApplication:
+    app = QApplication.instance() or QApplication(["viewer"])
+    assert isinstance(app, QApplication)
+    app.setStyle("Fusion")
+    return app
+
+
+@pytest.fixture
+def stand_ins(monkeypatch: pytest.MonkeyPatch) -> StandIns:
+    return use_stand_ins(monkeypatch)
+
+
+@pytest.fixture
+def window(application: QApplication, stand_ins: StandIns, tmp_path: Path) -> Iterator[Window]:
+    made = Window(QSettings(str(tmp_path / "settings.ini"), QSettings.Format.IniFormat))
+    made.resize(800, 600)
+    made.show()
+    made.activateWindow()
+    assert QTest.qWaitForWindowActive(made)
+    yield made
+    made.close()
+    made.worker.join(SECONDS)
+    made.deleteLater()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """a.sdz (200 x 120) and its original, b.sdz (large), c.sdz (broken)."""
+    path = tmp_path / "photos"
+    path.mkdir()
+    (path / "a.sdz").write_bytes(stand_in_file(200, 120, Chunk(ALT_TEXT, b"a cat")))
+    y, x = np.mgrid[0:120, 0:200]
+    Image.fromarray(np.dstack([x, y, x ^ y]).astype(np.uint8)).save(path / "a.png")
+    (path / "b.sdz").write_bytes(stand_in_file(2100, 1500))
+    (path / "c.sdz").write_bytes(b"SDZ\x07")
+    return path
+
+
+def wait(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        QTest.qWait(5)
+
+
+def settled(window: Window) -> bool:
+    shown = window.sides["shown"]
+    return shown.facts is not None and window.canvas.stage_in_view() == shown.reached
+
+
+def array(image: QImage) -> np.ndarray:
+    image = image.convertToFormat(QImage.Format.Format_RGB888)
+    rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
+    return rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).copy()
+
+
+def painted(window: Window, width: int, height: int) -> np.ndarray:
+    """The middle of the canvas."""
+    seen = array(window.canvas.grab().toImage())
+    left, top = (round(size / 2 - part / 2) for size, part in ((seen.shape[1], width), (seen.shape[0], height)))
+    return seen[top : top + height, left : left + width]
+
+
+def final(path: Path, **options: Any) -> np.ndarray:
+    return decode(path.read_bytes(), session=StandInSession(), **options).pixels  # type: ignore[arg-type]
+
+
+def texts(window: Window) -> list[str]:
+    return [label.text() for label in window.panel.findChildren(QLabel) if label.isVisible()]
+
+
+def wheel(canvas: Canvas, at: QPointF, eighths: int, modifier: Qt.KeyboardModifier = Qt.KeyboardModifier.NoModifier) -> None:
+    event = QWheelEvent(
+        at, canvas.mapToGlobal(at), QPoint(), QPoint(0, eighths), Qt.MouseButton.NoButton, modifier, Qt.ScrollPhase.NoScrollPhase, False
+    )
+    QApplication.sendEvent(canvas, event)
+
+
+def drag(canvas: Canvas, start: QPoint, end: QPoint) -> None:
+    QTest.mousePress(canvas, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, start)
+    QTest.mouseMove(canvas, end)
+    QTest.mouseRelease(canvas, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, end)
+
+
+def test_without_a_picture_it_invites(window: Window, folder: Path) -> None:
+    assert window.middle.currentWidget() is window.welcome
+    assert window.welcome.title.text() == "No picture yet"
+    assert not window.act_save.isEnabled() and not window.act_next.isEnabled()
+    empty = folder / "empty"
+    empty.mkdir()
+    window.open(empty)
+    assert window.error.title.text() == "Nothing to show"
+    assert str(empty) in window.error.text.text()
+
+
+def test_the_pixels_on_the_screen_are_the_decoders(window: Window, folder: Path) -> None:
+    window.open(folder / "a.sdz")
+    wait(lambda: settled(window))
+    assert np.array_equal(painted(window, 200, 120), final(folder / "a.sdz"))
+    assert window.bottom.stages.stage == "denoised"
+    assert window.bottom.scale.text() == "100 %"
+    assert window.windowTitle() == "a.sdz – sdz"
+    assert window.canvas.accessibleDescription() == "a cat"
+
+
+def test_keys_walk_the_folder(window: Window, folder: Path) -> None:
+    window.open(folder)
+    names = []
+    for key in (Qt.Key.Key_Right, Qt.Key.Key_End, Qt.Key.Key_Right, Qt.Key.Key_Left, Qt.Key.Key_Home, Qt.Key.Key_Left):
+        QTest.keyClick(window, key)
+        names.append(window.bottom.name.text())
+    assert names == ["2 / 4   a.sdz", "4 / 4   c.sdz", "4 / 4   c.sdz", "3 / 4   b.sdz", "1 / 4   a.png", "1 / 4   a.png"]
+    wait(lambda: window.canvas.stage_in_view() == "denoised")
+    with Image.open(folder / "a.png") as image:
+        assert np.array_equal(painted(window, 200, 120), np.asarray(image))
+    assert window.bottom.slider.isHidden() and window.bottom.stages.isHidden()
+
+
+def test_an_error_is_said_in_the_window_and_the_next_picture_shown(window: Window, folder: Path) -> None:
+    window.open(folder / "c.sdz")
+    wait(lambda: window.middle.currentWidget() is window.error)
+    assert window.error.title.text() == "c.sdz cannot be shown"
+    assert window.error.text.text() == ("Version 7 of the format is not supported (this runtime reads version 1): update the runtime")
+    assert not window.act_save.isEnabled()
+    window.act_first.trigger()
+    window.act_next.trigger()
+    wait(lambda: window.middle.currentWidget() is window.canvas and settled(window))
+    assert np.array_equal(painted(window, 200, 120), final(folder / "a.sdz"))
+
+
+def test_names_are_never_taken_for_markup(window: Window, folder: Path) -> None:
+    name = "<b>a&b.sdz"
+    (folder / name).write_bytes(b"")
+    window.open(folder / name)
+    wait(lambda: window.middle.currentWidget() is window.error)
+    assert window.error.title.text() == f"{name} cannot be shown"
+    assert window.error.title.textFormat() == window.error.text.textFormat() == Qt.TextFormat.PlainText
+    assert "&lt;b&gt;a&amp;b.sdz" in window.bottom.name.toolTip()
+    window.error.title.adjustSize()
+    assert window.error.title.sizeHint().width() >= window.error.title.fontMetrics().horizontalAdvance(f"{name} cannot be shown")
+
+
+def test_fit_modes_and_zoom(window: Window, folder: Path) -> None:
+    window.open(folder / "b.sdz")
+    wait(lambda: settled(window))
+    canvas = window.canvas
+    assert canvas.scale == min(canvas.width() / 2100, canvas.height() / 1500)
+    QTest.keyClick(window, Qt.Key.Key_2)
+    assert canvas.scale == canvas.width() / 2100 and window.act_fit[Fit.WIDTH].isChecked()
+    QTest.keyClick(window, Qt.Key.Key_3)
+    assert canvas.scale == 1 and canvas.percent == 100
+    wait(lambda: settled(window))
+    assert np.array_equal(painted(window, 400, 300), final(folder / "b.sdz")[600:900, 850:1250])
+    QTest.keyClick(window, Qt.Key.Key_1)
+    assert canvas.fit == Fit.WINDOW
+
+    def under(at: QPointF) -> QPointF:
+        return canvas.centre + (at - QPointF(canvas.width() / 2, canvas.height() / 2)) / canvas.scale
+
+    at = QPointF(300, 200)
+    before, scale = under(at), canvas.scale
+    for _ in range(8):
+        wheel(canvas, at, 120, Qt.KeyboardModifier.ControlModifier)
+    assert canvas.scale == pytest.approx(scale * 1.25**8)
+    assert (under(at) - before).manhattanLength() < 1e-6
+    assert not any(act.isChecked() for act in window.act_fit.values())
+    centre = QPointF(canvas.centre)
+    drag(canvas, QPoint(300, 200), QPoint(250, 230))
+    assert (canvas.centre - centre) * canvas.scale == QPointF(50, -30)
+    centre = QPointF(canvas.centre)
+    wheel(canvas, at, -120)
+    assert ((canvas.centre - centre) * canvas.scale - QPointF(0, 60)).manhattanLength() < 1e-9
+    for _ in range(60):
+        wheel(canvas, at, -120, Qt.KeyboardModifier.ControlModifier)
+    assert canvas.scale == 1 / 64
+    QTest.mouseDClick(canvas, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, QPoint(300, 200))
+    assert canvas.scale == 1
+
+
+def test_the_byte_slider_shows_any_prefix(window: Window, folder: Path) -> None:
+    path = folder / "a.sdz"
+    data = path.read_bytes()
+    window.open(path)
+    wait(lambda: settled(window))
+    start = latent_span(data)[0]
+    assert (window.bottom.slider.minimum(), window.bottom.slider.maximum()) == (start, len(data))
+    for length in (start + 11, len(data) - 40, start):
+        window.bottom.slider.setValue(length)
+        wait(lambda length=length: np.array_equal(painted(window, 200, 120), final(path, max_bytes=length)))
+        assert window.bottom.amount.text() == f"{kilobytes(length)} of {kilobytes(len(data))} · {8 * length / 24000:.3f} bpp"
+    QTest.keyClick(window, Qt.Key.Key_Backslash)
+    wait(lambda: np.array_equal(painted(window, 200, 120), final(path)))
+    QTest.keyClick(window, Qt.Key.Key_BracketLeft)
+    length = len(data) + round(-0.5 * (len(data) - start) / 10)
+    wait(lambda: np.array_equal(painted(window, 200, 120), final(path, max_bytes=length)))
+
+
+def test_the_stage_can_be_chosen(window: Window, folder: Path) -> None:
+    window.open(folder / "a.sdz")
+    for name, stage in (("base", "linear"), ("refined", "decoded"), ("denoised", "denoised")):
+        window.act_stage[name].trigger()  # type: ignore[index]
+        wait(lambda stage=stage: settled(window) and np.array_equal(painted(window, 200, 120), final(folder / "a.sdz", stage=stage)))
+        assert window.bottom.stages.stage == name
+
+
+def test_comparing_with_the_original(window: Window, folder: Path) -> None:
+    window.open(folder / "a.sdz")
+    wait(lambda: settled(window))
+    QTest.keyClick(window, Qt.Key.Key_O)
+    wait(lambda: "other" in window.canvas.layers and window.canvas.layers["other"].overview is not None)
+    with Image.open(folder / "a.png") as image:
+        original = np.asarray(image)
+    mine = final(folder / "a.sdz")
+    assert window.compare_bar.isVisible() and window.canvas.split == 0.5
+    both = painted(window, 200, 120)
+    assert np.array_equal(both[:40, :97], mine[:40, :97]) and np.array_equal(both[:40, 104:], original[:40, 104:])
+
+    drag(window.canvas, QPoint(window.canvas.width() // 2, 40), QPoint(window.canvas.width() // 2 - 50, 40))
+    assert window.canvas.split == pytest.approx(0.5 - 50 / window.canvas.width())
+    assert window.compare_bar.at == pytest.approx(window.canvas.split, abs=1e-3)
+    both = painted(window, 200, 120)
+    assert np.array_equal(both[:40, :47], mine[:40, :47]) and np.array_equal(both[:40, 54:], original[:40, 54:])
+    window.compare_bar.slider.setValue(1000)
+    assert window.canvas.split == 1.0
+
+    QTest.keyClick(window, Qt.Key.Key_Space)
+    assert np.array_equal(painted(window, 200, 120), original) and not window.compare_bar.slider.isEnabled()
+    QTest.keyClick(window, Qt.Key.Key_Space)
+    assert np.array_equal(painted(window, 200, 120), mine)
+    QTest.keyClick(window, Qt.Key.Key_Escape)
+    assert window.compare_bar.isHidden() and "other" not in window.canvas.layers
+
+    window.compare(folder / "c.sdz")
+    wait(lambda: window.notice.isVisible())
+    assert window.notice.text().startswith("c.sdz cannot be compared with. Version 7")
+    assert np.array_equal(painted(window, 200, 120), mine)
+    window.open(folder / "b.sdz")
+    window.act_original.setEnabled(True)
+    window.act_original.trigger()
+    assert window.notice.text().startswith("No picture named b lies beside b.sdz")
+
+
+def test_the_panel_tells_what_is_known(window: Window, folder: Path) -> None:
+    path = folder / "a.sdz"
+    size = path.stat().st_size
+    window.open(path)
+    wait(lambda: settled(window))
+    assert not window.panel.isVisible()
+    QTest.keyClick(window, Qt.Key.Key_I)
+    wait(lambda: "What each byte went into" in texts(window))
+    seen = texts(window)
+    for words in ("a.sdz", "200 × 120", "0.02 million", f"{size:,}", "a cat", "stand-in, 01020304", "32 grey levels (index 40)", "CPU"):
+        assert words in seen
+    for words in (
+        f"{8 * size / 24000:.3f} bits per pixel",
+        "Entropy decoding",
+        "Denoiser",
+        "Decoder",
+        "Latents by bit-plane",
+        "channels 0-3",
+    ):
+        assert words in seen
+    window.open(folder / "a.png")
+    wait(lambda: "PNG" in texts(window))
+    assert "What each byte went into" not in texts(window)
+    window.settings.sync()
+    window.close()
+    assert window.settings.value("panel") == "true"
+
+
+def test_devices_are_those_of_onnxruntime_and_one_that_fails_gives_way(
+    application: QApplication, stand_ins: StandIns, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime.viewer.window, "providers", lambda: {"cpu": True, "cuda": True, "webgpu": False})
+    stand_ins.failing.add("cuda")
+    window = Window(QSettings(str(tmp_path / "other.ini"), QSettings.Format.IniFormat))
+    window.show()
+    assert {name: act.text() for name, act in window.act_device.items()} == {"cpu": "CPU", "cuda": "CUDA"}
+    window.open(folder / "a.sdz")
+    wait(lambda: settled(window))
+    window.act_device["cuda"].trigger()
+    wait(lambda: window.notice.isVisible())
+    assert window.notice.text() == "Decoding on the CPU instead. Execution provider 'cuda' is broken"
+    wait(lambda: window.act_device["cpu"].isChecked() and settled(window))
+    assert np.array_equal(painted(window, 200, 120), final(folder / "a.sdz"))
+    assert window.settings.value("device") == "cpu"
+    window.act_panel.trigger()
+    assert "Execution provider 'cuda' is broken" in [text[:1].upper() + text[1:] for text in texts(window)]
+    window.close()
+    window.worker.join(SECONDS)
+
+
+def test_the_window_answers_while_the_decoder_is_busy(window: Window, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    open_latents = runtime.decode.open_latents
+
+    def slow(*args: Any, **options: Any) -> Any:
+        begun.set()
+        assert go_on.wait(SECONDS)
+        return open_latents(*args, **options)
+
+    monkeypatch.setattr(runtime.decode, "open_latents", slow)
+    window.open(folder / "a.sdz")
+    wait(begun.is_set)
+    wait(lambda: window.canvas.waiting)
+    assert window.canvas.waiting.startswith("Decoding")
+    QTest.keyClick(window, Qt.Key.Key_I)
+    assert window.panel.isVisible()
+    QTest.keyClick(window, Qt.Key.Key_Right)
+    QTest.keyClick(window, Qt.Key.Key_Left)
+    assert window.bottom.name.text() == "2 / 4   a.sdz"
+    go_on.set()
+    wait(lambda: settled(window))
+    assert window.canvas.waiting == ""
+
+
+def test_saving_and_copying(window: Window, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    window.open(folder / "a.sdz")
+    wait(lambda: settled(window))
+    names = iter([(str(tmp_path / "out"), "WebP (*.webp)"), ("", "")])
+    monkeypatch.setattr(runtime.viewer.window.QFileDialog, "getSaveFileName", lambda *_: next(names))
+    window.act_save.trigger()
+    wait(lambda: window.notice.text() == "Saved out.webp")
+    with Image.open(tmp_path / "out.webp") as image:
+        assert (image.format, image.size) == ("WEBP", (200, 120))
+    window.act_save.trigger()
+    window.save(tmp_path / "none" / "out.png")
+    wait(lambda: window.notice.text().startswith("The picture could not be saved as out.png. No such file or directory"))
+    QTest.keyClick(window, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
+    wait(lambda: window.notice.text() == "Copied")
+    assert np.array_equal(array(QGuiApplication.clipboard().image()), final(folder / "a.sdz"))
+
+
+def test_dropping_files_and_recent_ones(window: Window, folder: Path) -> None:
+    def drop(*paths: Path) -> None:
+        data = QMimeData()
+        data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+        window.dropEvent(
+            QDropEvent(QPointF(9, 9), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier)
+        )
+
+    drop(folder / "a.sdz", folder / "a.png")
+    wait(lambda: "other" in window.canvas.layers)
+    assert window.windowTitle() == "a.sdz – sdz"
+    drop(folder)
+    assert window.windowTitle() == "a.png – sdz"
+    drop()
+    assert window.recent() == [str(folder / "a.png"), str(folder / "a.sdz")]
+    assert [act.text() for act in window.recent_menu.actions()] == window.recent()
+    window.recent_menu.actions()[1].trigger()
+    assert window.windowTitle() == "a.sdz – sdz"
+
+
+def test_dark_and_light(window: Window, folder: Path) -> None:
+    window.open(folder / "a.sdz")
+    wait(lambda: settled(window))
+    for look, colour in ((Appearance.DARK, DARK), (Appearance.LIGHT, LIGHT)):
+        window.act_appearance[look].trigger()
+        QTest.qWait(1)
+        assert window.canvas.grab().toImage().pixelColor(3, 3) == colour
+        assert window.settings.value("appearance") == look.value
+    assert Appearance.named("dark") is Appearance.DARK and Appearance.named("?") is Appearance.SYSTEM
+
+
+def test_full_screen_leaves_the_picture_alone(window: Window, folder: Path) -> None:
+    window.open(folder / "a.sdz")
+    QTest.keyClick(window, Qt.Key.Key_F11)
+    assert window.isFullScreen() and window.menuBar().isHidden() and window.bottom.isHidden()
+    QTest.keyClick(window, Qt.Key.Key_Right)
+    assert window.windowTitle() == "b.sdz – sdz"
+    QTest.keyClick(window, Qt.Key.Key_Escape)
+    assert not window.isFullScreen() and window.bottom.isVisible()
+
+
+def test_no_two_actions_share_a_key(window: Window) -> None:
+    keys = [key.toString() for act in window.actions() for key in act.shortcuts()]
+    assert len(keys) == len(set(keys)) > 20
+    menus = [menu for menu in window.menuBar().findChildren(QMenu) if menu.actions()]
+    assert all(act.text() for menu in menus for act in menu.actions() if not act.isSeparator())
+
+
+def test_a_large_picture_wants_the_tiles_in_view_only(application: QApplication) -> None:
+    canvas = Canvas()
+    canvas.resize(1000, 800)
+    version = Version(1, None, "denoised")
+    canvas.begin("shown", 12_000, 8_000, "large")
+    canvas.paint_whole("shown", version, "base", to_image(np.zeros((2000, 3000, 3), np.uint8)), 4, False)
+    assert canvas.wanted("shown", version) == ()
+    assert canvas.stage_in_view() == "base"
+    canvas.set_fit(Fit.ACTUAL)
+    assert set(canvas.wanted("shown", version)) == {(3, 5), (3, 6), (4, 5), (4, 6)}
+    canvas.pan(QPointF(6000, 4000))
+    assert canvas.wanted("shown", version) == ((0, 0),)
+    tile = to_image(np.zeros((1024, 1024, 3), np.uint8))
+    canvas.paint_tile("shown", version, "denoised", tile, (0, 0), True)
+    assert canvas.wanted("shown", version) == () and canvas.stage_in_view() == "denoised"
+    assert canvas.wanted("shown", Version(1, 99, "denoised")) == ((0, 0),)
+    for number in range(MAX_TILES + 5):
+        canvas.paint_tile("shown", version, "denoised", tile, (number // 12, number % 12), True)
+    assert len(canvas.layers["shown"].tiles) == MAX_TILES
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_images_of_every_kind_keep_their_pixels(channels: int) -> None:
+    pixels = np.random.default_rng(channels).integers(0, 256, (5, 7, channels), np.uint8)
+    if channels in (2, 4):
+        pixels[:, :, -1] = 255
+    expected = pixels[:, :, :3] if channels > 2 else np.repeat(pixels[:, :, :1], 3, axis=2)
+    assert np.array_equal(array(to_image(pixels)), expected)
+
+
+def test_sizes_are_said_with_three_digits() -> None:
+    sizes = (0, 999, 1000, 9994, 9995, 99_949, 999_499, 999_500, 12_345_678, 2_000_000_000)
+    assert [kilobytes(size) for size in sizes] == [
+        "0 B", "999 B", "1.00 kB", "9.99 kB", "10.0 kB", "99.9 kB", "999 kB", "1.00 MB", "12.3 MB", "2.00 GB",
+    ]  # fmt: skip
+
+
+def test_without_pyside_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delitem(sys.modules, "runtime.viewer.app", raising=False)
+    monkeypatch.setitem(sys.modules, "PySide6.QtCore", None)
+    monkeypatch.setitem(sys.modules, "PySide6", None)
+    assert main(["view"]) == 1
+    assert capsys.readouterr().err == (
+        "python -m runtime: the viewer needs PySide6-Essentials, which is not installed: pip install 'sdz[viewer]'\n"
+    )
+
+
+def test_without_a_display_it_says_so() -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")}
+    done = subprocess.run([sys.executable, "-m", "runtime", "view"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == ("python -m runtime: there is no display to open a window on: neither $DISPLAY nor $WAYLAND_DISPLAY is set\n")
