@@ -19,11 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from export import peers
+from export.assets import digest
 from export.data import SUFFIXES
+from export.kept import Kept
 from export.measure import avif_bytes, perceptual_distance, psnr, structural_similarity
 from runtime.decode import decode
 from runtime.encode import encode, encode_latents, prepare, quantize
@@ -223,18 +227,38 @@ def _photo_paths(sources: list[Path]) -> list[Path]:
     return [f for f in found if f.suffix.lower() in SUFFIXES]
 
 
+def _measure_peers(paths: list[Path], report: Path, jobs: int) -> None:
+    """Measure the peers on every photo that is not kept yet, in the order of the photos' digests: a fair draw at any time."""
+    drawn = sorted(paths, key=lambda p: digest(p.read_bytes()))
+    with ProcessPoolExecutor(jobs) as pool:
+        for _ in tqdm(pool.map(_peers_of, drawn, [report] * len(drawn)), total=len(drawn), desc="peers", disable=None):
+            pass
+
+
+def _peers_of(path: Path, report: Path) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    data = path.read_bytes()
+    with Image.open(io.BytesIO(data)) as opened:
+        reference = prepare(opened).rgb
+    return peers.measure_photo(reference, Kept(report, digest(data)))
+
+
 def main(arguments: list[str]) -> int:
     """`python -m export bench`; 0 done, 1 no photos."""
     command = argparse.ArgumentParser(prog="python -m export bench", description="Measure the codec beside its peers.")
     command.add_argument("photos", type=Path, nargs="+", metavar="PHOTOS", help="photos, and folders of them")
     command.add_argument("--out", type=Path, required=True, metavar="REPORT", help="folder of bench.json and bench.md; resumed")
     command.add_argument("--pack", type=Path, help="directory of another model pack")
+    command.add_argument("--peers-only", action="store_true", help="measure the peers, which no pack changes, and stop")
     command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N")
     options = command.parse_args(arguments)
     paths = _photo_paths(options.photos)
     if not paths:
         print("python -m export bench: no photos there", file=sys.stderr)
         return 1
+    if options.peers_only:
+        _measure_peers(paths, options.out, options.jobs)
+        return 0
     pack = (default_pack() if options.pack is None else load_pack(options.pack)).id.hex()
     options.out.mkdir(parents=True, exist_ok=True)
     target = options.out / "bench.json"

@@ -1,4 +1,4 @@
-"""How like two pictures are: PSNR, MS-SSIM and ST-LPIPS, and what AVIF would need to be as like.
+"""How like two pictures are: PSNR, MS-SSIM, ST-LPIPS and SSIMULACRA2, and what AVIF would need to be as like.
 
 Takes uint8 arrays (H, W, 3) as every decoder hands them on; the measures themselves come from packages nobody here wrote.
 """
@@ -6,15 +6,20 @@ Takes uint8 arrays (H, W, 3) as every decoder hands them on; the measures themse
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import math
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from pytorch_msssim import ms_ssim
+from ssimulacra2 import compute_ssimulacra2
 
 from export.losses import PerceptualDistance
 
@@ -55,6 +60,11 @@ def perceptual_distance(picture: Pixels, reference: Pixels) -> float:
     """ST-LPIPS (VGG16) of the middle squares of two (H, W, 3) arrays of at least `JUDGED_MINIMUM` a side; 0 when equal."""
     with torch.inference_mode():
         return float(_judge()(_tensor(_middle(picture)), _tensor(_middle(reference))))
+
+
+def ssimulacra2(picture: Pixels, reference: Pixels) -> float:
+    """SSIMULACRA2 (Sneyers 2023) of two (H, W, 3) arrays: 100 when equal, from 90 on no visible difference, no lower bound."""
+    return float(compute_ssimulacra2(_opened(reference), _opened(picture)))
 
 
 def avif_bytes(reference: Image.Image, quality: int) -> bytes:
@@ -103,7 +113,33 @@ def avif_at_distance(reference: Image.Image, distance: float) -> EqualAvif:
 
 @functools.cache
 def _judge() -> PerceptualDistance:
-    return PerceptualDistance("vgg")
+    judge = PerceptualDistance("vgg")
+    judge.metric.net.forward = _remembering(judge.metric.net.forward)
+    return judge
+
+
+def _remembering(forward: Callable[[torch.Tensor], Any]) -> Callable[[torch.Tensor], Any]:
+    """`forward` with its last two results kept: one reference is compared with many pictures, and its features are half the cost."""
+    kept: OrderedDict[bytes, Any] = OrderedDict()
+
+    def remembered(pixels: torch.Tensor) -> Any:
+        key = hashlib.sha256(pixels.numpy().tobytes() + repr(pixels.shape).encode()).digest()
+        if key not in kept:
+            kept[key] = forward(pixels)
+        kept.move_to_end(key)
+        while len(kept) > 2:
+            kept.popitem(last=False)
+        return kept[key]
+
+    return remembered
+
+
+def _opened(pixels: Pixels) -> io.BytesIO:
+    """The picture as a file, the only thing `ssimulacra2` takes."""
+    target = io.BytesIO()
+    Image.fromarray(pixels).save(target, "PPM")
+    target.seek(0)
+    return target
 
 
 def _tensor(pixels: Pixels) -> torch.Tensor:
