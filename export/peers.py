@@ -135,7 +135,8 @@ def measure_points(reference: Pixels, settings: tuple[Setting, ...] = SETTINGS) 
 def equal_file(codec: str, rate: float, reference: Pixels, points: list[dict[str, Any]]) -> EqualFile | None:
     """The codec's file of at most `rate` bits per pixel, by the setting of best ST-LPIPS there; None where it has none so small.
 
-    `points` are those of `measure_points`; the quality is guessed from them and then lowered until the file fits, or raised while it is far too small.
+    `points` are those of `measure_points`; the quality is guessed from them and then lowered until the file fits, or raised while it
+    is far too small.
     """
     best: tuple[float, Setting, float] | None = None
     for setting in (s for s in SETTINGS if s.codec == codec):
