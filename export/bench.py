@@ -240,7 +240,7 @@ def _peers_of(path: Path, report: Path) -> dict[str, Any]:
     data = path.read_bytes()
     with Image.open(io.BytesIO(data)) as opened:
         reference = prepare(opened).rgb
-    return peers.measure_photo(reference, Kept(report, digest(data)))
+    return peers.measure_photo(reference, Kept(report, digest(data)), peers.FULL)
 
 
 def main(arguments: list[str]) -> int:

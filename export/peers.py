@@ -9,8 +9,9 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pillow_jxl  # noqa: F401 (registers JPEG XL with Pillow)
@@ -31,11 +32,12 @@ VISIBLE_RATE = 0.15
 """Bits per pixel from which SSIMULACRA2 is taken: it is the slowest measure after ST-LPIPS, and below most photos score under 0, where its
 scale has no meaning."""
 
-EQUAL_RATES = (0.05, 0.1, 0.2)
+EQUAL_RATES = (0.05, 0.1)
 """Bits per pixel at which one file of each codec is made and kept, for the Fréchet distance and for pictures side by side."""
 
-NEAR_ENOUGH = 0.95
-"""Share of the wanted bytes at which the search for the quality ends: a step of quality changes them by about 5 per cent."""
+NEAR_ENOUGH = 0.92
+"""Share of the wanted bytes at which the search for the quality ends: a step of quality changes them by about 5 per cent, and the
+guess is rounded down."""
 
 Pixels = NDArray[np.uint8]
 
@@ -77,7 +79,7 @@ def _jxl(name: str, shrink: int, *qualities: int) -> Setting:
 
 
 SETTINGS = (
-    _avif("4:2:0", "4:2:0", 1, 0, 10, 24, 42, 65),
+    _avif("4:2:0", "4:2:0", 1, 0, 10, 24, 42),
     _avif("4:4:4", "4:4:4", 1, 20, 55, 92),
     _avif("4:2:0, 1/2", "4:2:0", 2, 4, 18, 40),
     _avif("4:2:0, 1/4", "4:2:0", 4, 30, 55),
@@ -89,6 +91,16 @@ SETTINGS = (
 )
 """Everything that is measured of every photo."""
 
+QUICK_SETTINGS = (
+    _avif("4:2:0", "4:2:0", 1, 2, 26, 52),
+    _avif("4:2:0, 1/2", "4:2:0", 2, 8, 38),
+    _jxl("full size", 1, 1, 45),
+    _jxl("1/2", 2, 1, 50),
+    Setting("WebP", "method 6", "WEBP", (1, 50), options={"method": 6}),
+    Setting("JPEG", "progressive", "JPEG", (8, 45), options={"optimize": True, "progressive": True}),
+)
+"""What `--quick` measures."""
+
 PEERS = tuple(dict.fromkeys(s.codec for s in SETTINGS))
 """The codecs by name."""
 
@@ -97,15 +109,47 @@ SHRINKING = tuple(dict.fromkeys(s.codec for s in SETTINGS if s.shrink > 1))
 
 
 @dataclass(frozen=True)
-class EqualFile:
-    """A codec's file that just keeps a rate: which setting and quality made it."""
+class Plan:
+    """What is measured: the peers' settings, this codec's qualities, the rates of `EQUAL_RATES` kept, and the rate from which
+    SSIMULACRA2 is taken."""
 
-    setting: Setting
+    name: str
+    settings: tuple[Setting, ...]
+    qualities: tuple[int, ...]
+    equal_rates: tuple[float, ...]
+    visible_rate: float
+
+    def of(self, codec: str) -> tuple[Setting, ...]:
+        """The settings of one codec."""
+        return tuple(s for s in self.settings if s.codec == codec)
+
+
+FULL = Plan("peers", SETTINGS, (0, 8, 16, 24, 32, 40, 52, 66, 82), EQUAL_RATES, VISIBLE_RATE)
+QUICK = Plan("quick", QUICK_SETTINGS, (10, 25, 40, 60), (0.1,), math.inf)
+
+
+class Codec(Protocol):
+    """What `equal_file` needs of a way of saving."""
+
+    @property
+    def codec(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def qualities(self) -> tuple[int, ...]: ...
+    def encode(self, image: Image.Image, quality: int) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class EqualFile:
+    """A codec's file that just keeps a rate: which of the settings and which quality made it."""
+
+    setting: Codec
     quality: int
     data: bytes
 
 
-def figures(picture: Pixels, reference: Pixels, size: int) -> dict[str, float]:
+def figures(picture: Pixels, reference: Pixels, size: int, visible_rate: float = VISIBLE_RATE) -> dict[str, float]:
     """`bytes`, `bpp`, `psnr` and, where the rate and the photo's sides allow, `ms_ssim`, `st_lpips` and `ssimulacra2`."""
     bpp = 8.0 * size / reference[..., 0].size
     out = {"bytes": size, "bpp": bpp, "psnr": measure.psnr(picture, reference)}
@@ -115,32 +159,32 @@ def figures(picture: Pixels, reference: Pixels, size: int) -> dict[str, float]:
             out["ms_ssim"] = similarity
         if min(reference.shape[:2]) >= measure.JUDGED_MINIMUM:
             out["st_lpips"] = measure.perceptual_distance(picture, reference)
-    if bpp >= VISIBLE_RATE:
+    if bpp >= visible_rate:
         out["ssimulacra2"] = measure.ssimulacra2(picture, reference)
     return out
 
 
-def measure_points(reference: Pixels, settings: tuple[Setting, ...] = SETTINGS) -> list[dict[str, Any]]:
+def measure_points(reference: Pixels, plan: Plan) -> list[dict[str, Any]]:
     """One point per setting and quality: `codec`, `setting`, `quality` and `figures`."""
     image = Image.fromarray(reference)
     points = []
-    for setting in settings:
+    for setting in plan.settings:
         for quality in setting.qualities:
             data = setting.encode(image, quality)
             names = {"codec": setting.codec, "setting": setting.name, "quality": quality}
-            points.append(names | figures(setting.decode(data, image.size), reference, len(data)))
+            points.append(names | figures(setting.decode(data, image.size), reference, len(data), plan.visible_rate))
     return points
 
 
-def equal_file(codec: str, rate: float, reference: Pixels, points: list[dict[str, Any]]) -> EqualFile | None:
-    """The codec's file of at most `rate` bits per pixel, by the setting of best ST-LPIPS there; None where it has none so small.
+def equal_file(settings: Sequence[Codec], rate: float, reference: Pixels, points: list[dict[str, Any]]) -> EqualFile | None:
+    """A codec's file of at most `rate` bits per pixel, by the setting of best ST-LPIPS there; None where it has none so small.
 
     `points` are those of `measure_points`; the quality is guessed from them and then lowered until the file fits, or raised while it
     is far too small.
     """
-    best: tuple[float, Setting, float] | None = None
-    for setting in (s for s in SETTINGS if s.codec == codec):
-        own = [p for p in points if (p["codec"], p["setting"]) == (codec, setting.name) and "st_lpips" in p]
+    best: tuple[float, Codec, float] | None = None
+    for setting in settings:
+        own = [p for p in points if (p["codec"], p["setting"]) == (setting.codec, setting.name) and "st_lpips" in p]
         rates = np.log([p["bpp"] for p in own])
         if len(own) < 2 or not rates[0] <= math.log(rate) <= rates[-1]:
             continue
@@ -164,39 +208,39 @@ def equal_file(codec: str, rate: float, reference: Pixels, points: list[dict[str
     return EqualFile(setting, quality, data)
 
 
-def recipe() -> str:
+def recipe(plan: Plan) -> str:
     """Changes with everything that decides about the peers' figures, and with nothing else."""
-    parts = [RECIPE, [repr(s) for s in SETTINGS], JUDGED_RATE, VISIBLE_RATE, EQUAL_RATES, NEAR_ENOUGH]
+    parts = [RECIPE, [repr(s) for s in plan.settings], JUDGED_RATE, plan.visible_rate, plan.equal_rates, NEAR_ENOUGH]
     parts += [measure.JUDGED_SIDE, frechet.SQUARE, frechet.PATCH, frechet.STRIDE]
     return digest(json.dumps(parts).encode())[:16]
 
 
-def measure_photo(reference: Pixels, kept: Kept) -> dict[str, Any]:
+def measure_photo(reference: Pixels, kept: Kept, plan: Plan) -> dict[str, Any]:
     """All peers' figures of one photo, taken from `kept` or measured and kept.
 
     `points` as of `measure_points`; `equal` by rate and codec: `setting`, `quality` and `bytes` of the file kept as `file`. The
     features kept are named `original` and CODEC-RATE.
     """
-    known = kept.figures("peers", recipe())
+    known = kept.figures(plan.name, recipe(plan))
     if known is not None:
         return known
     size = reference.shape[1], reference.shape[0]
-    points = measure_points(reference)
+    points = measure_points(reference, plan)
     features = {"original": frechet.patch_features(reference)}
     files: dict[str, bytes] = {}
     equal: dict[str, dict[str, Any]] = {}
-    for rate in EQUAL_RATES:
+    for rate in plan.equal_rates:
         equal[str(rate)] = {}
         for codec in SHRINKING:
-            found = equal_file(codec, rate, reference, points)
+            found = equal_file(plan.of(codec), rate, reference, points)
             if found is None:
                 continue
+            setting = next(s for s in plan.of(codec) if s is found.setting)
             name = f"{codec}-{rate}"
-            file = f"{name.replace(' ', '-').lower()}.{found.setting.format.lower()}"
+            file = f"{name.replace(' ', '-').lower()}.{setting.format.lower()}"
             files[file] = found.data
-            features[name] = frechet.patch_features(found.setting.decode(found.data, size))
-            setting = {"setting": found.setting.name, "quality": found.quality, "bytes": len(found.data), "file": file}
-            equal[str(rate)][codec] = setting
-    figures_ = {"points": points, "equal": equal}
-    kept.keep("peers", recipe(), figures_, features, files)
-    return figures_
+            features[name] = frechet.patch_features(setting.decode(found.data, size))
+            equal[str(rate)][codec] = {"setting": setting.name, "quality": found.quality, "bytes": len(found.data), "file": file}
+    measured = {"points": points, "equal": equal}
+    kept.keep(plan.name, recipe(plan), measured, features, files)
+    return measured
