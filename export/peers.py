@@ -185,10 +185,11 @@ def equal_file(settings: Sequence[Codec], rate: float, reference: Pixels, points
     best: tuple[float, Codec, float] | None = None
     for setting in settings:
         own = [p for p in points if (p["codec"], p["setting"]) == (setting.codec, setting.name) and "st_lpips" in p]
-        rates = np.log([p["bpp"] for p in own])
-        if len(own) < 2 or not rates[0] <= math.log(rate) <= rates[-1]:
+        if not own or own[0]["bpp"] > rate:
             continue
-        distance, quality = (float(np.interp(math.log(rate), rates, [p[k] for p in own])) for k in ("st_lpips", "quality"))
+        # past a setting's last point its largest file still is one of those that fit
+        logs = np.log([p["bpp"] for p in own])
+        distance, quality = (float(np.interp(math.log(rate), logs, [p[k] for p in own])) for k in ("st_lpips", "quality"))
         if best is None or distance < best[0]:
             best = distance, setting, quality
     if best is None:
