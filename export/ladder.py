@@ -19,13 +19,13 @@ RUNGS = tuple(2**k for k in range(13, -1, -1))
 """Bytes of latents, 8 kB to one; the last rung, one bit, follows."""
 
 COLUMNS = 4
-TILE = 240
+TILE = 180
 """Pixels on a rung's longer side."""
 
 GAP = 8
 CAPTION = 24
 INK, PAPER = "#1c1c1c", "#ffffff"
-JPEG_QUALITY = 84
+JPEG_QUALITY = 76
 
 
 def rungs(image: Image.Image, session: Session) -> list[tuple[str, Image.Image]]:

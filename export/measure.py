@@ -114,7 +114,8 @@ def avif_at_distance(reference: Image.Image, distance: float) -> EqualAvif:
 @functools.cache
 def _judge() -> PerceptualDistance:
     # the trunk runs an eighth faster in this layout
-    judge = PerceptualDistance("vgg").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    judge = PerceptualDistance("vgg")
+    judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     judge.metric.net.forward = _remembering(judge.metric.net.forward)
     return judge
 

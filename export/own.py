@@ -81,7 +81,7 @@ def measure_photo(reference: Pixels, kept: Kept, session: Session, plan: Plan) -
     """All own figures of one photo, taken from `kept` or measured and kept.
 
     `points` and `equal` as the peers' (one file for both of `POINTS`; features named POINT-RATE), `coder` bytes by step and coder,
-    `denoiser` figures by cut and point.
+    `denoiser` figures by cut and point where the plan has them.
     """
     pack, name = session.pack, kept_name(session.pack, plan)
     known = kept.figures(name, recipe(plan))
@@ -102,12 +102,9 @@ def measure_photo(reference: Pixels, kept: Kept, session: Session, plan: Plan) -
         for point in POINTS:
             features[f"{point}-{rate}"] = frechet.patch_features(shown(found.data, session, point))
         equal[str(rate)] = {"quality": found.quality, "bytes": len(found.data), "file": file}
-    measured = {
-        "points": points,
-        "equal": equal,
-        "coder": _coder(reference, pack, session),
-        "denoiser": _denoiser(image, reference, session),
-    }
+    measured: dict[str, Any] = {"points": points, "equal": equal}
+    if plan.tables:
+        measured |= {"coder": _coder(reference, pack, session), "denoiser": _denoiser(image, reference, session)}
     kept.keep(name, recipe(plan), measured, features, files)
     return measured
 

@@ -110,14 +110,15 @@ SHRINKING = tuple(dict.fromkeys(s.codec for s in SETTINGS if s.shrink > 1))
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured: the peers' settings, this codec's qualities, the rates of `EQUAL_RATES` kept, and the rate from which
-    SSIMULACRA2 is taken."""
+    """What is measured: the peers' settings, this codec's qualities, the rates of `EQUAL_RATES` kept, the rate from which SSIMULACRA2 is
+    taken, and whether the tables of coder and denoiser are."""
 
     name: str
     settings: tuple[Setting, ...]
     qualities: tuple[int, ...]
     equal_rates: tuple[float, ...]
     visible_rate: float
+    tables: bool = True
 
     def of(self, codec: str) -> tuple[Setting, ...]:
         """The settings of one codec."""

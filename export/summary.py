@@ -202,7 +202,7 @@ def stretches_ahead(photos: list[Measured]) -> list[dict[str, Any]]:
 def extremes(photos: list[Measured]) -> dict[str, Any]:
     """The photos on which this codec's ST-LPIPS is best and worst against AVIF's, with the difference (positive: ahead)."""
     metric = next(m for m in METRICS if m.key == "st_lpips")
-    found = []
+    found: list[dict[str, Any]] = []
     for photo in photos:
         own, avif = (_at(photo.curve(codec, metric), EXTREME_RATE) for codec in (NATURAL, "AVIF"))
         if not math.isnan(own + avif):
