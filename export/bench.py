@@ -148,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--familiar", type=Path, metavar="PHOTOS", help="folder or .tar of training photos, to show what familiarity is worth"
     )
+    command.add_argument("--ladder", type=Path, metavar="PHOTO", help="photo of the ladder picture (default: the first one)")
     command.add_argument("--quick", action="store_true", help="four photos, few rates, no SSIMULACRA2: minutes")
     command.add_argument("--peers-only", action="store_true", help="measure the peers, which no pack changes, and stop")
     command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="worker processes (default: one per core)")

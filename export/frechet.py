@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import sqrtm
 from torch.nn import functional as F
 
 from export.losses import PerceptualDistance
@@ -55,8 +54,9 @@ def frechet_distance(first: NDArray[np.floating[Any]], second: NDArray[np.floati
     means = first.mean(axis=0, dtype=np.float64) - second.mean(axis=0, dtype=np.float64)
     covariances = [np.atleast_2d(np.cov(s.astype(np.float64), rowvar=False)) for s in (first, second)]
     # the root of C1 C2 has the trace of the root of the symmetric A C2 A with A = C1^½, whose eigenvalues are real and not negative
-    root = np.real(sqrtm(covariances[0]))
-    eigenvalues = np.linalg.eigvalsh(root @ covariances[1] @ root.T)
+    values, vectors = np.linalg.eigh(covariances[0])
+    root = vectors * np.sqrt(np.clip(values, 0.0, None)) @ vectors.T
+    eigenvalues = np.linalg.eigvalsh(root @ covariances[1] @ root)
     overlap = np.sqrt(np.clip(eigenvalues, 0.0, None)).sum()
     return max(0.0, float(means @ means + np.trace(covariances[0]) + np.trace(covariances[1]) - 2.0 * overlap))
 

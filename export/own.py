@@ -37,7 +37,7 @@ POINTS = (NATURAL, FAITHFUL)
 CODER_STEPS = (32, 40, 48)
 """Step indices at which the coder is compared on the same integers."""
 
-CUTS = (0.125, 0.25, 0.5, 1.0)
+CUTS = (0.125, 0.25, 0.5)
 """Shares of a 0.3 bpp file at which the denoiser is judged."""
 
 CUT_RATE = 0.3
@@ -114,10 +114,17 @@ def measure_points(image: Image.Image, reference: Pixels, own: Own, plan: Plan) 
     points = []
     for quality in own.qualities:
         data = own.encode(image, quality)
-        for point in POINTS:
-            names = {"codec": point, "setting": "", "quality": quality}
-            points.append(names | figures(shown(data, own.session, point), reference, len(data), plan.visible_rate))
+        for point, figures_ in _both(data, reference, own.session, plan.visible_rate).items():
+            points.append({"codec": point, "setting": "", "quality": quality} | figures_)
     return points
+
+
+def _both(data: bytes, reference: Pixels, session: Session, visible_rate: float) -> dict[str, dict[str, float]]:
+    """Figures of one file at both operating points, measured once where the denoiser does not apply."""
+    natural, faithful = (shown(data, session, point) for point in POINTS)
+    first = figures(natural, reference, len(data), visible_rate)
+    second = first if np.array_equal(natural, faithful) else figures(faithful, reference, len(data), visible_rate)
+    return {NATURAL: first, FAITHFUL: second}
 
 
 def _coder(rgb: Pixels, pack: Pack, session: Session) -> dict[str, dict[str, int]]:
@@ -163,5 +170,5 @@ def _denoiser(image: Image.Image, reference: Pixels, session: Session) -> dict[s
     out = {}
     for share in CUTS:
         prefix = data[: round(share * len(data))]
-        out[str(share)] = {p: figures(shown(prefix, session, p), reference, len(prefix), np.inf) for p in POINTS}
+        out[str(share)] = _both(prefix, reference, session, np.inf)
     return out

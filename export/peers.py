@@ -21,6 +21,7 @@ from PIL import Image
 from export import frechet, measure
 from export.assets import digest
 from export.kept import Kept
+from runtime.encode import DEFAULT_QUALITY
 
 RECIPE = 1
 """Raised when this module or `measure` would give other figures of the same photo."""
@@ -125,8 +126,13 @@ class Plan:
         return tuple(s for s in self.settings if s.codec == codec)
 
 
-FULL = Plan("peers", SETTINGS, (0, 8, 16, 24, 32, 40, 52, 66, 82), EQUAL_RATES, VISIBLE_RATE)
-QUICK = Plan("quick", QUICK_SETTINGS, (10, 25, 40, 60), (0.1,), math.inf)
+def own_qualities(*others: int) -> tuple[int, ...]:
+    """This codec's qualities in rising order, the default one among them: break-even is counted there."""
+    return tuple(sorted({*others, round(DEFAULT_QUALITY)}))
+
+
+FULL = Plan("peers", SETTINGS, own_qualities(0, 13, 26, 53, 68, 84), EQUAL_RATES, VISIBLE_RATE)
+QUICK = Plan("quick", QUICK_SETTINGS, own_qualities(10, 25, 60), (0.1,), math.inf)
 
 
 class Codec(Protocol):

@@ -172,7 +172,7 @@ def _realism(summary: Figures) -> Section:
     codecs = list(rows[0]["distance"]) if rows else []
     table = Table(["bpp", "photos", *codecs], [])
     for row in rows:
-        cells = [f"{row['distance'][c]:.2f} ({row['bpp'][c]:.3f} bpp)" for c in codecs]
+        cells = [f"{row['distance'][c]:.3g} ({row['bpp'][c]:.3f} bpp)" for c in codecs]
         table.rows.append([f"{row['rate']:g}", str(row["photos"]), *cells])
     lines = [
         "Fréchet distance between the features of 64-pixel patches before and after (AlexNet trunk of ST-LPIPS): lower is more like "
@@ -248,8 +248,9 @@ def _break_even(report: Figures) -> Section:
     table = Table(["against", "an image of the default quality saves", "paid for after", "photos"], [])
     for peer, row in report["break_even"].items():
         saved = "–" if row["saved"] is None else f"{row['saved']:,.0f} bytes"
-        images = "never" if row["images"] is None else f"{row['images']:,} images"
-        table.rows.append([peer, saved, "–" if row["saved"] is None else images, str(row["photos"])])
+        images = "–" if row["images"] is None else f"{row['images']:,} images"
+        never = row["saved"] is not None and row["saved"] <= 0
+        table.rows.append([peer, saved, "never" if never else images, str(row["photos"])])
     lines.append("Bytes at equal ST-LPIPS, over the photos on which the peer reaches that figure; negative: the peer's file is smaller.")
     parts = Table(["kB", "raw", "gzip", "brotli"], [])
     for name, sizes_ in report.get("downloads", {}).items():
@@ -262,10 +263,10 @@ def _times(times: Figures) -> Section:
     table = Table(["ms per megapixel", "", "one thread", f"{host['cores']} threads"], [])
     for row in times["rows"]:
         table.rows.append([row["codec"], row["step"], f"{row['one']:.1f}", f"{row['all']:.1f}"])
+    count = f"{times['photos']} photo{'s' * (times['photos'] != 1)}"
     lines = [
         f"{host['processor']}, {host['cores']} cores (load {host['load']} before the run), Python {host['python']}, onnxruntime "
-        f"{host['onnxruntime']}; medians over {times['photos']} photos. This codec at its default quality, the peers near 0.25 bpp at "
-        "full size."
+        f"{host['onnxruntime']}; medians over {count}. This codec at its default quality, the peers near 0.25 bpp at full size."
     ]
     return Section("Times", lines, [table])
 
