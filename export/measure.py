@@ -67,48 +67,61 @@ def ssimulacra2(picture: Pixels, reference: Pixels) -> float:
     return float(compute_ssimulacra2(_opened(reference), _opened(picture)))
 
 
-def avif_bytes(reference: Image.Image, quality: int) -> bytes:
+def on_white(picture: Image.Image) -> Image.Image:
+    """RGB, transparency laid on white as a page would show it."""
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    rgba = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
+def avif_bytes(picture: Image.Image, quality: int) -> bytes:
     """The AVIF file of a picture at a quality from 0 to 100 (libaom, speed `AVIF_SPEED`, 4:2:0)."""
     target = io.BytesIO()
-    reference.save(target, "AVIF", quality=quality, speed=AVIF_SPEED)
+    picture.save(target, "AVIF", quality=quality, speed=AVIF_SPEED)
     return target.getvalue()
 
 
 @dataclass(frozen=True)
 class EqualAvif:
-    """AVIF's bytes at a given distance; `bound` is "=" or, past the ends of AVIF's range, "<=" or ">="."""
+    """AVIF's bytes (`size`) at a given distance; `bound` is "=" or, past the ends of AVIF's range, "<=" or ">=".
 
-    bytes: int
+    `data` is the file of the lowest quality that is not farther, b"" where none is.
+    """
+
+    size: int
     bound: str
+    data: bytes
 
 
-def avif_at_distance(reference: Image.Image, distance: float) -> EqualAvif:
-    """How many bytes AVIF takes to be as near to `reference` (RGB) as `distance` (ST-LPIPS, VGG16).
+def avif_at_distance(picture: Image.Image, distance: float) -> EqualAvif:
+    """How many bytes AVIF takes to be as near to `picture` (RGB, or RGBA as it looks on white) as `distance` (ST-LPIPS, VGG16).
 
     Bisects the quality, then interpolates the bytes between the two neighbouring qualities. Where even the lowest quality is
     nearer its size is an upper bound ("<="), where the highest is farther its size is a lower one (">=").
     """
-    pixels = np.asarray(reference)
+    pixels = np.asarray(on_white(picture))
 
     @functools.cache
-    def tried(quality: int) -> tuple[int, float]:
-        data = avif_bytes(reference, quality)
+    def tried(quality: int) -> tuple[bytes, float]:
+        data = avif_bytes(picture, quality)
         with Image.open(io.BytesIO(data)) as decoded:
-            return len(data), perceptual_distance(np.asarray(decoded.convert("RGB")), pixels)
+            return data, perceptual_distance(np.asarray(on_white(decoded)), pixels)
 
     low, high = AVIF_QUALITIES
     if tried(low)[1] <= distance:
-        return EqualAvif(tried(low)[0], "<=")
+        return EqualAvif(len(tried(low)[0]), "<=", tried(low)[0])
     while high - low > 1:
         middle = (low + high) // 2
         if tried(middle)[1] <= distance:
             high = middle
         else:
             low = middle
-    (small, far), (large, near) = tried(low), tried(high)
+    (smaller, far), (larger, near) = tried(low), tried(high)
     if near > distance:
-        return EqualAvif(large, ">=")
-    return EqualAvif(round(small + (large - small) * (far - distance) / (far - near)), "=")
+        return EqualAvif(len(larger), ">=", b"")
+    share = (far - distance) / (far - near)
+    return EqualAvif(round(len(smaller) + (len(larger) - len(smaller)) * share), "=", larger)
 
 
 @functools.cache

@@ -241,9 +241,7 @@ def _break_even(report: Figures) -> Section:
     lines = []
     if report.get("downloads"):
         total = report["downloads"]["total"]
-        sizes = ", ".join(
-            f"{total[form] / 1e6:.2f} MB {name}" for form, name in (("raw", "raw"), ("gzip", "after gzip"), ("brotli", "after brotli"))
-        )
+        sizes = ", ".join(f"{total[form] / 1e6:.2f} MB {form}" for form in ("raw", "gzip", "brotli"))
         lines.append(f"A visitor downloads the decoder and the pack once: {sizes}.")
     table = Table(["against", "an image of the default quality saves", "paid for after", "photos"], [])
     for peer, row in report["break_even"].items():
