@@ -84,11 +84,11 @@ SETTINGS = (
     _avif("4:4:4", "4:4:4", 1, 20, 55, 92),
     _avif("4:2:0, 1/2", "4:2:0", 2, 4, 18, 40),
     _avif("4:2:0, 1/4", "4:2:0", 4, 30, 55),
-    _jxl("full size", 1, 1, 15, 45, 75, 94),
+    _jxl("full size", 1, 1, 15, 45, 75, 94, 97),
     _jxl("1/2", 2, 1, 20, 60),
     _jxl("1/4", 4, 20, 60),
-    Setting("WebP", "method 6", "WEBP", (1, 20, 65), options={"method": 6}),
-    Setting("JPEG", "progressive", "JPEG", (5, 20, 65), options={"optimize": True, "progressive": True}),
+    Setting("WebP", "method 6", "WEBP", (1, 20, 65, 95), options={"method": 6}),
+    Setting("JPEG", "progressive", "JPEG", (5, 20, 65, 95), options={"optimize": True, "progressive": True}),
 )
 """Everything that is measured of every photo."""
 

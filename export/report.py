@@ -161,9 +161,16 @@ def _bd_cell(row: Figures) -> str:
 def _equal_bytes(summary: Figures) -> Section:
     table = Table(["bpp", "peer", "photos", *(m.name for m in METRICS)], [])
     for row in summary["rates"]:
-        cells = ["–" if row[m.key] is None else " / ".join(f"{v:.{m.digits}f}" for v in row[m.key]) for m in METRICS]
+        cells = []
+        for metric in METRICS:
+            count, values = row["counts"][metric.key], row[metric.key]
+            fewer = f" ({count})" if count != row["photos"] else ""
+            cells.append("–" if values is None else " / ".join(f"{v:.{metric.digits}f}" for v in values) + fewer)
         table.rows.append([f"{row['rate']:g}", row["peer"], str(row["photos"]), *cells])
-    lines = [f"Each cell: `{NATURAL}` / `{FAITHFUL}` / the peer, averaged over the photos on which all three reach that rate."]
+    lines = [
+        f"Each cell: `{NATURAL}` / `{FAITHFUL}` / the peer, averaged over the photos on which all three reach that rate; in brackets how "
+        "many, where the measure was not taken on all of them."
+    ]
     return Section("At equal bytes", lines, [table])
 
 
@@ -186,7 +193,7 @@ def _transparency(summary: Figures) -> Section:
     table = Table(["codec", "transparent from", "photos that reach it", "highest SSIMULACRA2 measured"], [])
     for codec, row in summary["transparent"].items():
         if row["best"] is not None:
-            rate = "not reached" if row["median_bpp"] is None else f"{row['median_bpp']:.2f} bpp"
+            rate = "beyond what was measured" if row["median_bpp"] is None else f"{row['median_bpp']:.2f} bpp"
             table.rows.append([codec, rate, f"{row['photos']} of {summary['photos']}", f"{row['best']:.1f}"])
     return Section("Transparency", lines if table.rows else ["Not measured in this run."], [table] if table.rows else [])
 

@@ -127,15 +127,19 @@ def bd_rates(photos: list[Measured]) -> list[dict[str, Any]]:
 
 
 def at_equal_bytes(photos: list[Measured]) -> list[dict[str, Any]]:
-    """Per rate and peer the figures of both operating points and the peer, averaged over the photos (`photos`) that reach the rate."""
+    """Per rate and peer the figures of both operating points and the peer, averaged over the photos (`photos`) that reach the rate.
+
+    `counts` holds, per metric, over how many; None stands where that is none.
+    """
     out = []
     for rate, peer in product(RATES, PEERS):
-        row: dict[str, Any] = {"rate": rate, "peer": peer, "photos": 0}
+        row: dict[str, Any] = {"rate": rate, "peer": peer, "counts": {}}
         for metric in METRICS:
             values = [[_at(p.curve(codec, metric), rate) for codec in (*POINTS, peer)] for p in photos]
             known = [v for v in values if not any(map(math.isnan, v))]
             row[metric.key] = [float(v) for v in np.mean(known, axis=0)] if known else None
-            row["photos"] = max(row["photos"], len(known))
+            row["counts"][metric.key] = len(known)
+        row["photos"] = max(row["counts"].values())
         if row["photos"]:
             out.append(row)
     return out
