@@ -1,259 +1,295 @@
-"""`python -m export bench`: what the default pack is worth, measured beside its peers in one run.
+"""`python -m export bench`: what the codec is worth, measured beside its peers in one run.
 
-Takes a folder of photos, hands on `bench.json` and `bench.md`: the coder against JPEG XL lossless and deflate on the same
-integers, rate and distortion against AVIF, JPEG XL, WebP and JPEG by file bytes, and what the denoiser adds at several
-cuts of one file. Finished photos are kept in `bench.json`, so an interrupted run goes on where it stopped.
+Takes photos and a model pack, hands on `report.json`, `report.md`, `report.html` with charts and crops, and `ladder.jpg`. The peers'
+figures of a photo are kept apart from the pack's: an interrupted run goes on, and a new pack costs only its own part.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import functools
 import io
 import json
+import math
 import os
 import sys
-import zlib
-from collections.abc import Callable
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
 from PIL import Image
 from tqdm import tqdm
 
+from export import costs, own, peers, plots, report, summary
+from export.assets import digest
 from export.data import SUFFIXES
-from export.measure import avif_bytes, perceptual_distance, psnr, structural_similarity
-from runtime.decode import decode
-from runtime.encode import encode, encode_latents, prepare
+from export.kept import Kept
+from export.ladder import ladder
+from export.library import MissingRuntimeError, collect
+from export.own import POINTS
+from export.peers import FULL, QUICK, SHRINKING, Pixels, Plan
+from export.summary import Measured
+from runtime.encode import open_image, prepare
+from runtime.errors import SdzError
 from runtime.files import write_atomically
 from runtime.pack import Pack, default_pack, load_pack
-from runtime.planes import encode_planes
-from runtime.quantize import TYPICAL_ROUNDING, dead_zone
 from runtime.session import Session
 
-RATES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.8)
-"""Bits per pixel at which this codec is measured (file bytes, headers included)."""
+PROGRAM = "python -m export bench"
 
-COMPARED = (0.1, 0.15, 0.2, 0.3)
-"""Rates of the table: every codec's figures are interpolated there, photo by photo, never beyond what it was measured at."""
+PHOTOS = (
+    "astronaut.png",
+    "chelsea.png",
+    "coffee.png",
+    "rocket.jpg",
+    "hubble_deep_field.jpg",
+    "retina.jpg",
+    "motorcycle_left.png",
+    "motorcycle_right.png",
+)
+"""Measured when no photos are named: in scikit-image's data folder, as in the demo."""
 
-CODER_STEPS = (32, 40, 48)
-"""Step indices at which the coder is compared on the same integers."""
+QUICK_PHOTOS = 4
 
-CUTS = (0.125, 0.25, 0.5, 1.0)
-"""Shares of a 0.3 bpp file at which the denoiser is judged."""
+FAMILIAR = Plan("familiar", (replace(FULL.of("AVIF")[0], qualities=(0, 20, 42)),), (8, 24, 40, 56), (), math.inf, tables=False)
+"""What is measured of training photos: this codec, and AVIF at full size as the codec that has seen none of them."""
 
-CUT_RATE = 0.3
+FAMILIAR_PHOTOS = 24
+FAMILIAR_RATES = (0.1, 0.15, 0.2)
 
-METRICS = ("psnr", "ms_ssim", "st_lpips")
+TIMED_PHOTOS = 3
 
-
-def _saved(format_: str, **options: Any) -> Callable[[Image.Image, int], bytes]:
-    def save(image: Image.Image, quality: int) -> bytes:
-        target = io.BytesIO()
-        image.save(target, format_, quality=quality, **options)
-        return target.getvalue()
-
-    return save
-
-
-PEERS: dict[str, tuple[Callable[[Image.Image, int], bytes], tuple[int, ...]]] = {
-    "AVIF": (avif_bytes, (1, 10, 20, 32, 48)),
-    "JPEG XL": (_saved("JXL", effort=7), (1, 5, 15, 30, 50)),
-    "WebP": (_saved("WEBP", method=6), (1, 5, 15, 30, 50)),
-    "JPEG": (_saved("JPEG", optimize=True, progressive=True), (1, 5, 8, 12, 20, 35)),
-}
-"""Each codec's way of saving and the qualities it is measured at."""
+CROPPED_RATE = 0.1
+"""Bits per pixel at which crops stand side by side; one of every plan's `equal_rates`."""
 
 
-def measure_photo(path: Path, pack_path: Path | None) -> dict[str, Any]:
-    """Everything about one photo: points (bpp, metrics) per codec, coder bytes per step, denoiser figures per cut."""
-    import pillow_jxl  # noqa: F401 (registers JPEG XL with Pillow)
-
-    pack = default_pack() if pack_path is None else load_pack(pack_path)
-    session = Session(pack)
-    with Image.open(path) as opened:
-        source = prepare(opened)
-    image, area = Image.fromarray(source.rgb), source.rgb[..., 0].size
-    points: dict[str, list[dict[str, float]]] = {"sdz": []}
-    for rate in RATES:
-        data = encode(image, bpp=rate, pack=pack, session=session)
-        points["sdz"].append(_point(len(data), area, decode(data, session=session).pixels, source.rgb))
-    for name, (save, qualities) in PEERS.items():
-        points[name] = []
-        for quality in qualities:
-            data = save(image, quality)
-            with Image.open(io.BytesIO(data)) as decoded:
-                points[name].append(_point(len(data), area, np.asarray(decoded.convert("RGB")), source.rgb))
-    return {"points": points, "coder": _coder(source.rgb, pack, session), "denoiser": _denoiser(image, source.rgb, pack, session)}
-
-
-def _point(size: int, area: int, pixels: NDArray[np.uint8], reference: NDArray[np.uint8]) -> dict[str, float]:
-    similarity = structural_similarity(pixels, reference)
-    return {
-        "bpp": 8.0 * size / area,
-        "psnr": psnr(pixels, reference),
-        "ms_ssim": float("nan") if similarity is None else similarity,
-        "st_lpips": perceptual_distance(pixels, reference),
-    }
-
-
-def _coder(rgb: NDArray[np.uint8], pack: Pack, session: Session) -> dict[str, dict[str, int]]:
-    """Bytes of the same integers by this coder, by JPEG XL lossless (effort 9, the better of two layouts) and by deflate."""
-    latents = encode_latents(rgb, session)
-    out = {}
-    for index in CODER_STEPS:
-        integers = dead_zone(latents, index, TYPICAL_ROUNDING)
-        out[str(index)] = {
-            "sdz": len(encode_planes(integers, index, pack.coder)[1]),
-            "jxl": min(len(_lossless(layout)) for layout in _layouts(integers)),
-            "deflate": len(zlib.compress(_narrow(integers).tobytes(), 9)),
-        }
-    return out
-
-
-def _layouts(integers: NDArray[np.int32]) -> list[NDArray[np.int32]]:
-    """The latents (C, h, w) as one grey picture: channels stacked, and as a mosaic of channels (interleaving was never better)."""
-    channels, h, w = integers.shape
-    across = 2 ** (channels.bit_length() // 2)
-    while channels % across:
-        across -= 1
-    grid = integers.reshape(channels // across, across, h, w)
-    mosaic = grid.transpose(0, 2, 1, 3).reshape(-1, across * w)
-    return [integers.reshape(channels * h, w), mosaic]
-
-
-def _narrow(integers: NDArray[np.int32]) -> NDArray[np.int8] | NDArray[np.int16]:
-    return integers.astype(np.int8) if np.abs(integers).max(initial=0) < 128 else integers.astype(np.int16)
-
-
-def _lossless(layout: NDArray[np.int32]) -> bytes:
-    shifted = layout - layout.min()
-    target = io.BytesIO()
-    Image.fromarray(shifted.astype(np.uint8 if shifted.max() < 256 else np.uint16)).save(target, "JXL", lossless=True, effort=9)
-    return target.getvalue()
-
-
-def _denoiser(image: Image.Image, reference: NDArray[np.uint8], pack: Pack, session: Session) -> dict[str, dict[str, dict[str, float]]]:
-    """PSNR, MS-SSIM and ST-LPIPS of one file's prefixes with and without the denoiser."""
-    data = encode(image, bpp=CUT_RATE, pack=pack, session=session)
-    area = reference[..., 0].size
-    out = {}
-    for share in CUTS:
-        prefix = data[: round(share * len(data))]
-        out[str(share)] = {
-            stage: _point(len(prefix), area, decode(prefix, stage=stage, session=session).pixels, reference)
-            for stage in ("decoded", "denoised")
-        }
-    return out
-
-
-def at_rate(points: list[dict[str, float]], rate: float, metric: str) -> float | None:
-    """`metric` at `rate` bits per pixel by linear interpolation over log rate; None outside the measured rates."""
-    rates = [p["bpp"] for p in points]
-    if not min(rates) <= rate <= max(rates):
-        return None
-    return float(np.interp(np.log(rate), np.log(rates), [p[metric] for p in points]))
-
-
-def summary(photos: dict[str, Any]) -> dict[str, Any]:
-    """Averages over photos, at equal bytes: only photos that every named codec of a row reaches are counted in it."""
-    rates: dict[str, Any] = {}
-    for rate in COMPARED:
-        rows = {}
-        for peer in PEERS:
-            both = [p for p in photos.values() if at_rate(p["points"][peer], rate, "psnr") is not None]
-            counted: dict[str, Any] = {"photos": len(both)}
-            rows[peer] = counted | {
-                metric: {name: _mean([at_rate(p["points"][name], rate, metric) for p in both]) for name in ("sdz", peer)}
-                for metric in METRICS
-            }
-        own = list(photos.values())
-        rows["sdz"] = {"photos": len(own)} | {m: _mean([at_rate(p["points"]["sdz"], rate, m) for p in own]) for m in METRICS}
-        rates[str(rate)] = rows
-    coder = {
-        str(step): {name: sum(p["coder"][str(step)][name] for p in photos.values()) for name in ("sdz", "jxl", "deflate")}
-        for step in CODER_STEPS
-    }
-    denoiser = {
-        str(cut): {
-            stage: {m: _mean([p["denoiser"][str(cut)][stage][m] for p in photos.values()]) for m in ("bpp", *METRICS)}
-            for stage in ("decoded", "denoised")
-        }
-        for cut in CUTS
-    }
-    return {"rates": rates, "coder": coder, "denoiser": denoiser}
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [v for v in values if v is not None and not np.isnan(v)]
-    return float(np.mean(known)) if known else None
-
-
-def markdown(report: dict[str, Any]) -> str:
-    """The report's tables."""
-    total = report["summary"]
-    lines = [
-        f"Pack `{report['pack']}`, {len(report['photos'])} photos. Every row compares at equal file bytes, over the photos on which the "
-        "peer reaches that rate at all. ST-LPIPS (VGG16 trunk, middle square of 256 pixels): lower is better.",
-        "",
-        "| bpp | peer | photos | PSNR sdz / peer | MS-SSIM sdz / peer | ST-LPIPS sdz / peer |",
-        "|---|---|---|---|---|---|",
-    ]
-    for rate, rows in total["rates"].items():
-        for peer in PEERS:
-            row = rows[peer]
-            pair = {m: [row[m]["sdz"], row[m][peer]] for m in METRICS}
-            cells = [" / ".join("–" if v is None else f"{v:.{d}f}" for v in pair[m]) for m, d in zip(METRICS, (2, 4, 4), strict=True)]
-            lines.append(f"| {rate} | {peer} | {row['photos']} | {' | '.join(cells)} |")
-    lines += ["", "| step index | sdz | JPEG XL lossless | deflate | against JPEG XL | against deflate |", "|---|---|---|---|---|---|"]
-    for step, row in total["coder"].items():
-        versus = [f"{100 * (row['sdz'] / row[name] - 1):+.1f} %" for name in ("jxl", "deflate")]
-        lines.append(f"| {step} | {row['sdz']} | {row['jxl']} | {row['deflate']} | {' | '.join(versus)} |")
-    lines += ["", "| bpp (cut of one file) | PSNR without / with denoiser | MS-SSIM | ST-LPIPS |", "|---|---|---|---|"]
-    for row in total["denoiser"].values():
-        cells = [f"{row['decoded'][m]:.{d}f} / {row['denoised'][m]:.{d}f}" for m, d in zip(METRICS, (2, 4, 4), strict=True)]
-        lines.append(f"| {row['decoded']['bpp']:.3f} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _photo_paths(sources: list[Path]) -> list[Path]:
-    found = [f for s in sources for f in (sorted(s.rglob("*")) if s.is_dir() else [s])]
-    return [f for f in found if f.suffix.lower() in SUFFIXES]
+class BenchInputError(ValueError):
+    """Nothing to measure in what was named."""
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m export bench`; 0 done, 1 no photos."""
-    command = argparse.ArgumentParser(prog="python -m export bench", description="Measure the codec beside its peers.")
-    command.add_argument("photos", type=Path, nargs="+", metavar="PHOTOS", help="photos, and folders of them")
-    command.add_argument("--out", type=Path, required=True, metavar="REPORT", help="folder of bench.json and bench.md; resumed")
-    command.add_argument("--pack", type=Path, help="directory of another model pack")
-    command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N")
-    options = command.parse_args(arguments)
-    paths = _photo_paths(options.photos)
-    if not paths:
-        print("python -m export bench: no photos there", file=sys.stderr)
+    """`python -m export bench`; 0 done, 1 no photos, or some could not be read, 2 wrong usage."""
+    options = _parser().parse_args(arguments)
+    plan = QUICK if options.quick else FULL
+    try:
+        photos = find_photos(options.photos)
+        first = photos[0] if options.ladder is None else options.ladder
+        if options.quick:
+            photos = drawn(photos, QUICK_PHOTOS)
+        photos.sort(key=lambda photo: digest(photo.read_bytes()))  # so that an interrupted run has measured a fair draw
+        options.out.mkdir(parents=True, exist_ok=True)
+        if options.peers_only:
+            _each(functools.partial(_peers_of, report=options.out, plan=plan), photos, options.jobs, "peers")
+            return 0
+        pack = default_pack() if options.pack is None else load_pack(options.pack)
+        work = functools.partial(_measured, report=options.out, pack_path=options.pack, plan=plan)
+        measured = _each(work, photos, options.jobs, "photos")
+        familiar = _familiar(options.familiar, measured, pack, options) if options.familiar else None
+        figures = _report(photos, measured, pack, plan, familiar, options)
+        text = _write(photos, measured, figures, pack, plan, options.out)
+        write_atomically(options.out / "ladder.jpg", ladder(Image.fromarray(_read(first.read_bytes(), str(first))), Session(pack)))
+    except (BenchInputError, SdzError, OSError) as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 1
-    pack = (default_pack() if options.pack is None else load_pack(options.pack)).id.hex()
-    options.out.mkdir(parents=True, exist_ok=True)
-    target = options.out / "bench.json"
-    done: dict[str, Any] = {}
-    if target.exists():
-        earlier = json.loads(target.read_text())
-        done = earlier["photos"] if earlier["pack"] == pack else {}
-    missing = [p for p in paths if p.name not in done]
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    with ProcessPoolExecutor(options.jobs) as pool:
-        results = pool.map(measure_photo, missing, [options.pack] * len(missing))
-        for path, figures in tqdm(zip(missing, results, strict=True), total=len(missing), desc="bench", disable=None):
-            done[path.name] = figures
-            write_atomically(target, (json.dumps({"pack": pack, "photos": done}, indent=1) + "\n").encode())
-    photos = {p.name: done[p.name] for p in paths}
-    report = {"pack": pack, "photos": photos, "summary": summary(photos)}
-    text = markdown(report)
-    write_atomically(target, (json.dumps(report, indent=1) + "\n").encode())
-    write_atomically(options.out / "bench.md", text.encode())
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted; what is measured is kept for the next run", file=sys.stderr)
+        return 130
     print(text)
     return 0
+
+
+def find_photos(sources: Sequence[Path]) -> list[Path]:
+    """The photos that files and folders name, or scikit-image's when there are none; raises BenchInputError without any."""
+    if not sources:
+        spec = find_spec("skimage")
+        if spec is None or spec.origin is None:
+            raise BenchInputError("name photos, or install scikit-image for those that come with it")
+        return [Path(spec.origin).parent / "data" / name for name in PHOTOS]
+    files = [f for s in sources for f in (sorted(s.rglob("*")) if s.is_dir() else [s])]
+    found = [f for f in files if f.suffix.lower() in SUFFIXES]
+    if not found:
+        raise BenchInputError(f"no photos there: {', '.join(map(str, sources))}")
+    return found
+
+
+def drawn(items: list[Any], count: int) -> list[Any]:
+    """At most `count` of the items, spread evenly over all."""
+    count = min(count, len(items))
+    return [items[round((i + 0.5) * len(items) / count - 0.5)] for i in range(count)]
+
+
+def read_familiar(source: Path, count: int) -> list[bytes]:
+    """`count` photos' files out of a folder, or a tar shard, drawn evenly; raises BenchInputError without any, OSError."""
+    if source.suffix == ".tar":
+        with tarfile.open(source) as archive:
+            members = [m for m in archive.getmembers() if m.isfile() and Path(m.name).suffix.lower() in SUFFIXES]
+            files = [archive.extractfile(m) for m in drawn(members, count)]
+            found = [file.read() for file in files if file is not None]
+    else:
+        found = [p.read_bytes() for p in drawn(find_photos([source]), count)]
+    if not found:
+        raise BenchInputError(f"no photos in {source}")
+    return found
+
+
+def _parser() -> argparse.ArgumentParser:
+    command = argparse.ArgumentParser(prog=PROGRAM, description="Measure the codec beside AVIF, JPEG XL, WebP and JPEG at equal bytes.")
+    command.add_argument("photos", type=Path, nargs="*", metavar="PHOTOS", help="photos, and folders of them (default: scikit-image's)")
+    command.add_argument("--out", type=Path, required=True, metavar="REPORT", help="folder of the report; resumed")
+    command.add_argument("--pack", type=Path, help="directory of another model pack; the peers are not measured again")
+    command.add_argument(
+        "--familiar", type=Path, metavar="PHOTOS", help="folder or .tar of training photos, to show what familiarity is worth"
+    )
+    command.add_argument("--ladder", type=Path, metavar="PHOTO", help="photo of the ladder picture (default: the first one)")
+    command.add_argument("--quick", action="store_true", help="four photos, few rates, no SSIMULACRA2: minutes")
+    command.add_argument("--peers-only", action="store_true", help="measure the peers, which no pack changes, and stop")
+    command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="worker processes (default: one per core)")
+    return command
+
+
+def _each(work: Callable[[Path], Any], photos: list[Path], jobs: int, name: str) -> list[Any]:
+    """`work` on every photo, here or in worker processes, with a progress bar on a terminal."""
+    with contextlib.ExitStack() as stack:
+        results: Iterator[Any] = map(work, photos)
+        if jobs > 1:
+            # spawned, not forked: onnxruntime and torch keep threads that a fork would leave behind
+            results = stack.enter_context(ProcessPoolExecutor(jobs, get_context("spawn"))).map(work, photos)
+        return list(tqdm(results, total=len(photos), desc=name, unit="photo", disable=None))
+
+
+def _read(data: bytes, name: str) -> Pixels:
+    try:
+        with open_image(io.BytesIO(data)) as opened:
+            return prepare(opened).rgb
+    except SdzError as error:
+        raise BenchInputError(f"{name}: {error}") from error
+
+
+@functools.cache
+def _session(pack_path: Path | None) -> Session:
+    torch.set_num_threads(1)
+    return Session(default_pack() if pack_path is None else load_pack(pack_path))
+
+
+def _peers_of(path: Path, report: Path, plan: Plan) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    data = path.read_bytes()
+    return peers.measure_photo(_read(data, str(path)), Kept(report, digest(data)), plan)
+
+
+def _measured(path: Path, report: Path, pack_path: Path | None, plan: Plan) -> Measured:
+    return measure(path.read_bytes(), str(path), report, _session(pack_path), plan)
+
+
+def measure(data: bytes, name: str, report: Path, session: Session, plan: Plan) -> Measured:
+    """One photo's file, by the peers and by this codec; what is kept in `report` is not measured again."""
+    reference, kept = _read(data, name), Kept(report, digest(data))
+    theirs = peers.measure_photo(reference, kept, plan)
+    ours = own.measure_photo(reference, kept, session, plan)
+    equal = {rate: entry | ours["equal"].get(rate, {}) for rate, entry in theirs["equal"].items()}
+    return Measured(
+        id=digest(data),
+        width=reference.shape[1],
+        height=reference.shape[0],
+        points=[*ours["points"], *theirs["points"]],
+        equal=equal,
+        features=kept.features(plan.name) | kept.features(own.kept_name(session.pack, plan)),
+        coder=ours.get("coder", {}),
+        denoiser=ours.get("denoiser", {}),
+    )
+
+
+def _familiar(source: Path, held_out: list[Measured], pack: Pack, options: argparse.Namespace) -> dict[str, Any]:
+    files = read_familiar(source, FAMILIAR_PHOTOS)
+    session = _session(options.pack)
+    seen = [
+        measure(data, f"{source}, photo {i + 1}", options.out, session, FAMILIAR)
+        for i, data in enumerate(tqdm(files, desc="familiar", disable=None))
+    ]
+    control = FAMILIAR.settings[0]
+    others = [
+        replace(p, points=[q for q in p.points if q["codec"] in POINTS or (q["codec"], q["setting"]) == (control.codec, control.name)])
+        for p in held_out
+    ]
+    return {"photos": len(seen), "rows": summary.familiarity(seen, others, control.codec, FAMILIAR_RATES)}
+
+
+def _report(
+    photos: list[Path], measured: list[Measured], pack: Pack, plan: Plan, familiar: dict[str, Any] | None, options: argparse.Namespace
+) -> dict[str, Any]:
+    """The whole report: everything `report.json` holds."""
+    downloads = _downloads(pack, options.out) if not options.quick else None
+    download = None if downloads is None else downloads["total"]["brotli"]
+    timed = [_read(p.read_bytes(), str(p)) for p in drawn(photos, 1 if options.quick else TIMED_PHOTOS)]
+    keep = ("codec", "setting", "quality", "bytes", "bpp", *(m.key for m in summary.METRICS))
+    figures = {
+        "pack": pack.id.hex(),
+        "plan": plan.name,
+        "summary": summary.summarize(measured),
+        "familiar": familiar,
+        "downloads": downloads,
+        "break_even": summary.break_even(measured, download),
+        "times": costs.times(timed, pack, 1 if options.quick else costs.REPETITIONS),
+        "photos": [
+            {"id": p.id[:16], "width": p.width, "height": p.height, "points": [{k: q[k] for k in keep if k in q} for q in p.points]}
+            for p in measured
+        ],
+    }
+    return dict(report.rounded({k: v for k, v in figures.items() if v is not None}))
+
+
+def _downloads(pack: Pack, out: Path) -> dict[str, dict[str, int]] | None:
+    """Sizes of what a visitor downloads, kept because compressing them takes a minute; None where onnxruntime-web is not installed."""
+    try:
+        shared = collect(pack)
+    except MissingRuntimeError as error:
+        print(f"{PROGRAM}: {error}; sizes and break-even are left out", file=sys.stderr)
+        return None
+    target = out / f"downloads-{shared.directory.rpartition('-')[2]}.json"
+    if not target.exists():
+        write_atomically(target, json.dumps(costs.downloads(shared)).encode())
+    sizes: dict[str, dict[str, int]] = json.loads(target.read_text())
+    return sizes
+
+
+def _write(photos: list[Path], measured: list[Measured], figures: dict[str, Any], pack: Pack, plan: Plan, out: Path) -> str:
+    """All files of the report; returns its Markdown."""
+    session = Session(pack)
+    text = report.markdown(figures)
+    extremes = figures["summary"]["extremes"]
+    by_id = {p.id: (path, p) for path, p in zip(photos, measured, strict=True)}
+    rows = []
+    for kind in ("worst", "best"):
+        for entry in extremes[kind]:
+            path, photo = by_id[entry["id"]]
+            title = f"{kind}: {path.name}, ST-LPIPS {entry['sdz']:.3f}, AVIF {entry['AVIF']:.3f}"
+            rows.append((title, plots.crops(photo.id[:8], _side_by_side(path, photo, session, plan, out), out)))
+    page = report.html(figures, plots.charts(measured, out), rows)
+    write_atomically(out / "report.json", (json.dumps(figures, separators=(",", ":")) + "\n").encode())
+    write_atomically(out / "report.md", text.encode())
+    write_atomically(out / "report.html", page.encode())
+    return text
+
+
+def _side_by_side(path: Path, photo: Measured, session: Session, plan: Plan, out: Path) -> list[tuple[str, Pixels]]:
+    """The original and each codec's picture of just under `CROPPED_RATE` bits per pixel, captioned."""
+    kept, size = Kept(out, photo.id), (photo.width, photo.height)
+    files = photo.equal[str(CROPPED_RATE)]
+    pictures: list[tuple[str, Pixels]] = [("original", np.asarray(_read(path.read_bytes(), str(path))))]
+    for point in (p for p in POINTS if p in files):
+        entry = files[point]
+        pictures.append((f"{point}: {entry['bytes']:,} bytes", own.shown(kept.file(entry["file"]), session, point)))
+    for codec in (c for c in SHRINKING if c in files):
+        entry = files[codec]
+        setting = next(s for s in plan.of(codec) if s.name == entry["setting"])
+        caption = f"{codec}: {entry['bytes']:,} bytes ({entry['setting']})"
+        pictures.append((caption, setting.decode(kept.file(entry["file"]), size)))
+    return pictures

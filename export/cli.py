@@ -69,6 +69,9 @@ def _add_build(command: argparse.ArgumentParser) -> None:
         default="natural",
         help="texture, or a small squared error (default natural)",
     )
+    command.add_argument(
+        "--auto", action="store_true", help="keep an AVIF instead where it is as near by ST-LPIPS in no more bytes (some seconds a photo)"
+    )
     command.add_argument("--max-side", type=_count, metavar="PIXELS", help="shrink pictures whose longer side is longer")
     command.add_argument(
         "--fallback", choices=("avif", "webp", "jpeg", "none"), default="avif", help="for visitors without JavaScript (default avif)"
@@ -95,7 +98,9 @@ def _build(options: argparse.Namespace) -> int:
     wanted = BuildOptions(
         inputs=options.photos,
         site=options.out,
-        photo=PhotoOptions(options.quality, options.bpp, options.target_size, options.tune, options.max_side, options.fallback),
+        photo=PhotoOptions(
+            options.quality, options.bpp, options.target_size, options.tune, options.max_side, options.fallback, options.auto
+        ),
         pack=options.pack,
         title=options.title,
         jobs=options.jobs,
@@ -128,7 +133,7 @@ def text_report(report: Report) -> str:
             (
                 photo.name,
                 f"{photo.width}x{photo.height}",
-                f"{photo.sdz.bytes}",
+                f"{photo.shown.bytes}",
                 f"{photo.bpp:.3f}",
                 "inf" if best.psnr is None else f"{best.psnr:.2f}",
                 "-" if best.ms_ssim is None else f"{best.ms_ssim:.4f}",
@@ -144,7 +149,9 @@ def text_report(report: Report) -> str:
     for name in ("runtime", "models", "images", "fallbacks", "first_paint"):
         cost = report.downloads[name]
         costs.append((DOWNLOADS[name], str(cost.files), kilobytes(cost.raw), kilobytes(cost.brotli)))
-    return "\n\n".join(["\n".join(_columns(rows)), "\n".join(_columns(costs)), payback(report), made])
+    choices: list[tuple[str, ...]] = [(photo.name, photo.choice) for photo in report.photos if photo.choice is not None]
+    tables = [rows, [("kept", ""), *choices] if choices else [], costs]
+    return "\n\n".join(["\n".join(_columns(table)) for table in tables if table] + [payback(report), made])
 
 
 DOWNLOADS = {

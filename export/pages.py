@@ -68,6 +68,8 @@ def payback(report: Report) -> str:
     """After how many images the decoder has paid for itself against AVIF of equal ST-LPIPS, in one sentence."""
     if report.saving is None:
         return "How sdz compares with AVIF was not measured."
+    if any(photo.choice is not None for photo in report.photos):
+        return _chosen_payback(report)
     sample = f"on average over {report.judged} photo{'s' * (report.judged != 1)}"
     decoder = kilobytes(report.downloads["runtime"].brotli + report.downloads["models"].brotli)
     if report.pays_after is None:
@@ -77,6 +79,18 @@ def payback(report: Report) -> str:
         )
     return (
         f"At equal ST-LPIPS an AVIF file is {kilobytes(round(report.saving))} larger than the .sdz {sample}: "
+        f"the decoder ({decoder}) has paid for itself after {report.pays_after:,} images."
+    )
+
+
+def _chosen_payback(report: Report) -> str:
+    kept = sum(photo.avif is not None for photo in report.photos)
+    chosen = f"{kept} of {len(report.photos)} photos are kept as AVIF, which needs no more bytes there at the same ST-LPIPS"
+    if report.pays_after is None or report.saving is None:
+        return f"{chosen}: sdz saves nothing here."
+    decoder = kilobytes(report.downloads["runtime"].brotli + report.downloads["models"].brotli)
+    return (
+        f"{chosen}. The files kept save {kilobytes(round(report.saving))} an image against AVIF alone, on average over {report.judged}: "
         f"the decoder ({decoder}) has paid for itself after {report.pays_after:,} images."
     )
 
@@ -94,11 +108,15 @@ class _Page:
     def address(self, path: str) -> str:
         return escape(posixpath.relpath(path, posixpath.dirname(self.path) or "."))
 
+    def sheets(self) -> list[str]:
+        """The style sheets, with digests."""
+        css = [self.assets[self.shared.path("demo/style.css")], self.styles]
+        return [f'<link rel="stylesheet" href="{self.address(a.path)}" integrity="{a.integrity}">' for a in css]
+
     def head(self, script: str) -> str:
         """Style sheets, the element's module and the page's own, all with digests."""
-        css = [self.assets[self.shared.path("demo/style.css")], self.styles]
+        lines = self.sheets()
         modules = [self.shared.path(name) for name in (ENTRY, f"demo/{script}")]
-        lines = [f'<link rel="stylesheet" href="{self.address(a.path)}" integrity="{a.integrity}">' for a in css]
         # without these the browser would discover the modules one import after the other
         for name in module_graph(self.shared, [ENTRY, f"demo/{script}"]):
             asset = self.assets[self.shared.path(name)]
@@ -144,7 +162,7 @@ def _gallery(page: _Page, title: str, report: Report) -> str:
     return _template("index.html").substitute(
         title=escape(title),
         summary=summary,
-        how="Each came as a few kilobytes of numbers and was painted here, in your browser, by a small neural network.",
+        how=_how(photos),
         without="Without JavaScript you see ordinary pictures in their place." if report.downloads["fallbacks"].files else "",
         head=page.head("gallery.js"),
         figures="\n".join(_figure(page, photo, index) for index, photo in enumerate(photos)),
@@ -155,16 +173,39 @@ def _gallery(page: _Page, title: str, report: Report) -> str:
     )
 
 
+def _how(photos: list[Photo]) -> str:
+    """Where the pictures come from, in a sentence."""
+    painted = "came as a few kilobytes of numbers and was painted here, in your browser, by a small neural network"
+    plain = sum(photo.avif is not None for photo in photos)
+    if not plain:
+        return f"Each {painted}."
+    return f"{plain} of them {'is' if plain == 1 else 'are'} AVIF, which was no larger; each of the others {painted}."
+
+
 def _figure(page: _Page, photo: Photo, index: int) -> str:
     loading = "eager" if index < EAGER_FIGURES else "lazy"
     title = escape(photo.title)
+    opened = f'<figure class="{_size_class(photo.width, photo.height)}"><a href="{page.address(f"photos/{photo.name}.html")}">'
+    if photo.avif is not None:
+        return (
+            f"{opened}{_plain(page, photo, loading)}</a>"
+            f'<figcaption><span class="name">{title}</span><span class="size" title="{escape(photo.choice or "")}">'
+            f"AVIF · {photo.avif.bytes:,} B</span></figcaption></figure>"
+        )
     return (
-        f'<figure class="{_size_class(photo.width, photo.height)}">'
-        f'<a href="{page.address(f"photos/{photo.name}.html")}">'
+        f"{opened}"
         f'<sdz-img src="{page.address(photo.sdz.path)}" alt="{title}" width="{photo.width}" height="{photo.height}" loading="{loading}">'
         f"<noscript>{page.fallback(photo, loading)}</noscript></sdz-img></a>"
         f'<figcaption><span class="name">{title}</span><span class="mark" aria-hidden="true"></span>'
         f'<span class="size">{photo.sdz.bytes:,} B</span></figcaption></figure>'
+    )
+
+
+def _plain(page: _Page, photo: Photo, loading: str) -> str:
+    """The picture of a photo that is kept as AVIF."""
+    return (
+        f'<img src="{page.address(photo.shown.path)}" alt="{escape(photo.title)}" '
+        f'width="{photo.width}" height="{photo.height}" loading="{loading}">'
     )
 
 
@@ -195,24 +236,54 @@ def _row(page: _Page, photo: Photo) -> str:
     best = photo.best
     cells = [
         f"{photo.width} × {photo.height}",
-        f"{photo.sdz.bytes:,}",
+        f"{photo.shown.bytes:,}",
         f"{photo.bpp:.3f}",
         _decibels(best.psnr),
         _share(best.ms_ssim),
-        _equal_avif(photo),
+        _equal_avif(photo) if photo.choice is None else photo.choice,
     ]
     name = f'<a href="{page.address(f"photos/{photo.name}.html")}">{escape(photo.title)}</a>'
     return f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
 def _photo(page: _Page, title: str, photo: Photo, before: Photo | None, after: Photo | None) -> str:
+    return (_study if photo.avif is None else _picture)(page, title, photo, before, after)
+
+
+def _picture(page: _Page, title: str, photo: Photo, before: Photo | None, after: Photo | None) -> str:
+    """The page of a photo that is kept as AVIF: a plain picture."""
+    figures = [
+        ("File", f"{photo.shown.bytes:,} B <small>{photo.bpp:.3f} bits per pixel</small>"),
+        ("Picture", f"{photo.width} × {photo.height}"),
+        ("PSNR", _decibels(photo.best.psnr)),
+        ("MS-SSIM", _share(photo.best.ms_ssim)),
+    ]
+    return _template("picture.html").substitute(
+        title=escape(photo.title),
+        site_title=escape(title),
+        description=escape(f"{photo.title}: {photo.width} × {photo.height} pixels"),
+        head="\n".join(page.sheets()),
+        previous=_neighbour(page, before, "prev", "Previous"),
+        next=_neighbour(page, after, "next", "Next"),
+        size=_size_class(photo.width, photo.height),
+        picture=_plain(page, photo, "eager"),
+        original=page.address(photo.original.path),
+        choice=escape(photo.choice or ""),
+        figures="\n".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures),
+    )
+
+
+def _study(page: _Page, title: str, photo: Photo, before: Photo | None, after: Photo | None) -> str:
+    """The page of a photo that is kept as .sdz: any prefix of it at any stage, beside the original."""
     figures = [
         ("File", f"{photo.sdz.bytes:,} B <small>{photo.bpp:.3f} bits per pixel</small>"),
         ("Picture", f"{photo.width} × {photo.height}"),
         ("Encoded in", f"{photo.encode_ms:.0f} ms <small>Python, one thread</small>"),
         ("Decoded in", f"{photo.decode_ms:.0f} ms <small>Python, one thread</small>"),
     ]
-    if photo.avif_equal is not None:
+    if photo.choice is not None:
+        figures.append(("Kept", f"<small>{photo.choice}</small>"))
+    elif photo.avif_equal is not None:
         figures.append(("AVIF, equal ST-LPIPS", f"{_equal_avif(photo)} B <small>both {photo.st_lpips:.3f} (VGG)</small>"))
     against = fallback_data = ""
     if photo.fallback is not None:

@@ -48,7 +48,8 @@ LADDER_PIXELS = 1 << 22
 
 @dataclass(frozen=True)
 class PhotoOptions:
-    """What decides about a photo's bytes; at most one of the three rates is set."""
+    """What decides about a photo's bytes; at most one of the three rates is set. `auto` keeps an AVIF instead where that is as near in no
+    more bytes."""
 
     quality: float | None = None
     bpp: float | None = None
@@ -56,6 +57,7 @@ class PhotoOptions:
     tune: Tune = "natural"
     max_side: int | None = None
     fallback: str = "avif"
+    auto: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class PhotoJob:
 
 @dataclass(frozen=True)
 class Measured:
-    """A stage of the decoded photo: PSNR in dB (None when equal), MS-SSIM, and the SHA-256 of its RGBA bytes, row by row."""
+    """A stage of the decoded photo, or "avif": PSNR in dB (None when equal), MS-SSIM, and the SHA-256 of its RGBA bytes, row by row."""
 
     stage: str
     psnr: float | None
@@ -84,7 +86,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class Photo:
-    """What the manifest says of a photo; files are paths relative to the site."""
+    """What the manifest says of a photo; files are paths relative to the site.
+
+    `choice` says in words, where the build chose, what was kept and why. Where `avif` was, there is no file `sdz`, only its record, and
+    no fallback: the AVIF needs none.
+    """
 
     key: str
     name: str
@@ -103,11 +109,18 @@ class Photo:
     st_lpips: float | None = None
     avif_equal: int | None = None
     avif_bound: str | None = None
+    avif: Asset | None = None
+    choice: str | None = None
+
+    @property
+    def shown(self) -> Asset:
+        """The file that a visitor with JavaScript sees."""
+        return self.sdz if self.avif is None else self.avif
 
     @property
     def bpp(self) -> float:
-        """Bits per pixel of the `.sdz`."""
-        return 8.0 * self.sdz.bytes / (self.width * self.height)
+        """Bits per pixel of the file that is shown."""
+        return 8.0 * self.shown.bytes / (self.width * self.height)
 
     @property
     def best(self) -> Measured:
@@ -116,12 +129,12 @@ class Photo:
 
     def assets(self) -> list[Asset]:
         """All files of the photo."""
-        return [self.sdz, self.original] + ([self.fallback] if self.fallback else [])
+        return [self.shown, self.original] + ([self.fallback] if self.fallback else [])
 
     @staticmethod
     def from_json(entry: dict[str, Any]) -> Photo:
         """The inverse of `dataclasses.asdict`; raises KeyError or TypeError for anything else."""
-        assets = {k: Asset(**entry[k]) if entry[k] is not None else None for k in ("sdz", "fallback", "original")}
+        assets = {k: Asset(**entry[k]) if entry[k] is not None else None for k in ("sdz", "fallback", "original", "avif")}
         stages = [Measured(**stage) for stage in entry["stages"]]
         return Photo(**{**entry, **assets, "stages": stages, "ladder": [(int(n), float(p)) for n, p in entry["ladder"]]})
 
@@ -199,7 +212,7 @@ def _known(job: PhotoJob, key: str) -> Photo | None:
     if job.previous is None or job.previous.get("key") != key or job.previous.get("name") != job.name:
         return None
     photo = Photo.from_json(job.previous)
-    if job.judged and photo.st_lpips is None:
+    if job.judged and not job.options.auto and photo.st_lpips is None:
         return None
     return photo if all(asset.intact(job.site) for asset in photo.assets()) else None
 
@@ -211,8 +224,7 @@ def _make(job: PhotoJob, key: str, picture: Image.Image, session: Session) -> Ph
     start = time.perf_counter()
     data = encode(picture, quality=options.quality, bpp=options.bpp, target_size=options.target_size, tune=options.tune, session=session)
     encode_ms = 1000.0 * (time.perf_counter() - start)
-    reference = _flat(picture)
-    pixels = np.asarray(reference)
+    pixels = np.asarray(measure.on_white(picture))
     stages = []
     decode_ms = 0.0
     result = pixels
@@ -223,18 +235,33 @@ def _make(job: PhotoJob, key: str, picture: Image.Image, session: Session) -> Ph
         if decoded.stage != stage:
             continue
         rgba = decoded.to_pil().convert("RGBA")
-        result = np.asarray(_flat(rgba))
-        figures = _finite(measure.psnr(result, pixels)), measure.structural_similarity(result, pixels)
-        stages.append(Measured(stage, *figures, hashlib.sha256(rgba.tobytes()).hexdigest()))
+        result = np.asarray(measure.on_white(rgba))
+        stages.append(_measured(stage, rgba, pixels))
     ladder = []
     for cut in _cuts(len(data)) if picture.width * picture.height <= LADDER_PIXELS else []:
-        partial = np.asarray(_flat(decode(data, session=session, max_bytes=cut).to_pil()))
+        partial = np.asarray(measure.on_white(decode(data, session=session, max_bytes=cut).to_pil()))
         ladder.append((cut, round(measure.psnr(partial, pixels), 3)))
     judgement: dict[str, Any] = {}
-    if job.judged and min(picture.size) >= measure.JUDGED_MINIMUM:
+    kept = b""
+    if (job.judged or options.auto) and min(picture.size) >= measure.JUDGED_MINIMUM:
         distance = measure.perceptual_distance(result, pixels)
-        equal = measure.avif_at_distance(reference, distance)
-        judgement = {"st_lpips": distance, "avif_equal": equal.bytes, "avif_bound": equal.bound}
+        equal = measure.avif_at_distance(picture, distance)
+        judgement = {"st_lpips": distance, "avif_equal": equal.size, "avif_bound": equal.bound}
+        if options.auto:
+            kept = equal.data if len(equal.data) <= len(data) else b""
+            judgement["choice"] = _choice(len(data), len(equal.data), bool(kept))
+    elif options.auto:
+        judgement["choice"] = "sdz: too small a picture to compare with AVIF"
+    sdz = Asset(hashed_name(job.name, data, ".sdz"), len(data), digest(data))
+    fallback = None
+    if kept:
+        judgement["avif"] = _write(job, kept, ".avif")
+        with Image.open(io.BytesIO(kept)) as opened:
+            stages, ladder = [_measured("avif", opened.convert("RGBA"), pixels)], []
+    else:
+        sdz = _write(job, data, ".sdz")
+        if options.fallback != "none":
+            fallback = _write(job, fallback_bytes(picture, options.fallback), f".{options.fallback}")
     return Photo(
         key=key,
         name=job.name,
@@ -243,8 +270,8 @@ def _make(job: PhotoJob, key: str, picture: Image.Image, session: Session) -> Ph
         width=picture.width,
         height=picture.height,
         step_index=parse(data).header.step_index,
-        sdz=_write(job, data, ".sdz"),
-        fallback=None if options.fallback == "none" else _write(job, fallback_bytes(picture, options.fallback), f".{options.fallback}"),
+        sdz=sdz,
+        fallback=fallback,
         original=_write(job, *_compared(picture)),
         stages=stages,
         ladder=ladder,
@@ -252,6 +279,21 @@ def _make(job: PhotoJob, key: str, picture: Image.Image, session: Session) -> Ph
         decode_ms=round(decode_ms, 1),
         **judgement,
     )
+
+
+def _measured(stage: str, rgba: Image.Image, pixels: NDArray[np.uint8]) -> Measured:
+    from export import measure  # as above
+
+    result = np.asarray(measure.on_white(rgba))
+    figures = _finite(measure.psnr(result, pixels)), measure.structural_similarity(result, pixels)
+    return Measured(stage, *figures, hashlib.sha256(rgba.tobytes()).hexdigest())
+
+
+def _choice(sdz: int, avif: int, kept: bool) -> str:
+    """What was kept of two files of these bytes, and why; `avif` is 0 where none is as near."""
+    if kept:
+        return f"AVIF: {avif:,} bytes against {sdz:,} at the same ST-LPIPS"
+    return f"sdz: {sdz:,} bytes against {avif:,} at the same ST-LPIPS" if avif else f"sdz: {sdz:,} bytes, no AVIF is as near by ST-LPIPS"
 
 
 def title_of(source: Path) -> str:
@@ -262,6 +304,8 @@ def title_of(source: Path) -> str:
 
 def fallback_bytes(picture: Image.Image, kind: str) -> bytes:
     """The picture as `avif`, `webp` or `jpeg` for visitors without JavaScript; JPEG lays transparency on white."""
+    from export import measure  # as above
+
     target = io.BytesIO()
     quality = FALLBACK_QUALITY[kind]
     if kind == "avif":
@@ -269,7 +313,7 @@ def fallback_bytes(picture: Image.Image, kind: str) -> bytes:
     elif kind == "webp":
         picture.save(target, "WEBP", quality=quality, method=6)
     else:
-        _flat(picture).save(target, "JPEG", quality=quality, optimize=True, progressive=True)
+        measure.on_white(picture).save(target, "JPEG", quality=quality, optimize=True, progressive=True)
     return target.getvalue()
 
 
@@ -284,14 +328,6 @@ def _compared(picture: Image.Image) -> tuple[bytes, str]:
 
 def _write(job: PhotoJob, data: bytes, suffix: str) -> Asset:
     return write_asset(job.site, hashed_name(job.name, data, suffix), data)
-
-
-def _flat(picture: Image.Image) -> Image.Image:
-    """RGB, transparency laid on white as a page would show it."""
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    rgba = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
 
 
 def _cuts(size: int) -> list[int]:

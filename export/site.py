@@ -79,7 +79,7 @@ class Download:
 @dataclass(frozen=True)
 class Report:
     """What was built. `pays_after` counts the images after which sdz has sent fewer bytes than AVIF of equal ST-LPIPS:
-    None means never (or not measured, when `judged` is 0); `saving` is in bytes per image."""
+    None means never (or not measured, when `judged` is 0); `saving` is in bytes per image, 0 for one that is kept as AVIF."""
 
     site: Path
     pack: str
@@ -189,11 +189,11 @@ def summarize(
     downloads = {
         "runtime": Download.of(loads.scripts + loads.runtime),
         "models": Download.of(loads.tables + loads.graphs),
-        "images": Download.of(p.sdz for p in photos),
-        "fallbacks": Download.of(p.fallback for p in photos if p.fallback is not None),
+        "images": Download.of(p.shown for p in photos),
+        "fallbacks": Download.of(a for p in photos if (a := p.fallback or p.avif) is not None),
         "first_paint": Download.of(loads.scripts + loads.tables),
     }
-    savings = [p.avif_equal - p.sdz.bytes for p in photos if p.avif_equal is not None]
+    savings = [0 if p.avif is not None else p.avif_equal - p.sdz.bytes for p in photos if p.avif_equal is not None]
     saving = sum(savings) / len(savings) if savings else None
     decoder = downloads["runtime"].brotli + downloads["models"].brotli
     pays_after = math.ceil(decoder / saving) if saving is not None and saving > 0.0 else None

@@ -1,63 +1,348 @@
-"""The bench's arithmetic on figures made up here: interpolation at equal bytes, averages, tables, and one photo end to end."""
+"""The bench on figures made up here, whose averages follow from their definition; what is kept and what a new pack measures again; the
+report's words and files."""
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+from standins import StandInPack, StandInSession
 
-from export.bench import CODER_STEPS, CUTS, PEERS, _layouts, _narrow, at_rate, main, markdown, summary
+from export import bench, costs, frechet, measure, own, peers, report, summary
+from export.bench import BenchInputError, drawn, find_photos, main, read_familiar
+from export.ladder import RUNGS, ladder, rungs
+from export.library import Library, MissingRuntimeError
+from export.own import CODER_STEPS, CUTS, POINTS, layouts, narrow
+from export.peers import FULL, PEERS, Plan
+from export.summary import Measured
+
+AREA = 512 * 512
+RATES = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
+SMALL = Plan("small", (replace(FULL.of("JPEG")[0], qualities=(10, 60)),), (40,), (), 0.1, tables=False)
 
 
-def points(*values: tuple[float, float]) -> list[dict[str, float]]:
-    return [{"bpp": rate, "psnr": value, "ms_ssim": value / 100, "st_lpips": 1 / value} for rate, value in values]
+def curve(codec: str, factor: float, rates: tuple[float, ...] = RATES, gain: float = 0.0) -> list[dict[str, Any]]:
+    """Points of a codec that needs `factor` times the bytes of one whose figures rise evenly with the logarithm of the rate."""
+    out = []
+    for i, rate in enumerate(rates):
+        level = RATES.index(rate)
+        figures = {
+            "psnr": 24.0 + 2 * level + gain,
+            "ms_ssim": 0.8 + 0.03 * level,
+            "st_lpips": 0.6 - 0.1 * level,
+            "ssimulacra2": 20.0 * level,
+        }
+        bpp = factor * rate
+        out.append({"codec": codec, "setting": "a", "quality": 40 if rate == 0.25 else i, "bytes": bpp * AREA / 8, "bpp": bpp} | figures)
+    return out
 
 
-def photo(reach: float) -> dict[str, Any]:
-    curves = {"sdz": points((0.05, 26.0), (0.8, 34.0))} | {peer: points((reach, 25.0), (0.8, 33.0)) for peer in PEERS}
+def photo(name: str, ours: float = 0.8, avif: float = 1.0, jpeg: tuple[float, ...] = RATES[2:]) -> Measured:
+    points = [*curve(POINTS[0], ours), *curve(POINTS[1], ours, gain=0.5), *curve("AVIF", avif), *curve("JPEG XL", 1.25)]
+    points += [*curve("WebP", 2.0), *curve("JPEG", 4.0, jpeg)]
+    rows = np.random.default_rng(len(name)).normal(size=(30, 4)).astype(np.float32)
+    features = {"original": rows, "sdz-0.1": rows, "sdz, faithful-0.1": rows + 1, "AVIF-0.1": rows + 2, "JPEG XL-0.1": rows + 3}
+    equal = {"0.1": {codec: {"bytes": 3000, "file": "x"} for codec in (*POINTS, "AVIF", "JPEG XL")}}
     cut = {"bpp": 0.1, "psnr": 27.0, "ms_ssim": 0.9, "st_lpips": 0.2}
-    return {
-        "points": curves,
-        "coder": {str(step): {"sdz": 80, "jxl": 100, "deflate": 160} for step in CODER_STEPS},
-        "denoiser": {str(c): {"decoded": cut, "denoised": cut | {"psnr": 27.5}} for c in CUTS},
+    coder = {str(step): {"sdz": 80, "jxl": 100, "deflate": 160} for step in CODER_STEPS}
+    denoiser = {str(c): {POINTS[0]: cut | {"psnr": 27.5}, POINTS[1]: cut} for c in CUTS}
+    return Measured(name, 512, 512, points, equal, features, coder, denoiser)
+
+
+def picture(seed: int, width: int = 176, height: int = 168) -> bytes:
+    """A PNG of smooth noise."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    target = io.BytesIO()
+    Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(target, "PNG")
+    return target.getvalue()
+
+
+def found(rows: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
+    (row,) = [r for r in rows if all(r[k] == v for k, v in wanted.items())]
+    return row
+
+
+def test_bd_rate_of_average_curves_and_its_median_over_photos() -> None:
+    rows = summary.bd_rates([photo("a", ours=0.8), photo("b", ours=0.8), photo("c", ours=0.8, avif=2.0)])
+    one = found(rows, window=[0.03, 1.0], peer="AVIF", metric="st_lpips", point="sdz")
+    assert (one["median"], one["photos"]) == (pytest.approx(-20.0), 3)
+    jxl = found(rows, window=[0.05, 0.3], peer="JPEG XL", metric="psnr", point="sdz")
+    assert jxl["average"]["percent"] == pytest.approx(100 * (0.8 / 1.25 - 1), abs=0.1)
+    assert jxl["average"]["low"] == pytest.approx(0.05, rel=0.02)
+    assert jxl["average"]["high"] == pytest.approx(0.3, rel=0.02)
+    faithful = found(rows, window=[0.05, 0.3], peer="JPEG XL", metric="psnr", point="sdz, faithful")
+    assert faithful["median"] < jxl["median"]
+    none = found(rows, window=[0.05, 0.3], peer="JPEG", metric="psnr", point="sdz")
+    assert (none["average"], none["median"], none["photos"]) == (None, None, 0)
+
+
+def test_equal_bytes_count_only_photos_that_all_reach() -> None:
+    rows = summary.at_equal_bytes([photo("a"), photo("b", jpeg=RATES[3:])])
+    assert [r["photos"] for r in rows if r["peer"] == "JPEG"] == [1]
+    assert found(rows, rate=0.5, peer="JPEG")["psnr"][2] == pytest.approx(28.11, abs=0.01)
+    at = found(rows, rate=0.1, peer="AVIF")
+    assert at["photos"] == 2
+    assert at["psnr"][1] - at["psnr"][0] == pytest.approx(0.5)
+    assert at["st_lpips"][0] < at["st_lpips"][2]
+    assert not [r for r in rows if r["rate"] == 1.0 and r["peer"] == "AVIF"]
+
+
+def test_frechet_compares_sets_at_a_rate_all_have() -> None:
+    (row,) = summary.frechet([photo("a"), photo("bb")])
+    assert (row["rate"], row["photos"], row["patches"]) == (0.1, 2, 60)
+    assert row["distance"] == {
+        "sdz": pytest.approx(0.0, abs=1e-6),
+        "sdz, faithful": pytest.approx(4.0),
+        "AVIF": pytest.approx(16.0),
+        "JPEG XL": pytest.approx(36.0),
     }
+    assert row["bpp"]["AVIF"] == pytest.approx(24000 / AREA)
+    missing = photo("c")
+    del missing.features["AVIF-0.1"]
+    assert summary.frechet([missing]) == []
 
 
-def test_rates_are_interpolated_over_their_logarithm_and_never_extended() -> None:
-    curve = points((0.1, 20.0), (0.4, 30.0))
-    assert at_rate(curve, 0.2, "psnr") == pytest.approx(25.0)
-    assert at_rate(curve, 0.1, "psnr") == pytest.approx(20.0)
-    assert at_rate(curve, 0.09, "psnr") is None
-    assert at_rate(curve, 0.41, "psnr") is None
+def test_transparency_is_a_median_over_all_photos() -> None:
+    found_ = summary.transparent([photo("a"), photo("b", avif=2.0), photo("c", jpeg=RATES[:4])])
+    assert found_["AVIF"]["photos"] == 3
+    # half way between 80 at 0.5 and 100 at 1.0 bits per pixel
+    assert found_["AVIF"]["median_bpp"] == pytest.approx(2**-0.5, rel=1e-6)
+    assert (found_["JPEG"]["photos"], found_["JPEG"]["best"]) == (2, 100.0)
+    assert summary.transparent([photo("d", jpeg=RATES[:4])])["JPEG"] == {"photos": 0, "median_bpp": None, "best": 60.0}
 
 
-def test_summary_counts_only_photos_that_the_peer_reaches() -> None:
-    total = summary({"a": photo(0.05), "b": photo(0.25)})
-    assert [total["rates"][rate]["AVIF"]["photos"] for rate in ("0.1", "0.2", "0.3")] == [1, 1, 2]
-    assert total["rates"]["0.1"]["sdz"]["photos"] == 2
-    assert total["rates"]["0.2"]["AVIF"]["psnr"] == {"sdz": pytest.approx(30.0), "AVIF": pytest.approx(29.0)}
-    assert total["coder"]["40"] == {"sdz": 160, "jxl": 200, "deflate": 320}
-    assert total["denoiser"]["1.0"]["denoised"]["psnr"] == 27.5
+def test_break_even_is_the_download_over_the_bytes_saved() -> None:
+    out = summary.break_even([photo("a"), photo("b")], 1_000_000)
+    # at equal ST-LPIPS AVIF's file has 0.25 bits per pixel, ours 0.2
+    saved = 0.05 * AREA / 8
+    assert out["AVIF"] == {"photos": 2, "saved": pytest.approx(saved), "images": -(-1_000_000 // saved)}
+    assert summary.break_even([photo("a", ours=1.5)], 1_000_000)["AVIF"]["images"] is None
+    assert summary.break_even([photo("a")], None)["AVIF"]["images"] is None
 
 
-def test_tables_show_every_row() -> None:
-    text = markdown({"pack": "01020304", "photos": {"a": photo(0.05)}, "summary": summary({"a": photo(0.05)})})
-    assert "| 0.2 | AVIF | 1 | 30.00 / 29.00 | 0.3000 / 0.2900 | 0.0339 / 0.0352 |" in text
-    assert "| 40 | 80 | 100 | 160 | -20.0 % | -50.0 % |" in text
-    assert "| 0.100 | 27.00 / 27.50 | 0.9000 / 0.9000 | 0.2000 / 0.2000 |" in text
+def test_extremes_are_those_farthest_from_avif() -> None:
+    photos = [photo(name, ours=ours) for name, ours in (("a", 0.7), ("b", 1.3), ("c", 0.9), ("d", 1.1))]
+    out = summary.extremes(photos)
+    assert [e["id"] for e in out["best"]] == ["a", "c"]
+    assert [e["id"] for e in out["worst"]] == ["b", "d"]
+    assert summary.extremes([])["best"] == []
+
+
+def test_familiarity_stands_beside_a_codec_that_saw_neither() -> None:
+    rows = summary.familiarity([photo("a", ours=0.5)], [photo("b", ours=1.0)], "AVIF", (0.25,))
+    row = found(rows, metric="psnr")
+    assert row["familiar"]["values"] == pytest.approx([32.0, 32.5, 30.0], abs=0.1)
+    assert row["held_out"]["values"] == pytest.approx([30.0, 30.5, 30.0])
+    assert row["familiar"]["photos"] == 1
+
+
+@pytest.mark.parametrize(
+    ("stretches", "words"),
+    [
+        ([], "is nowhere ahead from 0.05 to 1.00 bpp: AVIF is the better choice"),
+        ([[0.05, 1.0]], "is ahead everywhere measured, 0.05 to 1.00 bpp"),
+        ([[0.05, 0.2]], "is ahead from 0.05 to 0.20 bpp; from 0.20 on AVIF is the better choice"),
+        ([[0.3, 1.0]], "is ahead from 0.30 to 1.00 bpp; elsewhere from 0.05 to 1.00 bpp AVIF is the better choice"),
+    ],
+)
+def test_where_it_is_ahead_is_said_in_words(stretches: list[list[float]], words: str) -> None:
+    assert report.where({"peer": "AVIF", "low": 0.05, "high": 1.0, "ahead": stretches}) == words
+
+
+def made_up() -> dict[str, Any]:
+    photos = [photo("a"), photo("b")]
+    return dict(
+        report.rounded(
+            {
+                "pack": "01020304",
+                "summary": summary.summarize(photos),
+                "break_even": summary.break_even(photos, 1_000_000),
+                "downloads": {"total": {"raw": 3_000_000, "gzip": 1_500_000, "brotli": 1_000_000}},
+                "familiar": {"photos": 1, "rows": summary.familiarity(photos[:1], photos[1:], "AVIF", (0.25,))},
+                "times": {
+                    "machine": {"processor": "P", "cores": 2, "load": 0.5, "python": "3", "onnxruntime": "1"},
+                    "photos": 1,
+                    "rows": [{"codec": "sdz", "step": "encode", "one": 1.25, "all": 0.75}],
+                },
+            }
+        )
+    )
+
+
+def test_markdown_holds_every_table() -> None:
+    text = report.markdown(made_up())
+    for line in (
+        "- **ST-LPIPS against AVIF**: `sdz` is ahead everywhere measured, 0.03 to 0.80 bpp; `sdz, faithful` is ahead everywhere measured, "
+        "0.03 to 0.80 bpp.",
+        "| 0.1 | AVIF | 2 | 28.11 / 28.61 / 27.48 | 0.8617 / 0.8617 / 0.8522 | 0.3943 / 0.3943 / 0.4259 | 41.1 / 41.1 / 34.8 |",
+        "| 40 | 160 | 200 | 320 | -20.0 % | -50.0 % |",
+        "| 0.100 | 27.00 / 27.50 | 0.9000 / 0.9000 | 0.2000 / 0.2000 |",
+        "| AVIF | 1,638 bytes | 611 images | 2 |",
+        "- A visitor downloads the decoder and the pack once: 3.00 MB raw, 1.50 MB gzip, 1.00 MB brotli.",
+        "| sdz | encode | 1.2 | 0.8 |",
+    ):
+        assert line in text.splitlines()
+    assert "| AVIF | sdz | -20.0 % (" in text
+
+
+def test_html_escapes_and_shows_pictures() -> None:
+    page = report.html(made_up(), ["plots/a.png"], [("worst: <b>", [("crops/a.png", "sdz: 1 & 2")])])
+    assert '<img src="plots/a.png" alt="">' in page
+    assert "<h3>worst: &lt;b&gt;</h3>" in page
+    assert "<figcaption>sdz: 1 &amp; 2</figcaption>" in page
+    assert "<strong>PSNR against AVIF</strong>" in page
+    assert "$" not in page
+
+
+def test_floats_are_rounded_and_nothing_else() -> None:
+    assert report.rounded({"a": [1.2345678, 123456.78], "b": 1234567, "c": None, "d": "x"}) == {
+        "a": [1.2346, 123460.0],
+        "b": 1234567,
+        "c": None,
+        "d": "x",
+    }
 
 
 def test_layouts_hold_every_latent_once() -> None:
     integers = np.arange(192 * 2 * 3, dtype=np.int32).reshape(192, 2, 3)
-    layouts = _layouts(integers)
-    assert [a.shape for a in layouts] == [(384, 3), (24, 48)]
-    for layout in layouts:
+    both = layouts(integers)
+    assert [a.shape for a in both] == [(384, 3), (24, 48)]
+    for layout in both:
         assert np.array_equal(np.sort(layout.ravel()), np.arange(integers.size))
-    assert _narrow(integers).dtype == np.int16
-    assert _narrow(integers % 100).dtype == np.int8
+    assert narrow(integers).dtype == np.int16
+    assert narrow(integers % 100).dtype == np.int8
 
 
-def test_no_photos_is_said(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_new_pack_measures_only_its_own_part_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def theirs(reference: Any, plan: Plan) -> list[dict[str, Any]]:
+        calls.append("peers")
+        return curve("AVIF", 1.0)
+
+    def ours(image: Any, reference: Any, codec: own.Own, plan: Plan) -> list[dict[str, Any]]:
+        calls.append(codec.session.pack.id.hex())
+        return curve("sdz", 0.8)
+
+    monkeypatch.setattr(peers, "measure_points", theirs)
+    monkeypatch.setattr(own, "measure_points", ours)
+    monkeypatch.setattr(frechet, "patch_features", lambda pixels: np.zeros((2, 4), np.float32))
+    session: Any = StandInSession(StandInPack())
+    first = bench.measure(picture(1), "a", tmp_path, session, SMALL)
+    again = bench.measure(picture(1), "a", tmp_path, session, SMALL)
+    assert calls == ["peers", "01020304"]
+    assert (again.id, again.points) == (first.id, first.points)
+    other: Any = StandInSession(StandInPack(id=b"\x05\x06\x07\x08"))
+    bench.measure(picture(1), "a", tmp_path, other, SMALL)
+    assert calls == ["peers", "01020304", "05060708"]
+    bench.measure(picture(1), "a", tmp_path, session, SMALL)
+    assert len(calls) == 3
+    bench.measure(picture(2), "b", tmp_path, session, SMALL)
+    assert calls[3:] == ["peers", "01020304"]
+
+
+def test_the_whole_command_writes_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(measure, "perceptual_distance", lambda a, b: float(np.abs(a.astype(float) - b).mean()))
+    monkeypatch.setattr(frechet, "patch_features", lambda pixels: pixels[::8, ::8].reshape(-1, 3).astype(np.float32) / 256)
+    monkeypatch.setattr(costs, "times", lambda photos, pack, repetitions: made_up()["times"])
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for seed in range(2):
+        (photos / f"{seed}.png").write_bytes(picture(seed))
+    out = tmp_path / "report"
+    assert main([str(photos), "--out", str(out), "--quick", "--jobs", "1"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("### Where it is ahead")
+    assert (out / "report.md").read_text() in printed.out
+    written = json.loads((out / "report.json").read_text())
+    assert (written["summary"]["photos"], written["plan"], len(written["photos"])) == (2, "quick", 2)
+    assert {p["codec"] for p in written["photos"][0]["points"]} == {*POINTS, *PEERS}
+    assert not any("ssimulacra2" in p for p in written["photos"][0]["points"])
+    assert 'src="plots/psnr.png"' in (out / "report.html").read_text()
+    with Image.open(out / "ladder.jpg") as opened:
+        assert opened.format == "JPEG"
+    monkeypatch.setattr(own, "measure_points", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(peers, "measure_points", lambda *_: pytest.fail("measured again"))
+    assert main([str(photos), "--out", str(out), "--quick", "--jobs", "1"]) == 0
+
+
+def test_downloads_are_weighed_once_and_left_out_without_the_runtime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack: Any = StandInPack()
+    shared = Library({}, "assets/sdz-0123")
+    monkeypatch.setattr(bench, "collect", lambda pack: shared)
+    monkeypatch.setattr(costs, "downloads", lambda shared: {"total": {"raw": 3, "gzip": 2, "brotli": 1}})
+    assert bench._downloads(pack, tmp_path) == {"total": {"raw": 3, "gzip": 2, "brotli": 1}}
+    monkeypatch.setattr(costs, "downloads", lambda shared: pytest.fail("weighed again"))
+    assert bench._downloads(pack, tmp_path) == {"total": {"raw": 3, "gzip": 2, "brotli": 1}}
+
+    def missing(pack: Any) -> Any:
+        raise MissingRuntimeError("no runtime here")
+
+    monkeypatch.setattr(bench, "collect", missing)
+    assert bench._downloads(pack, tmp_path) is None
+    assert "no runtime here; sizes and break-even are left out" in capsys.readouterr().err
+
+
+def test_peers_only_measures_nothing_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(picture(3))
+    monkeypatch.setattr(peers, "measure_points", lambda reference, plan: curve("AVIF", 1.0))
+    monkeypatch.setattr(own, "measure_photo", lambda *_: pytest.fail("a pack was measured"))
+    monkeypatch.setattr(frechet, "patch_features", lambda pixels: np.zeros((2, 4), np.float32))
+    monkeypatch.setattr(peers, "equal_file", lambda *_: None)
+    assert main([str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), "--peers-only", "--jobs", "1"]) == 0
+    (folder,) = (tmp_path / "out" / "photos").iterdir()
+    assert json.loads((folder / "peers.json").read_text())["figures"]["points"] == curve("AVIF", 1.0)
+
+
+def test_no_photos_and_unreadable_ones_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path), "--out", str(tmp_path / "out")]) == 1
     assert "no photos there" in capsys.readouterr().err
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    assert main([str(tmp_path), "--out", str(tmp_path / "out"), "--peers-only", "--jobs", "1"]) == 1
+    assert "broken.png: not an image that Pillow can read" in capsys.readouterr().err
+
+
+def test_without_names_the_photos_are_those_of_scikit_image() -> None:
+    paths = find_photos([])
+    assert [p.name for p in paths] == list(bench.PHOTOS)
+    assert all(p.is_file() for p in paths)
+
+
+def test_photos_are_drawn_evenly() -> None:
+    assert drawn(list(range(10)), 3) == [1, 4, 8]
+    assert drawn([1, 2], 3) == [1, 2]
+
+
+def test_training_photos_come_from_shards_and_folders(tmp_path: Path) -> None:
+    shard = tmp_path / "photos.tar"
+    with tarfile.open(shard, "w") as archive:
+        for index in range(4):
+            entry = tarfile.TarInfo(f"{index}.webp" if index else "notes.txt")
+            entry.size = 1
+            archive.addfile(entry, io.BytesIO(bytes([index])))
+    assert read_familiar(shard, 2) == [b"\x01", b"\x03"]
+    (tmp_path / "a.png").write_bytes(b"a")
+    assert read_familiar(tmp_path, 24) == [b"a"]
+    with tarfile.open(tmp_path / "empty.tar", "w"):
+        pass
+    with pytest.raises(BenchInputError, match="no photos in"):
+        read_familiar(tmp_path / "empty.tar", 2)
+
+
+def test_the_ladder_goes_down_to_one_bit() -> None:
+    session: Any = StandInSession(StandInPack())
+    image = Image.open(io.BytesIO(picture(5)))
+    captions = [caption for caption, _ in rungs(image, session)]
+    assert captions[-3:] == ["2 bytes", "1 byte", "1 bit"]
+    assert len(captions) <= len(RUNGS) + 1
+    assert all(shown.size == image.size for _, shown in rungs(image, session))
+    assert len(ladder(image, session)) < 200_000

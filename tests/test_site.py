@@ -233,6 +233,71 @@ def test_exact_size_and_longest_side(photos: Path, pack: Path, tmp_path: Path) -
     assert [p.sdz.bytes for p in report.photos if p.name != "glass"] == [150, 150]
 
 
+# which of two files is kept
+
+
+@pytest.fixture
+def chosen(photos: Path, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
+    """A site of three photos: no AVIF is as near to the first, a larger one to the second, a smaller one to the third."""
+
+    def found(picture: Image.Image, distance: float) -> measure.EqualAvif:
+        if picture.mode == "RGBA":
+            return measure.EqualAvif(100_000, ">=", b"")
+        if picture.size == (190, 170):
+            data = measure.avif_bytes(Image.new("RGB", picture.size, "red"), 0)
+            return measure.EqualAvif(len(data), "=", data)
+        return measure.EqualAvif(99_999, "=", bytes(100_000))
+
+    monkeypatch.setattr(measure, "avif_at_distance", found)
+    return build(options(photos, pack, tmp_path / "site", photo=PhotoOptions(quality=100, auto=True), judged=0))
+
+
+def test_the_smaller_file_is_kept_and_said_so(chosen: Report) -> None:
+    glass, turned, city = chosen.photos
+    assert (glass.avif, turned.avif) == (None, None)
+    assert glass.choice == f"sdz: {glass.sdz.bytes:,} bytes, no AVIF is as near by ST-LPIPS"
+    assert turned.choice == f"sdz: {turned.sdz.bytes:,} bytes against 100,000 at the same ST-LPIPS"
+    assert city.avif is not None and city.avif.bytes < city.sdz.bytes
+    assert city.choice == f"AVIF: {city.avif.bytes:,} bytes against {city.sdz.bytes:,} at the same ST-LPIPS"
+    assert (city.fallback, city.ladder, [s.stage for s in city.stages]) == (None, [], ["avif"])
+    assert city.bpp == 8 * city.avif.bytes / (190 * 170)
+    assert chosen.downloads["images"].raw == glass.sdz.bytes + turned.sdz.bytes + city.avif.bytes
+    assert chosen.downloads["fallbacks"].files == 3
+    assert chosen.judged == 3
+    on_disk = {p.relative_to(chosen.site).as_posix() for p in chosen.site.rglob("*.sdz")}
+    assert on_disk == {glass.sdz.path, turned.sdz.path}
+    with Image.open(chosen.site / city.avif.path) as image:
+        assert (image.format, image.size) == ("AVIF", (190, 170))
+
+
+def test_an_avif_that_is_kept_is_a_plain_picture(chosen: Report) -> None:
+    city = chosen.photos[2]
+    assert city.avif is not None and city.choice is not None
+    gallery = (chosen.site / "index.html").read_text(encoding="utf-8")
+    assert gallery.count("<sdz-img") == 2
+    assert f'<img src="{city.avif.path}" alt="Über der Stadt" width="190" height="170"' in gallery
+    assert f"AVIF · {city.avif.bytes:,} B" in gallery
+    assert all(f"<td>{photo.choice}</td>" in gallery for photo in chosen.photos)
+    assert "1 of them is AVIF, which was no larger" in gallery
+    page = (chosen.site / "photos/uber-der-stadt.html").read_text(encoding="utf-8")
+    assert f'<img src="../{city.avif.path}" alt="Über der Stadt"' in page
+    assert city.choice in page
+    assert "<script" not in page and "canvas" not in page
+    for path in (chosen.site / "photos").glob("*.html"):
+        for address in re.findall(r'\s(?:src|href|data-src|data-original|data-fallback)="([^"]*)"', path.read_text(encoding="utf-8")):
+            assert address == "data:," or (path.parent / address).is_file()
+
+
+def test_what_was_chosen_is_taken_over(chosen: Report, photos: Path, pack: Path) -> None:
+    again = build(options(photos, pack, chosen.site, photo=PhotoOptions(quality=100, auto=True), judged=0))
+    assert again.reused == 3
+    assert again.photos == chosen.photos
+    plain = build(options(photos, pack, chosen.site, photo=PhotoOptions(quality=100), judged=0))
+    assert (plain.reused, [p.avif for p in plain.photos], [p.choice for p in plain.photos]) == (0, [None] * 3, [None] * 3)
+    assert chosen.photos[2].avif is not None
+    assert not (chosen.site / chosen.photos[2].avif.path).exists()
+
+
 # what a second build does
 
 
@@ -467,6 +532,33 @@ def test_payback(avif: list[int | None], saving: float | None, after: int | None
     assert report.downloads["images"] == Download(2, 2000, 2000)
 
 
+@pytest.mark.parametrize(
+    ("avif", "saving", "after", "sentence"),
+    [
+        (
+            [1700, 900],
+            350.0,
+            9,
+            "1 of 2 photos are kept as AVIF, which needs no more bytes there at the same ST-LPIPS. The files kept save 350 B",
+        ),
+        (
+            [800, 900],
+            0.0,
+            None,
+            "2 of 2 photos are kept as AVIF, which needs no more bytes there at the same ST-LPIPS: sdz saves nothing here.",
+        ),
+    ],
+)
+def test_payback_where_the_smaller_file_is_kept(avif: list[int], saving: float, after: int | None, sentence: str) -> None:
+    shared = library.Library({}, "assets/sdz-0")
+    assets = [Asset("assets/sdz-0/sdz.js", 5000, "", 1000), Asset("assets/sdz-0/packs/1/decoder.onnx", 3000, "", 2000)]
+    photos = [replace(photo_of(1000, n), choice="why", avif=Asset("assets/x.avif", n, "0" * 64) if n <= 1000 else None) for n in avif]
+    report = summarize(BuildOptions([], Path("s")), "01020304", photos, assets, shared, 0, [])
+    assert (report.saving, report.pays_after) == (saving, after)
+    assert sentence in pages.payback(report)
+    assert report.downloads["images"].raw == sum(min(n, 1000) for n in avif)
+
+
 def test_measures() -> None:
     a = np.asarray(picture(200, 180))
     b = np.clip(a.astype(np.int16) + 10, 0, 255).astype(np.uint8)
@@ -483,13 +575,12 @@ def test_avif_at_distance() -> None:
     assert measure.perceptual_distance(pixels, pixels) == pytest.approx(0.0, abs=1e-6)
     lowest = measure.avif_at_distance(small, 10.0)
     highest = measure.avif_at_distance(small, -1.0)
-    assert (lowest, highest) == (
-        measure.EqualAvif(len(measure.avif_bytes(small, 0)), "<="),
-        measure.EqualAvif(len(measure.avif_bytes(small, 100)), ">="),
-    )
+    coarse, fine = measure.avif_bytes(small, 0), measure.avif_bytes(small, 100)
+    assert (lowest, highest) == (measure.EqualAvif(len(coarse), "<=", coarse), measure.EqualAvif(len(fine), ">=", b""))
     with Image.open(io.BytesIO(measure.avif_bytes(small, 40))) as decoded:
         distance = measure.perceptual_distance(np.asarray(decoded.convert("RGB")), pixels)
-    assert measure.avif_at_distance(small, distance) == measure.EqualAvif(len(measure.avif_bytes(small, 40)), "=")
+    equal = measure.avif_bytes(small, 40)
+    assert measure.avif_at_distance(small, distance) == measure.EqualAvif(len(equal), "=", equal)
 
 
 # in the browser

@@ -1,0 +1,296 @@
+"""The bench's report as people read it: one list of sections, written as Markdown and as HTML.
+
+Takes the report's dictionary, hands on text. What the numbers say is said in words first: where this codec is ahead, where AVIF or
+JPEG XL is the better choice, and when the decoder has paid for itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from html import escape
+from itertools import groupby
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from export.own import FAITHFUL, NATURAL, POINTS
+from export.peers import PEERS, SHRINKING
+from export.summary import METRICS, TRANSPARENT
+
+TEMPLATE = Path(__file__).with_name("report.html")
+
+DIGITS = 5
+"""Significant digits of every figure in the JSON report."""
+
+HEADLINE = "AVIF"
+"""The peer that the verdict begins with."""
+
+NAMES = {m.key: m.name for m in METRICS}
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of cells as they are shown."""
+
+    header: list[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A title, sentences, and tables under them."""
+
+    title: str
+    lines: list[str]
+    tables: list[Table] = field(default_factory=list)
+
+
+def rounded(value: Any) -> Any:
+    """The report with every float at `DIGITS` significant digits."""
+    if isinstance(value, float):
+        return float(f"{value:.{DIGITS}g}")
+    if isinstance(value, dict):
+        return {key: rounded(entry) for key, entry in value.items()}
+    return [rounded(entry) for entry in value] if isinstance(value, list) else value
+
+
+def markdown(report: Figures) -> str:
+    """The report's sections, titles of the third level."""
+    parts = []
+    for section in sections(report):
+        parts += [f"### {section.title}", *([] if not section.lines else ["\n".join(f"- {line}" for line in section.lines)])]
+        parts += [
+            "\n".join(f"| {' | '.join(row)} |" for row in [table.header, ["---"] * len(table.header), *table.rows])
+            for table in section.tables
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def html(report: Figures, plots: list[str], crops: Iterable[tuple[str, list[tuple[str, str]]]]) -> str:
+    """The same with `plots`, addresses of pictures, and `crops`: a heading and (address, caption) of each picture in its row."""
+    shown = "\n".join(f'<img src="{escape(address)}" alt="">' for address in plots)
+    rows = "\n".join(
+        f"<h3>{escape(title)}</h3>\n<div class=row>"
+        + "".join(f'<figure><img src="{escape(a)}" alt=""><figcaption>{escape(c)}</figcaption></figure>' for a, c in pictures)
+        + "</div>"
+        for title, pictures in crops
+    )
+    body = "\n".join(_section(section) for section in sections(report))
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(pack=report["pack"], plots=shown, crops=rows, body=body)
+
+
+def sections(report: Figures) -> list[Section]:
+    """All sections; parts that were not measured are left out."""
+    summary = report["summary"]
+    out = [
+        _verdict(report),
+        _bd_rates(summary),
+        _equal_bytes(summary),
+        _realism(summary),
+        _transparency(summary),
+        _extremes(summary),
+        _coder(summary),
+        _denoiser(summary),
+    ]
+    if report.get("familiar"):
+        out.append(_familiar(report["familiar"]))
+    if report.get("break_even"):
+        out.append(_break_even(report))
+    if report.get("times"):
+        out.append(_times(report["times"]))
+    return out
+
+
+def _verdict(report: Figures) -> Section:
+    summary = report["summary"]
+    lines = [
+        f"Pack `{report['pack']}`, {summary['photos']} photos, file bytes with all headers. AVIF (libaom, speed 4, 4:2:0 and 4:4:4) and "
+        "JPEG XL (effort 7) are credited with the best of full, half and quarter size, enlarged again; WebP is method 6, JPEG optimized "
+        f"and progressive. `{NATURAL}` is the picture everybody sees, `{FAITHFUL}` a file of `--tune faithful` without the denoiser.",
+        "ST-LPIPS (VGG16 trunk, middle square of 256 pixels): lower is better. SSIMULACRA2 is taken from 0.15 bits per pixel on.",
+    ]
+    for peer in SHRINKING:
+        for metric in METRICS:
+            found = [r for r in summary["ahead"] if (r["peer"], r["metric"]) == (peer, metric.key)]
+            if found:
+                lines.append(f"**{metric.name} against {peer}**: " + "; ".join(f"`{r['point']}` {where(r)}" for r in found) + ".")
+    return Section("Where it is ahead", lines)
+
+
+def where(row: Figures) -> str:
+    """In words where this codec is ahead of a peer and where the peer is the better choice."""
+    stretches, low, high, peer = row["ahead"], row["low"], row["high"], row["peer"]
+    whole = f"{low:.2f} to {high:.2f} bpp"
+    if not stretches:
+        return f"is nowhere ahead from {whole}: {peer} is the better choice"
+    if len(stretches) == 1 and stretches[0] == [low, high]:
+        return f"is ahead everywhere measured, {whole}"
+    texts = [f"{a:.2f} to {b:.2f}" for a, b in stretches]
+    end = stretches[-1][1]
+    rest = f"from {end:.2f} on {peer} is the better choice" if end < high else f"elsewhere from {whole} {peer} is the better choice"
+    return f"is ahead from {' and '.join(texts)} bpp; {rest}"
+
+
+def _bd_rates(summary: Figures) -> Section:
+    lines = [
+        "Bytes at equal figures, negative: fewer than the peer's. First of the average curves (in brackets the peer's rates that are "
+        "compared), then the median over photos (how many have enough in common). Nothing is extrapolated; – where the curves do not meet."
+    ]
+    tables = []
+    for window, rows in groupby(summary["bd_rates"], key=lambda r: r["window"]):
+        table = Table([f"{window[0]:g} to {window[1]:g} bpp against", "", *(m.name for m in METRICS)], [])
+        cells = {(r["peer"], r["point"], r["metric"]): r for r in rows}
+        for peer in PEERS:
+            for point in POINTS:
+                found = [cells[peer, point, m.key] for m in METRICS]
+                if any(r["average"] or r["median"] is not None for r in found):
+                    table.rows.append([peer, point, *map(_bd_cell, found)])
+        tables.append(table)
+    return Section("BD-rate", lines, tables)
+
+
+def _bd_cell(row: Figures) -> str:
+    average, median = row["average"], row["median"]
+    first = "–" if average is None else f"{average['percent']:+.1f} % ({average['low']:.2f}–{average['high']:.2f})"
+    return f"{first}, {'–' if median is None else f'{median:+.1f} %'} ({row['photos']})"
+
+
+def _equal_bytes(summary: Figures) -> Section:
+    table = Table(["bpp", "peer", "photos", *(m.name for m in METRICS)], [])
+    for row in summary["rates"]:
+        cells = []
+        for metric in METRICS:
+            count, values = row["counts"][metric.key], row[metric.key]
+            fewer = f" ({count})" if count != row["photos"] else ""
+            cells.append("–" if values is None else " / ".join(f"{v:.{metric.digits}f}" for v in values) + fewer)
+        table.rows.append([f"{row['rate']:g}", row["peer"], str(row["photos"]), *cells])
+    lines = [
+        f"Each cell: `{NATURAL}` / `{FAITHFUL}` / the peer, averaged over the photos on which all three reach that rate; in brackets how "
+        "many, where the measure was not taken on all of them."
+    ]
+    return Section("At equal bytes", lines, [table])
+
+
+def _realism(summary: Figures) -> Section:
+    rows = summary["frechet"]
+    codecs = list(rows[0]["distance"]) if rows else []
+    table = Table(["bpp", "photos", *codecs], [])
+    for row in rows:
+        cells = [f"{row['distance'][c]:.3g} ({row['bpp'][c]:.3f} bpp)" for c in codecs]
+        table.rows.append([f"{row['rate']:g}", str(row["photos"]), *cells])
+    lines = [
+        "Fréchet distance between the features of 64-pixel patches before and after (AlexNet trunk of ST-LPIPS): lower is more like "
+        "photos, whether or not it is this photo. Each codec's file is the one just within the rate."
+    ]
+    return Section("Realism", lines, [table] if rows else [])
+
+
+def _transparency(summary: Figures) -> Section:
+    lines = [f"Visually transparent means SSIMULACRA2 of at least {TRANSPARENT:g}. Per codec the median over the photos:"]
+    table = Table(["codec", "transparent from", "photos that reach it", "highest SSIMULACRA2 measured"], [])
+    for codec, row in summary["transparent"].items():
+        if row["best"] is not None:
+            rate = "beyond what was measured" if row["median_bpp"] is None else f"{row['median_bpp']:.2f} bpp"
+            table.rows.append([codec, rate, f"{row['photos']} of {summary['photos']}", f"{row['best']:.1f}"])
+    return Section("Transparency", lines if table.rows else ["Not measured in this run."], [table] if table.rows else [])
+
+
+def _extremes(summary: Figures) -> Section:
+    found = summary["extremes"]
+    table = Table(["photo", "", f"ST-LPIPS {NATURAL}", f"ST-LPIPS {HEADLINE}"], [])
+    for kind in ("worst", "best"):
+        table.rows.extend([f"`{r['id'][:8]}`", kind, f"{r['sdz']:.4f}", f"{r[HEADLINE]:.4f}"] for r in found[kind])
+    lines = [
+        f"At {found['rate']:g} bpp, out of {found['counted']} photos; a photo is named by the digest of its file. `report.html` shows them."
+    ]
+    return Section("Worst and best photos", lines, [table])
+
+
+def _coder(summary: Figures) -> Section:
+    table = Table(["step index", "sdz", "JPEG XL lossless", "deflate", "against JPEG XL", "against deflate"], [])
+    for step, row in summary["coder"].items():
+        versus = [f"{100 * (row['sdz'] / row[name] - 1):+.1f} %" for name in ("jxl", "deflate")]
+        table.rows.append([step, *(f"{row[name]:,}" for name in ("sdz", "jxl", "deflate")), *versus])
+    return Section("The coder on the same integers", ["Bytes of the quantized latents of all photos."], [table])
+
+
+def _denoiser(summary: Figures) -> Section:
+    table = Table(["bpp (cut of one file)", "PSNR without / with denoiser", "MS-SSIM", "ST-LPIPS"], [])
+    for row in summary["denoiser"].values():
+        cells = []
+        for metric in METRICS[:3]:
+            pair = [row[point][metric.key] for point in (FAITHFUL, NATURAL)]
+            cells.append(" / ".join("–" if v is None else f"{v:.{metric.digits}f}" for v in pair))
+        table.rows.append([f"{row[NATURAL]['bpp']:.3f}", *cells])
+    return Section("The denoiser at cuts of one file", [], [table])
+
+
+def _familiar(familiar: Figures) -> Section:
+    table = Table(["bpp", "", "training photos", "held-out photos", "familiarity is worth"], [])
+    for row in familiar["rows"]:
+        metric = next(m for m in METRICS if m.key == row["metric"])
+        sides = [row[name]["values"] for name in ("familiar", "held_out")]
+        counts = [row[name]["photos"] for name in ("familiar", "held_out")]
+        cells = [" / ".join(f"{v:.{metric.digits}f}" for v in side) + f" ({n})" for side, n in zip(sides, counts, strict=True)]
+        gain = metric.sign * ((sides[0][0] - sides[0][2]) - (sides[1][0] - sides[1][2]))
+        table.rows.append([f"{row['rate']:g}", metric.name, *cells, f"{gain:+.{metric.digits}f}"])
+    lines = [
+        f"{familiar['photos']} photos of the training set beside the held-out ones: `{NATURAL}` / `{FAITHFUL}` / AVIF (full size, 4:2:0) "
+        "at equal bytes. AVIF has seen neither, so its difference is that of the photos; familiarity is worth what is left of ours."
+    ]
+    return Section("What familiarity is worth", lines, [table])
+
+
+def _break_even(report: Figures) -> Section:
+    lines = []
+    if report.get("downloads"):
+        total = report["downloads"]["total"]
+        sizes = ", ".join(f"{total[form] / 1e6:.2f} MB {form}" for form in ("raw", "gzip", "brotli"))
+        lines.append(f"A visitor downloads the decoder and the pack once: {sizes}.")
+    table = Table(["against", "an image of the default quality saves", "paid for after", "photos"], [])
+    for peer, row in report["break_even"].items():
+        saved = "–" if row["saved"] is None else f"{row['saved']:,.0f} bytes"
+        images = "–" if row["images"] is None else f"{row['images']:,} images"
+        never = row["saved"] is not None and row["saved"] <= 0
+        table.rows.append([peer, saved, "never" if never else images, str(row["photos"])])
+    lines.append("Bytes at equal ST-LPIPS, over the photos on which the peer reaches that figure; negative: the peer's file is smaller.")
+    parts = Table(["kB", "raw", "gzip", "brotli"], [])
+    for name, sizes_ in report.get("downloads", {}).items():
+        parts.rows.append([name, *(f"{sizes_[form] / 1000:.1f}" for form in ("raw", "gzip", "brotli"))])
+    return Section("Download and break-even", lines, [table, parts] if parts.rows else [table])
+
+
+def _times(times: Figures) -> Section:
+    host = times["machine"]
+    table = Table(["ms per megapixel", "", "one thread", f"{host['cores']} threads"], [])
+    for row in times["rows"]:
+        table.rows.append([row["codec"], row["step"], f"{row['one']:.1f}", f"{row['all']:.1f}"])
+    count = f"{times['photos']} photo{'s' * (times['photos'] != 1)}"
+    lines = [
+        f"{host['processor']}, {host['cores']} cores (load {host['load']} before the run), Python {host['python']}, onnxruntime "
+        f"{host['onnxruntime']}; medians over {count}. This codec at its default quality, the peers near 0.25 bpp at full size."
+    ]
+    return Section("Times", lines, [table])
+
+
+def _section(section: Section) -> str:
+    parts = [f"<h2>{escape(section.title)}</h2>"]
+    if section.lines:
+        parts.append("<ul>" + "".join(f"<li>{_inline(line)}</li>" for line in section.lines) + "</ul>")
+    for table in section.tables:
+        head = "".join(f"<th>{_inline(cell)}</th>" for cell in table.header)
+        rows = "".join("<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
+        parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
+    return "\n".join(parts)
+
+
+def _inline(text: str) -> str:
+    """The two marks that the sections use: `code` and **strong**."""
+    out = escape(text)
+    for mark, tag in (("**", "strong"), ("`", "code")):
+        pieces = out.split(mark)
+        out = "".join(piece if i % 2 == 0 else f"<{tag}>{piece}</{tag}>" for i, piece in enumerate(pieces))
+    return out
