@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from runtime.errors import CorruptFileError, EncodeInputError, LimitError, Missi
 from runtime.pack import default_pack
 
 WIDTH, HEIGHT = 150, 90
+VECTORS = Path(__file__).resolve().parent / "vectors" / "invalid"
 
 
 def photo(mode: str = "RGB") -> Image.Image:
@@ -240,3 +242,17 @@ def test_a_file_is_read_by_pillows_parser(data: bytes) -> None:
     parser = ImageFile.Parser()
     parser.feed(data)
     assert parser.close().size == (WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in VECTORS.glob("*.sdz")))
+def test_every_invalid_vector_is_refused_with_its_typed_cause(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pack = default_pack()
+    monkeypatch.setattr(runtime.decode, "find_pack", lambda _: pack)
+    expected = json.loads((VECTORS / f"{name}.json").read_bytes())
+    with pytest.raises((OSError, SyntaxError)) as refused, SdzImagePlugin.SdzImageFile(VECTORS / f"{name}.sdz") as image:
+        image.load()
+    cause = refused.value.__cause__
+    assert type(cause).__name__ == expected["error"]
+    assert isinstance(refused.value, SyntaxError) == isinstance(cause, NotAnSdzError)
+    for field in ("offset", "field"):
+        assert getattr(cause, field, None) == expected.get(field)
