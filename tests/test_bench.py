@@ -229,23 +229,24 @@ def test_a_new_pack_measures_only_its_own_part_again(tmp_path: Path, monkeypatch
 
     def ours(image: Any, reference: Any, codec: own.Own, plan: Plan) -> list[dict[str, Any]]:
         calls.append(codec.session.pack.id.hex())
-        return curve("sdz", 0.8)
+        return curve(codec.codec, 0.8)
 
+    first_pack, other_pack = [["01020304"] * len(POINTS), ["05060708"] * len(POINTS)]
     monkeypatch.setattr(peers, "measure_points", theirs)
     monkeypatch.setattr(own, "measure_points", ours)
     monkeypatch.setattr(frechet, "patch_features", lambda pixels: np.zeros((2, 4), np.float32))
     session: Any = StandInSession(StandInPack())
     first = bench.measure(picture(1), "a", tmp_path, session, SMALL)
     again = bench.measure(picture(1), "a", tmp_path, session, SMALL)
-    assert calls == ["peers", "01020304"]
+    assert calls == ["peers", *first_pack]
     assert (again.id, again.points) == (first.id, first.points)
     other: Any = StandInSession(StandInPack(id=b"\x05\x06\x07\x08"))
     bench.measure(picture(1), "a", tmp_path, other, SMALL)
-    assert calls == ["peers", "01020304", "05060708"]
+    assert calls == ["peers", *first_pack, *other_pack]
     bench.measure(picture(1), "a", tmp_path, session, SMALL)
-    assert len(calls) == 3
+    assert len(calls) == 5
     bench.measure(picture(2), "b", tmp_path, session, SMALL)
-    assert calls[3:] == ["peers", "01020304"]
+    assert calls[5:] == ["peers", *first_pack]
 
 
 def test_the_whole_command_writes_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
