@@ -109,7 +109,8 @@ def saved(size: tuple[int, int], name: str) -> bytes:
 def show(site: Site, page: Any, body: str) -> None:
     """Opens a page with `body`, and waits until the service worker has had its pictures loaded."""
     site.files["index.html"] = PAGE.format(body).encode()
-    page.goto(site.url("index.html"))
+    # no further: the service worker has the page loaded again, perhaps before it is complete
+    page.goto(site.url("index.html"), wait_until="commit")
     # it takes the page over, and the page is loaded again
     page.wait_for_function("navigator.serviceWorker.controller !== null")
     page.wait_for_function("performance.getEntriesByType('navigation')[0].workerStart > 0")
@@ -301,7 +302,7 @@ def test_behind_the_projects_own_server(page: Any, pack: Pack, photos: dict[str,
             page.goto(address + "element.html")
         until(page, "document.querySelector('sdz-img').complete && document.querySelector('sdz-img').naturalWidth === 100")
         assert (answered.value.header_value("content-type"), answered.value.header_value("vary")) == ("image/x-sdz", "Accept")
-        page.goto(address)
+        page.goto(address, wait_until="commit")
         until(page, f"performance.getEntriesByType('navigation')[0].workerStart > 0 && {SHOWN}")
         assert page.evaluate(PIXELS, "plain") == sha256(photos["plain"], session)
     assert page.complaints == []
