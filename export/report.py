@@ -15,7 +15,7 @@ from string import Template
 from typing import Any
 
 from export.own import FAITHFUL, NATURAL, POINTS
-from export.peers import PEERS, SHRINKING
+from export.peers import JUDGED_RATE, PEERS, SHRINKING, VISIBLE_RATE
 from export.summary import METRICS, TRANSPARENT
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -107,10 +107,11 @@ def sections(report: Figures) -> list[Section]:
 def _verdict(report: Figures) -> Section:
     summary = report["summary"]
     lines = [
-        f"Pack `{report['pack']}`, {summary['photos']} photos, file bytes with all headers. AVIF (libaom, speed 4, 4:2:0 and 4:4:4) and "
-        "JPEG XL (effort 7) are credited with the best of full, half and quarter size, enlarged again; WebP is method 6, JPEG optimized "
-        f"and progressive. `{NATURAL}` is the picture everybody sees, `{FAITHFUL}` a file of `--tune faithful` without the denoiser.",
-        "ST-LPIPS (VGG16 trunk, middle square of 256 pixels): lower is better. SSIMULACRA2 is taken from 0.15 bits per pixel on.",
+        f"Pack `{report['pack']}`, {summary['photos']} photos, file bytes with all headers. AVIF (libaom, speed 4; 4:2:0, and 4:4:4 at "
+        "full size) and JPEG XL (effort 7) are credited with the best of full, half and quarter size, enlarged again; WebP is method 6, "
+        f"JPEG optimized and progressive. `{NATURAL}` is the picture everybody sees, `{FAITHFUL}` a file of `--tune faithful` without the denoiser.",
+        "ST-LPIPS (VGG16 trunk, middle square of 256 pixels): lower is better. It and MS-SSIM are taken up to "
+        f"{JUDGED_RATE:g} bits per pixel, SSIMULACRA2 from {VISIBLE_RATE:g} on.",
     ]
     for peer in SHRINKING:
         for metric in METRICS:

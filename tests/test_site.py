@@ -447,6 +447,19 @@ def test_command_line(
     assert "manifest.json" in capsys.readouterr().err
 
 
+def test_command_line_passes_the_choice_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[PhotoOptions] = []
+
+    def refused(wanted: BuildOptions) -> Report:
+        asked.append(wanted.photo)
+        raise NoPhotosError("enough")
+
+    monkeypatch.setattr(site, "build", refused)
+    command = ["build", "a.png", "--out", str(tmp_path)]
+    assert [cli.main(command), cli.main([*command, "--auto", "-q", "30"])] == [1, 1]
+    assert asked == [PhotoOptions(), PhotoOptions(quality=30.0, auto=True)]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
