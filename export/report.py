@@ -109,7 +109,8 @@ def _verdict(report: Figures) -> Section:
     lines = [
         f"Pack `{report['pack']}`, {summary['photos']} photos, file bytes with all headers. AVIF (libaom, speed 4; 4:2:0, and 4:4:4 at "
         "full size) and JPEG XL (effort 7) are credited with the best of full, half and quarter size, enlarged again; WebP is method 6, "
-        f"JPEG optimized and progressive. `{NATURAL}` is the picture everybody sees, `{FAITHFUL}` a file of `--tune faithful` without the denoiser.",
+        f"JPEG optimized and progressive. `{NATURAL}` is the picture everybody sees, `{FAITHFUL}` a file of `--tune faithful` without the "
+        "denoiser.",
         "ST-LPIPS (VGG16 trunk, middle square of 256 pixels): lower is better. It and MS-SSIM are taken up to "
         f"{JUDGED_RATE:g} bits per pixel, SSIMULACRA2 from {VISIBLE_RATE:g} on.",
     ]

@@ -91,14 +91,6 @@ def session(pack: Pack) -> Session:
     return Session(pack)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def site(pack: Pack) -> Iterator[Site]:
     made = Site("/some/where/")

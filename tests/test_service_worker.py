@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import uvicorn
-from browser import ARGUMENTS, CHROMIUM, WEB, Site, pack_files, picture, scripts
+from browser import WEB, Site, pack_files, picture, scripts
 from PIL import Image
 
 from runtime.decode import Stage, decode
@@ -64,14 +64,6 @@ def session(pack: Pack) -> Session:
 def photos(session: Session) -> dict[str, bytes]:
     sizes = {"plain": (100, 70), "small": (60, 40), "large": (90, 60), "back": (120, 80)}
     return {name: encode(picture(*size, seed), session=session) for seed, (name, size) in enumerate(sizes.items())}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from typing import Any
 import brotli
 import numpy as np
 import pytest
-from browser import ARGUMENTS, CHROMIUM, Site, picture
+from browser import Site, picture
 from networks import small_pack
 from PIL import Image
 
@@ -597,14 +597,6 @@ def test_avif_at_distance() -> None:
 
 
 # in the browser
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
