@@ -255,12 +255,13 @@ def strength_of(realism: float) -> int:
 
 
 def denoiser_applies(known: Known, step_index: int, pack: Pack) -> bool:
-    """Whether the denoiser runs: the mean over all latents of the precision code is at least the pack's `min_step_index`.
+    """Whether the denoiser runs: the mean over all latents of the precision code is at least the pack's `min_step_index`, above which there
+    is something to add, and at most DENOISER_COARSEST, beyond which nearly nothing is known to add it to.
 
-    Decided once for the whole image, so that tiles agree; the mean, so that a cut of a few bytes does not switch it.
+    Decided once for the whole image, so that tiles agree; the mean, so that a cut of a few bytes seldom switches it.
     """
-    planes = int(known.plane.sum(dtype=np.int64))
-    return bool(8 * planes >= (pack.denoiser_min_step_index - step_index) * known.plane.size)
+    codes = 8 * int(known.plane.sum(dtype=np.int64)) + step_index * known.plane.size
+    return pack.denoiser_min_step_index * known.plane.size <= codes <= limits.DENOISER_COARSEST * known.plane.size
 
 
 def _decode_latents(container: Container, pack: Pack) -> Known:

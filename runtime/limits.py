@@ -13,6 +13,10 @@ MAX_SIDE: Final = 16_384
 MAX_STEP_INDEX: Final = 80
 """Coarsest step: 2**(80/8) = 1,024 grey levels, beyond which an orthonormal 16x16 transform keeps little but its means."""
 
+DENOISER_COARSEST: Final = 88
+"""Mean precision code up to which a denoiser runs: intervals of 2,048 grey levels. In a picture of a few dozen bytes it has nothing to
+go by."""
+
 MAX_PLANES: Final = 15
 """Bit-planes per file. Latents then stay below 2**15, so that integers times steps fit 32 bits with room to spare."""
 

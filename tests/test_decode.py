@@ -94,6 +94,12 @@ def test_the_denoiser_is_skipped_below_the_stated_precision() -> None:
     assert decode(data[: latent_span(data)[0]], session=StandInSession()).stage == "denoised"
 
 
+def test_the_denoiser_is_skipped_where_next_to_nothing_is_known() -> None:
+    known = decode_planes(b"", 4, 2, 2, 6, 40, neutral_tables())
+    assert (known.plane == 6).all()
+    assert denoiser_applies(known, 40, PACK) and not denoiser_applies(known, 41, PACK)
+
+
 def test_every_prefix_decodes_and_the_last_is_the_whole() -> None:
     data = sdz(40, 40, after=(Chunk(b"E", b"II*\0"),))
     start, end = latent_span(data)

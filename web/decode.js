@@ -7,7 +7,7 @@
 import { decodeAlpha } from "./alpha.js";
 import { ALPHA, LATENTS, altText, find, parse } from "./container.js";
 import { SdzError } from "./errors.js";
-import { MAX_PIXELS } from "./limits.js";
+import { DENOISER_COARSEST, MAX_PIXELS } from "./limits.js";
 import { PATCH, linearStage } from "./linear.js";
 import { fetchReader, loadPack } from "./pack.js";
 import { Room, decodePlanes, dequantize } from "./planes.js";
@@ -94,7 +94,7 @@ export function strengthOf(realism) {
 }
 
 /**
- * Whether the denoiser runs: the mean of all latents' precision codes is at least the pack's minimum.
+ * Whether the denoiser runs: the mean of all latents' precision codes lies between the pack's minimum and DENOISER_COARSEST.
  * @param {Picture} picture
  */
 export function denoiserApplies({ known, header, pack }) {
@@ -104,7 +104,9 @@ export function denoiserApplies({ known, header, pack }) {
       for (let x = 0; x < known.w; x++) planes += known.plane[at + x];
     }
   }
-  return 8 * planes >= (pack.denoiserMinStepIndex - header.stepIndex) * known.channels * known.h * known.w;
+  const count = known.channels * known.h * known.w;
+  const codes = 8 * planes + header.stepIndex * count;
+  return pack.denoiserMinStepIndex * count <= codes && codes <= DENOISER_COARSEST * count;
 }
 
 /**

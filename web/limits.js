@@ -6,6 +6,9 @@ export const MAX_SIDE = 16_384;
 /** Coarsest step: 2**(80/8) = 1,024 grey levels. */
 export const MAX_STEP_INDEX = 80;
 
+/** Mean precision code up to which a denoiser runs: in a picture of a few dozen bytes it has nothing to go by. */
+export const DENOISER_COARSEST = 88;
+
 /** Bit-planes per file. Latents then stay below 2**15, so that integers times steps fit 32 bits. */
 export const MAX_PLANES = 15;
 

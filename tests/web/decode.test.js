@@ -103,6 +103,15 @@ test("realism 0 is the decoded stage, and what lies outside 0..1 is refused", as
   }
 });
 
+test("the denoiser is left out where next to nothing is known", async () => {
+  /** @param {number} stepIndex a file without latents: their mean precision code is the index and 8 times 6 planes */
+  const stage = async (stepIndex) => {
+    const empty = file({ width: 40, height: 40, planes: 6, stepIndex }, [["L", new Uint8Array()]]);
+    return (await decodeBytes(empty, { pack, session })).stage;
+  };
+  assert.deepEqual([await stage(40), await stage(41)], ["denoised", "decoded"]);
+});
+
 test("stages differ", async () => {
   const [linear, decoded, denoised] = await Promise.all(
     /** @type {const} */ (["linear", "decoded", "denoised"]).map((stage) => decodeBytes(DATA, { stage, pack, session })),
