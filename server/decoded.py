@@ -18,13 +18,10 @@ from server.cache import DiskCache
 from server.errors import RequestError
 from server.metrics import Metrics
 from server.processes import GIB, WorkerDiedError, WorkerRefusedError, Workers, WorkerTimeoutError
-from server.worker import LARGEST_SIDE
+from server.worker import LARGEST_SIDE, MAX_PIXELS
 
-RECIPE: Final = 1
+RECIPE: Final = 2
 """Raised when the same .sdz would be made into other bytes; part of every key."""
-
-MAX_PIXELS: Final = 50_000_000
-"""Pixels of a picture that is decoded here: as much as an upload may have. Larger ones are served as .sdz only."""
 
 MAX_BYTES: Final = 20_000_000
 """Bytes of an .sdz that is decoded here: more than MAX_PIXELS need at any quality."""
@@ -62,12 +59,9 @@ class DecodedPictures:
             header = parse(data).header
         except SdzError as error:
             raise RequestError(422, error.code, str(error)) from error
-        if header.width * header.height > MAX_PIXELS:
-            size = f"{header.width}x{header.height} pixels"
-            raise RequestError(
-                422, "LimitError", f"{size}, this server decodes at most {MAX_PIXELS}; ask for image/x-sdz and decode it there"
-            )
-        fitting = [media for media in wanted if max(header.width, header.height) <= LARGEST_SIDE[media]]
+        # of a picture too large to be decoded in full the worker makes a preview, whose sides fit everywhere
+        preview = header.width * header.height > MAX_PIXELS
+        fitting = [media for media in wanted if preview or max(header.width, header.height) <= LARGEST_SIDE[media]]
         if not fitting:
             raise RequestError(
                 406, "NotAcceptableError", f"a side of {max(header.width, header.height)} pixels fits none of {', '.join(wanted)}"

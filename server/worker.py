@@ -32,6 +32,12 @@ SAVE_OPTIONS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 }
 """Pillow's format and options by media type: no visible loss beyond the .sdz's own, at the speed that a waiting client wants."""
 
+MAX_PIXELS: Final = 50_000_000
+"""Pixels of a picture that is decoded here in full: as much as an upload may have. Of a larger one a preview is made."""
+
+PREVIEW_PIXELS: Final = 12_500_000
+"""Pixels of a preview, more than a screen has: the linear stage, for which no network runs, its sides divided."""
+
 LARGEST_SIDE: Final = {"image/webp": 16_383, "image/avif": 65_536, "image/jpeg": 65_535}
 """Pixels, by the formats' own rules."""
 
@@ -59,13 +65,19 @@ def _encoding_session() -> Session:
 
 
 def decode_picture(job: Message, data: bytes) -> tuple[Message, bytes]:
-    """The .sdz `data` as a picture of the media type `job["media"]`."""
+    """The .sdz `data` as a picture of the media type `job["media"]`, or a preview of it where it is over MAX_PIXELS."""
     from PIL import Image
 
     from runtime.container import parse
-    from runtime.decode import decode
+    from runtime.decode import REDUCTIONS, decode
 
-    decoded = decode(data, session=_session(parse(data).header.pack_id))
+    header = parse(data).header
+    pixels = header.width * header.height
+    if pixels > MAX_PIXELS:
+        reduce = next((factor for factor in REDUCTIONS if pixels <= factor**2 * PREVIEW_PIXELS), REDUCTIONS[-1])
+        decoded = decode(data, stage="linear", reduce=reduce)
+    else:
+        decoded = decode(data, session=_session(header.pack_id))
     picture = decoded.to_pil()
     if job["media"] == "image/jpeg" and picture.mode in ("LA", "RGBA"):
         ground = Image.new("RGBA", picture.size, JPEG_BACKGROUND)

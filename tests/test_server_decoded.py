@@ -25,6 +25,7 @@ from runtime.decode import decode
 from runtime.encode import encode
 from runtime.pack import default_pack
 from runtime.session import Session
+from server import worker
 from server.app import Cache, create_app
 from server.cache import DIGEST_BYTES, DiskCache, TemporaryFolder
 from server.decoded import DecodedPictures
@@ -63,6 +64,7 @@ def client(tmp_path_factory: pytest.TempPathFactory, photo: bytes, veiled: bytes
     (site / "text.sdz").write_bytes(b"hello")
     (site / "foreign.sdz").write_bytes(serialize(Header(16, 16, 40, 0, b"\1\2\3\4"), [Chunk(b"L", b"")]))
     (site / "vast.sdz").write_bytes(serialize(Header(12_000, 8_000, 40, 0, photo[4:8]), [Chunk(b"L", b"")]))
+    (site / "beyond.sdz").write_bytes(serialize(Header(16_384, 8_193, 40, 0, photo[4:8]), [Chunk(b"L", b"")]))
     with TestClient(create_app(site, cache=Cache(tmp_path_factory.mktemp("cache")))) as started:
         yield started
 
@@ -112,7 +114,7 @@ def test_transparency(client: TestClient, veiled: bytes) -> None:
         ("broken.sdz", 422, "CorruptFileError"),
         ("text.sdz", 422, "NotAnSdzError"),
         ("foreign.sdz", 422, "MissingPackError"),
-        ("vast.sdz", 422, "LimitError"),
+        ("beyond.sdz", 422, "LimitError"),
     ],
 )
 def test_what_cannot_be_decoded(client: TestClient, name: str, status: int, code: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -123,6 +125,26 @@ def test_what_cannot_be_decoded(client: TestClient, name: str, status: int, code
     assert [(line["status"], line["error"]) for line in lines] == [(status, code)]
     # to whoever decodes it, the file is a file
     assert client.get(f"/{name}").status_code == 200
+
+
+def test_of_a_picture_too_large_to_decode_in_full_a_preview(client: TestClient) -> None:
+    made = client.get("/vast.sdz", headers={"accept": BROWSER})
+    assert (made.status_code, made.headers["content-type"]) == (200, "image/webp")
+    with Image.open(io.BytesIO(made.content)) as preview:
+        assert preview.size == (3_000, 2_000)
+        assert preview.getextrema() == ((128, 128),) * 3
+
+
+def test_previews_are_the_linear_stage(monkeypatch: pytest.MonkeyPatch, photo: bytes) -> None:
+    for most, factor in ((28_000, 1), (27_999, 2), (6_000, 4)):
+        monkeypatch.setattr(worker, "MAX_PIXELS", most)
+        monkeypatch.setattr(worker, "PREVIEW_PIXELS", 7_000 if most > 6_000 else 2_000)
+        message, out = perform({"kind": "decode", "media": "image/webp"}, photo)
+        assert message["stage"] == ("denoised" if factor == 1 else "linear")
+        wanted = decode(photo) if factor == 1 else decode(photo, stage="linear", reduce=factor)
+        expected = io.BytesIO()
+        wanted.to_pil().save(expected, "WEBP", **SAVE_OPTIONS["image/webp"][1])
+        assert out == expected.getvalue()
 
 
 def test_pictures_are_decoded_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
