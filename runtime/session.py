@@ -122,6 +122,8 @@ class Session:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         chosen = [PROVIDERS[self.provider]]
         if self.provider != REFERENCE:
+            # an optimizer would fold scales into the fp32 graphs' weights, and integers would be integers no more
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
             chosen.append(PROVIDERS[REFERENCE])
         data = self.pack.graph_bytes(name)
         try:

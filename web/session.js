@@ -152,7 +152,13 @@ export class Session {
     const create = async () => {
       const [ort, bytes] = await Promise.all([loadRuntime(this.base, this.threads, provider), this.pack.graphBytes(name)]);
       // one at a time: the first creation also starts the WASM module
-      const session = await this.#next(() => ort.InferenceSession.create(bytes, { executionProviders: [provider] }));
+      const session = await this.#next(() =>
+        ort.InferenceSession.create(bytes, {
+          executionProviders: [provider],
+          // an optimizer would fold scales into the fp32 graphs' weights, and integers would be integers no more
+          graphOptimizationLevel: provider === "wasm" ? "all" : "disabled",
+        }),
+      );
       this.opened.add(name);
       return session;
     };
