@@ -68,11 +68,9 @@ class SdzImageFile(ImageFile.ImageFile):
         width, height = self.size
         if len(self.tile) != 1 or (size is not None and (width < size[0] or height < size[1])):
             return None
-        from runtime.decode import REDUCTIONS
+        from runtime.decode import reduction_to
 
-        factor = 1
-        if size is not None:
-            factor = max(f for f in (1, *REDUCTIONS) if f == 1 or (width // f >= size[0] and height // f >= size[1]))
+        factor = 1 if size is None else reduction_to((width, size[0]), (height, size[1]))
         self._size = -(-width // factor), -(-height // factor)
         self._aim("linear", factor)
         return self.mode, (0, 0, width / factor, height / factor)

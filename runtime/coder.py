@@ -40,7 +40,7 @@ COUNT_LIMIT = 255
 
 LOW, HIGH, CODE, POSITION, UNKNOWN, STOPPED, CHANCE = range(7)
 """Registers: interval bounds, the decoder's window, bytes read or written, mask of missing bits, prefix exhausted, and the
-probability of a one (of 65536) that the last mixed decision had."""
+probability of a one (of 65536) that the last mixed decision encoded had."""
 
 WINDOW_BYTES = 4
 """The decoder reads this many bytes ahead of what the encoder had written at the same decision."""

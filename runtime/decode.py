@@ -118,9 +118,9 @@ class Opened:
         """Channels of the stages' pixels, without alpha: 1 grey, 3 RGB."""
         return 1 if self.header.grey else 3
 
-    def reached(self, stage: Stage) -> Stage:
-        """`stage`, or `decoded` in place of `denoised` where the pack skips its denoiser."""
-        if stage == "denoised" and not denoiser_applies(self.known, self.header.step_index, self.pack):
+    def reached(self, stage: Stage, realism: float = 1.0) -> Stage:
+        """`stage`, or `decoded` in place of `denoised` where the pack or the `realism` skips the denoiser."""
+        if stage == "denoised" and not (strength_of(realism) and denoiser_applies(self.known, self.header.step_index, self.pack)):
             return "decoded"
         return stage
 
@@ -164,6 +164,22 @@ class Opened:
         rgb = rgb[: rows.stop - rows.start, : columns.stop - columns.start]
         return luma(rgb)[:, :, None] if self.header.grey else rgb
 
+    def paint(
+        self,
+        stage: Stage,
+        session: Session | None = None,
+        *,
+        realism: float = 1.0,
+        reduce: int = 1,
+        tile: int = TILE,
+        watch: Stopwatch | None = None,
+    ) -> NDArray[np.uint8]:
+        """The pixels of the whole picture, uint8 (H, W, `channels`), without alpha; the options as for `render` and `decode`."""
+        pixels = np.empty((-(-self.header.height // reduce), -(-self.header.width // reduce), self.channels), np.uint8)
+        for window in self.windows(tile):
+            pixels[self.place(window, reduce)] = self.render(window, stage, session, realism=realism, reduce=reduce, watch=watch)
+        return pixels
+
     @property
     def has_alpha(self) -> bool:
         """Whether the file has an alpha plane, whole."""
@@ -175,12 +191,21 @@ class Opened:
         assert chunk is not None
         from runtime.alpha import decode_alpha
 
-        alpha = decode_alpha(chunk.payload, self.header.height, self.header.width, chunk.start)
-        if reduce == 1:
-            return alpha
-        from PIL import Image
+        return reduced_plane(decode_alpha(chunk.payload, self.header.height, self.header.width, chunk.start), reduce)
 
-        return np.asarray(Image.fromarray(alpha).reduce(reduce))
+
+def reduced_plane(plane: NDArray[np.uint8], reduce: int) -> NDArray[np.uint8]:
+    """A plane uint8 (H, W) with its sides divided by `reduce`, rounding up: means."""
+    if reduce == 1:
+        return plane
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(plane).reduce(reduce))
+
+
+def reduction_to(*sides: tuple[int, int]) -> int:
+    """The largest of 1 and REDUCTIONS that leaves every side of (length, least length) at least its least length; 1 where none does."""
+    return max(f for f in (1, *REDUCTIONS) if f == 1 or all(length // f >= least for length, least in sides))
 
 
 def open_latents(data: bytes, *, pack: Pack | None = None, max_bytes: int | None = None, watch: Stopwatch | None = None) -> Opened:
@@ -226,25 +251,22 @@ def decode(
     Raises what `parse` raises, CorruptFileError for a broken alpha chunk, LimitError over MAX_PIXELS, MissingPackError when the
     pack is not installed or the one given is not the file's, ValueError for a `reduce` or `realism` that there is not.
     """
-    strength = strength_of(realism)
+    strength_of(realism)  # refused before anything is decoded
     if reduce not in (1, *REDUCTIONS) or (reduce > 1 and stage != "linear"):
         raise ValueError(f"reduce is {reduce} at stage {stage}: it is 1, or one of {REDUCTIONS} at stage linear")
     watch = Stopwatch()
     opened = open_latents(data, pack=pack if session is None else session.pack, max_bytes=max_bytes, watch=watch)
-    stage = opened.reached("decoded" if stage == "denoised" and not strength else stage)
+    stage = opened.reached(stage, realism)
     if session is None and stage != "linear":
         with watch("pack"):
             from runtime.session import Session
 
             session = Session(opened.pack)
-    header = opened.header
-    pixels = np.empty((-(-header.height // reduce), -(-header.width // reduce), opened.channels), np.uint8)
-    for window in opened.windows(tile):
-        pixels[opened.place(window, reduce)] = opened.render(window, stage, session, realism=realism, reduce=reduce, watch=watch)
+    pixels = opened.paint(stage, session, realism=realism, reduce=reduce, tile=tile, watch=watch)
     if opened.has_alpha:
         with watch("alpha"):
             pixels = np.concatenate([pixels, opened.alpha(reduce)[:, :, None]], axis=2)
-    return DecodedImage(pixels, header, stage, opened.known.complete, opened.alt, opened.exif, watch.seconds)
+    return DecodedImage(pixels, opened.header, stage, opened.known.complete, opened.alt, opened.exif, watch.seconds)
 
 
 def strength_of(realism: float) -> int:

@@ -93,11 +93,10 @@ def thumbnail(data: bytes, size: int) -> bytes:
     from PIL import Image
 
     from runtime.container import latent_span, parse
-    from runtime.decode import REDUCTIONS, decode
+    from runtime.decode import decode, reduction_to
 
     header = parse(data).header
-    longest = max(header.width, header.height)
-    factor = max(f for f in (1, *REDUCTIONS) if f == 1 or longest // f >= size)
+    factor = reduction_to((max(header.width, header.height), size))
     picture = decode(data, stage="linear", reduce=factor, max_bytes=latent_span(data)[0] + THUMBNAIL_BYTES).to_pil()
     picture.thumbnail((size, size), Image.Resampling.LANCZOS)
     out = io.BytesIO()

@@ -120,8 +120,8 @@ def _code(
     a = min(STRETCH_LIMIT, max(-STRETCH_LIMIT, dot_a >> 14))
     b = min(STRETCH_LIMIT, max(-STRETCH_LIMIT, dot_b >> 14))
     p = squash[((a + b) >> 1) + 2048]
-    registers[CHANCE] = p
     if encode:
+        registers[CHANCE] = p
         encode_bit(registers, data, p, bit)
     else:
         bit = decode_bit(registers, data, p)
@@ -268,7 +268,8 @@ def _code_passes(
                     )  # fmt: skip
                     if registers[STOPPED]:
                         return number
-                    chance[at] = registers[CHANCE]
+                    if encode:
+                        chance[at] = registers[CHANCE]
                     seen += 1
                     if bit:
                         ones += 1
@@ -306,7 +307,8 @@ def _code_passes(
                     )  # fmt: skip
                     if registers[STOPPED]:
                         return number
-                    chance[at] = registers[CHANCE]
+                    if encode:
+                        chance[at] = registers[CHANCE]
                     magnitude[at] = known + (threshold if bit else 0)
                 reached[number] += 1
         ends[number] = registers[POSITION]
@@ -351,7 +353,8 @@ def _run(
         np.zeros(channels * area, dtype=np.int8),
         np.zeros(len(passes), dtype=np.int64),
         np.zeros(len(passes), dtype=np.int64),
-        np.zeros(channels * area, dtype=np.uint16),
+        # no decoder wants them
+        np.zeros(channels * area if encode else 0, dtype=np.uint16),
         0,
     )
     shift = tables.prediction_dy.astype(np.int32) * (columns + 2 * BORDER) + tables.prediction_dx

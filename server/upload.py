@@ -26,12 +26,10 @@ from server.catalogue import Catalogue
 from server.errors import RequestError
 from server.metrics import Metrics
 from server.processes import GIB, WorkerDiedError, WorkerRefusedError, Workers, WorkerTimeoutError
+from server.worker import MAX_PIXELS
 
 MAX_BYTES: Final = 20_000_000
 """Of one upload: what phones and most cameras write as JPEG."""
-
-MAX_PIXELS: Final = 50_000_000
-"""Of one upload: the larger of current cameras."""
 
 AT_A_TIME: Final = 2
 QUEUE: Final = 8

@@ -33,7 +33,7 @@ SAVE_OPTIONS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
 """Pillow's format and options by media type: no visible loss beyond the .sdz's own, at the speed that a waiting client wants."""
 
 MAX_PIXELS: Final = 50_000_000
-"""Pixels of a picture that is decoded here in full: as much as an upload may have. Of a larger one a preview is made."""
+"""Pixels of an upload, the larger of current cameras, and of a picture that is decoded here in full; of a larger one a preview is made."""
 
 PREVIEW_PIXELS: Final = 12_500_000
 """Pixels of a preview, more than a screen has: the linear stage, for which no network runs, its sides divided."""

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from browser import ARGUMENTS, CHROMIUM
+
+from runtime.pack import BUILT_IN, DEFAULT, Pack, load_pack
+from runtime.session import Session
+
+
+@pytest.fixture(scope="module")
+def pack() -> Pack:
+    """The default pack, or the one that SDZ_TEST_PACK names."""
+    return load_pack(os.environ.get("SDZ_TEST_PACK", BUILT_IN / DEFAULT))
+
+
+@pytest.fixture(scope="module")
+def session(pack: Pack) -> Session:
+    return Session(pack)
 
 
 @pytest.fixture(scope="module")

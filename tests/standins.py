@@ -6,12 +6,15 @@ and the denoiser look one latent position around, so that tiles without margins 
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import runtime.decode
 from runtime.coder import CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, WEIGHT_ONE, CoderTables, TableLayout
 from runtime.container import LATENTS, Chunk, Header, serialize
 from runtime.errors import MissingPackError, ProviderError
@@ -139,6 +142,20 @@ def use_stand_ins(monkeypatch: pytest.MonkeyPatch) -> StandIns:
     monkeypatch.setattr("runtime.pack.find_pack", find_pack)
     monkeypatch.setattr("runtime.session.Session", session)
     return made
+
+
+def held_decoder(monkeypatch: pytest.MonkeyPatch, seconds: float) -> tuple[threading.Event, threading.Event]:
+    """Has `open_latents` set the first event when it is asked and then wait for the second, `seconds` at most."""
+    begun, go_on = threading.Event(), threading.Event()
+    open_latents = runtime.decode.open_latents
+
+    def held(*args: Any, **options: Any) -> Any:
+        begun.set()
+        assert go_on.wait(seconds)
+        return open_latents(*args, **options)
+
+    monkeypatch.setattr(runtime.decode, "open_latents", held)
+    return begun, go_on
 
 
 def stand_in_file(width: int, height: int, *side: Chunk, step: int = 40, grey: bool = False) -> bytes:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from PIL import Image
 from runtime.container import latent_span, parse, serialize
 from runtime.decode import Stage, decode
 from runtime.encode import encode
-from runtime.pack import BUILT_IN, DEFAULT, Pack, load_pack
+from runtime.pack import Pack
 from runtime.planes import decode_planes, dequantize
 from runtime.session import Session
 
@@ -79,16 +78,6 @@ WATCH = """
     }, true);
   }
 """
-
-
-@pytest.fixture(scope="module")
-def pack() -> Pack:
-    return load_pack(os.environ.get("SDZ_TEST_PACK", BUILT_IN / DEFAULT))
-
-
-@pytest.fixture(scope="module")
-def session(pack: Pack) -> Session:
-    return Session(pack)
 
 
 @pytest.fixture

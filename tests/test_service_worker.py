@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from PIL import Image
 
 from runtime.decode import Stage, decode
 from runtime.encode import encode
-from runtime.pack import BUILT_IN, DEFAULT, Pack, load_pack
+from runtime.pack import Pack
 from runtime.session import Session
 from server.app import create_app
 
@@ -48,16 +47,6 @@ LOAD = """(name) => new Promise((done) => {
   document.body.append(image);
 })"""
 KEPT = "async (name) => (await (await caches.open(name)).keys()).map(({ url }) => url.replace(/.*\\//, ''))"
-
-
-@pytest.fixture(scope="module")
-def pack() -> Pack:
-    return load_pack(os.environ.get("SDZ_TEST_PACK", BUILT_IN / DEFAULT))
-
-
-@pytest.fixture(scope="module")
-def session(pack: Pack) -> Session:
-    return Session(pack)
 
 
 @pytest.fixture(scope="module")

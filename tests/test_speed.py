@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from export.library import Library
 from export.reference import taesd_decoder
 from export.speed import LARGE, MEMORY_ROWS, PLACES, ROWS, SIZE_ROWS, figure, markdown, python_reference, python_stages, sizes, timed
 from runtime.encode import encode
-from runtime.pack import BUILT_IN, DEFAULT, Pack, load_pack
+from runtime.pack import Pack
 
 REPORT: dict[str, Any] = {
     "machine": {
@@ -92,11 +91,6 @@ def test_warm_ups_do_not_count() -> None:
     calls: list[int] = []
     assert len(timed(lambda: calls.append(1), 3, warm_ups=2)) == 3
     assert len(calls) == 5
-
-
-@pytest.fixture(scope="module")
-def pack() -> Pack:
-    return load_pack(os.environ.get("SDZ_TEST_PACK", BUILT_IN / DEFAULT))
 
 
 def expected(place: str) -> set[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from standins import StandIns, StandInSession, stand_in_file, use_stand_ins
+from standins import StandIns, StandInSession, held_decoder, stand_in_file, use_stand_ins
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
@@ -333,15 +332,7 @@ def test_devices_are_those_of_onnxruntime_and_one_that_fails_gives_way(
 
 
 def test_the_window_answers_while_the_decoder_is_busy(window: Window, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-    open_latents = runtime.decode.open_latents
-
-    def slow(*args: Any, **options: Any) -> Any:
-        begun.set()
-        assert go_on.wait(SECONDS)
-        return open_latents(*args, **options)
-
-    monkeypatch.setattr(runtime.decode, "open_latents", slow)
+    begun, go_on = held_decoder(monkeypatch, SECONDS)
     window.open(folder / "a.sdz")
     wait(begun.is_set)
     wait(lambda: window.canvas.waiting)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from standins import PACK, StandIns, StandInSession, stand_in_file, use_stand_ins
+from standins import PACK, StandIns, StandInSession, held_decoder, stand_in_file, use_stand_ins
 
 import runtime.decode
 import runtime.viewer.worker
@@ -176,15 +176,7 @@ def test_tiles_that_were_forgotten_are_decoded_again_when_wanted(driver: Driver,
 
 
 def test_the_newest_goal_wins_while_a_step_is_under_way(driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-    open_latents = runtime.decode.open_latents
-
-    def slow(*args: Any, **options: Any) -> Any:
-        begun.set()
-        assert go_on.wait(SECONDS)
-        return open_latents(*args, **options)
-
-    monkeypatch.setattr(runtime.decode, "open_latents", slow)
+    begun, go_on = held_decoder(monkeypatch, SECONDS)
     for name, width in (("a", 40), ("b", 50), ("c", 60)):
         (tmp_path / f"{name}.sdz").write_bytes(stand_in_file(width, 30))
     driver.worker.aim({"shown": first(tmp_path / "a.sdz")})

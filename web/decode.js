@@ -110,6 +110,15 @@ export function denoiserApplies({ known, header, pack }) {
 }
 
 /**
+ * The stage that a picture reaches: `decoded` in place of `denoised` where the pack or the strength skips the denoiser.
+ * @param {Picture} picture @param {Stage} stage @param {number} [strength]
+ * @returns {Stage}
+ */
+export function reached(picture, stage, strength = FULL_STRENGTH) {
+  return stage === "denoised" && !(strength && denoiserApplies(picture)) ? "decoded" : stage;
+}
+
+/**
  * The tile's side: by memory where nobody says.
  * @param {number | null | undefined} tile @param {Known} known @returns {number}
  */
@@ -193,7 +202,7 @@ function place(rgba, core, outer, { header, alpha }) {
 
 /**
  * The stage's pixels, tile by tile, top to bottom. Tiles share their arrays, so memory does not grow with the picture.
- * @param {Picture} picture @param {Stage} stage `denoised` only where `denoiserApplies`
+ * @param {Picture} picture @param {Stage} stage one that is `reached`
  * @param {Session | null} session not needed for `linear` @param {number} [strength] of the denoiser, from 1 on
  * @param {number | null} [tile] positions on a side, which do not change the pixels
  * @returns {AsyncGenerator<Tile>}
@@ -239,7 +248,7 @@ export async function decodeBytes(bytes, { stage = "denoised", pack, session, pa
   const { header } = readContainer(bytes);
   pack ??= session?.pack ?? (await loadPack(header.packId, fetchReader(new URL(`${header.packId}/`, packs))));
   const picture = await readPicture(bytes, pack);
-  if (stage === "denoised" && !(strength && denoiserApplies(picture))) stage = "decoded";
+  stage = reached(picture, stage, strength);
   if (stage !== "linear") session ??= new Session(pack, { ort });
   const { width, height } = header;
   const data = new Uint8ClampedArray(width * height * 4);

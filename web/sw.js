@@ -10,7 +10,7 @@
  */
 
 import { ACCEPT, MEDIA_TYPE } from "./container.js";
-import { PACKS, denoiserApplies, paint, readContainer, readPicture } from "./decode.js";
+import { PACKS, paint, reached, readContainer, readPicture } from "./decode.js";
 import { SdzError } from "./errors.js";
 import { MAX_DOWNLOAD_BYTES } from "./limits.js";
 import { PACK_CACHE, fetchReader, loadPack } from "./pack.js";
@@ -157,11 +157,10 @@ function render(bytes, wanted) {
     }
     const session = await sessionOf(packId);
     const picture = await readPicture(bytes, session.pack);
-    const stage = wanted === "denoised" && !denoiserApplies(picture) ? "decoded" : wanted;
     const canvas = new OffscreenCanvas(width, height);
     const context = canvas.getContext("2d", { colorSpace: "srgb", willReadFrequently: true });
     if (!context) throw new SdzError("ProviderError", "this browser gives no canvas");
-    for await (const tile of paint(picture, stage, session)) {
+    for await (const tile of paint(picture, reached(picture, wanted), session)) {
       context.putImageData(new ImageData(tile.pixels, tile.width, tile.height), tile.x, tile.y);
     }
     return canvas.convertToBlob({ type: "image/png" });

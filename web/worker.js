@@ -8,7 +8,7 @@
  */
 
 import { ACCEPT, MAX_HEADER_BYTES, altText } from "./container.js";
-import { denoiserApplies, paint, readContainer, readPicture, strengthOf } from "./decode.js";
+import { paint, reached, readContainer, readPicture, strengthOf } from "./decode.js";
 import { SdzError, asSdzError } from "./errors.js";
 import { MAX_DOWNLOAD_BYTES } from "./limits.js";
 import { fetchReader, loadPack } from "./pack.js";
@@ -106,16 +106,16 @@ class Job {
     if (linear) return undefined;
     const picture = /** @type {Picture} */ (this.picture);
     const session = sessionOf(this.pack);
-    const denoise = this.stage === "denoised" && this.strength > 0 && denoiserApplies(picture);
+    const stage = reached(picture, this.stage, this.strength);
     const task = networks.then(async () => {
       this.signal.throwIfAborted();
       await session.prepare("decoder");
-      if (denoise && !session.isReady("denoiser")) {
+      if (stage === "denoised" && !session.isReady("denoiser")) {
         // its download runs while the decoder's picture is made
         session.prepare("denoiser").catch(() => {});
         await this.send(picture, "decoded", false);
       }
-      await this.send(picture, denoise ? "denoised" : "decoded", true);
+      await this.send(picture, stage, true);
     });
     networks = task.catch(() => {});
     return task;

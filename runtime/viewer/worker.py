@@ -444,9 +444,7 @@ class Worker:
             opened = open_latents(data, max_bytes=version.limit)
         stage = _reached(opened, version.stage)
         session = None if stage == "base" else self._session(opened)
-        pixels = np.empty((opened.header.height, opened.header.width, opened.channels), np.uint8)
-        for window in opened.windows():
-            pixels[opened.place(window)] = opened.render(window, _NETWORKS[stage], session)
+        pixels = opened.paint(_NETWORKS[stage], session)
         return np.dstack([pixels, opened.alpha()]) if opened.has_alpha else pixels
 
     def _session(self, opened: Opened) -> Session:
@@ -506,17 +504,10 @@ def _reached(opened: Opened, stage: Stage) -> Stage:
 
 def _whole(opened: Opened, reduce: int, alpha: NDArray[np.uint8] | None, watch: Stopwatch) -> NDArray[np.uint8]:
     """The linear stage of the whole picture, its sides divided by `reduce`."""
-    header = opened.header
-    pixels = np.empty((-(-header.height // reduce), -(-header.width // reduce), opened.channels), np.uint8)
-    for window in opened.windows():
-        pixels[opened.place(window, reduce)] = opened.render(window, "linear", reduce=reduce, watch=watch)
-    if alpha is None:
-        return pixels
-    if reduce > 1:
-        from PIL import Image
+    from runtime.decode import reduced_plane
 
-        alpha = np.asarray(Image.fromarray(alpha).reduce(reduce))
-    return np.dstack([pixels, alpha])
+    pixels = opened.paint("linear", reduce=reduce, watch=watch)
+    return pixels if alpha is None else np.dstack([pixels, reduced_plane(alpha, reduce)])
 
 
 def _tile_count(opened: Opened) -> int:
