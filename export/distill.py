@@ -1,42 +1,286 @@
-"""`python -m export distill`: teach the one-step denoiser what the decoder makes of clean latents.
+"""`python -m export distill`: a one-step denoiser for any pack, or with `--decoder` a light decoder for any autoencoder's latents.
 
-The autoencoder stands still. The teacher decodes the unquantized latents; the student sees truncated ones and is judged
-through the same decoder, at precisions drawn as in training. Resumable like `export.train`, whose loop this is.
+The autoencoder stands still. The denoiser sees truncated latents and is taught the clean ones (with `--teacher` in part what a diffusion
+UNet makes of these), judged in latent space, or through the autoencoder's decoder where that is affordable. The light decoder sees
+truncated latents and is taught the photo (with `--imitate` in part what the big decoder makes of the clean latents). Both end under
+simulated int8. Resumable like `export.train`, whose loop this is; the run directory holds `denoiser/` or `decoder/` in diffusers layout.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
-from export.train import COLOURS, PRECISION_RANGE, Trainer, TrainingOptions, launch
-from export.truncation import truncate
+from export.data import CropSampler, TrainingDataError, load_photos
+from export.loop import COLOURS, PRECISION_RANGE, Loop, TrainingOptions, add_options, chosen, draw_precision
+from export.models import LightDecoder, OneStepDenoiser, TinyAutoencoder
+from export.pack import TINY_WEIGHTS
+from export.parity import gate_photos
+from export.quantize import is_calibrated
+from export.skip import least_code, measure, table
+from export.space import LatentSpace, SpaceError, fit_linear, open_space
+from export.teacher import TeacherError, open_teacher
+from export.truncation import Truncated, truncate
+
+AFFORDABLE = {"cpu": 5_000_000, "cuda": 200_000_000}
+"""Weights of an autoencoder whose decoder may judge: beyond that a step of the student would wait for seconds of the decoder."""
+
+JUDGED_STEPS = 0.25
+"""Share of the steps that an affordable foreign decoder judges; it costs several times what comparing latents costs."""
+
+HELD_OUT = 6
+"""Photos kept from training, at most one in four but one of two, to measure from which precision on the denoiser does good."""
+
+FITTED_BATCHES = 16
+"""Batches to which the light decoder's linear path is fitted."""
+
+STUDENTS = {4: (48, 5), 8: (64, 6), 16: (128, 4)}
+"""Width and blocks of a denoiser by patch: under 25 kMAC per pixel together with a light decoder."""
+
+Teacher = Callable[[Tensor, torch.Generator], Tensor]
 
 
-class Distiller(Trainer):
-    """A training run whose only moving part is the denoiser."""
+@dataclass
+class DistillOptions(TrainingOptions):
+    """What `distill` needs besides what training needs."""
 
-    def _parameters(self) -> list[nn.Parameter]:
-        self.pipeline.requires_grad_(False)
-        self.pipeline.denoiser.requires_grad_(True)
-        return list(self.pipeline.denoiser.parameters())
+    steps: int = 2000
+    learning_rate: float = 1e-3
+    quantize_from: float = 0.75
+    draws: int = 1
+    """Truncations of every crop: encoding it once for several of them saves the autoencoder's time."""
+    width: int = 0
+    """Channels of the denoiser's layers (0: 48, 64 or 128 for patches of 4, 8 or 16 pixels)."""
+    blocks: int = 0
+    """Its residual blocks (0: 5, 6 or 4)."""
+    judged: float = -1.0
+    """Share of the steps judged through the autoencoder's decoder, the others in latent space (-1: all for the project's own, a quarter for
+    decoders that the device can afford, none for the others)."""
+    taught: float = 0.5
+    """Share of the teacher's result in what is learned, with --teacher."""
+    imitate: float = 0.0
+    """Share of the big decoder's picture in what the light decoder learns; the rest is the photo."""
+
+
+class Distiller(Loop):
+    """A run whose only moving part is the denoiser."""
+
+    def __init__(
+        self,
+        denoiser: OneStepDenoiser,
+        space: LatentSpace,
+        sampler: CropSampler,
+        out: Path,
+        options: DistillOptions,
+        teacher: Teacher | None = None,
+    ) -> None:
+        self.chosen = options
+        self.space = space.to(options.device)
+        self.teacher = teacher
+        self.judged = options.judged if options.judged >= 0 else _judged_steps(space, options.device)
+        super().__init__(denoiser, sampler, out, options)
+
+    def _models(self) -> dict[str, Any]:
+        own = {"autoencoder": self.space.model} if isinstance(self.space.model, TinyAutoencoder) else {}
+        return {"denoiser": self.model} | own
+
+    def _quantized(self) -> bool:
+        return is_calibrated(self.model)
+
+    def _known(self, latents: Tensor) -> tuple[Truncated, Tensor]:
+        """Latents as drawn precisions leave them, and the intervals' widths (N,)."""
+        base, code, depth, rounding = (t.to(self.device) for t in draw_precision(len(latents), self.space.channels, self.generator))
+        return truncate(latents, code, depth, rounding), torch.exp2(base.flatten() / 8.0)
+
+    def _student(self, known: Truncated) -> Tensor:
+        return torch.as_tensor(self.model(known.values, known.levels, known.precision, known.half_width))
+
+    def _observe(self, pixels: Tensor) -> None:
+        self._student(self._known(self.space.encode(pixels))[0])
 
     def _loss(self, pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
-        base, code, depth, rounding = self._draw(len(pixels))
+        through = bool(torch.rand((), generator=self.generator) < self.judged)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             with torch.no_grad():
-                latents = self.pipeline.autoencoder.encode(pixels)
-                finest = torch.full_like(latents, float(PRECISION_RANGE[0]))
-                taught = self.pipeline.autoencoder.decode(latents, finest)
-            output = self.pipeline.reconstruct(truncate(latents, code, depth, rounding), denoise=True)
-        error, figures = self._error(output, taught, natural=True)
-        width = torch.exp2(base.flatten() / 8.0)
+                clean = self.space.encode(pixels).float()
+                wanted = clean
+                if self.teacher is not None:
+                    wanted = torch.lerp(clean, self.teacher(clean, self.generator), self.chosen.taught)
+                if through:
+                    painted = self.space.decode(wanted, torch.full_like(wanted, float(PRECISION_RANGE[0])))
+            draws = 1 if through else self.chosen.draws
+            known, width = self._known(clean.repeat_interleave(draws, dim=0))
+            values = self._student(known)
+            output = self.space.decode(values, known.precision) if through else None
+        if output is not None:
+            error, figures = self._error(output, painted, natural=True)
+        else:
+            error = latent_error(values, wanted.repeat_interleave(draws, dim=0), self.space.patch)
+            left = error.detach() / latent_error(known.values, clean.repeat_interleave(draws, dim=0), self.space.patch).clamp_min(1e-9)
+            figures = {"left": float(left.mean())}
         return (COLOURS * error / width).mean(), figures
 
 
+class DecoderDistiller(Loop):
+    """A run whose only moving part is the light decoder."""
+
+    prefix = "decoder-"
+
+    def __init__(self, decoder: LightDecoder, space: LatentSpace, sampler: CropSampler, out: Path, options: DistillOptions) -> None:
+        self.chosen = options
+        self.space = space.to(options.device)
+        super().__init__(decoder, sampler, out, options)
+
+    def _models(self) -> dict[str, Any]:
+        return {"decoder": self.model}
+
+    def _quantized(self) -> bool:
+        return is_calibrated(self.model)
+
+    def _known(self, pixels: Tensor) -> tuple[Tensor, Truncated, Tensor]:
+        with torch.no_grad():
+            clean = self.space.encode(pixels).float()
+        base, code, depth, rounding = (t.to(self.device) for t in draw_precision(len(clean), self.space.channels, self.generator))
+        return clean, truncate(clean, code, depth, rounding), torch.exp2(base.flatten() / 8.0)
+
+    def _observe(self, pixels: Tensor) -> None:
+        known = self._known(pixels)[1]
+        self.model.decode(known.values, known.precision)
+
+    def _loss(self, pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            clean, known, width = self._known(pixels)
+            target = pixels
+            if self.chosen.imitate > 0:
+                with torch.no_grad():
+                    painted = self.space.decode(clean, torch.full_like(clean, float(PRECISION_RANGE[0]))).float().clamp(0, 255)
+                target = torch.lerp(pixels, painted, self.chosen.imitate)
+            output = self.model.decode(known.values, known.precision)
+        error, figures = self._error(output, target, natural=True)
+        return (COLOURS * error / width).mean(), figures
+
+
+def latent_error(values: Tensor, wanted: Tensor, patch: int) -> Tensor:
+    """Squared error per image (N,) of latents (N, C, h, w) in grey levels: in squared levels of pixels, were the transform orthonormal."""
+    return torch.as_tensor((values.float() - wanted.float()).square().sum(dim=1).mean(dim=(1, 2)) / (COLOURS * patch**2))
+
+
+def _judged_steps(space: LatentSpace, device: str) -> float:
+    if space.gains is None:
+        return 1.0
+    return JUDGED_STEPS if space.cost <= AFFORDABLE[torch.device(device).type] else 0.0
+
+
+def fresh_denoiser(space: LatentSpace, options: DistillOptions) -> OneStepDenoiser:
+    """A student that changes nothing yet."""
+    width, blocks = STUDENTS.get(space.patch, STUDENTS[16])
+    student: OneStepDenoiser = OneStepDenoiser(space.channels, options.width or width, options.blocks or blocks, gains=space.gains)
+    return student
+
+
+def fresh_decoder(space: LatentSpace, sampler: CropSampler, options: DistillOptions) -> LightDecoder:
+    """A light decoder that is its linear path, fitted to crops. Raises SpaceError for patches that it does not have."""
+    if space.gains is None:
+        raise SpaceError("the project's own decoder is a light one already; --decoder is for other autoencoders")
+    try:
+        light: LightDecoder = LightDecoder(space.channels, space.patch, gains=space.gains)
+    except ValueError as error:
+        raise SpaceError(str(error)) from error
+    batches = (sampler.batch(options.batch) for _ in range(FITTED_BATCHES))
+    light.decoder.linear.basis.copy_(fit_linear(space, batches).float())
+    return light
+
+
+def _stored(run: Path | None, name: str, kind: type[Any]) -> Any:
+    """The model of an earlier run, or None."""
+    if run is None or not (run / name / "config.json").exists():
+        return None
+    return kind.from_pretrained(run / name, use_safetensors=True, low_cpu_mem_usage=False)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of `python -m export distill`."""
+    command = argparse.ArgumentParser(
+        prog="python -m export distill", description="Distill a one-step denoiser, or a light decoder, for a pack's latents."
+    )
+    command.add_argument(
+        "--pack-from", default=str(TINY_WEIGHTS), metavar="MODEL", help="the autoencoder, in diffusers layout (default: the project's own)"
+    )
+    command.add_argument("--subfolder", metavar="NAME", help="where below MODEL the autoencoder is, such as vae")
+    command.add_argument("--decoder", action="store_true", help="distill a light decoder instead of a denoiser")
+    command.add_argument("--teacher", type=Path, metavar="UNET", help="a diffusion UNet whose few DDIM steps the denoiser learns as well")
+    add_options(command, DistillOptions())
+    return command
+
+
 def main(arguments: list[str]) -> int:
-    """`python -m export distill`; exit codes as `launch`."""
-    command = argparse.ArgumentParser(prog="python -m export distill", description="Distill the one-step denoiser.")
-    return launch(arguments, command, Distiller, TrainingOptions(steps=2000, learning_rate=1e-4))
+    """`python -m export distill`; 0 done, 1 no usable data, autoencoder or teacher."""
+    command = parser()
+    given = command.parse_args(arguments)
+    if given.decoder and given.teacher is not None:
+        command.error("--teacher is for the denoiser, not for --decoder")
+    options = chosen(given, DistillOptions())
+    try:
+        (_distill_decoder if given.decoder else _distill_denoiser)(given, options)
+    except (TrainingDataError, SpaceError, TeacherError) as error:
+        print(f"{command.prog}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _open(given: argparse.Namespace) -> LatentSpace:
+    # a denoiser and a decoder of one pack must agree on what a grey level is: what a run's directory holds already decides
+    found = (
+        _stored(run, *part) for run in (given.out, given.weights) for part in (("denoiser", OneStepDenoiser), ("decoder", LightDecoder))
+    )
+    gains = next((model.config.gains for model in found if model is not None), None)
+    return open_space(given.pack_from, gate_photos(), subfolder=given.subfolder, gains=gains)
+
+
+def _distill_decoder(given: argparse.Namespace, options: DistillOptions) -> None:
+    sampler = CropSampler(load_photos(given.data, options.crop), options.crop, options.seed)
+    light: LightDecoder | None = _stored(given.out, "decoder", LightDecoder) or _stored(given.weights, "decoder", LightDecoder)
+    space = _open(given)
+    DecoderDistiller(light or fresh_decoder(space, sampler, options), space, sampler, given.out, options).run()
+
+
+def _distill_denoiser(given: argparse.Namespace, options: DistillOptions) -> None:
+    photos, held_out = split(load_photos(given.data, options.crop))
+    sampler = CropSampler(photos, options.crop, options.seed)
+    denoiser: OneStepDenoiser | None = _stored(given.out, "denoiser", OneStepDenoiser) or _stored(
+        given.weights, "denoiser", OneStepDenoiser
+    )
+    space = _open(given)
+    if denoiser is None and space.gains is None:
+        denoiser = _stored(Path(given.pack_from), "denoiser", OneStepDenoiser)
+    teacher = None if given.teacher is None else open_teacher(given.teacher, space, options.device)
+    run = Distiller(denoiser or fresh_denoiser(space, options), space, sampler, given.out, options, teacher)
+    run.run()
+    set_bound(given.out, space, held_out, through_decoder=run.judged > 0)
+
+
+def split(photos: list[NDArray[np.uint8]]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+    """Photos to train on, and the last ones, held out; a single photo is both."""
+    kept = min(HELD_OUT, len(photos) // 4) or min(1, len(photos) - 1)
+    return (photos[:-kept], photos[-kept:]) if kept else (photos, photos)
+
+
+def set_bound(run: Path, space: LatentSpace, photos: list[NDArray[np.uint8]], *, through_decoder: bool) -> None:
+    """Measure the run's denoiser on photos and write from which precision code on it does good into its configuration and `skip.json`."""
+    denoiser = _stored(run, "denoiser", OneStepDenoiser).to(space.scale(torch.zeros(())).device)
+    rows = measure(denoiser, space, photos, through_decoder=through_decoder)
+    bound = least_code(rows)
+    denoiser.register_to_config(min_step_index=bound)
+    denoiser.save_config(run / "denoiser")
+    (run / "skip.json").write_text(json.dumps({"min_step_index": bound, "errors": rows}, indent=1) + "\n")
+    print(table(rows, bound))

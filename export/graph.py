@@ -16,6 +16,7 @@ The encoder has one variant: it need not be deterministic.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from export.models import OneStepDenoiser, TinyAutoencoder
+from export.models import LightDecoder, OneStepDenoiser, TinyAutoencoder
 from export.models.autoencoder import CENTRE, PATCH, RESIDUAL_GAIN, Encoder, EncoderBlock, ScaledTransform
 from export.models.layers import QuantConv2d, ResidualBlock
 from export.quantize import GridWeights, LinearTable, grid_weights, integer_conv, linear_table
@@ -238,29 +239,33 @@ def denoiser_graph(denoiser: OneStepDenoiser, variant: Variant) -> onnx.ModelPro
     return b.model("denoiser", inputs, _maps("denoised", channels=channels))
 
 
-def decoder_table(autoencoder: TinyAutoencoder) -> LinearTable:
+def decoder_table(model: TinyAutoencoder | LightDecoder) -> LinearTable:
     """The integers of the linear stage, for `decoder_graph` and for the pack's linear table."""
-    return linear_table(autoencoder.decoder.linear, int(autoencoder.decoder.head.activation.exponent) + RESIDUAL_SHIFT)
+    return linear_table(model.decoder.linear, int(model.decoder.head.activation.exponent) + RESIDUAL_SHIFT)
 
 
-def decoder_graph(autoencoder: TinyAutoencoder, variant: Variant) -> onnx.ModelProto:
-    """`latents`, `precision` float32 (1, C, h, w), integers (GRID units, 0..255) -> `rgba` uint8 (16h, 16w, 4), alpha 255."""
+def decoder_graph(model: TinyAutoencoder | LightDecoder, variant: Variant) -> onnx.ModelProto:
+    """`latents`, `precision` float32 (1, C, h, w), integers (GRID units, 0..255) -> `rgba` uint8 (patch h, patch w, 4), alpha 255."""
     b = GraphBuilder()
     trunk = Trunk(b, variant)
-    decoder = autoencoder.decoder
-    channels = autoencoder.channels
+    decoder = model.decoder
+    channels = model.channels
     x = trunk.stem(["latents", "precision"], grid_weights(decoder.stem, channels, "decoder.stem"))
-    x = trunk.blocks(x, decoder.coarse, "decoder.coarse")
-    sides = b.op("Shape", "latents", start=2, end=4)
-    x = trunk.upsample(x, decoder.up1, "decoder.up1", b.op("Mul", sides, b.shape(2, 2)))
-    x = trunk.blocks(x, decoder.middle, "decoder.middle")
-    x = trunk.upsample(x, decoder.up2, "decoder.up2", b.op("Mul", sides, b.shape(4, 4)))
-    x = trunk.blocks(x, decoder.fine, "decoder.fine")
+    sides = ""
+    for i, (up, name) in enumerate(decoder.stages):
+        if up:
+            layer = decoder.get_submodule(up)
+            assert isinstance(layer, QuantConv2d)
+            x = trunk.upsample(x, layer, f"decoder.{up}", b.op("Mul", sides, b.shape(2**i, 2**i)))
+        blocks = decoder.get_submodule(name)
+        assert isinstance(blocks, nn.Sequential)
+        x = trunk.blocks(x, blocks, f"decoder.{name}")
+        sides = sides or b.op("Shape", "latents", start=2, end=4)
     head = trunk.conv(x, decoder.head, "decoder.head", _pixel_order(QUARTER))
     residual = trunk.real(trunk.interleaved(head), RESIDUAL_GAIN)
     # onnxruntime-web with WebGPU has no cast from int16
     stored = np.int32 if variant == "fp32" else np.int16
-    _paint(b, decoder_table(autoencoder), stored, residual, sides)
+    _paint(b, decoder_table(model), stored, residual, sides)
     rgba = helper.make_tensor_value_info("rgba", TensorProto.UINT8, ["height", "width", 4])
     return b.model("decoder", _maps("latents", "precision", channels=channels), [rgba])
 
@@ -282,8 +287,9 @@ def _paint(b: GraphBuilder, table: LinearTable, stored: type[np.signedinteger[An
     Sums run over integers times 2**-shift, below 2**24 of them, so they are exact; clipping and truncation then give
     clamp(floor(linear + residual + 128.5), 0, 255), as `runtime.linear` computes it with integers where the residual is zero.
     """
-    blocks = PATCH // QUARTER
-    order = _pixel_order(PATCH)
+    patch = math.isqrt(len(table.weight) // 3)
+    blocks = patch // QUARTER
+    order = _pixel_order(patch)
     kernel = np.where(order[:, None] < 0, 0, table.weight[order])
     offset = np.where(order < 0, 255.0, CENTRE) + 0.5
 
@@ -300,7 +306,7 @@ def _paint(b: GraphBuilder, table: LinearTable, stored: type[np.signedinteger[An
     levels = b.op("Cast", b.op("Clip", total, b.scalar(0), b.scalar(255)), to=TensorProto.UINT8)
     split = b.op("Reshape", levels, b.shape(0, 0, 0, 0, blocks, QUARTER, QUARTER * 4))
     lines = b.op("Transpose", split, perm=[0, 1, 2, 5, 3, 4, 6])
-    size = b.op("Mul", sides, b.shape(PATCH, PATCH))
+    size = b.op("Mul", sides, b.shape(patch, patch))
     b.op("Reshape", lines, b.op("Concat", size, b.shape(4), axis=0), output="rgba")
 
 

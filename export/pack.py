@@ -39,9 +39,6 @@ TINY_PACK = Path(__file__).parents[1] / "runtime" / "packs" / "tiny"
 MODEL_CARD = "README.md"
 """The one file of a pack that people write; a rebuilt pack keeps it."""
 
-DENOISER_MIN_STEP_INDEX = 22
-"""Finer than this the denoiser was never trained (`export.train.PRECISION_RANGE`), and there is little left to gain."""
-
 RECONSTRUCTION_UNITS = 16
 """The manifest states the reconstruction point in sixteenths of the unknown interval."""
 
@@ -66,9 +63,7 @@ class Cost:
     halo: int
 
 
-def build_pack(
-    weights: Path, out: Path, coder_table: bytes, *, name: str = "tiny", denoiser_min_step_index: int = DENOISER_MIN_STEP_INDEX
-) -> BuiltPack:
+def build_pack(weights: Path, out: Path, coder_table: bytes, *, name: str = "tiny") -> BuiltPack:
     """Write the pack directory `out`, replacing a pack that is there.
 
     Raises OSError where `weights` lacks a model, QuantizationError for weights that do not fit the integer grids, ParityError if a graph
@@ -115,7 +110,7 @@ def build_pack(
         "reconstruction": round(RECONSTRUCTION * RECONSTRUCTION_UNITS),
         "l1_limit": min(table.l1_limit, *(stem.l1_limit for stem in stems)),
         "linear_shift": table.shift,
-        "denoiser": {"min_step_index": denoiser_min_step_index},
+        "denoiser": {"min_step_index": denoiser.config.min_step_index},
         "halo": {key: cost.halo for key, cost in costs.items()},
         "tables": {key: _entry(file, data) for key, (file, data) in tables.items()},
         "graphs": {key: _graph_entry(file, data, cost) for key, (file, data, cost) in kept.items()},
@@ -126,14 +121,14 @@ def build_pack(
     return BuiltPack(load_pack(out), figures, calibrated)
 
 
-def graph_cost(model: onnx.ModelProto) -> Cost:
+def graph_cost(model: onnx.ModelProto, patch: int = PATCH) -> Cost:
     """Counted over the convolutions and matrix products of a graph in ONNX's own operators, whose sizes are free in height and width."""
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     for value in probe.graph.input:
         for dimension in value.type.tensor_type.shape.dim:
             if dimension.dim_param:
-                dimension.dim_value = PROBE if dimension.dim_param in ("h", "w") else PROBE * PATCH
+                dimension.dim_value = PROBE if dimension.dim_param in ("h", "w") else PROBE * patch
     for value in probe.graph.output:
         value.type.tensor_type.ClearField("shape")
     graph = shape_inference.infer_shapes(probe, strict_mode=True, data_prop=True).graph
@@ -147,7 +142,7 @@ def graph_cost(model: onnx.ModelProto) -> Cost:
             reach += (height // 2) * PROBE / output[2]
         elif node.op_type == "MatMul":
             macs += math.prod(shapes[node.output[0]]) * shapes[node.input[1]][0]
-    return Cost(macs / (PROBE * PATCH) ** 2, math.ceil(reach))
+    return Cost(macs / (PROBE * patch) ** 2, math.ceil(reach))
 
 
 def _entry(file: str, data: bytes) -> dict[str, Any]:

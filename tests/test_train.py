@@ -13,12 +13,13 @@ from safetensors import safe_open
 from torch import Tensor
 
 from export.data import CropSampler, TrainingDataError, load_photos
-from export.distill import Distiller
+from export.distill import main as distill
+from export.loop import TrainingOptions, draw_precision
 from export.models import OneStepDenoiser, TinyAutoencoder, UniformPosterior
 from export.models.autoencoder import dct_basis
 from export.models.layers import QuantConv2d, ResidualBlock
 from export.rate import ContextRateModel, laplace_bits
-from export.train import Pipeline, Trainer, TrainingOptions, draw_precision, main
+from export.train import Pipeline, Trainer, main
 from export.truncation import truncate
 
 CROP = 176
@@ -41,9 +42,9 @@ def small_pipeline() -> Pipeline:
     return Pipeline(TinyAutoencoder((6, 1, 1), (8, 8, 8), (1, 1, 1), (8, 8, 8), (1, 1, 1)), OneStepDenoiser(8, 8, 1))
 
 
-def trainer(kind: type[Trainer], photos: Path, run: Path, **options: float) -> Trainer:
+def trainer(photos: Path, run: Path, **options: float) -> Trainer:
     chosen = TrainingOptions(batch=2, crop=CROP, **options)  # type: ignore[arg-type]
-    return kind(small_pipeline(), CropSampler(load_photos([photos], CROP), CROP, 5), run, chosen)
+    return Trainer(small_pipeline(), CropSampler(load_photos([photos], CROP), CROP, 5), run, chosen)
 
 
 def weights(run: Path, model: str) -> dict[str, Tensor]:
@@ -53,9 +54,9 @@ def weights(run: Path, model: str) -> dict[str, Tensor]:
 
 def test_a_run_saves_resumes_and_ends_quantized(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    trainer(Trainer, photos, run, steps=2).run()
+    trainer(photos, run, steps=2).run()
     first = weights(run, "autoencoder")
-    second = trainer(Trainer, photos, run, steps=4, quantize_from=0.5)
+    second = trainer(photos, run, steps=4, quantize_from=0.5)
     second.run()
     assert second.step == 4
     assert second.quantizing
@@ -65,19 +66,25 @@ def test_a_run_saves_resumes_and_ends_quantized(photos: Path, tmp_path: Path) ->
     assert any(not torch.equal(first[k], after[k]) for k in first)
     assert after["decoder.stem.activation.peak"] > 0
     assert weights(run, "denoiser")["head.activation.exponent"] == -7
-    third = trainer(Trainer, photos, run, steps=4)
+    third = trainer(photos, run, steps=4)
     third.run()
     assert third.step == 4
     assert third.quantizing
 
 
-def test_distillation_moves_the_denoiser_alone(photos: Path, tmp_path: Path) -> None:
+def test_distillation_of_the_own_pack_moves_the_denoiser_alone(photos: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    student = trainer(Distiller, photos, run, steps=2, learning_rate=1e-2)
-    before = {k: v.clone() for k, v in student.pipeline.state_dict().items()}
-    student.run()
-    moved = {k.split(".")[0] for k, v in student.pipeline.state_dict().items() if not torch.equal(v, before[k])}
-    assert moved == {"denoiser"}
+    pipeline = small_pipeline()
+    pipeline.autoencoder.save_pretrained(tmp_path / "own" / "autoencoder")
+    pipeline.denoiser.save_pretrained(tmp_path / "own" / "denoiser")
+    before = [weights(tmp_path / "own", model) for model in ("autoencoder", "denoiser")]
+    fixed = ["--batch", "1", "--crop", str(CROP), "--learning-rate", "0.01", "--steps", "2"]
+    assert distill(["--pack-from", str(tmp_path / "own"), "--data", str(photos), "--out", str(run), *fixed]) == 0
+    # the run is a folder that `python -m export pack --weights` reads
+    after = [weights(run, model) for model in ("autoencoder", "denoiser")]
+    moved = [{key.split(".")[0] for key in old if not torch.equal(old[key], new[key])} for old, new in zip(before, after, strict=True)]
+    assert moved[0] == set()
+    assert {"head", "stem"} & moved[1]
 
 
 def test_command_line_trains_and_names_missing_photos(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

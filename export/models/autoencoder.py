@@ -41,6 +41,9 @@ INPUT_GAIN = 1.0 / 64.0
 PRECISION_GAIN = 1.0 / 64.0
 """The same for precision codes (eighths of an octave)."""
 
+SCALES = (("up2", "fine"), ("up1", "middle"), ("", "coarse"))
+"""The decoder network's resolutions, 1/4, 1/8 and 1/16 of the picture: what leads there from the next coarser one, and the blocks."""
+
 
 def opponent_matrix() -> Tensor:
     """Orthonormal RGB -> (luma, red-blue, green-magenta), (3, 3) float64."""
@@ -157,19 +160,28 @@ class EncoderBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents (N, C, h, w) and their precision codes (N, C, h, w) to pixels (N, 3, 16h, 16w), levels minus 128."""
+    """Latents (N, C, h, w) and their precision codes (N, C, h, w) to pixels (N, 3, patch h, patch w), levels minus 128.
 
-    def __init__(self, channels: int, counts: tuple[int, int, int], widths: tuple[int, int, int], blocks: tuple[int, int, int]) -> None:
+    `basis` (C, 3 * patch * patch) is the linear path's; the patch is 4, 8 or 16. `widths` and `blocks` describe the network from 1/4 of the
+    picture's resolution to the latents': one entry for a patch of 4, two for 8, three for 16.
+    """
+
+    def __init__(self, basis: Tensor, widths: Sequence[int], blocks: Sequence[int]) -> None:
         super().__init__()
-        fine, middle, coarse = widths
-        self.linear = ScaledTransform(dct_basis(counts), synthesis=True)
-        self.stem = GridConv2d(2 * channels, coarse)
-        self.coarse = nn.Sequential(*(ResidualBlock(coarse) for _ in range(blocks[2])))
-        self.up1 = QuantConv2d(coarse, 4 * middle, 1, relu=False)
-        self.middle = nn.Sequential(*(ResidualBlock(middle) for _ in range(blocks[1])))
-        self.up2 = QuantConv2d(middle, 4 * fine, 1, relu=False)
-        self.fine = nn.Sequential(*(ResidualBlock(fine) for _ in range(blocks[0])))
-        self.head = QuantConv2d(fine, 48, 3, relu=False)
+        self.patch = math.isqrt(basis.shape[1] // 3)
+        if not len(widths) == len(blocks) == self.patch.bit_length() - 2 <= len(SCALES):
+            raise ValueError(f"a decoder of patches of {self.patch} pixels with widths {list(widths)} and blocks {list(blocks)}")
+        self.linear = ScaledTransform(basis, synthesis=True)
+        self.stem = GridConv2d(2 * len(basis), widths[-1])
+        self.stages: list[tuple[str, str]] = []
+        above = 0
+        for (up, name), width, count in reversed(list(zip(SCALES, widths, blocks, strict=False))):
+            if above:
+                self.add_module(up, QuantConv2d(above, 4 * width, 1, relu=False))
+            self.add_module(name, nn.Sequential(*(ResidualBlock(width) for _ in range(count))))
+            self.stages.append((up if above else "", name))
+            above = width
+        self.head = QuantConv2d(widths[0], 48, 3, relu=False)
         nn.init.zeros_(self.head.conv.weight)
         assert self.head.conv.bias is not None
         nn.init.zeros_(self.head.conv.bias)
@@ -177,14 +189,15 @@ class Decoder(nn.Module):
     def linear_stage(self, latents: Tensor) -> Tensor:
         """The linear stage alone, same shapes as `forward`."""
         with torch.autocast(latents.device.type, enabled=False):
-            return F.pixel_shuffle(self.linear(latents.float()), PATCH)
+            return F.pixel_shuffle(self.linear(latents.float()), self.patch)
 
     def forward(self, latents: Tensor, precision: Tensor) -> Tensor:
         base = self.linear_stage(latents)
         x = self.stem(torch.cat([latents.float() * INPUT_GAIN, precision.float() * PRECISION_GAIN], dim=1))
-        x = self.coarse(x)
-        x = self.middle(F.pixel_shuffle(self.up1(x), 2))
-        x = self.fine(F.pixel_shuffle(self.up2(x), 2))
+        for up, name in self.stages:
+            if up:
+                x = F.pixel_shuffle(self.get_submodule(up)(x), 2)
+            x = self.get_submodule(name)(x)
         residual = F.pixel_shuffle(self.head(x), 4)
         return torch.as_tensor(base + RESIDUAL_GAIN * residual.float())
 
@@ -215,7 +228,7 @@ class TinyAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         counts = _triple(basis_counts)
         self.channels = sum(counts)
         self.encoder = Encoder(self.channels, counts, _triple(encoder_widths), _triple(encoder_blocks))
-        self.decoder = Decoder(self.channels, counts, _triple(decoder_widths), _triple(decoder_blocks))
+        self.decoder = Decoder(dct_basis(counts), _triple(decoder_widths), _triple(decoder_blocks))
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Latents (N, C, H/16, W/16), grey levels; pixels (N, 3, H, W) in [0, 255]."""

@@ -6,6 +6,8 @@ latents and is taught what the decoder makes of the clean ones (`export.distill`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
@@ -20,6 +22,9 @@ LEVEL_LIMIT = 15
 LEVEL_GAIN = 1.0 / 4.0
 """What a clipped magnitude is multiplied with before the first layer."""
 
+FINEST_TRAINED = 22
+"""Finer precision codes the denoiser is never trained for, and there is little left to gain: intervals of 2**(22/8) = 6.7 grey levels."""
+
 DELTA_SCALE_EXPONENT = -7
 """The output grid: delta in steps of 1/128, range [-1, 127/128]."""
 
@@ -29,11 +34,23 @@ class OneStepDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     `latents` in grey levels, `levels` the signed known magnitudes in units of their interval (clipped to +-15),
     `precision` the interval's size as a code in eighths of an octave, `half_width` half the interval in grey levels.
+
+    In its configuration: `gains`, what each channel of a foreign autoencoder's latents was multiplied with to give grey levels (None: they
+    are grey levels), and `min_step_index`, the mean precision code from which on it does good.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
-    def __init__(self, channels: int = 192, width: int = 128, blocks: int = 4) -> None:
+    def __init__(
+        self,
+        channels: int = 192,
+        width: int = 128,
+        blocks: int = 4,
+        gains: Sequence[float] | None = None,
+        min_step_index: int = FINEST_TRAINED,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        if gains is not None and len(gains) != channels:
+            raise ValueError(f"{len(gains)} gains for {channels} channels")
         self.stem = GridConv2d(3 * channels, width)
         self.trunk = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
         self.head = QuantConv2d(width, channels, 1, relu=False)

@@ -1,0 +1,278 @@
+"""Distillation at toy size: for a small AutoencoderKL of the real architecture, exact where a run must be exact."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from torch import Tensor
+
+from export.data import CropSampler, load_photos
+from export.distill import Distiller, DistillOptions, fresh_decoder, fresh_denoiser, latent_error, main, split
+from export.graph import decoder_graph, decoder_table, denoiser_graph, serialize
+from export.models import LightDecoder, OneStepDenoiser
+from export.models.autoencoder import GRID
+from export.models.layers import Activation, set_quantization
+from export.pack import graph_cost
+from export.parity import gate_photos
+from export.quantize import is_calibrated
+from export.skip import NEVER, least_code, measure, table
+from export.space import LatentSpace, SpaceError, fit_linear, open_space
+from export.teacher import TeacherError, open_teacher
+from export.truncation import truncate
+
+CROP = 176
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for i, pixels in enumerate(gate_photos()[:3]):
+        Image.fromarray(pixels.permute(1, 2, 0).to(torch.uint8).numpy()[:192, :192]).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "vae"
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        model = diffusers.AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=(4, 4, 4, 4),
+            norm_num_groups=2,
+            latent_channels=4,
+        )
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def space(vae: Path) -> LatentSpace:
+    return open_space(str(vae), gate_photos())
+
+
+def run(vae: Path, photos: Path, out: Path, *extra: str) -> int:
+    fixed = ["--batch", "1", "--crop", str(CROP), "--threads", "1"]
+    return main(["--pack-from", str(vae), "--data", str(photos), "--out", str(out), *fixed, *extra])
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    with safe_open(folder / "diffusion_pytorch_model.safetensors", "pt") as stored:
+        return {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 (no mapping)
+
+
+def sampler(photos: Path) -> CropSampler:
+    return CropSampler(load_photos([photos], CROP), CROP, 5)
+
+
+def test_grey_levels_move_a_patch_by_one(space: LatentSpace) -> None:
+    assert (space.channels, space.patch) == (4, 8)
+    assert space.gains is not None
+    assert torch.allclose(fit_linear(space, (p[None] for p in gate_photos())).norm(dim=1), torch.ones(4).double(), atol=1e-3)
+    pixels = gate_photos()[0][None]
+    raw = space.model.encode(pixels / 127.5 - 1.0).latent_dist.mode()
+    assert torch.equal(space.encode(pixels), raw * torch.tensor(space.gains)[:, None, None])
+    again = (space.model.decode(space.encode(pixels) / torch.tensor(space.gains)[:, None, None]).sample + 1.0) * 127.5
+    assert torch.equal(space.decode(space.encode(pixels), raw), again)
+
+
+def test_denoiser_interrupted_is_denoiser_uninterrupted(vae: Path, photos: Path, tmp_path: Path) -> None:
+    # one run in a piece; the other's process ends after two of four steps, before quantization begins at the third
+    shared = ["--judged", "0.5", "--draws", "2", "--width", "8", "--blocks", "1"]
+    assert run(vae, photos, tmp_path / "whole", *shared, "--steps", "4") == 0
+    space = open_space(str(vae), gate_photos())
+    options = DistillOptions(steps=4, batch=1, crop=CROP, judged=0.5, draws=2, width=8, blocks=1)
+    torch.manual_seed(options.seed)
+    train, _ = split(load_photos([photos], CROP))
+    half = Distiller(fresh_denoiser(space, options), space, CropSampler(train, CROP, options.seed), tmp_path / "half", options)
+    stop = half._train_step
+
+    def interrupted() -> dict[str, float]:
+        if half.step == 2:
+            raise KeyboardInterrupt
+        figures = stop()
+        half.step += 1
+        half.save()
+        half.step -= 1
+        return figures
+
+    half._train_step = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        half.run()
+    assert run(vae, photos, tmp_path / "half", *shared, "--steps", "4") == 0
+    whole, resumed = weights(tmp_path / "whole" / "denoiser"), weights(tmp_path / "half" / "denoiser")
+    assert whole["head.activation.exponent"] == -7
+    assert {k for k in whole if not torch.equal(whole[k], resumed[k])} == set()
+    start = fresh_denoiser(space, options).state_dict()
+    assert not torch.equal(whole["head.conv.weight"], start["head.conv.weight"])
+    written = (tmp_path / "whole" / "skip.json").read_text()
+    assert written == (tmp_path / "half" / "skip.json").read_text()
+    config = json.loads((tmp_path / "whole" / "denoiser" / "config.json").read_text())
+    assert (config["gains"], config["min_step_index"]) == (space.gains, json.loads(written)["min_step_index"])
+    assert sorted(p.name for p in (tmp_path / "whole").iterdir()) == ["denoiser", "options.json", "skip.json", "state.safetensors"]
+
+
+def test_distilled_networks_are_their_int8_graphs(vae: Path, photos: Path, tmp_path: Path) -> None:
+    # both runs in one directory, so that they agree on what a grey level is
+    assert run(vae, photos, tmp_path, "--steps", "4", "--learning-rate", "0.01", "--width", "8", "--blocks", "1") == 0
+    assert run(vae, photos, tmp_path, "--decoder", "--steps", "4", "--learning-rate", "0.01", "--imitate", "0.5") == 0
+    assert {p.name for p in tmp_path.iterdir()} >= {"denoiser", "decoder", "state.safetensors", "decoder-state.safetensors"}
+    denoiser = OneStepDenoiser.from_pretrained(tmp_path / "denoiser", low_cpu_mem_usage=False).eval()
+    light = LightDecoder.from_pretrained(tmp_path / "decoder", low_cpu_mem_usage=False).eval()
+    assert denoiser.config.gains == light.config.gains
+    for model in (denoiser, light):
+        assert is_calibrated(model)
+        set_quantization(model, enabled=True)
+    space = open_space(str(vae), gate_photos(), gains=light.config.gains)
+    known = truncate(space.encode(gate_photos()[0][None]), torch.tensor(40.0), torch.tensor(1.0), torch.tensor(0.45))
+    feeds = {
+        "latents": known.values * GRID,
+        "levels": known.levels.clamp(-15, 15),
+        "precision": known.precision,
+        "half_width": known.half_width * GRID,
+    }
+    arrays = {k: np.rint(v.numpy()).astype(np.float32) for k, v in feeds.items()}
+    moved = [evaluate(serialize(denoiser_graph(denoiser, v)), arrays, plain=v == "fp32") for v in ("int8", "fp32")]
+    assert np.array_equal(*moved)
+    assert (moved[0] != arrays["latents"]).any()
+    arrays = {"latents": moved[0], "precision": arrays["precision"]}
+    painted = [evaluate(serialize(decoder_graph(light, v)), arrays, plain=v == "fp32") for v in ("int8", "fp32")]
+    assert painted[0].shape == (256, 256, 4)
+    assert np.array_equal(*painted)
+    with torch.no_grad():
+        expected = light.decode(torch.from_numpy(moved[0]) / GRID, known.precision).clamp(0, 255)[0].permute(1, 2, 0).numpy()
+    # rounding to whole levels is 0.25; biases and ties on the grids and the linear table's integers add a little
+    assert np.abs(painted[0][:, :, :3] - expected).mean() < 0.5
+    assert decoder_table(light).weight.shape == (192, 4)
+
+
+def evaluate(graph: bytes, feeds: dict[str, Any], *, plain: bool) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    if plain:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"]).run(None, feeds)[0]
+
+
+@pytest.mark.parametrize(("patch", "macs"), [(4, 10408), (8, 14012), (16, 12596)])
+def test_light_decoders_keep_to_the_budget(patch: int, macs: int) -> None:
+    # 25 kMAC per pixel with a denoiser of the width and depth that `distill` takes
+    light = LightDecoder(4, patch)
+    options = DistillOptions(width=128, blocks=4) if patch == 16 else DistillOptions()
+    denoiser = OneStepDenoiser(4, options.width or 64, options.blocks or 6)
+    for model in (light, denoiser):
+        for layer in model.modules():
+            if isinstance(layer, Activation):
+                layer.exponent.fill_(-5)
+    cost = graph_cost(decoder_graph(light, "fp32"), patch)
+    assert round(cost.macs) == macs
+    assert cost.macs + graph_cost(denoiser_graph(denoiser, "fp32"), patch).macs <= 25_000
+
+
+def test_light_decoder_starts_as_the_least_squares_map(space: LatentSpace, photos: Path) -> None:
+    light = fresh_decoder(space, sampler(photos), DistillOptions(batch=1))
+    pixels = gate_photos()[2][None]
+    latents = space.encode(pixels)
+    with torch.no_grad():
+        fitted = light.decode(latents, torch.zeros_like(latents)) - pixels
+    fallback = pixels.mean(dim=(0, 2, 3), keepdim=True) - pixels
+    assert fitted.square().mean() < fallback.square().mean()
+    with pytest.raises(ValueError, match="patches of 32 pixels: a light decoder has patches of 4, 8, 16"):
+        LightDecoder(4, 32)
+    with pytest.raises(ValueError, match="3 gains for 4 channels"):
+        LightDecoder(4, 8, gains=[1.0] * 3)
+
+
+def test_skip_rule() -> None:
+    def rows(*gains: int) -> list[dict[str, float]]:
+        return [{"code": 22.0 + 6 * i, "without": 10.0, "with": 10.0 - g} for i, g in enumerate(gains)]
+
+    assert least_code(rows(1, 1, 1)) == 22
+    assert least_code(rows(-1, 0, 1)) == 28
+    assert least_code(rows(1, -1, 1)) == 34
+    assert least_code(rows(1, 1, -1)) == NEVER
+    assert least_code([{"code": 22.0, "without": 1.0, "with": float("nan")}]) == NEVER
+    assert table(rows(-1, 9), 28).splitlines()[2:] == [
+        "            28      11.3          3.162    1.000    10.00 dB",
+        "the denoiser runs from precision code 28 on",
+    ]
+    assert table(rows(-1), NEVER).splitlines()[-1] == "the denoiser never does good: it will not run"
+
+
+def test_a_harmful_denoiser_never_runs(space: LatentSpace) -> None:
+    student = fresh_denoiser(space, DistillOptions(width=8, blocks=1))
+    photo = gate_photos()[1].permute(1, 2, 0).to(torch.uint8).numpy()[:64, :64]
+    still = measure(student, space, [photo], through_decoder=False)
+    assert [row["with"] for row in still] == [row["without"] for row in still]
+    assert least_code(still) == 22
+    assert student.head.conv.bias is not None
+    torch.nn.init.constant_(student.head.conv.bias, 1.0)
+    assert least_code(measure(student, space, [photo], through_decoder=False)) == NEVER
+
+
+def test_latent_error_is_in_levels_of_pixels() -> None:
+    values = torch.zeros(2, 4, 3, 3)
+    wanted = values.clone()
+    wanted[1, :3] = 8.0
+    assert latent_error(values, wanted, 16).tolist() == [0.0, 3 * 64 / 768]
+
+
+def small_unet(channels: int, folder: Path) -> Path:
+    torch.manual_seed(2)
+    unet = diffusers.UNet2DModel(
+        in_channels=channels, out_channels=channels, block_out_channels=(8,), norm_num_groups=4, layers_per_block=1,
+        down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",),
+    )  # fmt: skip
+    unet.save_pretrained(folder / "unet")
+    return folder
+
+
+def test_teacher_is_ddim_at_low_strength(space: LatentSpace, tmp_path: Path) -> None:
+    teacher = open_teacher(small_unet(4, tmp_path), space, "cpu")
+    latents = space.encode(gate_photos()[0][None, :, :64, :64])
+    given = torch.Generator().manual_seed(3)
+    taught = teacher(latents, given)
+    # diffusers' own scheduler takes the same steps
+    scheduler = diffusers.DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
+    scheduler.set_timesteps(50)
+    scale = space.scale(latents)
+    x = latents / scale * space.model.config.scaling_factor
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(3))
+    x = scheduler.add_noise(x, noise, torch.tensor([80]))
+    with torch.no_grad():
+        for time in (80, 60, 40, 20):
+            step = scheduler.step(teacher.unet(x, time).sample, time, x)
+            x = step.prev_sample
+    assert torch.allclose(taught, step.pred_original_sample / space.model.config.scaling_factor * scale, rtol=1e-4, atol=1e-3)
+    with pytest.raises(TeacherError, match="the UNet has 3 channels, the autoencoder 4"):
+        open_teacher(small_unet(3, tmp_path / "three"), space, "cpu")
+
+
+def test_what_cannot_be_distilled_is_named(vae: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+
+    def refusal(model: Path, *extra: str, data: Path = photos) -> str:
+        assert run(model, data, out, *extra) == 1
+        assert not out.exists()
+        return capsys.readouterr().err
+
+    assert "nothing: no config.json of an autoencoder" in refusal(tmp_path / "nothing")
+    assert "no photo of at least 176x176 pixels" in refusal(vae, data=tmp_path)
+    small_unet(4, tmp_path)
+    assert "unet: a UNet2DModel; distillation knows TinyAutoencoder, AutoencoderKL" in refusal(tmp_path / "unet")
+    assert "a AutoencoderKL; a teacher is one of UNet2DModel, UNet2DConditionModel" in refusal(vae, "--teacher", str(vae))
+    with pytest.raises(SpaceError, match="4 channels, and 3 gains are given"):
+        open_space(str(vae), gate_photos(), gains=[1.0] * 3)
+    with pytest.raises(SystemExit):
+        run(vae, photos, out, "--decoder", "--teacher", str(vae))
+    assert "--teacher is for the denoiser" in capsys.readouterr().err
