@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from export.data import CropSampler, TrainingDataError, load_photos
+from export.families import FamilyError, load_family
 from export.loop import COLOURS, PRECISION_RANGE, Loop, TrainingOptions, add_options, chosen, draw_precision
-from export.models import LightDecoder, OneStepDenoiser, TinyAutoencoder
+from export.models import LightDecoder, OneStepDenoiser
 from export.pack import TINY_WEIGHTS
 from export.parity import gate_photos
 from export.quantize import is_calibrated
 from export.skip import least_code, measure, table
-from export.space import LatentSpace, SpaceError, fit_linear, open_space
+from export.space import LatentSpace, fit_linear, open_space
 from export.teacher import TeacherError, open_teacher
 from export.truncation import Truncated, truncate
 
@@ -91,8 +92,7 @@ class Distiller(Loop):
         super().__init__(denoiser, sampler, out, options)
 
     def _models(self) -> dict[str, Any]:
-        own = {"autoencoder": self.space.model} if isinstance(self.space.model, TinyAutoencoder) else {}
-        return {"denoiser": self.model} | own
+        return {"denoiser": self.model} | ({} if self.space.own is None else {"autoencoder": self.space.own})
 
     def _quantized(self) -> bool:
         return is_calibrated(self.model)
@@ -176,7 +176,7 @@ def latent_error(values: Tensor, wanted: Tensor, patch: int) -> Tensor:
 
 
 def _judged_steps(space: LatentSpace, device: str) -> float:
-    if space.gains is None:
+    if space.own is not None:
         return 1.0
     return JUDGED_STEPS if space.cost <= AFFORDABLE[torch.device(device).type] else 0.0
 
@@ -189,13 +189,13 @@ def fresh_denoiser(space: LatentSpace, options: DistillOptions) -> OneStepDenois
 
 
 def fresh_decoder(space: LatentSpace, sampler: CropSampler, options: DistillOptions) -> LightDecoder:
-    """A light decoder that is its linear path, fitted to crops. Raises SpaceError for patches that it does not have."""
-    if space.gains is None:
-        raise SpaceError("the project's own decoder is a light one already; --decoder is for other autoencoders")
+    """A light decoder that is its linear path, fitted to crops. Raises FamilyError for patches that it does not have."""
+    if space.own is not None:
+        raise FamilyError("the project's own decoder is a light one already; --decoder is for other autoencoders")
     try:
         light: LightDecoder = LightDecoder(space.channels, space.patch, gains=space.gains)
     except ValueError as error:
-        raise SpaceError(str(error)) from error
+        raise FamilyError(str(error)) from error
     batches = (sampler.batch(options.batch) for _ in range(FITTED_BATCHES))
     light.decoder.linear.basis.copy_(fit_linear(space, batches).float())
     return light
@@ -213,10 +213,12 @@ def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
         prog="python -m export distill", description="Distill a one-step denoiser, or a light decoder, for a pack's latents."
     )
-    command.add_argument(
-        "--pack-from", default=str(TINY_WEIGHTS), metavar="MODEL", help="the autoencoder, in diffusers layout (default: the project's own)"
-    )
+    model = "folder or hub id of the autoencoder, in diffusers layout (default: the project's own)"
+    command.add_argument("--pack-from", default=str(TINY_WEIGHTS), metavar="MODEL", help=model)
     command.add_argument("--subfolder", metavar="NAME", help="where below MODEL the autoencoder is, such as vae")
+    command.add_argument("--revision", metavar="NAME", help="branch, tag or commit of a model of the hub")
+    command.add_argument("--variant", metavar="NAME", help="variant of its weights, such as fp16")
+    command.add_argument("--local-files-only", action="store_true", help="never ask the hub")
     command.add_argument("--decoder", action="store_true", help="distill a light decoder instead of a denoiser")
     command.add_argument("--teacher", type=Path, metavar="UNET", help="a diffusion UNet whose few DDIM steps the denoiser learns as well")
     add_options(command, DistillOptions())
@@ -232,10 +234,16 @@ def main(arguments: list[str]) -> int:
     options = chosen(given, DistillOptions())
     try:
         (_distill_decoder if given.decoder else _distill_denoiser)(given, options)
-    except (TrainingDataError, SpaceError, TeacherError) as error:
+    except (TrainingDataError, FamilyError, TeacherError) as error:
         print(f"{command.prog}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _own_part(source: str) -> str:
+    """The project's own models lie in a folder `autoencoder` beside the denoiser."""
+    own = Path(source) / "autoencoder"
+    return str(own) if own.is_dir() else source
 
 
 def _open(given: argparse.Namespace) -> LatentSpace:
@@ -244,7 +252,8 @@ def _open(given: argparse.Namespace) -> LatentSpace:
         _stored(run, *part) for run in (given.out, given.weights) for part in (("denoiser", OneStepDenoiser), ("decoder", LightDecoder))
     )
     gains = next((model.config.gains for model in found if model is not None), None)
-    return open_space(given.pack_from, gate_photos(), subfolder=given.subfolder, gains=gains)
+    family = load_family(_own_part(given.pack_from), given.subfolder, given.revision, given.variant, given.local_files_only)
+    return open_space(family, gate_photos(), gains)
 
 
 def _distill_decoder(given: argparse.Namespace, options: DistillOptions) -> None:
@@ -261,7 +270,7 @@ def _distill_denoiser(given: argparse.Namespace, options: DistillOptions) -> Non
         given.weights, "denoiser", OneStepDenoiser
     )
     space = _open(given)
-    if denoiser is None and space.gains is None:
+    if denoiser is None and space.own is not None:
         denoiser = _stored(Path(given.pack_from), "denoiser", OneStepDenoiser)
     teacher = None if given.teacher is None else open_teacher(given.teacher, space, options.device)
     run = Distiller(denoiser or fresh_denoiser(space, options), space, sampler, given.out, options, teacher)
@@ -277,7 +286,7 @@ def split(photos: list[NDArray[np.uint8]]) -> tuple[list[NDArray[np.uint8]], lis
 
 def set_bound(run: Path, space: LatentSpace, photos: list[NDArray[np.uint8]], *, through_decoder: bool) -> None:
     """Measure the run's denoiser on photos and write from which precision code on it does good into its configuration and `skip.json`."""
-    denoiser = _stored(run, "denoiser", OneStepDenoiser).to(space.scale(torch.zeros(())).device)
+    denoiser = _stored(run, "denoiser", OneStepDenoiser).to(space.centre.device)
     rows = measure(denoiser, space, photos, through_decoder=through_decoder)
     bound = least_code(rows)
     denoiser.register_to_config(min_step_index=bound)

@@ -44,7 +44,7 @@ def measure(denoiser: OneStepDenoiser, space: LatentSpace, photos: list[NDArray[
     set_quantization(denoiser.eval(), enabled=is_calibrated(denoiser))
     rows = [{"code": float(code), "without": 0.0, "with": 0.0} for code in CODES]
     for photo in photos:
-        pixels = _cropped(photo, space.patch).to(space.scale(torch.zeros(())).device)
+        pixels = _cropped(photo, space.patch).to(space.centre.device)
         clean = space.encode(pixels).float()
         for row in rows:
             for depth in DEPTHS:

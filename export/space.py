@@ -7,16 +7,14 @@ all.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
 
-import diffusers
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from export.families import Family, FamilyError
+from export.families import own as own_family
 from export.models import TinyAutoencoder
 from export.models.autoencoder import CENTRE
 
@@ -27,74 +25,55 @@ GAIN_DIGITS = 4
 """Significant digits of a gain: machines that sum in another order find the same."""
 
 
-class SpaceError(ValueError):
-    """A model that cannot be distilled for; says which and what would do."""
-
-
 class LatentSpace(nn.Module):
     """A frozen autoencoder: `encode(pixels)` (N, 3, H, W) in [0, 255] to the most likely latents (N, channels, H / patch, W / patch) in
     grey levels; `decode(latents, precision)` to pixels, not clipped. `gains` is None where latents are grey levels by themselves."""
 
-    def __init__(self, model: Any, channels: int, patch: int, gains: Sequence[float] | None) -> None:
+    centre: Tensor
+
+    def __init__(self, family: Family, gains: Sequence[float] | None) -> None:
         super().__init__()
-        self.model = model.eval().requires_grad_(False)
-        self.channels = channels
-        self.patch = patch
+        self.encoder = family.encoder.eval().requires_grad_(False)
+        self.decoder = family.decoder.eval().requires_grad_(False)
+        # the project's own packs code the latents as they are
+        self.register_buffer("centre", family.centre if self.own is None else torch.zeros_like(family.centre))
+        self.channels = family.channels
+        self.patch = family.patch
         self.gains = None if gains is None else [float(g) for g in gains]
 
     @property
-    def cost(self) -> int:
-        """Weights of the whole autoencoder: a measure of what judging by its decoder costs."""
-        return sum(p.numel() for p in self.model.parameters())
+    def own(self) -> TinyAutoencoder | None:
+        """The project's autoencoder, where it is that: its decoder is told how precisely the latents are known."""
+        return self.decoder.model if isinstance(self.decoder, own_family.Decoder) else None
 
-    def scale(self, like: Tensor) -> Tensor:
-        """The gains, (C, 1, 1), where `like` is; ones where there are none."""
+    @property
+    def cost(self) -> int:
+        """Weights of the decoder: a measure of what judging by it costs."""
+        return sum(p.numel() for p in self.decoder.parameters())
+
+    def scale(self) -> Tensor:
+        """The gains, (C, 1, 1) float32; ones where there are none."""
         gains = [1.0] * self.channels if self.gains is None else self.gains
-        return torch.tensor(gains, device=like.device)[:, None, None]
+        return torch.tensor(gains, device=self.centre.device)[:, None, None]
 
     def encode(self, pixels: Tensor) -> Tensor:
-        if isinstance(self.model, TinyAutoencoder):
-            return torch.as_tensor(self.model.encode(pixels))
-        coded = self.model.encode(pixels / 127.5 - 1.0)
-        latents = coded.latent_dist.mode() if hasattr(coded, "latent_dist") else coded.latents
-        return torch.as_tensor(latents.float() * self.scale(latents))
+        return torch.as_tensor((self.encoder(pixels)[0].float() - self.centre) * self.scale())
 
     def decode(self, latents: Tensor, precision: Tensor) -> Tensor:
-        if isinstance(self.model, TinyAutoencoder):
-            return torch.as_tensor(self.model.decode(latents, precision))
-        options = {"force_not_quantize": True} if isinstance(self.model, diffusers.VQModel) else {}
-        decoded = self.model.decode(latents / self.scale(latents), **options).sample
-        return torch.as_tensor((decoded.float() + 1.0) * 127.5)
+        if self.own is not None:
+            return self.own.decode(latents, precision)
+        return torch.as_tensor(self.decoder(latents / self.scale() + self.centre)).float()
 
 
-def open_space(source: str, photos: Iterable[Tensor], *, subfolder: str | None = None, gains: Sequence[float] | None = None) -> LatentSpace:
-    """The autoencoder at `source`, a folder in diffusers layout; its gains, unless given, from `photos`, each (3, H, W) in [0, 255].
-
-    Raises SpaceError for a folder that holds none.
-    """
-    folder = Path(source) / (subfolder or "")
-    if (folder / "autoencoder").is_dir():
-        folder = folder / "autoencoder"
-    try:
-        name = json.loads((folder / "config.json").read_text())["_class_name"]
-    except (OSError, ValueError, KeyError) as error:
-        raise SpaceError(f"{folder}: no config.json of an autoencoder; name a folder in diffusers layout") from error
-    kinds = {"TinyAutoencoder": TinyAutoencoder} | {n: getattr(diffusers, n) for n in ("AutoencoderKL", "AutoencoderTiny", "VQModel")}
-    if name not in kinds:
-        raise SpaceError(f"{folder}: a {name}; distillation knows {', '.join(kinds)}")
-    try:
-        model = kinds[name].from_pretrained(folder, use_safetensors=True, low_cpu_mem_usage=False)
-    except (OSError, ValueError) as error:
-        raise SpaceError(f"{folder}: {error}") from error
-    if isinstance(model, TinyAutoencoder):
-        return LatentSpace(model, model.channels, 16, None)
-    with torch.no_grad():
-        probe = LatentSpace(model, model.config.latent_channels, 1, None).encode(torch.zeros(1, 3, 64, 64))
-    space = LatentSpace(model, probe.shape[1], 64 // probe.shape[-1], gains)
-    if gains is None:
+def open_space(family: Family, photos: Iterable[Tensor], gains: Sequence[float] | None = None) -> LatentSpace:
+    """A family's latents in grey levels; its gains, unless given, from `photos`, each (3, H, W) in [0, 255]. Raises FamilyError."""
+    if gains is not None and len(gains) != family.channels:
+        raise FamilyError(
+            f"{family.source}: {family.channels} channels, and what was distilled has {len(gains)}; it belongs to another autoencoder"
+        )
+    space = LatentSpace(family, gains)
+    if gains is None and space.own is None:
         space.gains = fit_gains(space, photos)
-    elif len(gains) != space.channels:
-        raise SpaceError(f"{folder}: {space.channels} channels, and {len(gains)} gains are given; they belong to another autoencoder")
     return space
 
 

@@ -38,7 +38,7 @@ class DdimTeacher:
     def __init__(self, unet: Any, scheduler: Any, space: LatentSpace) -> None:
         if unet.config.in_channels != space.channels:
             raise TeacherError(f"the UNet has {unet.config.in_channels} channels, the autoencoder {space.channels}")
-        if space.gains is None:
+        if space.own is not None:
             raise TeacherError(
                 "the project's own latents are no UNet's; --teacher is for the autoencoders that a diffusion model was trained on"
             )
@@ -46,15 +46,10 @@ class DdimTeacher:
         self.words = getattr(unet.config, "cross_attention_dim", 0)
         self.scheduler = scheduler
         self.space = space
-        config = space.model.config
-        # AutoencoderTiny's and VQModel's are 1 or absent where their latents are the UNet's as they are
-        self.factor = float(getattr(config, "scaling_factor", None) or 1.0)
-        self.shift = float(getattr(config, "shift_factor", None) or 0.0)
 
     @torch.no_grad()
     def __call__(self, latents: Tensor, generator: torch.Generator) -> Tensor:
-        scale = self.space.scale(latents)
-        x = (latents.float() / scale - self.shift) * self.factor
+        x = latents.float() / self.space.scale() + self.space.centre
         last = round(STRENGTH * TRAINED_STEPS)
         times = [round(last * (STEPS - i) / STEPS) for i in range(STEPS + 1)]
         noise = torch.randn(x.shape, generator=generator).to(x.device)
@@ -62,7 +57,7 @@ class DdimTeacher:
         x = float(alphas[times[0]]) ** 0.5 * x + float(1 - alphas[times[0]]) ** 0.5 * noise
         for time, following in itertools.pairwise(times):
             x = self._step(x, time, float(alphas[time]), float(alphas[following]) if following else 1.0)
-        return (x / self.factor + self.shift) * scale
+        return (x - self.space.centre) * self.space.scale()
 
     def _step(self, x: Tensor, time: int, alpha: float, following: float) -> Tensor:
         """One deterministic step (Song, Meng and Ermon 2021, equation 12 with sigma 0)."""
