@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
 
 FORWARDED = {
     "train": ("export.train", "train the autoencoder and its denoiser"),
-    "distill": ("export.distill", "distill the one-step denoiser"),
+    "distill": ("export.distill", "distill a one-step denoiser or a light decoder for a pack"),
     "prime": ("export.prime", "learn the entropy coder's tables from photos"),
     "bench": ("export.bench", "measure the codec beside its peers"),
     "speed": ("export.speed", "measure time, memory and download sizes beside a TAESD-shaped decoder"),
