@@ -32,6 +32,7 @@ from export.skip import least_code, measure, table
 from export.space import LatentSpace, fit_linear, open_space
 from export.teacher import TeacherError, open_teacher
 from export.truncation import Truncated, truncate
+from runtime.limits import DENOISER_COARSEST
 
 AFFORDABLE = {"cpu": 5_000_000, "cuda": 200_000_000}
 """Weights of an autoencoder whose decoder may judge: beyond that a step of the student would wait for seconds of the decoder."""
@@ -99,14 +100,16 @@ class Distiller(Loop):
 
     def _known(self, latents: Tensor) -> tuple[Truncated, Tensor]:
         """Latents as drawn precisions leave them, and the intervals' widths (N,)."""
-        base, code, depth, rounding = (t.to(self.device) for t in draw_precision(len(latents), self.space.channels, self.generator))
+        base, code, depth, rounding = (
+            t.to(self.device) for t in draw_precision(len(latents), self.space.channels, self.generator, DENOISER_COARSEST)
+        )
         return truncate(latents, code, depth, rounding), torch.exp2(base.flatten() / 8.0)
 
     def _student(self, known: Truncated) -> Tensor:
         return torch.as_tensor(self.model(known.values, known.levels, known.precision, known.half_width))
 
     def _observe(self, pixels: Tensor) -> None:
-        self._student(self._known(self.space.encode(pixels))[0])
+        self._student(_drawn(self.space.encode(pixels), self.generator)[0])
 
     def _loss(self, pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
         through = bool(torch.rand((), generator=self.generator) < self.judged)
@@ -119,7 +122,7 @@ class Distiller(Loop):
                 if through:
                     painted = self.space.decode(wanted, torch.full_like(wanted, float(PRECISION_RANGE[0])))
             draws = 1 if through else self.chosen.draws
-            known, width = self._known(clean.repeat_interleave(draws, dim=0))
+            known, width = _drawn(clean.repeat_interleave(draws, dim=0), self.generator)
             values = self._student(known)
             output = self.space.decode(values, known.precision) if through else None
         if output is not None:
@@ -150,7 +153,9 @@ class DecoderDistiller(Loop):
     def _known(self, pixels: Tensor) -> tuple[Tensor, Truncated, Tensor]:
         with torch.no_grad():
             clean = self.space.encode(pixels).float()
-        base, code, depth, rounding = (t.to(self.device) for t in draw_precision(len(clean), self.space.channels, self.generator))
+        base, code, depth, rounding = (
+            t.to(self.device) for t in draw_precision(len(clean), self.space.channels, self.generator, DENOISER_COARSEST)
+        )
         return clean, truncate(clean, code, depth, rounding), torch.exp2(base.flatten() / 8.0)
 
     def _observe(self, pixels: Tensor) -> None:
@@ -168,6 +173,13 @@ class DecoderDistiller(Loop):
             output = self.model.decode(known.values, known.precision)
         error, figures = self._error(output, target, natural=True)
         return (COLOURS * error / width).mean(), figures
+
+
+def _drawn(latents: Tensor, generator: torch.Generator) -> tuple[Truncated, Tensor]:
+    """Latents as drawn precisions leave them, up to the coarsest at which a decoder runs a denoiser, and the intervals' widths (N,)."""
+    drawn = draw_precision(len(latents), latents.shape[1], generator, DENOISER_COARSEST)
+    base, code, depth, rounding = (t.to(latents.device) for t in drawn)
+    return truncate(latents, code, depth, rounding), torch.exp2(base.flatten() / 8.0)
 
 
 def latent_error(values: Tensor, wanted: Tensor, patch: int) -> Tensor:

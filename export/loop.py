@@ -82,9 +82,11 @@ class TrainingOptions:
     save_minutes: float = 4.0
 
 
-def draw_precision(count: int, channels: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def draw_precision(
+    count: int, channels: int, generator: torch.Generator, coarsest: int = PRECISION_RANGE[1]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Random truncations: (base code (N, 1, 1, 1), code per channel (N, C, 1, 1), planes cut and rounding, both (N, 1, 1, 1))."""
-    low, high = PRECISION_RANGE
+    low, high = PRECISION_RANGE[0], coarsest
     fine = torch.randint(low, COARSE_FROM, (count, 1, 1, 1), generator=generator)
     coarse = torch.randint(COARSE_FROM, high + 1, (count, 1, 1, 1), generator=generator)
     base = torch.where(torch.rand((count, 1, 1, 1), generator=generator) < COARSE_SHARE, coarse, fine).float()

@@ -103,7 +103,7 @@ def check_parity(
 
     `graphs`: "encoder", and "denoiser-V" and "decoder-V" for the variants int8, fp32 and fp16. Raises ParityError.
     """
-    run = {name: _runner(data, plain=name.endswith("-fp32")) for name, data in graphs.items()}
+    run = {name: graph_runner(data, plain=name.endswith("-fp32")) for name, data in graphs.items()}
     figures = dict.fromkeys(TOLERANCES, 0.0)
     modules = (autoencoder, denoiser)
 
@@ -170,7 +170,7 @@ def _loss(case: _Case, autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser, 
     return float(10 * np.log10(np.square(quantized - source).mean() / np.square(real - source).mean()))
 
 
-def _runner(data: bytes, *, plain: bool) -> Runner:
+def graph_runner(data: bytes, *, plain: bool) -> Runner:
     """A function that runs a graph; `plain` without graph optimization, which would fold a scale into weights that are exact without it."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

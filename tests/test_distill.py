@@ -18,6 +18,8 @@ from torch import Tensor
 from export.data import CropSampler, load_photos
 from export.distill import STUDENTS, Distiller, DistillOptions, fresh_decoder, fresh_denoiser, latent_error, main, split
 from export.families import FamilyError, load_family
+from export.foreign.build import build_foreign_pack
+from export.foreign.distilled import is_light_decoder, load_distilled
 from export.graph import decoder_graph, decoder_table, denoiser_graph, serialize
 from export.models import LightDecoder, OneStepDenoiser
 from export.models.autoencoder import GRID
@@ -29,6 +31,9 @@ from export.skip import NEVER, least_code, measure, table
 from export.space import LatentSpace, fit_linear, open_space
 from export.teacher import TeacherError, open_teacher
 from export.truncation import truncate
+from runtime.decode import decode
+from runtime.encode import encode
+from runtime.session import Session
 
 CROP = 176
 
@@ -60,6 +65,15 @@ def vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def space(vae: Path) -> LatentSpace:
     return open_space(load_family(str(vae)), gate_photos())
+
+
+@pytest.fixture(scope="module")
+def both(vae: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A denoiser and a light decoder, distilled in one directory, so that they agree on what a grey level is."""
+    out = tmp_path_factory.mktemp("both")
+    assert run(vae, photos, out, "--steps", "4", "--learning-rate", "0.01", "--width", "8", "--blocks", "1") == 0
+    assert run(vae, photos, out, "--decoder", "--steps", "4", "--learning-rate", "0.01", "--imitate", "0.5") == 0
+    return out
 
 
 def run(vae: Path, photos: Path, out: Path, *extra: str) -> int:
@@ -127,18 +141,16 @@ def test_denoiser_interrupted_is_denoiser_uninterrupted(vae: Path, photos: Path,
     assert sorted(p.name for p in (tmp_path / "whole").iterdir()) == ["denoiser", "options.json", "skip.json", "state.safetensors"]
 
 
-def test_distilled_networks_are_their_int8_graphs(vae: Path, photos: Path, tmp_path: Path) -> None:
-    # both runs in one directory, so that they agree on what a grey level is
-    assert run(vae, photos, tmp_path, "--steps", "4", "--learning-rate", "0.01", "--width", "8", "--blocks", "1") == 0
-    assert run(vae, photos, tmp_path, "--decoder", "--steps", "4", "--learning-rate", "0.01", "--imitate", "0.5") == 0
-    assert {p.name for p in tmp_path.iterdir()} >= {"denoiser", "decoder", "state.safetensors", "decoder-state.safetensors"}
-    denoiser = OneStepDenoiser.from_pretrained(tmp_path / "denoiser", low_cpu_mem_usage=False).eval()
-    light = LightDecoder.from_pretrained(tmp_path / "decoder", low_cpu_mem_usage=False).eval()
+def test_distilled_networks_are_their_int8_graphs(vae: Path, both: Path) -> None:
+    assert {p.name for p in both.iterdir()} >= {"denoiser", "decoder", "state.safetensors", "decoder-state.safetensors"}
+    denoiser = OneStepDenoiser.from_pretrained(both / "denoiser", low_cpu_mem_usage=False).eval()
+    light = LightDecoder.from_pretrained(both / "decoder", low_cpu_mem_usage=False).eval()
     assert denoiser.config.gains == light.config.gains
     for model in (denoiser, light):
         assert is_calibrated(model)
         set_quantization(model, enabled=True)
-    space = open_space(load_family(str(vae)), [], light.config.gains)
+    family = load_family(str(vae))
+    space = open_space(family, [], light.config.gains)
     known = truncate(space.encode(gate_photos()[0][None]), torch.tensor(40.0), torch.tensor(1.0), torch.tensor(0.45))
     feeds = {
         "latents": known.values * GRID,
@@ -159,6 +171,44 @@ def test_distilled_networks_are_their_int8_graphs(vae: Path, photos: Path, tmp_p
     # rounding to whole levels is 0.25; biases and ties on the grids and the linear table's integers add a little
     assert np.abs(painted[0][:, :, :3] - expected).mean() < 0.5
     assert decoder_table(light).weight.shape == (192, 4)
+
+
+def test_distilled_networks_come_into_a_pack(vae: Path, both: Path, tmp_path: Path) -> None:
+    family = load_family(str(vae))
+    assert is_light_decoder(str(both))
+    assert not is_light_decoder(str(vae))
+    distilled = load_distilled(family, both, both)
+    pixels = [np.ascontiguousarray(p.permute(1, 2, 0).to(torch.uint8).numpy()) for p in gate_photos()[:2]]
+    built = build_foreign_pack(family, pixels, tmp_path / "packs" / "light", distilled=distilled)
+    pack = built.pack
+    assert pack.exact
+    assert (pack.patch, pack.denoiser_halo, pack.decoder_halo) == (8, 1, 10)
+    assert distilled.denoiser is not None
+    assert pack.denoiser_min_step_index == distilled.denoiser.config["min_step_index"]
+    assert np.array_equal(pack.linear, decoder_table(distilled.decoder).weight.T)  # type: ignore[arg-type]
+    assert sorted(pack.graphs) == ["decoder", "decoder-fp32", "denoiser", "denoiser-fp32", "encoder"]
+    assert built.figures["denoiser int8: values that differ from fp32"] == 0
+    session = Session(pack)
+    data = encode(Image.fromarray(pixels[0]), session=session, bpp=0.5)
+    # tiles join without seams, which the family's own decoder's do not
+    assert np.array_equal(decode(data, session=session).pixels, decode(data, session=session, tile=8).pixels)
+    # a denoiser alone: the family's decoder remains, approximate
+    alone = build_foreign_pack(family, pixels, tmp_path / "packs" / "big", distilled=load_distilled(family, both)).pack
+    assert not alone.exact
+    assert alone.denoiser_min_step_index == pack.denoiser_min_step_index
+    assert alone.manifest["family"]["gains"] == pack.manifest["family"]["gains"]
+    other = fresh_denoiser(open_space(family, [], [1.0] * 4), DistillOptions(width=8, blocks=1))
+    for layer in other.modules():
+        if isinstance(layer, Activation):
+            layer.peak.fill_(1.0)
+    other.save_pretrained(tmp_path / "other" / "denoiser")
+    with pytest.raises(FamilyError, match="distilled for different grey levels; distill both in one run directory"):
+        load_distilled(family, tmp_path / "other", both)
+    with pytest.raises(FamilyError, match="has no folder denoiser with a config"):
+        load_distilled(family, vae)
+    fresh_denoiser(open_space(family, gate_photos()), DistillOptions(width=8, blocks=1)).save_pretrained(tmp_path / "fresh" / "denoiser")
+    with pytest.raises(FamilyError, match="its training has not come to quantization"):
+        load_distilled(family, tmp_path / "fresh")
 
 
 def evaluate(graph: bytes, feeds: dict[str, Any], *, plain: bool) -> Any:

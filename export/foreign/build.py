@@ -22,7 +22,8 @@ from torch import nn
 
 from export.families import Family
 from export.foreign import figures
-from export.foreign.calibrate import Calibration, calibrate
+from export.foreign.calibrate import L1_LIMIT, Calibration, calibrate
+from export.foreign.distilled import Distilled, check_distilled
 from export.foreign.graphs import Feeds, decoder_model, encoder_model, half_weights, int8_model
 from export.models.autoencoder import GRID
 from export.pack import RECONSTRUCTION_UNITS, graph_entry, table_entry, write_folder
@@ -74,34 +75,50 @@ class ForeignPack:
 
 
 def build_foreign_pack(
-    family: Family, photos: list[NDArray[np.uint8]], out: Path, *, precision: Precision = "auto", name: str | None = None
+    family: Family,
+    photos: list[NDArray[np.uint8]],
+    out: Path,
+    *,
+    precision: Precision = "auto",
+    name: str | None = None,
+    distilled: Distilled | None = None,
 ) -> ForeignPack:
     """Write the pack directory `out`, replacing a pack that is there, calibrated with the photos, uint8 (H, W, 3) each.
 
-    Raises FamilyError for an encoder without usable latents, ParityError for graphs that do not compute what the family computes.
+    `distilled`: a denoiser that the pack shall have, a light decoder in place of the family's own. Raises FamilyError for an encoder
+    without usable latents, ParityError for graphs that do not compute what the networks compute, QuantizationError for weights of
+    `distilled` that fit no integer grid.
     """
-    measured = calibrate(family, photos)
+    distilled = distilled or Distilled()
+    measured = calibrate(family, photos, gains=distilled.gains)
     coder = prime(measured.latents, np.ones(family.channels, np.float32))
-    encoder, decoder = encoder_model(family, measured.gains), decoder_model(family, measured.gains)
-    stored_encoder = half_weights(encoder)
+    encoder = half_weights(encoder_model(family, measured.gains))
     feeds = [_feeds(measured, i) for i in range(CALIBRATION_CROPS)]
-    numbers = _gate(family, measured, stored_encoder, decoder, feeds)
-    precision, reference = _reference(family, decoder, feeds, measured, precision, numbers)
-
-    fp32, chosen = decoder.SerializeToString(), reference.SerializeToString()
     patch, channels = family.patch, family.channels
     probe = figures.PROBE
     latents, pixels = torch.zeros(1, channels, probe, probe), torch.zeros(1, 3, probe * patch, probe * patch)
-    macs = figures.macs_per_pixel(family.decoder, latents, (probe * patch) ** 2)
     encoder_macs = figures.macs_per_pixel(family.encoder, pixels, (probe * patch) ** 2)
-    decoder_file = f"decoder.{precision}.onnx"
-    graphs = {
-        "encoder": ("encoder.onnx", stored_encoder.SerializeToString(), encoder_macs),
-        "decoder": (decoder_file, chosen, macs),
-        "decoder-fp32": ("decoder.fp32.onnx", fp32, macs),
-    }
-    tables = {"linear": ("linear.bin", measured.table.astype("<i2").tobytes()), "coder": ("coder.bin", coder.to_bytes())}
-    halo = receptive_field(family.decoder, channels, patch)
+    graphs = {"encoder": ("encoder.onnx", encoder.SerializeToString(), encoder_macs)}
+    halo: dict[str, int] = {}
+    table, shift, limits = measured.table, measured.shift, [measured.l1_limit]
+    tiled = False
+    if distilled.table is None:
+        decoder = decoder_model(family, measured.gains)
+        numbers = _gate(family, measured, encoder, decoder, feeds)
+        precision, reference = _reference(family, decoder, feeds, measured, precision, numbers)
+        macs = figures.macs_per_pixel(family.decoder, latents, (probe * patch) ** 2)
+        graphs["decoder"] = (f"decoder.{precision}.onnx", reference.SerializeToString(), macs)
+        graphs["decoder-fp32"] = ("decoder.fp32.onnx", decoder.SerializeToString(), macs)
+        reach = receptive_field(family.decoder, channels, patch)
+        halo["decoder"], tiled = reach or 0, reach is None
+    else:
+        numbers = _gate(family, measured, encoder, None, feeds)
+        precision, table, shift, limits = "int8", distilled.table.weight.T, distilled.table.shift, []
+    made = distilled.models(patch)
+    numbers |= check_distilled(distilled, measured.latents[:GATE_CROPS], {key: data for key, (_, data, _) in made.items()})
+    graphs |= {key: (file, data, cost.macs) for key, (file, data, cost) in made.items()}
+    halo |= {key: made[key][2].halo for key in ("decoder", "denoiser") if key in made}
+    tables = {"linear": ("linear.bin", table.astype("<i2").tobytes()), "coder": ("coder.bin", coder.to_bytes())}
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "name": name or pack_name(family.source),
@@ -109,10 +126,9 @@ def build_foreign_pack(
         "patch": patch,
         "grid": GRID,
         "reconstruction": round(RECONSTRUCTION * RECONSTRUCTION_UNITS),
-        "l1_limit": measured.l1_limit,
-        "linear_shift": measured.shift,
-        "exact": False,
-        "halo": {"decoder": halo or 0},
+        "l1_limit": min(*limits, *distilled.l1_limits, L1_LIMIT),
+        "linear_shift": shift,
+        "halo": halo,
         "tables": {key: table_entry(file, data) for key, (file, data) in tables.items()},
         "graphs": {key: graph_entry(file, data, cost) for key, (file, data, cost) in graphs.items()},
         "family": {
@@ -121,9 +137,13 @@ def build_foreign_pack(
             "gains": [round(float(gain), 6) for gain in measured.gains],
             "centre": [round(float(value), 6) for value in family.centre.flatten()],
         },
-        "expected_seconds": vars(figures.expected(macs, precision)),
+        "expected_seconds": vars(figures.expected(graphs["decoder"][2], precision)),
     }
-    if halo is None:
+    if distilled.decoder is None:
+        manifest["exact"] = False
+    if distilled.denoiser is not None:
+        manifest["denoiser"] = {"min_step_index": distilled.denoiser.config["min_step_index"]}
+    if tiled:
         tiling = Tiling(WHOLE_PIXELS // patch**2, OVERLAP_PIXELS // patch)
         numbers |= tile_error(family, reference, measured, photos)
         manifest["tiling"] = {"whole": tiling.whole, "overlap": tiling.overlap}
@@ -186,17 +206,20 @@ def _runner(model: onnx.ModelProto) -> Any:
 
 @torch.no_grad()
 def _gate(
-    family: Family, measured: Calibration, encoder: onnx.ModelProto, decoder: onnx.ModelProto, feeds: list[Feeds]
+    family: Family, measured: Calibration, encoder: onnx.ModelProto, decoder: onnx.ModelProto | None, feeds: list[Feeds]
 ) -> dict[str, float]:
-    encode, decode = _runner(encoder), _runner(decoder)
-    found = dict.fromkeys(TOLERANCES, 0.0)
+    encode, decode = _runner(encoder), None if decoder is None else _runner(decoder)
+    found = {key: 0.0 for key in TOLERANCES if decoder is not None or key.startswith("encoder")}
     spread = float(measured.latents.std())
     units = torch.from_numpy(1.0 / (GRID * measured.gains))[None, :, None, None]
     for i in range(GATE_CROPS):
-        expected = family.decode(torch.from_numpy(feeds[i]["latents"]) * units).clamp(0, 255)[0].permute(1, 2, 0).numpy()
-        error = np.abs(decode(feeds[i])[:, :, :3] - np.floor(expected + 0.5))
+        errors = []
+        if decode is not None:
+            expected = family.decode(torch.from_numpy(feeds[i]["latents"]) * units).clamp(0, 255)[0].permute(1, 2, 0).numpy()
+            error = np.abs(decode(feeds[i])[:, :, :3] - np.floor(expected + 0.5))
+            errors = [error.mean(), error.max()]
         encoded = np.abs(encode({"pixels": measured.crops[i : i + 1]})[0] - measured.latents[i])
-        for key, value in zip(TOLERANCES, (error.mean(), error.max(), encoded.mean() / spread), strict=True):
+        for key, value in zip(found, (*errors, encoded.mean() / spread), strict=True):
             found[key] = float(np.fmax(found[key], value)) if np.isfinite(value) else math.nan
     for key, value in found.items():
         if not value <= TOLERANCES[key]:
