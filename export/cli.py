@@ -100,9 +100,12 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--variant", help="of the weights, such as fp16")
     group.add_argument("--local-files-only", action="store_true", help="take nothing from the network")
     group.add_argument(
-        "--decoder-from", metavar="MODEL", help="the decoder of another model with the same latents, such as madebyollin/taesd"
+        "--decoder-from",
+        metavar="MODEL",
+        help="the decoder of another model with the same latents, such as madebyollin/taesd; or a run of `distill --decoder`",
     )
     group.add_argument("--decoder-subfolder", metavar="SUBFOLDER", help="of that model's folder")
+    group.add_argument("--denoiser", metavar="RUN", help="a run of `distill`, whose denoiser the pack shall have")
     group.add_argument(
         "--calibrate", action="append", metavar="PHOTOS", help="photos that fix steps, ranges and coder (default: those being built)"
     )
@@ -118,7 +121,7 @@ def _model_pack(options: argparse.Namespace) -> Path:
 
     model = ModelOptions(
         options.pack_from, options.subfolder, options.revision, options.variant, options.local_files_only, options.decoder_from,
-        options.decoder_subfolder, options.precision,
+        options.decoder_subfolder, options.precision, options.denoiser,
     )  # fmt: skip
     photos, _ = gather(options.calibrate or options.photos)
     made = pack_for_site(options.out, model, photos, force=options.force)

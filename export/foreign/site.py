@@ -15,10 +15,11 @@ from typing import Any, Final
 import torch
 
 from export.data import CropSampler
-from export.families import Family, load_family
+from export.families import Family, FamilyError, load_family
 from export.families.source import CONFIG
 from export.foreign.build import Precision, build_foreign_pack, pack_name
 from export.foreign.calibrate import CROPS, read_photos
+from export.foreign.distilled import is_light_decoder, load_distilled
 from export.pack import build_pack
 from export.prime import prime
 from runtime.errors import CorruptPackError
@@ -47,6 +48,8 @@ class ModelOptions:
     decoder_from: str | None = None
     decoder_subfolder: str | None = None
     precision: Precision = "auto"
+    denoiser: str | None = None
+    """A run of `python -m export distill`; `decoder_from` may be one too."""
 
 
 @dataclass(frozen=True)
@@ -71,18 +74,22 @@ def pack_for_site(site: Path, model: ModelOptions, photos: list[Path], *, force:
         return SitePack(out, {}, _warning(pack), reused=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     if _is_own_run(model):
+        if model.denoiser is not None:
+            raise FamilyError(f"{model.source}: the project's own pack has its denoiser beside its autoencoder; put another there")
         figures, warning = _own_pack(Path(model.source), out, photos), None
     else:
+        light = model.decoder_from if model.decoder_from is not None and is_light_decoder(model.decoder_from) else None
         family = load_family(
             model.source,
             model.subfolder,
             model.revision,
             model.variant,
             model.local_files_only,
-            decoder_from=model.decoder_from,
+            decoder_from=model.decoder_from if light is None else None,
             decoder_subfolder=model.decoder_subfolder,
         )
-        built = build_foreign_pack(family, read_photos(photos), out, precision=model.precision)
+        distilled = load_distilled(family, None if model.denoiser is None else Path(model.denoiser), None if light is None else Path(light))
+        built = build_foreign_pack(family, read_photos(photos), out, precision=model.precision, distilled=distilled)
         figures, warning = built.figures, built.warning
     write_atomically(note, request.encode())
     return SitePack(out, figures, warning, reused=False)
@@ -115,7 +122,7 @@ def _warning(pack: Pack) -> str | None:
 def _request(model: ModelOptions) -> str:
     """A digest of all that makes another pack, the sizes and times of local weights among it."""
     parts: list[Any] = [RECIPE, asdict(model)]
-    for source in (model.source, model.decoder_from):
+    for source in (model.source, model.decoder_from, model.denoiser):
         if source is not None and Path(source).is_dir():
             files = sorted(Path(source).rglob("*.safetensors"))
             parts.append([[str(file), (state := file.stat()).st_size, state.st_mtime_ns] for file in files])
