@@ -29,7 +29,7 @@ from export.pack import TINY_WEIGHTS
 from export.parity import gate_photos
 from export.quantize import is_calibrated
 from export.skip import least_code, measure, table
-from export.space import LatentSpace, fit_linear, open_space
+from export.space import LatentSpace, fit_basis, open_space
 from export.teacher import TeacherError, open_teacher
 from export.truncation import Truncated, truncate
 from runtime.limits import DENOISER_COARSEST
@@ -43,8 +43,8 @@ JUDGED_STEPS = 0.25
 HELD_OUT = 6
 """Photos kept from training, at most one in four but one of two, to measure from which precision on the denoiser does good."""
 
-FITTED_BATCHES = 16
-"""Batches to which the light decoder's linear path is fitted."""
+FITTED_CROPS = 64
+"""Crops to which the light decoder's linear path is fitted."""
 
 STUDENTS = {4: (48, 5), 8: (64, 6), 16: (128, 4)}
 """Width and blocks of a denoiser by patch: under 25 kMAC per pixel together with a light decoder."""
@@ -208,8 +208,7 @@ def fresh_decoder(space: LatentSpace, sampler: CropSampler, options: DistillOpti
         light: LightDecoder = LightDecoder(space.channels, space.patch, gains=space.gains)
     except ValueError as error:
         raise FamilyError(str(error)) from error
-    batches = (sampler.batch(options.batch) for _ in range(FITTED_BATCHES))
-    light.decoder.linear.basis.copy_(fit_linear(space, batches).float())
+    light.decoder.linear.basis.copy_(fit_basis(space, sampler.batch(FITTED_CROPS)))
     return light
 
 

@@ -7,19 +7,17 @@ all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from export.families import Family, FamilyError
 from export.families import own as own_family
+from export.foreign.calibrate import fit_linear, gains_of
 from export.models import TinyAutoencoder
-from export.models.autoencoder import CENTRE
-
-RIDGE = 1e-3
-"""Share of a channel's power that is added to it in least squares, so that channels which say the same do no harm."""
 
 GAIN_DIGITS = 4
 """Significant digits of a gain: machines that sum in another order find the same."""
@@ -65,7 +63,7 @@ class LatentSpace(nn.Module):
         return torch.as_tensor(self.decoder(latents / self.scale() + self.centre)).float()
 
 
-def open_space(family: Family, photos: Iterable[Tensor], gains: Sequence[float] | None = None) -> LatentSpace:
+def open_space(family: Family, photos: Sequence[Tensor], gains: Sequence[float] | None = None) -> LatentSpace:
     """A family's latents in grey levels; its gains, unless given, from `photos`, each (3, H, W) in [0, 255]. Raises FamilyError."""
     if gains is not None and len(gains) != family.channels:
         raise FamilyError(
@@ -78,23 +76,19 @@ def open_space(family: Family, photos: Iterable[Tensor], gains: Sequence[float] 
 
 
 @torch.no_grad()
-def fit_linear(space: LatentSpace, batches: Iterable[Tensor]) -> Tensor:
-    """The linear map (C, 3 * patch * patch) float64 from latents in grey levels to pixels minus 128 with the least squared error over
-    batches (N, 3, H, W); columns as `pixel_unshuffle` orders them."""
-    outputs = 3 * space.patch**2
-    power, cross, count = torch.zeros(space.channels, space.channels).double(), torch.zeros(space.channels, outputs).double(), 0
-    for pixels in batches:
-        latents = space.encode(pixels).double().cpu().transpose(0, 1).flatten(1)
-        target = F.pixel_unshuffle(pixels.double().cpu() - CENTRE, space.patch).transpose(0, 1).flatten(1)
-        power += latents @ latents.t()
-        cross += latents @ target.t()
-        count += latents.shape[1]
-    # in proportion to each channel's power, so that the fit does not depend on gains
-    ridge = torch.diag(RIDGE * power.diagonal() + 1e-12 * count)
-    return torch.as_tensor(torch.linalg.solve(power + ridge, cross))
+def fit_gains(space: LatentSpace, photos: Sequence[Tensor]) -> list[float]:
+    """A space's gains as a pack's calibration finds them on photos (3, H, W) of one size, to `GAIN_DIGITS` digits."""
+    latents, crops = _pairs(space, torch.stack(list(photos)))
+    return [float(f"{gain:.{GAIN_DIGITS}g}") for gain in gains_of(fit_linear(latents, crops), latents)]
 
 
-def fit_gains(space: LatentSpace, photos: Iterable[Tensor]) -> list[float]:
-    """Per channel, the norm of what one unit of the latent adds to a patch under the best linear decoder: `GAIN_DIGITS` digits."""
-    norms = fit_linear(space, (photo[None] for photo in photos)).norm(dim=1)
-    return [float(f"{max(float(norm), 1e-3):.{GAIN_DIGITS}g}") for norm in norms]
+@torch.no_grad()
+def fit_basis(space: LatentSpace, pixels: Tensor) -> Tensor:
+    """The best linear decoder (C, 3 * patch * patch) float32 of the space's latents on crops (N, 3, H, W) in [0, 255]."""
+    return torch.from_numpy(fit_linear(*_pairs(space, pixels.round()))).float()
+
+
+def _pairs(space: LatentSpace, pixels: Tensor) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    device = space.centre.device
+    latents = torch.cat([space.encode(one[None].to(device)).cpu() for one in pixels])
+    return latents.numpy(), pixels.permute(0, 2, 3, 1).to(torch.uint8).numpy()
