@@ -59,10 +59,10 @@ def decode_palette(payload: bytes, channels: int, rows: int, columns: int, offse
         problem = f"the zlib stream does not hold exactly a palette of {channels} channels and {rows} rows of {columns} indices"
         raise CorruptFileError(problem, offset, _FIELD)
     indices = np.frombuffer(raw, np.uint8, offset=start).reshape(rows, columns)
-    wrong = (indices >= entries).any(axis=1)
+    wrong = indices >= entries
     if wrong.any():
-        y = int(wrong.argmax())
-        raise CorruptFileError(f"row {y} names entry {indices[y].max()} of {entries}", offset, _FIELD)
+        y, x = divmod(int(wrong.argmax()), columns)
+        raise CorruptFileError(f"row {y} names entry {indices[y, x]} of {entries}", offset, _FIELD)
     palette = np.frombuffer(raw, np.int8, entries * channels, 1).reshape(entries, channels)
     latents = np.ascontiguousarray(palette[indices].transpose(2, 0, 1)).astype(np.int32)
     return Known(np.abs(latents), latents < 0, np.zeros(latents.shape, np.uint8), True)
