@@ -42,7 +42,7 @@ class CleanUp:
     """A loaded UNet and how it is used: `steps` of DDIM from `strength` (0..1) of the schedule on."""
 
     unet: Any
-    scheduler: DDIMScheduler
+    scheduler: Any
     steps: int = STEPS
     strength: float = STRENGTH
 
@@ -67,13 +67,11 @@ class CleanUp:
         return x[:, :, :height, :width]
 
     def _predict(self, x: Tensor, timestep: Tensor) -> Tensor:
-        if isinstance(self.unet, UNet2DConditionModel):
+        told = {}
+        if "cross_attention_dim" in self.unet.config:
             # attention over zeros adds nothing, however many there are
-            nothing = torch.zeros(len(x), 1, self.unet.config.cross_attention_dim)
-            prediction: Tensor = self.unet(x, timestep, encoder_hidden_states=nothing).sample
-        else:
-            prediction = self.unet(x, timestep).sample
-        return prediction
+            told["encoder_hidden_states"] = torch.zeros(len(x), 1, self.unet.config.cross_attention_dim)
+        return torch.as_tensor(self.unet(x, timestep, **told).sample)
 
 
 def load_clean_up(
@@ -116,7 +114,8 @@ def load_clean_up(
     except OSError:
         schedule = dict(STABLE_DIFFUSION)
     # latents are not bounded by 1, and the last step is to arrive at clean ones
-    scheduler = DDIMScheduler.from_config(schedule, clip_sample=False, thresholding=False, set_alpha_to_one=True)
+    overrides = {"clip_sample": False, "thresholding": False, "set_alpha_to_one": True}
+    scheduler = DDIMScheduler.from_config(schedule, **overrides)  # type: ignore[no-untyped-call]
     return CleanUp(unet.eval(), scheduler, steps, strength)
 
 

@@ -46,11 +46,11 @@ PACK_ID_BYTES: Final = 4
 CRC_BYTES: Final = 4
 
 LATENTS: Final = b"L"
-PALETTE: Final = b"P"
+PALETTE_LATENTS: Final = b"P"
 ALPHA: Final = b"A"
 ALT_TEXT: Final = b"T"
 EXIF: Final = b"E"
-TAGS: Final = {LATENTS: "latents", PALETTE: "palette latents", ALPHA: "alpha", ALT_TEXT: "alternative text", EXIF: "EXIF"}
+TAGS: Final = {LATENTS: "latents", PALETTE_LATENTS: "palette latents", ALPHA: "alpha", ALT_TEXT: "alternative text", EXIF: "EXIF"}
 
 _MAX_PAYLOAD: Final = {ALT_TEXT: limits.MAX_ALT_BYTES, EXIF: limits.MAX_EXIF_BYTES}
 

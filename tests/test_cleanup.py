@@ -24,11 +24,12 @@ def small_unet(conditional: bool = False, channels: int = 4, **extra: Any) -> An
     }
     if conditional:
         down, up = ("CrossAttnDownBlock2D", "DownBlock2D"), ("UpBlock2D", "CrossAttnUpBlock2D")
-        return UNet2DConditionModel(**common, down_block_types=down, up_block_types=up, cross_attention_dim=8, attention_head_dim=4, **extra)
+        common |= {"cross_attention_dim": 8, "attention_head_dim": 4}
+        return UNet2DConditionModel(**common, down_block_types=down, up_block_types=up, **extra)
     return UNet2DModel(**common, down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2, **extra)
 
 
-def saved(folder: Path, unet: Any, scheduler: DDIMScheduler | None = None) -> Path:
+def saved(folder: Path, unet: Any, scheduler: Any = None) -> Path:
     unet.save_pretrained(folder / "unet")
     if scheduler is not None:
         scheduler.save_pretrained(folder / "scheduler")
@@ -70,7 +71,8 @@ def test_a_random_unet_moves_latents_the_more_the_greater_the_strength(tmp_path:
 def test_a_briefly_trained_unet_takes_noise_away(tmp_path: Path) -> None:
     """Clean latents are one constant per picture and channel; quantizing them to whole numbers by dice is the noise."""
     torch.manual_seed(1)
-    unet, scheduler = small_unet(), DDIMScheduler(**STABLE_DIFFUSION)
+    unet: Any = small_unet()
+    scheduler: Any = DDIMScheduler(**STABLE_DIFFUSION)  # type: ignore[no-untyped-call]
     optimizer = torch.optim.Adam(unet.parameters(), lr=6e-3)
 
     def clean(count: int) -> torch.Tensor:

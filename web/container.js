@@ -31,7 +31,7 @@ export const MEDIA_TYPE = "image/x-sdz";
 export const ACCEPT = `${MEDIA_TYPE}, */*;q=0.1`;
 
 export const LATENTS = "L";
-export const PALETTE = "P";
+export const PALETTE_LATENTS = "P";
 export const ALPHA = "A";
 export const ALT_TEXT = "T";
 export const EXIF = "E";
