@@ -33,6 +33,7 @@ FORWARDED = {
     "train": ("export.train", "train the autoencoder and its denoiser"),
     "distill": ("export.distill", "distill the one-step denoiser"),
     "prime": ("export.prime", "learn the entropy coder's tables from photos"),
+    "coders": ("export.coders", "compare this coder with deflate, PNG and JPEG XL on the same integers of a pack"),
     "bench": ("export.bench", "measure the codec beside its peers"),
     "speed": ("export.speed", "measure time, memory and download sizes beside a TAESD-shaped decoder"),
     "pack": ("export.pack", "weights to a model pack: ONNX, int8, parity gate, manifest"),

@@ -77,8 +77,9 @@ def encode(
     """Encodes the image; of an animation, the frame it stands at.
 
     Give at most one of: `quality` 0..100 (default 40; see `step_index_for`), `bpp` bits per pixel of the whole file, `target_size`
-    bytes of the whole file. A pack with a palette has other qualities (`palette_entries`, default 100) and at most the size; else a size is met exactly, with two exceptions: the file is smaller where even the finest step needs
-    fewer bytes, and one byte short where the length of the latents takes one byte more to write.
+    bytes of the whole file. A size is met exactly, with two exceptions: the file is smaller where even the finest step needs
+    fewer bytes, and one byte short where the length of the latents takes one byte more to write. A pack with a palette has other
+    qualities (`palette_entries`, default 100), and its files have at most the size.
     `tune` chooses what the bytes are spent on: "natural" keeps texture alive, "faithful" keeps the squared error small.
     `session` runs the encoder and fixes the pack; without one, `pack` or else the default is run on one CPU thread. `alt` is
     stored as alternative text. `keep_metadata` stores the EXIF block. Colour profiles are converted away, never stored.
