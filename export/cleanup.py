@@ -64,7 +64,7 @@ class CleanUp:
         x = x * float(self.scheduler.alphas_cumprod[timesteps[0]]) ** 0.5
         for timestep in timesteps:
             x = self.scheduler.step(self._predict(x, timestep), int(timestep), x, eta=0.0).prev_sample
-        return x[:, :, :height, :width]
+        return torch.as_tensor(x[:, :, :height, :width])
 
     def _predict(self, x: Tensor, timestep: Tensor) -> Tensor:
         told = {}
