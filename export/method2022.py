@@ -1,7 +1,7 @@
 """The method of 2022 in the bench: palette files of a pack's latents beside this coder on the same latents, and what a UNet adds.
 
-Takes pixels and a pack whose quantizer is "palette" (the autoencoder the method is to be judged with), hands on points of bytes and likeness
-as `peers` and `own` do. Kept under the pack's id: another pack of ours, or another peer, measures nothing of it again.
+Takes pixels and a pack whose quantizer is "palette" (the autoencoder the method is to be judged with), hands on points of bytes and
+likeness as `peers` and `own` do. Kept under the pack's id: another pack of ours, or another peer, measures nothing of it again.
 """
 
 from __future__ import annotations

@@ -247,9 +247,9 @@ def _method_2022(found: Figures) -> Section:
         table.rows.append([str(row["entries"]), str(row["photos"]), f"{own['bytes']:,.0f}", f"{own['bpp']:.3f}", *cells])
     unet = " / the palette's latents after the UNet, a few DDIM steps, unconditional" if found["unet"] else ""
     lines = [
-        f"Pack `{found['pack']}` ({found['name']}): its latents at 8 bits, reduced to a palette with error diffusion and deflated (M. Bühlmann, "
-        f"2022; published with 256 entries). Each cell: the method / this coder on the same latents, cut to as many bytes{unet}; "
-        "means over the photos."
+        f"Pack `{found['pack']}` ({found['name']}): its latents at 8 bits, reduced to a palette with error diffusion and deflated "
+        "(M. Bühlmann, 2022; published with 256 entries). Each cell: the method / this coder on the same latents, cut to as many "
+        f"bytes{unet}; means over the photos."
     ]
     return Section("The method of 2022, on the same latents", lines, [table])
 
