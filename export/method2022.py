@@ -64,7 +64,7 @@ def measure_photo(
     if known is not None:
         return known
     image = Image.fromarray(reference)
-    twin = Session(replace(session.pack, quantizer=PLANES), session.provider, session.threads)
+    twin = Session(replace(session.pack, quantizer=PLANES))
     points = []
     for quality in QUALITIES:
         data = encode(image, quality=quality, session=session)

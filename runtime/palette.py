@@ -8,7 +8,6 @@ The scale is the header's step. Nothing here is embedded: a cut payload is of no
 
 from __future__ import annotations
 
-import math
 import warnings
 import zlib
 from typing import Any, Final
@@ -19,7 +18,8 @@ from numpy.typing import NDArray
 
 from runtime import limits
 from runtime.errors import CorruptFileError, EncodeInputError, MissingExtraError
-from runtime.planes import Known
+from runtime.pack import GRID
+from runtime.planes import Known, step_units
 
 MAX_ENTRIES: Final = 256
 """An index is one byte: the published setting, 1,024 bytes of palette for four channels."""
@@ -80,11 +80,10 @@ def scale_index(latents: NDArray[np.float32]) -> int:
     Raises EncodeInputError for latents beyond LARGEST of the coarsest steps.
     """
     largest = float(np.abs(latents).max(initial=0.0))
-    # at the index found, largest / 2**(index / 8) rounds to LARGEST at most
-    index = max(0, math.ceil(8.0 * math.log2(max(largest, 1e-9) / (LARGEST + 0.499))))
-    if index > limits.MAX_STEP_INDEX:
-        raise EncodeInputError(f"a latent of {largest:.0f} grey levels does not fit 8 bits at the coarsest step")
-    return index
+    for index in range(limits.MAX_STEP_INDEX + 1):
+        if largest <= (LARGEST + 0.5) * step_units(index) / GRID:
+            return index
+    raise EncodeInputError(f"a latent of {largest:.0f} grey levels does not fit 8 bits at the coarsest step")
 
 
 def quantize_palette(
@@ -95,7 +94,7 @@ def quantize_palette(
     With `dither` each position's error is spread over its neighbours, which keeps texture and local means; without, every position takes
     the nearest entry, which keeps the squared error small. Raises MissingExtraError without scipy.
     """
-    scaled = np.rint(latents.astype(np.float64) / 2.0 ** (step_index / 8.0)).clip(-LARGEST, LARGEST)
+    scaled = np.rint(latents.astype(np.float64) * GRID / step_units(step_index)).clip(-LARGEST, LARGEST)
     source = np.ascontiguousarray(scaled.transpose(1, 2, 0))
     palette = _fit(source.reshape(-1, source.shape[2]), entries)
     return palette, assign(source, palette.astype(np.float64), dither)

@@ -25,7 +25,7 @@ from runtime.encode import (
 )
 from runtime.errors import EncodeInputError, LimitError
 from runtime.files import image_suffixes
-from runtime.planes import decode_planes
+from runtime.planes import decode_planes, step_units
 from runtime.quantize import TUNINGS, posterior_weights, quantize
 from runtime.tiles import Tiling
 
@@ -338,7 +338,7 @@ def test_a_palette_packs_file_holds_a_palette_in_place_of_planes() -> None:
     latents = encode_latents(np.asarray(image), SESSION)  # type: ignore[arg-type]
     known = open_latents(data, pack=PALETTE_SESSION.pack).known  # type: ignore[arg-type]
     signed = known.magnitude * np.where(known.negative, -1, 1)
-    assert np.array_equal(signed, np.rint(latents / 2.0 ** (header.step_index / 8)))
+    assert np.array_equal(signed, np.rint(4 * latents / step_units(header.step_index)))
     assert (header.planes, int(known.magnitude.max())) == (7, 127) or known.magnitude.max() > 116
     few = encode(image, quality=25, session=PALETTE_SESSION)
     assert len(few) < len(data)

@@ -10,6 +10,7 @@ import pytest
 
 from runtime.errors import CorruptFileError, EncodeInputError, MissingExtraError
 from runtime.palette import assign, decode_palette, encode_palette, quantize_palette, scale_index, unknown_latents
+from runtime.planes import step_units
 
 PALETTE = np.array([[1, -2], [-128, 127], [0, 3]], np.int8)
 INDICES = np.array([[0, 1, 2], [2, 2, 0]], np.uint8)
@@ -62,8 +63,8 @@ def test_nothing_is_known_without_the_chunk() -> None:
 def test_the_scale_brings_the_largest_to_127() -> None:
     for largest in (1.0, 126.9, 127.4, 200.0, 1000.0, 100_000.0):
         index = scale_index(np.array([[[0.0, -largest]]], np.float32))
-        assert np.rint(largest / 2 ** (index / 8)) <= 127
-        assert index == 0 or np.rint(largest / 2 ** ((index - 1) / 8)) > 127
+        assert np.rint(4 * largest / step_units(index)) <= 127
+        assert index == 0 or np.rint(4 * largest / step_units(index - 1)) > 127
     assert scale_index(np.zeros((1, 1, 1), np.float32)) == 0
     with pytest.raises(EncodeInputError, match="a latent of 200000 grey levels does not fit 8 bits"):
         scale_index(np.full((1, 1, 1), 2e5, np.float32))
