@@ -108,6 +108,14 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         "--calibrate", action="append", metavar="PHOTOS", help="photos that fix steps, ranges and coder (default: those being built)"
     )
     group.add_argument(
+        "--quantizer", choices=("planes", "palette"), default="planes",
+        help="how files carry the latents: every prefix an image (default), or the 2022 method, a palette of at most 256 vectors",
+    )  # fmt: skip
+    group.add_argument(
+        "--steps", choices=("linear", "posterior"), default="linear",
+        help="what fixes each channel's step: the best linear decoder (default), or the autoencoder's own posterior",
+    )  # fmt: skip
+    group.add_argument(
         "--precision", choices=("auto", "int8", "fp16", "fp32"), default="auto", help="of the decoder (default: int8 where it costs little)"
     )
 
@@ -119,7 +127,7 @@ def _model_pack(options: argparse.Namespace) -> Path:
 
     model = ModelOptions(
         options.pack_from, options.subfolder, options.revision, options.variant, options.local_files_only, options.decoder_from,
-        options.decoder_subfolder, options.precision,
+        options.decoder_subfolder, options.precision, options.quantizer, options.steps,
     )  # fmt: skip
     photos, _ = gather(options.calibrate or options.photos)
     made = pack_for_site(options.out, model, photos, force=options.force)

@@ -22,14 +22,14 @@ from torch import nn
 
 from export.families import Family
 from export.foreign import figures
-from export.foreign.calibrate import Calibration, calibrate
+from export.foreign.calibrate import Calibration, Steps, calibrate
 from export.foreign.graphs import Feeds, decoder_model, encoder_model, half_weights, int8_model
 from export.models.autoencoder import GRID
 from export.pack import RECONSTRUCTION_UNITS, graph_entry, table_entry, write_folder
 from export.parity import ParityError
 from export.prime import prime
 from export.truncation import RECONSTRUCTION
-from runtime.pack import FORMAT, HALO_LIMIT, MANIFEST, Pack, load_pack
+from runtime.pack import FORMAT, HALO_LIMIT, MANIFEST, PLANES, Pack, load_pack
 from runtime.planes import Known, dequantize
 from runtime.quantize import TYPICAL_ROUNDING, dead_zone
 from runtime.tiles import Tiling
@@ -75,13 +75,22 @@ class ForeignPack:
 
 
 def build_foreign_pack(
-    family: Family, photos: list[NDArray[np.uint8]], out: Path, *, precision: Precision = "auto", name: str | None = None
+    family: Family,
+    photos: list[NDArray[np.uint8]],
+    out: Path,
+    *,
+    precision: Precision = "auto",
+    name: str | None = None,
+    quantizer: str = PLANES,
+    steps: Steps = "linear",
 ) -> ForeignPack:
     """Write the pack directory `out`, replacing a pack that is there, calibrated with the photos, uint8 (H, W, 3) each.
 
+    `quantizer`: how the pack's files carry latents, PLANES or PALETTE. `steps`: what fixes each channel's step.
+
     Raises FamilyError for an encoder without usable latents, ParityError for graphs that do not compute what the family computes.
     """
-    measured = calibrate(family, photos)
+    measured = calibrate(family, photos, steps=steps)
     coder = prime(measured.latents, np.ones(family.channels, np.float32))
     encoder, decoder = encoder_model(family, measured.gains), decoder_model(family, measured.gains)
     stored_encoder = half_weights(encoder)
@@ -124,6 +133,8 @@ def build_foreign_pack(
         },
         "expected_seconds": vars(figures.expected(macs, precision)),
     }
+    if quantizer != PLANES:
+        manifest["quantizer"] = quantizer
     if halo is None:
         tiling = Tiling(WHOLE_PIXELS // patch**2, OVERLAP_PIXELS // patch)
         numbers |= tile_error(family, reference, measured, photos)

@@ -15,15 +15,15 @@ from typing import Any, Final
 import torch
 
 from export.data import CropSampler
-from export.families import Family, load_family
+from export.families import Family, FamilyError, load_family
 from export.families.source import CONFIG
 from export.foreign.build import Precision, build_foreign_pack, pack_name
-from export.foreign.calibrate import CROPS, read_photos
+from export.foreign.calibrate import CROPS, Steps, read_photos
 from export.pack import build_pack
 from export.prime import prime
 from runtime.errors import CorruptPackError
 from runtime.files import write_atomically
-from runtime.pack import Pack, load_pack
+from runtime.pack import PLANES, Pack, load_pack
 
 FOLDER: Final = "packs"
 """Inside the site: the whole pack, with the encoder, for whoever wants the files outside a browser."""
@@ -47,6 +47,8 @@ class ModelOptions:
     decoder_from: str | None = None
     decoder_subfolder: str | None = None
     precision: Precision = "auto"
+    quantizer: str = PLANES
+    steps: Steps = "linear"
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,16 @@ def pack_for_site(site: Path, model: ModelOptions, photos: list[Path], *, force:
 
     Raises FamilyError, ParityError, QuantizationError, OSError.
     """
-    out = site / FOLDER / pack_name(model.source)
+    name = pack_name(model.source) + ("" if model.quantizer == PLANES else f"-{model.quantizer}")
+    out = site / FOLDER / name
     note = out.with_name(f".{out.name}.request")
     request = _request(model)
     if not force and _noted(note) == request and (pack := _intact(out)) is not None:
         return SitePack(out, {}, _warning(pack), reused=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     if _is_own_run(model):
+        if (model.quantizer, model.steps) != (PLANES, "linear"):
+            raise FamilyError(f"{model.source}: one of the project's own runs has its steps and its bit-planes from training")
         figures, warning = _own_pack(Path(model.source), out, photos), None
     else:
         family = load_family(
@@ -82,7 +87,9 @@ def pack_for_site(site: Path, model: ModelOptions, photos: list[Path], *, force:
             decoder_from=model.decoder_from,
             decoder_subfolder=model.decoder_subfolder,
         )
-        built = build_foreign_pack(family, read_photos(photos), out, precision=model.precision)
+        built = build_foreign_pack(
+            family, read_photos(photos), out, precision=model.precision, name=name, quantizer=model.quantizer, steps=model.steps
+        )
         figures, warning = built.figures, built.warning
     write_atomically(note, request.encode())
     return SitePack(out, figures, warning, reused=False)
