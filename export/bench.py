@@ -28,12 +28,14 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from export import costs, own, peers, plots, report, summary
+from export import costs, method2022, own, peers, plots, report, summary
 from export.assets import digest
+from export.cleanup import CleanUp, UnetError, load_clean_up
 from export.data import SUFFIXES
 from export.kept import Kept
 from export.ladder import ladder
 from export.library import MissingRuntimeError, collect
+from export.method2022 import PaletteError
 from export.own import POINTS
 from export.peers import FULL, QUICK, SHRINKING, Pixels, Plan
 from export.summary import Measured
@@ -90,13 +92,20 @@ def main(arguments: list[str]) -> int:
             _each(functools.partial(_peers_of, report=options.out, plan=plan), photos, options.jobs, "peers")
             return 0
         pack = default_pack() if options.pack is None else load_pack(options.pack)
-        work = functools.partial(_measured, report=options.out, pack_path=options.pack, plan=plan)
+        if options.palette_pack is not None:
+            method2022.check(load_pack(options.palette_pack), options.unet is not None)
+            _clean_up(options.unet)
+        elif options.unet is not None:
+            raise BenchInputError("a UNet cleans up palettes: name a pack of them with --palette-pack")
+        work = functools.partial(
+            _measured, report=options.out, pack_path=options.pack, plan=plan, palette_path=options.palette_pack, unet=options.unet
+        )
         measured = _each(work, photos, options.jobs, "photos")
         familiar = _familiar(options.familiar, measured, pack, options) if options.familiar else None
         figures = _report(photos, measured, pack, plan, familiar, options)
         text = _write(photos, measured, figures, pack, plan, options.out)
         write_atomically(options.out / "ladder.jpg", ladder(Image.fromarray(_read(first.read_bytes(), str(first))), Session(pack)))
-    except (BenchInputError, SdzError, OSError) as error:
+    except (BenchInputError, PaletteError, UnetError, SdzError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -149,6 +158,8 @@ def _parser() -> argparse.ArgumentParser:
         "--familiar", type=Path, metavar="PHOTOS", help="folder or .tar of training photos, to show what familiarity is worth"
     )
     command.add_argument("--ladder", type=Path, metavar="PHOTO", help="photo of the ladder picture (default: the first one)")
+    command.add_argument("--palette-pack", type=Path, metavar="DIR", help="pack built with --quantizer palette: adds the method of 2022")
+    command.add_argument("--unet", metavar="MODEL", help="hub id or folder of a latent diffusion model, to clean the palette's pictures up")
     command.add_argument("--quick", action="store_true", help="four photos, few rates, no SSIMULACRA2: minutes")
     command.add_argument("--peers-only", action="store_true", help="measure the peers, which no pack changes, and stop")
     command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="worker processes (default: one per core)")
@@ -185,8 +196,21 @@ def _peers_of(path: Path, report: Path, plan: Plan) -> dict[str, Any]:
     return peers.measure_photo(_read(data, str(path)), Kept(report, digest(data)), plan)
 
 
-def _measured(path: Path, report: Path, pack_path: Path | None, plan: Plan) -> Measured:
-    return measure(path.read_bytes(), str(path), report, _session(pack_path), plan)
+@functools.cache
+def _clean_up(unet: str | None) -> CleanUp | None:
+    return None if unet is None else load_clean_up(unet)
+
+
+def _measured(
+    path: Path, report: Path, pack_path: Path | None, plan: Plan, palette_path: Path | None = None, unet: str | None = None
+) -> Measured:
+    data = path.read_bytes()
+    found = measure(data, str(path), report, _session(pack_path), plan)
+    if palette_path is None:
+        return found
+    reference, kept = _read(data, str(path)), Kept(report, digest(data))
+    theirs = method2022.measure_photo(reference, kept, _session(palette_path), plan, _clean_up(unet), unet)
+    return replace(found, points=[*found.points, *theirs["points"]])
 
 
 def measure(data: bytes, name: str, report: Path, session: Session, plan: Plan) -> Measured:
@@ -236,6 +260,7 @@ def _report(
         "summary": summary.summarize(measured),
         "familiar": familiar,
         "downloads": downloads,
+        "method_2022": _method_2022(measured, options),
         "break_even": summary.break_even(measured, download),
         "times": costs.times(timed, pack, 1 if options.quick else costs.REPETITIONS),
         "photos": [
@@ -244,6 +269,16 @@ def _report(
         ],
     }
     return dict(report.rounded({k: v for k, v in figures.items() if v is not None}))
+
+
+def _method_2022(measured: list[Measured], options: argparse.Namespace) -> dict[str, Any] | None:
+    """The palette pack's part of the report; None without one."""
+    if options.palette_pack is None:
+        return None
+    pack = load_pack(options.palette_pack)
+    points = [[p for p in photo.points if p["codec"] in method2022.METHODS] for photo in measured]
+    rows = method2022.averages(points, tuple(m.key for m in summary.METRICS))
+    return {"pack": pack.id.hex(), "name": pack.name, "unet": options.unet is not None, "rows": rows}
 
 
 def _downloads(pack: Pack, out: Path) -> dict[str, dict[str, int]] | None:

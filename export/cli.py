@@ -33,6 +33,7 @@ FORWARDED = {
     "train": ("export.train", "train the autoencoder and its denoiser"),
     "distill": ("export.distill", "distill a one-step denoiser or a light decoder for a pack"),
     "prime": ("export.prime", "learn the entropy coder's tables from photos"),
+    "coders": ("export.coders", "compare this coder with deflate, PNG and JPEG XL on the same integers of a pack"),
     "bench": ("export.bench", "measure the codec beside its peers"),
     "speed": ("export.speed", "measure time, memory and download sizes beside a TAESD-shaped decoder"),
     "pack": ("export.pack", "weights to a model pack: ONNX, int8, parity gate, manifest"),
@@ -110,6 +111,14 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         "--calibrate", action="append", metavar="PHOTOS", help="photos that fix steps, ranges and coder (default: those being built)"
     )
     group.add_argument(
+        "--quantizer", choices=("planes", "palette"), default="planes",
+        help="how files carry the latents: every prefix an image (default), or the 2022 method, a palette of at most 256 vectors",
+    )  # fmt: skip
+    group.add_argument(
+        "--steps", choices=("linear", "posterior"), default="linear",
+        help="what fixes each channel's step: the best linear decoder (default), or the autoencoder's own posterior",
+    )  # fmt: skip
+    group.add_argument(
         "--precision", choices=("auto", "int8", "fp16", "fp32"), default="auto", help="of the decoder (default: int8 where it costs little)"
     )
 
@@ -121,7 +130,7 @@ def _model_pack(options: argparse.Namespace) -> Path:
 
     model = ModelOptions(
         options.pack_from, options.subfolder, options.revision, options.variant, options.local_files_only, options.decoder_from,
-        options.decoder_subfolder, options.precision, options.denoiser,
+        options.decoder_subfolder, options.precision, options.quantizer, options.steps, options.denoiser,
     )  # fmt: skip
     photos, _ = gather(options.calibrate or options.photos)
     made = pack_for_site(options.out, model, photos, force=options.force)

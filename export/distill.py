@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from export.cleanup import UnetError, load_clean_up
 from export.data import CropSampler, TrainingDataError, load_photos
 from export.families import FamilyError, load_family
 from export.loop import COLOURS, PRECISION_RANGE, Loop, TrainingOptions, add_options, chosen, draw_precision
@@ -30,7 +30,7 @@ from export.parity import gate_photos
 from export.quantize import is_calibrated
 from export.skip import least_code, measure, table
 from export.space import LatentSpace, fit_basis, open_space
-from export.teacher import TeacherError, open_teacher
+from export.teacher import Teacher
 from export.truncation import Truncated, truncate
 from runtime.limits import DENOISER_COARSEST
 
@@ -48,8 +48,6 @@ FITTED_CROPS = 64
 
 STUDENTS = {4: (48, 5), 8: (64, 6), 16: (128, 4)}
 """Width and blocks of a denoiser by patch: under 25 kMAC per pixel together with a light decoder."""
-
-Teacher = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @dataclass
@@ -87,7 +85,7 @@ class Distiller(Loop):
         teacher: Teacher | None = None,
     ) -> None:
         self.chosen = options
-        self.space = space.to(options.device)
+        self.space = space
         self.teacher = teacher
         self.judged = options.judged if options.judged >= 0 else _judged_steps(space, options.device)
         super().__init__(denoiser, sampler, out, options)
@@ -141,7 +139,7 @@ class DecoderDistiller(Loop):
 
     def __init__(self, decoder: LightDecoder, space: LatentSpace, sampler: CropSampler, out: Path, options: DistillOptions) -> None:
         self.chosen = options
-        self.space = space.to(options.device)
+        self.space = space
         super().__init__(decoder, sampler, out, options)
 
     def _models(self) -> dict[str, Any]:
@@ -231,7 +229,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--variant", metavar="NAME", help="variant of its weights, such as fp16")
     command.add_argument("--local-files-only", action="store_true", help="never ask the hub")
     command.add_argument("--decoder", action="store_true", help="distill a light decoder instead of a denoiser")
-    command.add_argument("--teacher", type=Path, metavar="UNET", help="a diffusion UNet whose few DDIM steps the denoiser learns as well")
+    command.add_argument("--teacher", metavar="MODEL", help="diffusion model whose unet/ takes DDIM steps that the denoiser learns as well")
     add_options(command, DistillOptions())
     return command
 
@@ -245,7 +243,7 @@ def main(arguments: list[str]) -> int:
     options = chosen(given, DistillOptions())
     try:
         (_distill_decoder if given.decoder else _distill_denoiser)(given, options)
-    except (TrainingDataError, FamilyError, TeacherError) as error:
+    except (TrainingDataError, FamilyError, UnetError) as error:
         print(f"{command.prog}: {error}", file=sys.stderr)
         return 1
     return 0
@@ -264,7 +262,7 @@ def _open(given: argparse.Namespace) -> LatentSpace:
     )
     gains = next((model.config.gains for model in found if model is not None), None)
     family = load_family(_own_part(given.pack_from), given.subfolder, given.revision, given.variant, given.local_files_only)
-    return open_space(family, gate_photos(), gains)
+    return open_space(family, gate_photos(), gains).to(given.device)
 
 
 def _distill_decoder(given: argparse.Namespace, options: DistillOptions) -> None:
@@ -283,7 +281,7 @@ def _distill_denoiser(given: argparse.Namespace, options: DistillOptions) -> Non
     space = _open(given)
     if denoiser is None and space.own is not None:
         denoiser = _stored(Path(given.pack_from), "denoiser", OneStepDenoiser)
-    teacher = None if given.teacher is None else open_teacher(given.teacher, space, options.device)
+    teacher = None if given.teacher is None else Teacher(load_clean_up(given.teacher, local_files_only=given.local_files_only), space)
     run = Distiller(denoiser or fresh_denoiser(space, options), space, sampler, given.out, options, teacher)
     run.run()
     set_bound(given.out, space, held_out, through_decoder=run.judged > 0)

@@ -141,7 +141,7 @@ def _coder(rgb: Pixels, pack: Pack, session: Session) -> dict[str, dict[str, int
         integers = dead_zone(latents, index, TYPICAL_ROUNDING)
         out[str(index)] = {
             "sdz": len(encode_planes(integers, index, pack.coder)[1]),
-            "jxl": min(len(_lossless(layout)) for layout in layouts(integers)),
+            "jxl": min(len(lossless(layout, "JXL", lossless=True, effort=9)) for layout in layouts(integers)),
             "deflate": len(zlib.compress(narrow(integers).tobytes(), 9)),
         }
     return out
@@ -163,10 +163,11 @@ def narrow(integers: NDArray[np.int32]) -> NDArray[np.int8] | NDArray[np.int16]:
     return integers.astype(np.int8) if np.abs(integers).max(initial=0) < 128 else integers.astype(np.int16)
 
 
-def _lossless(layout: NDArray[np.int32]) -> bytes:
+def lossless(layout: NDArray[np.int32], form: str, **options: Any) -> bytes:
+    """A grey picture (H, W) of whole numbers, in the fewest bits that hold them, as a file of one of Pillow's lossless formats."""
     shifted = layout - layout.min()
     target = io.BytesIO()
-    Image.fromarray(shifted.astype(np.uint8 if shifted.max() < 256 else np.uint16)).save(target, "JXL", lossless=True, effort=9)
+    Image.fromarray(shifted.astype(np.uint8 if shifted.max() < 256 else np.uint16)).save(target, form, **options)
     return target.getvalue()
 
 

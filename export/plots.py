@@ -13,6 +13,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
+from export.method2022 import PALETTE_2022
 from export.own import FAITHFUL, NATURAL, POINTS
 from export.peers import PEERS, Pixels
 from export.summary import GRID, METRICS, Measured, mean_curves
@@ -31,6 +32,7 @@ STYLES: dict[str, dict[str, Any]] = {
     "JPEG XL": {"color": "#2b8a57"},
     "WebP": {"color": "#8a6d2b"},
     "JPEG": {"color": "#777777"},
+    PALETTE_2022: {"color": "#8a3ba8", "linestyle": ":"},
 }
 
 TICKS = (0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
@@ -40,7 +42,7 @@ def charts(photos: list[Measured], report: Path) -> list[str]:
     """One chart per measure that was taken: averages over the photos, over the rates that every photo reaches."""
     out = []
     for metric in METRICS:
-        curves = {codec: mean_curves(photos, codec, metric) for codec in (*POINTS, *PEERS)}
+        curves = {codec: mean_curves(photos, codec, metric) for codec in (*POINTS, *PEERS, PALETTE_2022)}
         if all(curve is None for curve in curves.values()):
             continue
         figure, axes = pyplot.subplots(figsize=(7, 4.6), dpi=150, layout="constrained")

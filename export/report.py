@@ -14,6 +14,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from export.method2022 import METHODS, PALETTE_2022
 from export.own import FAITHFUL, NATURAL, POINTS
 from export.peers import JUDGED_RATE, PEERS, SHRINKING, VISIBLE_RATE
 from export.summary import METRICS, TRANSPARENT
@@ -95,6 +96,8 @@ def sections(report: Figures) -> list[Section]:
         _coder(summary),
         _denoiser(summary),
     ]
+    if report.get("method_2022"):
+        out.append(_method_2022(report["method_2022"]))
     if report.get("familiar"):
         out.append(_familiar(report["familiar"]))
     if report.get("break_even"):
@@ -228,6 +231,27 @@ def _denoiser(summary: Figures) -> Section:
             cells.append(" / ".join("–" if v is None else f"{v:.{metric.digits}f}" for v in pair))
         table.rows.append([f"{row[NATURAL]['bpp']:.3f}", *cells])
     return Section("The denoiser at cuts of one file", [], [table])
+
+
+def _method_2022(found: Figures) -> Section:
+    table = Table(["entries", "photos", "bytes", "bpp", *(m.name for m in METRICS)], [])
+    for row in found["rows"]:
+        methods = [row[method] for method in METHODS if method in row]
+        cells = [
+            " / ".join("–" if values[m.key] is None else f"{values[m.key]:.{m.digits}f}" for values in methods)
+            if any(values[m.key] is not None for values in methods)
+            else "–"
+            for m in METRICS
+        ]
+        own = row[PALETTE_2022]
+        table.rows.append([str(row["entries"]), str(row["photos"]), f"{own['bytes']:,.0f}", f"{own['bpp']:.3f}", *cells])
+    unet = " / the palette's latents after the UNet, a few DDIM steps, unconditional" if found["unet"] else ""
+    lines = [
+        f"Pack `{found['pack']}` ({found['name']}): its latents at 8 bits, reduced to a palette with error diffusion and deflated "
+        "(M. Bühlmann, 2022; published with 256 entries). Each cell: the method / this coder on the same latents, cut to as many "
+        f"bytes{unet}; means over the photos."
+    ]
+    return Section("The method of 2022, on the same latents", lines, [table])
 
 
 def _familiar(familiar: Figures) -> Section:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from runtime.container import ALPHA, LATENTS, TAGS, Container, parse
+from runtime.container import ALPHA, LATENTS, PALETTE_LATENTS, TAGS, Container, parse
 from runtime.errors import CorruptFileError, MissingExtraError, MissingPackError, SdzError, in_words
 from runtime.files import PIPE, Job, find_inputs, image_suffixes, plan, write_atomically
 from runtime.info import Report, bits_per_pixel, describe
@@ -276,12 +276,11 @@ def _verify(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
                 declared = "an unknown number of" if chunk.length is None else chunk.length
                 problem = f"the file ends after {len(chunk.payload)} of {declared} bytes"
                 raise CorruptFileError(problem, chunk.offset, TAGS.get(chunk.tag, "unknown chunk"))
-        if container.find(LATENTS) is None:
-            raise CorruptFileError("the file ends before its latents", container.header_bytes, TAGS[LATENTS])
         _verify_alpha(container)
         pack = given or find_pack(header.pack_id)
         if pack.id != header.pack_id:
             raise MissingPackError(header.pack_id)
+        _verify_latents(container, pack)
         if pack.id not in intact:
             pack.verify()
             intact.add(pack.id)
@@ -293,6 +292,20 @@ def _verify(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
 def _verified_line(report: Report) -> str:
     approximate = "" if report["pack"]["exact"] else f" (pixels approximate: pack {report['pack']['name']} promises no bits)"
     return f"{report['input']}: ok{approximate}"
+
+
+def _verify_latents(container: Container, pack: Pack) -> None:
+    from runtime.pack import PALETTE
+
+    tag = PALETTE_LATENTS if pack.quantizer == PALETTE else LATENTS
+    chunk = container.find(tag)
+    if chunk is None:
+        raise CorruptFileError(f"the file ends before its {TAGS[tag]}", container.header_bytes, TAGS[tag])
+    if tag == PALETTE_LATENTS:
+        from runtime.palette import decode_palette
+
+        rows, columns = -(-container.header.height // pack.patch), -(-container.header.width // pack.patch)
+        decode_palette(chunk.payload, pack.channels, rows, columns, chunk.start)
 
 
 def _verify_alpha(container: Container) -> None:

@@ -13,8 +13,8 @@ An .sdz file is a header and then chunks until the file ends. All integers are l
     |   ..    height - 1   varint, below 16,384                                 |
     '---------------------------------------------------------------------------'
     .- chunk -------------------------------------------------------------------.
-    |  tag    u8           'L' latents, 'A' alpha, 'T' alternative text,        |
-    |                      'E' EXIF; any other: skipped                         |
+    |  tag    u8           'L' latents, 'P' palette latents, 'A' alpha,         |
+    |                      'T' alternative text, 'E' EXIF; any other: skipped   |
     |  length varint       bytes of the payload                                 |
     |  crc    u32          CRC-32 (zlib's) of header, tag and payload           |
     |  payload                                                                  |
@@ -46,10 +46,11 @@ PACK_ID_BYTES: Final = 4
 CRC_BYTES: Final = 4
 
 LATENTS: Final = b"L"
+PALETTE_LATENTS: Final = b"P"
 ALPHA: Final = b"A"
 ALT_TEXT: Final = b"T"
 EXIF: Final = b"E"
-TAGS: Final = {LATENTS: "latents", ALPHA: "alpha", ALT_TEXT: "alternative text", EXIF: "EXIF"}
+TAGS: Final = {LATENTS: "latents", PALETTE_LATENTS: "palette latents", ALPHA: "alpha", ALT_TEXT: "alternative text", EXIF: "EXIF"}
 
 _MAX_PAYLOAD: Final = {ALT_TEXT: limits.MAX_ALT_BYTES, EXIF: limits.MAX_EXIF_BYTES}
 

@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime import limits
-from runtime.container import ALPHA, ALT_TEXT, EXIF, LATENTS, Container, Header, parse
+from runtime.container import ALPHA, ALT_TEXT, EXIF, LATENTS, PALETTE_LATENTS, Container, Header, parse
 from runtime.errors import LimitError, MissingPackError
 from runtime.linear import linear_stage, reduced, reductions
-from runtime.pack import FULL_STRENGTH, Pack, find_pack
+from runtime.pack import FULL_STRENGTH, PALETTE, Pack, find_pack
 from runtime.planes import Known, Latents, decode_planes, dequantize
 
 if TYPE_CHECKING:
@@ -329,8 +329,15 @@ def denoiser_applies(known: Known, step_index: int, pack: Pack) -> bool:
 
 def _decode_latents(container: Container, pack: Pack) -> Known:
     header = container.header
-    chunk = container.find(LATENTS)
     rows, columns = -(-header.height // pack.patch), -(-header.width // pack.patch)
+    if pack.quantizer == PALETTE:
+        from runtime.palette import decode_palette, unknown_latents
+
+        chunk = container.find(PALETTE_LATENTS)
+        if chunk is None:
+            return unknown_latents(pack.channels, rows, columns, header.planes)
+        return decode_palette(chunk.payload, pack.channels, rows, columns, chunk.start)
+    chunk = container.find(LATENTS)
     payload = b"" if chunk is None else chunk.payload
     return decode_planes(payload, pack.channels, rows, columns, header.planes, header.step_index, pack.coder)
 

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from runtime import limits
-from runtime.container import ALPHA, ALT_TEXT, EXIF, LATENTS, Chunk, Header, serialize
+from runtime.container import ALPHA, ALT_TEXT, EXIF, LATENTS, PALETTE_LATENTS, Chunk, Header, serialize
 from runtime.errors import EncodeInputError, LimitError, UnknownImageError
-from runtime.pack import Pack, default_pack
+from runtime.pack import PALETTE, Pack, default_pack
 from runtime.planes import encode_planes
-from runtime.quantize import TUNINGS, Tune, Tuning, quantize
+from runtime.quantize import TUNINGS, Tune, Tuning, posterior_weights, quantize
 
 if TYPE_CHECKING:
     from runtime.session import Session
@@ -78,7 +78,8 @@ def encode(
 
     Give at most one of: `quality` 0..100 (default 40; see `step_index_for`), `bpp` bits per pixel of the whole file, `target_size`
     bytes of the whole file. A size is met exactly, with two exceptions: the file is smaller where even the finest step needs
-    fewer bytes, and one byte short where the length of the latents takes one byte more to write.
+    fewer bytes, and one byte short where the length of the latents takes one byte more to write. A pack with a palette has other
+    qualities (`palette_entries`, default 100), and its files have at most the size.
     `tune` chooses what the bytes are spent on: "natural" keeps texture alive, "faithful" keeps the squared error small.
     `session` runs the encoder and fixes the pack; without one, `pack` or else the default is run on one CPU thread. `alt` is
     stored as alternative text. `keep_metadata` stores the EXIF block. Colour profiles are converted away, never stored.
@@ -95,14 +96,17 @@ def encode(
         from runtime.session import Session
 
         session = Session(pack or default_pack())
-    writer = _Writer(encode_latents(source.rgb, session), width, height, source.grey, session.pack, TUNINGS[tune], before, after)
+    kind: type[_PaletteWriter | _PlaneWriter] = _PaletteWriter if session.pack.quantizer == PALETTE else _PlaneWriter
+    latents, deviation = encode_with_deviation(source.rgb, session)
+    weights = None if deviation is None else posterior_weights(deviation)
+    writer = kind(latents, weights, width, height, source.grey, session.pack, TUNINGS[tune], before, after)
     if bpp is not None:
         if not 0 < bpp < math.inf:
             raise EncodeInputError(f"bpp is {bpp}, it must be positive and finite")
         target_size = math.floor(bpp * width * height / 8)
     if target_size is not None:
         return writer.at_size(target_size)
-    return writer.at_step(step_index_for(DEFAULT_QUALITY if quality is None else quality))
+    return writer.at_quality(quality)
 
 
 def open_image(source: Path | BinaryIO, formats: tuple[str, ...] | None = None) -> Image.Image:
@@ -134,9 +138,22 @@ def step_index_for(quality: float) -> int:
 
     The step itself, 2**(index/8) grey levels, therefore halves every 12.5 points. Raises EncodeInputError outside 0..100.
     """
+    _check_quality(quality)
+    return limits.MAX_STEP_INDEX - round(quality * (limits.MAX_STEP_INDEX - FINEST_STEP_INDEX) / 100)
+
+
+def palette_entries(quality: float) -> int:
+    """The entries of a palette of that quality: 1 at 0, twice as many every 12.5 points, 256 (the default) at 100.
+
+    Raises EncodeInputError outside 0..100.
+    """
+    _check_quality(quality)
+    return round(math.pow(2.0, quality / 12.5))
+
+
+def _check_quality(quality: float) -> None:
     if not 0 <= quality <= 100:
         raise EncodeInputError(f"quality is {quality}, it must lie in 0..100")
-    return limits.MAX_STEP_INDEX - round(quality * (limits.MAX_STEP_INDEX - FINEST_STEP_INDEX) / 100)
 
 
 def prepare(image: Image.Image) -> Source:
@@ -319,9 +336,10 @@ def _side_chunks(source: Source, alt: str | None, keep_metadata: bool) -> tuple[
 
 @dataclass(frozen=True)
 class _Writer:
-    """Latents in grey levels and all else a file needs, at whichever step or size is asked for."""
+    """Latents in grey levels, what their squared errors count (`quantize`), and all else a file needs."""
 
     latents: NDArray[np.float32]
+    weights: NDArray[np.float32] | None
     width: int
     height: int
     grey: bool
@@ -330,13 +348,23 @@ class _Writer:
     before: list[Chunk]
     after: list[Chunk]
 
-    def at_step(self, step_index: int) -> bytes:
-        """The whole file at that step."""
-        return self._file(step_index, *self._code(step_index))
+    def _file(self, step_index: int, planes: int, latents: Chunk) -> bytes:
+        header = Header(self.width, self.height, step_index, planes, self.pack.id, self.grey)
+        return serialize(header, [*self.before, latents, *self.after])
+
+
+class _PlaneWriter(_Writer):
+    """Writes latents as bit-planes, at whichever step or size is asked for."""
+
+    def at_quality(self, quality: float | None) -> bytes:
+        """The whole file at the step of that quality."""
+        step_index = step_index_for(DEFAULT_QUALITY if quality is None else quality)
+        planes, payload = self._code(step_index)
+        return self._file(step_index, planes, Chunk(LATENTS, payload))
 
     def at_size(self, size: int) -> bytes:
         """The file of `size` bytes: the coarsest step that needs at least as many, its latents cut to fit."""
-        least = len(self._file(0, 0, b""))
+        least = len(self._file(0, 0, Chunk(LATENTS, b"")))
         if size < least:
             raise EncodeInputError(f"a target of {size} bytes is too small: this image needs at least {least} without any latents")
         # steps up to `fine` need at least `size` bytes, steps from `coarse` on need less
@@ -346,11 +374,11 @@ class _Writer:
         best = None
         while coarse - fine > 1:
             planes, payload = self._code(guess)
-            whole = len(self._file(guess, planes, payload))
+            whole = len(self._file(guess, planes, Chunk(LATENTS, payload)))
             if whole >= size:
                 fine, best = guess, (guess, planes, payload)
             elif guess == FINEST_STEP_INDEX:
-                return self._file(guess, planes, payload)
+                return self._file(guess, planes, Chunk(LATENTS, payload))
             else:
                 coarse = guess
             tried.append((guess, math.log2(whole / size)))
@@ -362,14 +390,40 @@ class _Writer:
         assert best is not None
         step_index, planes, payload = best
         room = size - least
-        while len(self._file(step_index, planes, payload[:room])) > size:
+        while len(cut := self._file(step_index, planes, Chunk(LATENTS, payload[:room]))) > size:
             room -= 1
-        return self._file(step_index, planes, payload[:room])
+        return cut
 
     def _code(self, step_index: int) -> tuple[int, bytes]:
         coder = self.pack.coder
-        return encode_planes(quantize(self.latents, step_index, coder, self.tuning), step_index, coder)
+        return encode_planes(quantize(self.latents, step_index, coder, self.tuning, self.weights), step_index, coder)
 
-    def _file(self, step_index: int, planes: int, payload: bytes) -> bytes:
-        header = Header(self.width, self.height, step_index, planes, self.pack.id, self.grey)
-        return serialize(header, [*self.before, Chunk(LATENTS, payload), *self.after])
+
+class _PaletteWriter(_Writer):
+    """Writes latents as a palette with indices; the tuning `natural` dithers, `faithful` does not."""
+
+    def at_quality(self, quality: float | None) -> bytes:
+        """The file with as many entries as the quality asks for; the published setting where nothing does."""
+        return self._with(palette_entries(100 if quality is None else quality))
+
+    def at_size(self, size: int) -> bytes:
+        """The file of at most `size` bytes with as many entries as fit."""
+        smallest = self._with(1)
+        if size < len(smallest):
+            raise EncodeInputError(f"a target of {size} bytes is too small: this image needs at least {len(smallest)} with one colour")
+        best, fits, too_many = smallest, 1, 257
+        while too_many - fits > 1:
+            file = self._with(entries := (fits + too_many) // 2)
+            if len(file) <= size:
+                best, fits = file, entries
+            else:
+                too_many = entries
+        return best
+
+    def _with(self, entries: int) -> bytes:
+        from runtime.palette import encode_palette, quantize_palette, scale_index
+
+        step_index = scale_index(self.latents)
+        palette, indices = quantize_palette(self.latents, step_index, entries, dither=self.tuning is TUNINGS["natural"])
+        planes = int(np.abs(palette.astype(np.int32)).max()).bit_length()
+        return self._file(step_index, planes, Chunk(PALETTE_LATENTS, encode_palette(palette, indices)))

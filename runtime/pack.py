@@ -36,8 +36,10 @@ PATCHES: Final = (4, 8, 16, 32)
 """Pixels along each side of a latent position, of one pack or another."""
 
 GRID: Final = 4
-QUANTIZERS: Final = ("planes",)
-"""How a pack's files carry its latents; "planes" where the manifest says nothing."""
+PLANES: Final = "planes"
+PALETTE: Final = "palette"
+QUANTIZERS: Final = (PLANES, PALETTE)
+"""How a pack's files carry its latents, as bit-planes or as a palette with indices; PLANES where the manifest says nothing."""
 
 FULL_STRENGTH: Final = 16
 """A denoiser's moves are made in sixteenths of what it asks for."""
@@ -207,7 +209,7 @@ def load_pack(path: Path | str) -> Pack:
         decoder_halo=reader.integer(0, HALO_LIMIT, "halo", "decoder"),
         exact=reader.choice("exact", (False, True)) if reader.has("exact") else True,
         tiling=reader.tiling("tiling", patch) if reader.has("tiling") else None,
-        quantizer=reader.choice("quantizer", QUANTIZERS) if reader.has("quantizer") else QUANTIZERS[0],
+        quantizer=reader.choice("quantizer", QUANTIZERS) if reader.has("quantizer") else PLANES,
         tables=tables,
         graphs=graphs,
     )

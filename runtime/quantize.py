@@ -3,7 +3,8 @@
 A dead-zone quantizer's integers go through the coder; what it charged for every latent's decision in the lowest plane then tells,
 latent by latent, which of the two nearest integers is the better bargain, and the coder runs again on what that gives (the
 rate-distortion optimised quantization of video encoders, Karczewicz, Ye and Chong 2008, against an adaptive coder's own
-probabilities). Free for the decoder. What counts as a bargain is a `Tuning`.
+probabilities). Free for the decoder. What counts as a bargain is a `Tuning`, and where some errors matter more than others, weights
+say so: `posterior_weights` has them from a variational autoencoder's own deviations.
 """
 
 from __future__ import annotations
@@ -47,31 +48,72 @@ ROUNDS: Final = 2
 SIGN_BITS: Final = 1.0
 """What the sign of a new latent costs, about: signs are hardly predictable."""
 
+LEVEL_BITS: Final = 2.5
+"""What one more step of magnitude costs, about, before the coder was asked: by it the tuning `faithful` has its rounding."""
 
-def quantize(latents: NDArray[np.float32], step_index: int, tables: CoderTables, tuning: Tuning) -> NDArray[np.int32]:
-    """Signed integers int32 (C, h, w), magnitudes below 2**15, in steps of 2**(step_index/8), of latents float32 (C, h, w)."""
-    integers = dead_zone(latents, step_index, tuning.rounding)
+COARSEST_ROUNDING: Final = -2.0
+"""A latent of the least weight is rounded down by two steps more at first, where the bargains could not bring it."""
+
+WEIGHT_RANGE: Final = (1.0 / 16.0, 16.0)
+"""Posterior weights are held within: a deviation is an estimate, and a factor of four says what there is to say."""
+
+
+def quantize(
+    latents: NDArray[np.float32], step_index: int, tables: CoderTables, tuning: Tuning, weights: NDArray[np.float32] | None = None
+) -> NDArray[np.int32]:
+    """Signed integers int32 (C, h, w), magnitudes below 2**15, in steps of 2**(step_index/8), of latents float32 (C, h, w).
+
+    `weights`, positive float32 (C, h, w), say how much the squared error of each latent counts; None is the same as ones.
+    """
+    integers = dead_zone(latents, step_index, tuning.rounding if weights is None else weighted_rounding(weights, tuning))
     size = np.abs(latents) * np.float32(2.0 ** (-step_index / 8.0))
     sign = np.where(latents < 0, np.int32(-1), np.int32(1))
     for _ in range(ROUNDS):
-        magnitude = _bargains(size, np.abs(integers), last_chances(integers, step_index, tables), tuning)
+        magnitude = _bargains(size, np.abs(integers), last_chances(integers, step_index, tables), tuning, weights)
         integers = sign * magnitude
     return integers
 
 
-def dead_zone(latents: NDArray[np.float32], step_index: int, rounding: float) -> NDArray[np.int32]:
-    """sign · floor(|y| / 2**(step_index/8) + rounding), |q| below 2**15: int32 (C, h, w) of latents float32 (C, h, w).
+def posterior_weights(deviation: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How much the squared error of each latent counts by its posterior's standard deviation, both float32 (C, h, w).
+
+    The autoencoder's training settled each deviation where the decoder's loss and the price of precision balance: there the loss grows
+    with the squared error over the squared deviation (Alemi et al., "Fixing a broken ELBO", 2018). The geometric mean of the
+    result is 1 but for the clipping to WEIGHT_RANGE.
+    """
+    logs = -2.0 * np.log(np.maximum(deviation.astype(np.float64), np.finfo(np.float32).tiny))
+    weights: NDArray[np.float32] = np.exp(logs - logs.mean()).clip(*WEIGHT_RANGE).astype(np.float32)
+    return weights
+
+
+def weighted_rounding(weights: NDArray[np.float32], tuning: Tuning) -> NDArray[np.float64]:
+    """The first rounding of each latent, COARSEST_ROUNDING to 1/2: the tuning's at weight 1, less where less is lost by it.
+
+    With squared errors counting w and a level costing LEVEL_BITS, the next level pays from 1/2 + lagrangian · LEVEL_BITS / 2w on.
+    """
+    moved = tuning.rounding - 0.5 * tuning.lagrangian * LEVEL_BITS * (1.0 / weights.astype(np.float64) - 1.0)
+    return moved.clip(COARSEST_ROUNDING, 0.5)
+
+
+def dead_zone(latents: NDArray[np.float32], step_index: int, rounding: float | NDArray[np.float64]) -> NDArray[np.int32]:
+    """sign · max(0, floor(|y| / 2**(step_index/8) + rounding)), |q| below 2**15: int32 (C, h, w) of latents float32 (C, h, w).
 
     With a rounding below 1/2 zero gets a wider interval than the others, because for the peaked distribution of latents the
     bits a borderline value costs outweigh the distortion it saves (JPEG 2000 and video coders).
     """
     scaled = np.abs(latents.astype(np.float64)) / 2.0 ** (step_index / 8.0) + rounding
-    magnitude = np.minimum(np.floor(scaled), (1 << limits.MAX_PLANES) - 1)
+    magnitude = np.clip(np.floor(scaled), 0, (1 << limits.MAX_PLANES) - 1)
     signed: NDArray[np.float64] = np.copysign(magnitude, latents)
     return signed.astype(np.int32)
 
 
-def _bargains(size: NDArray[np.float32], magnitude: NDArray[np.int32], chance: NDArray[np.uint16], tuning: Tuning) -> NDArray[np.int32]:
+def _bargains(
+    size: NDArray[np.float32],
+    magnitude: NDArray[np.int32],
+    chance: NDArray[np.uint16],
+    tuning: Tuning,
+    weights: NDArray[np.float32] | None,
+) -> NDArray[np.int32]:
     """The better of the two magnitudes that a latent's last decision chooses between; `size` is the true one in steps.
 
     `chance` is of 65536, 0 where the coder asked nothing.
@@ -81,6 +123,8 @@ def _bargains(size: NDArray[np.float32], magnitude: NDArray[np.int32], chance: N
     # what a one costs more than a zero, by the coder's own table of log odds
     bits = STRETCH[chance >> 4] * np.float32(-1.0 / (256.0 * math.log(2.0))) + np.where(new, np.float32(SIGN_BITS), np.float32(0.0))
     gain = np.square(size - low) - np.square(size - low - 1)
+    if weights is not None:
+        gain *= weights
     better = low + (gain > tuning.lagrangian * bits)
     chosen: NDArray[np.int32] = np.where(chance > 0, better, magnitude).astype(np.int32)
     return chosen

@@ -102,6 +102,9 @@ class StandInSession:
         latents[:3] = means.transpose(2, 0, 1) * PATCH
         return latents
 
+    def encode_with_deviation(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        return self.encode(pixels), None
+
     def denoise(self, latents: Latents, strength: int = FULL_STRENGTH) -> NDArray[np.int32]:
         self.calls.append(("denoise", *latents.values.shape[1:]))
         self.strengths.append(strength)

@@ -20,6 +20,7 @@ import runtime.session
 from runtime.cli import main
 from runtime.container import Chunk, Header, parse, serialize
 from runtime.errors import MissingPackError, ProviderError
+from runtime.palette import encode_palette
 from runtime.planes import encode_planes
 
 PACK = StandInPack()
@@ -262,6 +263,22 @@ def test_verify(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     assert f"cut.sdz: corrupt file: the file ends after {latents - 1} of {latents} bytes (field 'latents' at byte 22)" in errors[1]
     assert "headless.sdz: corrupt file: the file ends before its latents (field 'latents' at byte 13)" in errors[2]
     assert "flipped.sdz: corrupt file: chunk b'L' has CRC" in errors[3] and errors[3].endswith("(field 'chunk crc' at byte 24)")
+
+
+def test_verify_reads_palettes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StandInPack, "verify", lambda self: None, raising=False)
+    monkeypatch.setattr("runtime.pack.find_pack", lambda pack_id: StandInPack(quantizer="palette"))
+    header = Header(40, 30, 40, 7, PACK.id)
+    payload = encode_palette(np.zeros((1, 4), np.int8), np.zeros((2, 3), np.uint8))
+    Path("good.sdz").write_bytes(serialize(header, [Chunk(b"P", payload)]))
+    Path("broken.sdz").write_bytes(serialize(header, [Chunk(b"P", payload[:-1])]))
+    sdz("planes.sdz")
+    assert main(["verify", "good.sdz"]) == 0
+    assert capsys.readouterr().out == "good.sdz: ok\n"
+    assert main(["verify", "broken.sdz", "planes.sdz"]) == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert "the zlib stream does not hold exactly a palette of 4 channels and 2 rows of 3 indices (field 'palette' at byte 19)" in errors[0]
+    assert "the file ends before its palette latents (field 'palette latents' at byte 13)" in errors[1]
 
 
 def test_an_approximate_pack_is_called_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 
+from export.cleanup import UnetError, load_clean_up
 from export.data import CropSampler, load_photos
 from export.distill import STUDENTS, Distiller, DistillOptions, fresh_decoder, fresh_denoiser, latent_error, main, split
 from export.families import FamilyError, load_family
@@ -29,7 +30,7 @@ from export.parity import gate_photos
 from export.quantize import is_calibrated
 from export.skip import NEVER, least_code, measure, table
 from export.space import LatentSpace, open_space
-from export.teacher import TeacherError, open_teacher
+from export.teacher import Teacher
 from export.truncation import truncate
 from runtime.decode import decode
 from runtime.encode import encode
@@ -295,24 +296,30 @@ def small_unet(channels: int, folder: Path) -> Path:
     return folder
 
 
-def test_teacher_is_ddim_at_low_strength(space: LatentSpace, tmp_path: Path) -> None:
-    teacher = open_teacher(small_unet(4, tmp_path), space, "cpu")
+def test_teacher_is_image_to_image_at_low_strength(space: LatentSpace, tmp_path: Path) -> None:
+    clean_up = load_clean_up(small_unet(4, tmp_path))
     latents = space.encode(gate_photos()[0][None, :, :64, :64])
-    given = torch.Generator().manual_seed(3)
-    taught = teacher(latents, given)
-    # diffusers' own scheduler takes the same steps
-    scheduler = diffusers.DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
-    scheduler.set_timesteps(50)
-    x = latents / space.scale() + space.centre
-    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(3))
-    x = scheduler.add_noise(x, noise, torch.tensor([80]))
+    taught = Teacher(clean_up, space)(latents, torch.Generator().manual_seed(3))
+    seen = latents / space.scale() + space.centre
+    scheduler = clean_up.scheduler
+    scheduler.set_timesteps(40)
+    noise = torch.randn(seen.shape, generator=torch.Generator().manual_seed(3))
+    x = scheduler.add_noise(seen, noise, scheduler.timesteps[-4:-3])
     with torch.no_grad():
-        for time in (80, 60, 40, 20):
-            step = scheduler.step(teacher.unet(x, time).sample, time, x)
-            x = step.prev_sample
-    assert torch.allclose(taught, (step.pred_original_sample - space.centre) * space.scale(), rtol=1e-4, atol=1e-3)
-    with pytest.raises(TeacherError, match="the UNet has 3 channels, the autoencoder 4"):
-        open_teacher(small_unet(3, tmp_path / "three"), space, "cpu")
+        for time in scheduler.timesteps[-4:]:
+            x = scheduler.step(clean_up.unet(x, time).sample, time, x).prev_sample
+    assert torch.allclose(taught, (x - space.centre) * space.scale(), rtol=1e-3, atol=1e-2 * float(latents.std()))
+    with pytest.raises(UnetError, match="the UNet takes latents of 3 channels, the autoencoder has 4"):
+        Teacher(load_clean_up(small_unet(3, tmp_path / "three")), space)
+
+
+def test_a_teacher_changes_what_is_learned(vae: Path, photos: Path, tmp_path: Path) -> None:
+    shared = ["--steps", "1", "--judged", "0", "--width", "8", "--blocks", "1", "--learning-rate", "0.01"]
+    small_unet(4, tmp_path)
+    assert run(vae, photos, tmp_path / "alone", *shared) == 0
+    assert run(vae, photos, tmp_path / "taught", *shared, "--teacher", str(tmp_path)) == 0
+    alone, taught = (weights(tmp_path / name / "denoiser")["head.conv.bias"] for name in ("alone", "taught"))
+    assert not torch.equal(alone, taught)
 
 
 def test_what_cannot_be_distilled_is_named(vae: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -327,7 +334,7 @@ def test_what_cannot_be_distilled_is_named(vae: Path, photos: Path, tmp_path: Pa
     assert "no photo of at least 176x176 pixels" in refusal(vae, data=tmp_path)
     small_unet(4, tmp_path)
     assert "unet: a UNet2DModel is no family that packs are made from; known are AutoencoderKL" in refusal(tmp_path / "unet")
-    assert "a AutoencoderKL; a teacher is one of UNet2DModel, UNet2DConditionModel" in refusal(vae, "--teacher", str(vae))
+    assert "'unet' holds a AutoencoderKL, clean-up takes UNet2DConditionModel or UNet2DModel" in refusal(vae, "--teacher", str(vae))
     with pytest.raises(FamilyError, match="vae: 4 channels, and what was distilled has 3"):
         open_space(load_family(str(vae)), [], [1.0] * 3)
     with pytest.raises(SystemExit):

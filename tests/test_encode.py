@@ -12,12 +12,21 @@ from standins import StandInPack, StandInSession
 
 from runtime import limits
 from runtime.container import parse
-from runtime.decode import decode
-from runtime.encode import encode, encode_latents, encode_with_deviation, fill_transparent, open_image, prepare, step_index_for
+from runtime.decode import decode, open_latents
+from runtime.encode import (
+    encode,
+    encode_latents,
+    encode_with_deviation,
+    fill_transparent,
+    open_image,
+    palette_entries,
+    prepare,
+    step_index_for,
+)
 from runtime.errors import EncodeInputError, LimitError
 from runtime.files import image_suffixes
-from runtime.planes import decode_planes
-from runtime.quantize import TUNINGS, quantize
+from runtime.planes import decode_planes, step_units
+from runtime.quantize import TUNINGS, posterior_weights, quantize
 from runtime.tiles import Tiling
 
 SESSION = StandInSession()
@@ -43,12 +52,7 @@ def test_encoder_tiles_of_a_tiled_pack_are_blended_and_deviations_come_along() -
     assert deviation is not None
     # two positions of overlap: a quarter and three quarters of the second tile
     assert np.allclose((deviation - latents)[0, 0], [1, 1, 1.25, 1.75, 2, 2.25, 2.75, 3, 3, 3], atol=1e-3)
-    assert encode_with_deviation(pixels, Plain())[1] is None
-
-
-class Plain(StandInSession):
-    def encode_with_deviation(self, pixels: np.ndarray) -> tuple[np.ndarray, None]:
-        return self.encode(pixels), None
+    assert encode_with_deviation(pixels, StandInSession())[1] is None
 
 
 def test_quality_is_linear_in_the_step_index() -> None:
@@ -295,3 +299,62 @@ def test_opening_photos(tmp_path: Path) -> None:
         encode(open_image(cut), session=SESSION)
     assert {".png", ".jpg", ".jpeg", ".webp", ".avif", ".tif", ".tiff"} <= image_suffixes()
     assert ".pdf" not in image_suffixes()
+
+
+def test_a_posterior_decides_how_precisely_each_latent_is_sent() -> None:
+    deviation = np.ones((4, 2, 3), np.float32)
+    deviation[:, 1] = 8.0
+
+    class Session(StandInSession):
+        def encode_with_deviation(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+            return self.encode(pixels), deviation
+
+    image = photo(48, 32)
+    data = encode(image, quality=40, tune="faithful", session=Session())
+    assert data != encode(image, quality=40, tune="faithful", session=SESSION)
+    header, chunk = parse(data).header, parse(data).find(b"L")
+    assert chunk is not None
+    known = decode_planes(chunk.payload, 4, 2, 3, header.planes, header.step_index, StandInPack().coder)
+    latents = encode_latents(np.asarray(image), SESSION)  # type: ignore[arg-type]
+    expected = quantize(latents, header.step_index, StandInPack().coder, TUNINGS["faithful"], posterior_weights(deviation))
+    assert np.array_equal(known.magnitude, np.abs(expected))
+
+
+PALETTE_SESSION = StandInSession(StandInPack(quantizer="palette"))
+
+
+def test_palette_qualities_double_every_eighth() -> None:
+    assert [palette_entries(quality) for quality in (0, 12.5, 50, 90, 100)] == [1, 2, 16, 147, 256]
+    with pytest.raises(EncodeInputError, match="quality is 101"):
+        palette_entries(101)
+
+
+def test_a_palette_packs_file_holds_a_palette_in_place_of_planes() -> None:
+    image = photo()
+    data = encode(image, alt="x", session=PALETTE_SESSION)
+    header, chunks = parse(data).header, parse(data).chunks
+    assert [chunk.tag for chunk in chunks] == [b"T", b"P"]
+    # 70 positions are fewer than 256 entries: each is its own, rounded to a step that brings the largest to 127
+    latents = encode_latents(np.asarray(image), SESSION)  # type: ignore[arg-type]
+    known = open_latents(data, pack=PALETTE_SESSION.pack).known  # type: ignore[arg-type]
+    signed = known.magnitude * np.where(known.negative, -1, 1)
+    assert np.array_equal(signed, np.rint(4 * latents / step_units(header.step_index)))
+    assert (header.planes, int(known.magnitude.max())) == (7, 127) or known.magnitude.max() > 116
+    few = encode(image, quality=25, session=PALETTE_SESSION)
+    assert len(few) < len(data)
+    assert encode(image, quality=25, tune="faithful", session=PALETTE_SESSION) != few
+    assert decode(few, session=PALETTE_SESSION).pixels.shape == (100, 150, 3)  # type: ignore[arg-type]
+
+
+def test_a_palette_takes_as_many_entries_as_fit() -> None:
+    for size in (120, 200, 333):
+        data = encode(photo(), target_size=size, session=PALETTE_SESSION)
+        assert 0.8 * size < len(data) <= size
+    with pytest.raises(EncodeInputError, match=r"a target of 30 bytes is too small: this image needs at least \d+ with one colour"):
+        encode(photo(), target_size=30, session=PALETTE_SESSION)
+
+
+def test_a_cut_palette_is_mid_grey_behind_any_stage() -> None:
+    data = encode(photo(), session=PALETTE_SESSION)
+    cut = decode(data[:-1], stage="linear", pack=PALETTE_SESSION.pack)  # type: ignore[arg-type]
+    assert (cut.pixels == 128).all() and not cut.complete

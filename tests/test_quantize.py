@@ -9,7 +9,7 @@ import pytest
 from standins import neutral_tables
 
 from runtime.planes import encode_planes, last_chances
-from runtime.quantize import TUNINGS, Tuning, dead_zone, quantize
+from runtime.quantize import TUNINGS, Tune, Tuning, dead_zone, posterior_weights, quantize, weighted_rounding
 
 TABLES = neutral_tables(4)
 STEP = 40  # 32 grey levels
@@ -71,3 +71,36 @@ def test_a_silent_channel_is_asked_nothing() -> None:
     q[0, 1, 1] = 3
     chances = last_chances(q, STEP, TABLES)
     assert (chances[0] > 0).all() and not chances[1:].any()
+
+
+@pytest.mark.parametrize("tune", list(TUNINGS))
+def test_equal_weights_change_nothing(tune: Tune) -> None:
+    y = latents(4)
+    assert np.array_equal(quantize(y, STEP, TABLES, TUNINGS[tune], np.ones_like(y)), quantize(y, STEP, TABLES, TUNINGS[tune]))
+
+
+def test_what_weighs_more_is_sent_more_precisely() -> None:
+    y = latents(5)
+    weights = np.ones_like(y)
+    weights[:, :, :6] = 1 / 8
+    weights[:, :, 6:] = 8
+    tuning = TUNINGS["faithful"]
+    plain, weighted = (np.square(quantize(y, STEP, TABLES, tuning, w) - y / 32.0) for w in (None, weights))
+    assert weighted[:, :, :6].mean() > plain[:, :, :6].mean()
+    assert weighted[:, :, 6:].mean() < plain[:, :, 6:].mean()
+
+
+def test_the_first_rounding_falls_with_the_weight() -> None:
+    weights = np.array([1 / 16, 0.5, 1.0, 2.0, 4.0], np.float32)
+    assert weighted_rounding(weights, Tuning(rounding=1 / 4, lagrangian=0.1)).tolist() == pytest.approx(
+        [-1.625, 0.125, 0.25, 0.3125, 0.34375]
+    )
+    assert weighted_rounding(weights, Tuning(rounding=0.5, lagrangian=1.0)).tolist() == [-2.0, -0.75, 0.5, 0.5, 0.5]
+    assert dead_zone(np.array([2.9, 0.5, -3.2], np.float32), 0, np.array([-2.0, -2.0, 0.25])).tolist() == [0, 0, -3]
+
+
+def test_posterior_weights_are_inverse_squares() -> None:
+    deviation = np.array([[[1.0, 2.0], [4.0, 2.0]]], np.float32)
+    assert np.allclose(posterior_weights(deviation), [[[4.0, 1.0], [0.25, 1.0]]])
+    assert np.array_equal(posterior_weights(deviation * 8), posterior_weights(deviation))
+    assert posterior_weights(np.array([[[1e-30, 0.0, 1.0, 1e30]]], np.float32)).tolist() == [[[16.0, 16.0, 0.0625, 0.0625]]]

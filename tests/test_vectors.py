@@ -14,6 +14,8 @@ sys.path.insert(0, str(FOLDER))
 import make  # noqa: E402
 
 PACK = make.load_pack({path.name: path.read_bytes() for path in (FOLDER / "pack").iterdir()})
+PALETTE = make.load_pack({path.name: path.read_bytes() for path in (FOLDER / "pack").iterdir()}, "palette")
+PALETTES = sorted(path.stem for path in (FOLDER / "palette").glob("*.sdz"))
 VALID = sorted(path.stem for path in (FOLDER / "valid").glob("*.sdz"))
 INVALID = sorted(path.stem for path in (FOLDER / "invalid").glob("*.sdz"))
 
@@ -32,9 +34,17 @@ def test_invalid(name: str) -> None:
     assert make.expect_invalid(path.with_suffix(".sdz").read_bytes(), PACK) == expected
 
 
+@pytest.mark.parametrize("name", PALETTES)
+def test_palette(name: str) -> None:
+    path = FOLDER / "palette" / name
+    expected = json.loads(path.with_suffix(".json").read_bytes())
+    expect = make.expect_invalid if "error" in expected else make.expect_valid
+    assert expect(path.with_suffix(".sdz").read_bytes(), PALETTE) == expected
+
+
 def test_the_golden_files_are_what_the_encoder_writes() -> None:
     """Byte for byte: an encoder that writes anything else writes another format."""
-    folders = (FOLDER / kind for kind in ("pack", "valid", "invalid"))
+    folders = (FOLDER / kind for kind in ("pack", "valid", "invalid", "palette"))
     committed = {path.relative_to(FOLDER).as_posix(): path.read_bytes() for folder in folders for path in folder.iterdir()}
     made = make.make()
     assert sorted(committed) == sorted(made)

@@ -31,6 +31,7 @@ export const MEDIA_TYPE = "image/x-sdz";
 export const ACCEPT = `${MEDIA_TYPE}, */*;q=0.1`;
 
 export const LATENTS = "L";
+export const PALETTE_LATENTS = "P";
 export const ALPHA = "A";
 export const ALT_TEXT = "T";
 export const EXIF = "E";
@@ -43,7 +44,7 @@ const FLAG_GREY = 1;
 const CRC_BYTES = 4;
 
 /** @type {Record<string, string>} */
-const TAGS = { L: "latents", A: "alpha", T: "alternative text", E: "EXIF" };
+const TAGS = { L: "latents", P: "palette latents", A: "alpha", T: "alternative text", E: "EXIF" };
 
 /** @type {Record<string, number>} */
 const MAX_PAYLOAD = { T: MAX_ALT_BYTES, E: MAX_EXIF_BYTES };

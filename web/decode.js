@@ -6,11 +6,12 @@
  */
 
 import { decodeAlpha } from "./alpha.js";
-import { ALPHA, LATENTS, altText, find, parse } from "./container.js";
+import { ALPHA, LATENTS, PALETTE_LATENTS, altText, find, parse } from "./container.js";
 import { SdzError } from "./errors.js";
 import { DENOISER_COARSEST, MAX_PIXELS } from "./limits.js";
 import { linearStage } from "./linear.js";
 import { fetchReader, loadPack } from "./pack.js";
+import { decodePalette, unknownLatents } from "./palette.js";
 import { Room, decodePlanes, dequantize } from "./planes.js";
 import { FULL_STRENGTH, Session } from "./session.js";
 import { full, spans, weights } from "./tiles.js";
@@ -78,12 +79,26 @@ export async function readPicture(bytes, pack) {
   if (header.packId !== pack.id) {
     throw new SdzError("MissingPackError", `the file was made for model pack ${header.packId}, not ${pack.id}`);
   }
-  const [h, w] = [Math.ceil(header.height / pack.patch), Math.ceil(header.width / pack.patch)];
-  const payload = find(container, LATENTS)?.payload ?? new Uint8Array();
-  const known = decodePlanes(payload, h, w, header.planes, header.stepIndex, pack.coder);
+  const known = await decodeLatents(container, pack);
   const chunk = find(container, ALPHA);
   const alpha = chunk ? await decodeAlpha(chunk.payload, header.height, header.width, chunk.start) : null;
   return { header, pack, known, alpha, alt: altText(container) };
+}
+
+/**
+ * @param {import("./container.js").Container} container @param {Pack} pack
+ * @returns {Promise<Known>}
+ */
+async function decodeLatents(container, pack) {
+  const { header } = container;
+  const [h, w] = [Math.ceil(header.height / pack.patch), Math.ceil(header.width / pack.patch)];
+  if (pack.quantizer === "palette") {
+    const chunk = find(container, PALETTE_LATENTS);
+    if (!chunk) return unknownLatents(pack.channels, h, w, header.planes);
+    return decodePalette(chunk.payload, pack.channels, h, w, chunk.start);
+  }
+  const payload = find(container, LATENTS)?.payload ?? new Uint8Array();
+  return decodePlanes(payload, h, w, header.planes, header.stepIndex, pack.coder);
 }
 
 /**

@@ -35,7 +35,7 @@ import { tilingProblem } from "./tiles.js";
 
 const FORMAT = 1;
 const PATCHES = [4, 8, 16, 32];
-const QUANTIZERS = ["planes"];
+const QUANTIZERS = ["planes", "palette"];
 
 /** Hundreds of times a manifest's size. */
 const MAX_MANIFEST_BYTES = 2 ** 20;

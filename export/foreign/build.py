@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from export.families import Family
+from export.families import Family, FamilyError
 from export.foreign import figures
-from export.foreign.calibrate import L1_LIMIT, Calibration, calibrate
+from export.foreign.calibrate import L1_LIMIT, Calibration, Steps, calibrate
 from export.foreign.distilled import Distilled, check_distilled
 from export.foreign.graphs import Feeds, decoder_model, encoder_model, half_weights, int8_model
 from export.models.autoencoder import GRID
@@ -30,7 +30,7 @@ from export.pack import RECONSTRUCTION_UNITS, graph_entry, table_entry, write_fo
 from export.parity import ParityError
 from export.prime import prime
 from export.truncation import RECONSTRUCTION
-from runtime.pack import FORMAT, HALO_LIMIT, MANIFEST, Pack, load_pack
+from runtime.pack import FORMAT, HALO_LIMIT, MANIFEST, PLANES, Pack, load_pack
 from runtime.planes import Known, dequantize
 from runtime.quantize import TYPICAL_ROUNDING, dead_zone
 from runtime.tiles import Tiling
@@ -82,16 +82,24 @@ def build_foreign_pack(
     *,
     precision: Precision = "auto",
     name: str | None = None,
+    quantizer: str = PLANES,
+    steps: Steps = "linear",
     distilled: Distilled | None = None,
 ) -> ForeignPack:
     """Write the pack directory `out`, replacing a pack that is there, calibrated with the photos, uint8 (H, W, 3) each.
 
-    `distilled`: a denoiser that the pack shall have, a light decoder in place of the family's own. Raises FamilyError for an encoder
-    without usable latents, ParityError for graphs that do not compute what the networks compute, QuantizationError for weights of
-    `distilled` that fit no integer grid.
+    `quantizer`: how the pack's files carry latents, PLANES or PALETTE. `steps`: what fixes each channel's step. `distilled`: a denoiser
+    that the pack shall have, a light decoder in place of the family's own; both fix the steps themselves.
+
+    Raises FamilyError for an encoder without usable latents, or steps other than those of `distilled`; ParityError for graphs that do not
+    compute what the networks compute; QuantizationError for weights of `distilled` that fit no integer grid.
     """
     distilled = distilled or Distilled()
-    measured = calibrate(family, photos, gains=distilled.gains)
+    if distilled.gains is not None and steps != "linear":
+        raise FamilyError("what was distilled has the steps that it was distilled for; leave --steps out")
+    if distilled.denoiser is not None and quantizer != PLANES:
+        raise FamilyError("a denoiser asks for the intervals of bit-planes; leave --denoiser or --quantizer out")
+    measured = calibrate(family, photos, gains=distilled.gains, steps=steps)
     coder = prime(measured.latents, np.ones(family.channels, np.float32))
     encoder = half_weights(encoder_model(family, measured.gains))
     feeds = [_feeds(measured, i) for i in range(CALIBRATION_CROPS)]
@@ -144,6 +152,8 @@ def build_foreign_pack(
         manifest["exact"] = False
     if distilled.denoiser is not None:
         manifest["denoiser"] = {"min_step_index": distilled.denoiser.config["min_step_index"]}
+    if quantizer != PLANES:
+        manifest["quantizer"] = quantizer
     if tiled:
         tiling = Tiling(WHOLE_PIXELS // patch**2, OVERLAP_PIXELS // patch)
         numbers |= tile_error(family, reference, measured, photos)

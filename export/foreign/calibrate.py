@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import torch
@@ -22,6 +22,10 @@ from export.families.family import GREY
 from export.models.autoencoder import GRID
 from runtime.encode import open_image, prepare
 from runtime.errors import SdzError
+
+Steps = Literal["linear", "posterior"]
+STEPS: Final = ("linear", "posterior")
+"""What fixes each channel's step: what the best linear decoder makes of it, or how precisely the family's own posterior knows it."""
 
 CROP: Final = 256
 """Pixels on the side of the crops; less where the photos are smaller."""
@@ -83,8 +87,10 @@ def read_photos(paths: list[Path]) -> list[NDArray[np.uint8]]:
     return photos
 
 
-def calibrate(family: Family, photos: list[NDArray[np.uint8]], *, gains: NDArray[np.float32] | None = None, seed: int = 0) -> Calibration:
-    """Measures `family` on crops of the photos; `gains` where they are given already. Raises FamilyError."""
+def calibrate(
+    family: Family, photos: list[NDArray[np.uint8]], *, gains: NDArray[np.float32] | None = None, steps: Steps = "linear", seed: int = 0
+) -> Calibration:
+    """Measures `family` on crops of the photos; `gains` where they are given already, else by `steps`. Raises FamilyError."""
     side = min(CROP, min(min(photo.shape[:2]) for photo in photos) // SMALLEST * SMALLEST)
     pixels = CropSampler(photos, side, seed).batch(CROPS).round()
     with torch.inference_mode():
@@ -96,6 +102,8 @@ def calibrate(family: Family, photos: list[NDArray[np.uint8]], *, gains: NDArray
     weights = fit_linear(raw, crops)
     if gains is None:
         gains = gains_of(weights, raw)
+        if steps == "posterior":
+            gains = posterior_gains(family, pixels, gains)
     latents = raw * gains[:, None, None]
     largest_norm = float(np.abs(latents).sum(axis=1).max()) * GRID
     table, shift, l1_limit = integer_table(weights / gains[:, None], L1_MARGIN * largest_norm)
@@ -121,6 +129,20 @@ def gains_of(weights: NDArray[np.float64], latents: NDArray[np.float32]) -> NDAr
     gains = np.linalg.norm(weights, axis=1)
     widest = float((gains * spread).max())
     out: NDArray[np.float32] = np.maximum(gains, max(WEAKEST * widest, 1e-6) / spread).astype(np.float32)
+    return out
+
+
+def posterior_gains(family: Family, pixels: torch.Tensor, gains: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Gains, float32 (C,), with the geometric mean of `gains`, that bring every channel's mean deviation on crops, levels (N, 3, H, W), to
+    the same: a step is then the same part of what the autoencoder's training let each channel be off by. Raises FamilyError."""
+    if not family.has_posterior:
+        raise FamilyError(f"{family.source}: it has no posterior to take steps from")
+    with torch.inference_mode():
+        deviations = torch.stack([family.encoder(crop[None])[1][0].mean(dim=(1, 2)) for crop in pixels]).mean(dim=0).double().numpy()
+    if not (np.isfinite(deviations).all() and deviations.all()):
+        raise FamilyError(f"{family.source}: its posterior has no usable deviation in every channel")
+    logs = np.log(gains.astype(np.float64)).mean() + np.log(deviations).mean() - np.log(deviations)
+    out: NDArray[np.float32] = np.exp(logs).astype(np.float32)
     return out
 
 

@@ -18,13 +18,13 @@ from export.data import CropSampler
 from export.families import Family, FamilyError, load_family
 from export.families.source import CONFIG
 from export.foreign.build import Precision, build_foreign_pack, pack_name
-from export.foreign.calibrate import CROPS, read_photos
+from export.foreign.calibrate import CROPS, Steps, read_photos
 from export.foreign.distilled import is_light_decoder, load_distilled
 from export.pack import build_pack
 from export.prime import prime
 from runtime.errors import CorruptPackError
 from runtime.files import write_atomically
-from runtime.pack import Pack, load_pack
+from runtime.pack import PLANES, Pack, load_pack
 
 FOLDER: Final = "packs"
 """Inside the site: the whole pack, with the encoder, for whoever wants the files outside a browser."""
@@ -48,6 +48,8 @@ class ModelOptions:
     decoder_from: str | None = None
     decoder_subfolder: str | None = None
     precision: Precision = "auto"
+    quantizer: str = PLANES
+    steps: Steps = "linear"
     denoiser: str | None = None
     """A run of `python -m export distill`; `decoder_from` may be one too."""
 
@@ -67,13 +69,16 @@ def pack_for_site(site: Path, model: ModelOptions, photos: list[Path], *, force:
 
     Raises FamilyError, ParityError, QuantizationError, OSError.
     """
-    out = site / FOLDER / pack_name(model.source)
+    name = pack_name(model.source) + ("" if model.quantizer == PLANES else f"-{model.quantizer}")
+    out = site / FOLDER / name
     note = out.with_name(f".{out.name}.request")
     request = _request(model)
     if not force and _noted(note) == request and (pack := _intact(out)) is not None:
         return SitePack(out, {}, _warning(pack), reused=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     if _is_own_run(model):
+        if (model.quantizer, model.steps) != (PLANES, "linear"):
+            raise FamilyError(f"{model.source}: one of the project's own runs has its steps and its bit-planes from training")
         if model.denoiser is not None:
             raise FamilyError(f"{model.source}: the project's own pack has its denoiser beside its autoencoder; put another there")
         figures, warning = _own_pack(Path(model.source), out, photos), None
@@ -89,7 +94,16 @@ def pack_for_site(site: Path, model: ModelOptions, photos: list[Path], *, force:
             decoder_subfolder=model.decoder_subfolder,
         )
         distilled = load_distilled(family, None if model.denoiser is None else Path(model.denoiser), None if light is None else Path(light))
-        built = build_foreign_pack(family, read_photos(photos), out, precision=model.precision, distilled=distilled)
+        built = build_foreign_pack(
+            family,
+            read_photos(photos),
+            out,
+            precision=model.precision,
+            name=name,
+            quantizer=model.quantizer,
+            steps=model.steps,
+            distilled=distilled,
+        )
         figures, warning = built.figures, built.warning
     write_atomically(note, request.encode())
     return SitePack(out, figures, warning, reused=False)

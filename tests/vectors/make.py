@@ -3,7 +3,8 @@
 `python tests/vectors/make.py` (in the repository's root) writes them again; `tests/test_vectors.py` holds the Python runtime to what
 is committed, and the committed to what this writes. A change in any file is a change of the format: do not make one lightly.
 
-`pack/` holds the numbers that the valid files are made with: coder tables, linear table and pack.json; no networks.
+`pack/` holds the numbers that the valid files are made with: coder tables, linear table and pack.json; no networks. `palette/` holds files
+of the same pack with the quantizer "palette", valid ones and invalid ones, whose JSON is that of the two kinds below.
 
 valid/NAME.json
   header   width, height, stepIndex, planes, packId (hex), grey, and bytes: the header's size
@@ -39,9 +40,10 @@ sys.path.insert(0, str(FOLDER.parent.parent))
 from runtime.alpha import encode_alpha  # noqa: E402
 from runtime.coder import CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, CoderTables, TableLayout  # noqa: E402
 from runtime.container import Chunk, Header, latent_span, parse, serialize  # noqa: E402
-from runtime.decode import decode  # noqa: E402
+from runtime.decode import decode, open_latents  # noqa: E402
 from runtime.errors import SdzError  # noqa: E402
-from runtime.planes import decode_planes, dequantize, encode_planes  # noqa: E402
+from runtime.palette import encode_palette  # noqa: E402
+from runtime.planes import dequantize, encode_planes  # noqa: E402
 
 CHANNELS = 60
 """Beyond 54, where the contexts' last band of channels begins."""
@@ -95,9 +97,10 @@ def make_pack() -> dict[str, bytes]:
     return {"coder.bin": make_tables().to_bytes(), "linear.bin": linear.astype("<i2").tobytes(), "pack.json": parameters.encode()}
 
 
-def load_pack(files: dict[str, bytes]) -> Any:
+def load_pack(files: dict[str, bytes], quantizer: str = "planes") -> Any:
     """The vectors' pack as `decode` wants it, for the linear stage."""
     return SimpleNamespace(
+        quantizer=quantizer,
         patch=PATCH,
         id=hashlib.sha256(files["pack.json"]).digest()[:4],
         coder=CoderTables.from_bytes(files["coder.bin"]),
@@ -229,6 +232,50 @@ def make_invalid(pack: Any) -> dict[str, bytes]:
     }
 
 
+def make_palette(pack: Any) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """Valid and invalid files with a palette: of 20 x 10 pixels, two positions."""
+    numbers = Numbers(5)
+    palette = numbers.array((3, CHANNELS), -128, 127, np.int8)
+    palette[0, :2] = (-128, 127)
+    raw = bytes([2]) + palette.tobytes() + bytes([2, 0])
+    many = numbers.array((256, CHANNELS), -20, 20, np.int8)
+
+    def file(payload: bytes, width: int = 20, height: int = 10, step: int = 20, grey: bool = False) -> bytes:
+        return serialize(Header(width, height, step, 8, pack.id, grey), [Chunk(b"P", payload)])
+
+    def wrong(raw: bytes) -> bytes:
+        return file(zlib.compress(raw))
+
+    good = file(encode_palette(palette, np.array([[2, 0]], np.uint8)))
+    planes = encode_planes(make_latents(20, 10, 5, 1), 20, pack.coder)[1]
+    full = file(encode_palette(many, numbers.array((9, 7), 0, 255, np.uint8)), 112, 140, 24)
+    valid = {
+        "good": good,
+        "one-entry": file(encode_palette(palette[:1], np.zeros((1, 2), np.uint8))),
+        "256-entries": full,
+        "grey": file(encode_palette(palette, np.ones((1, 2), np.uint8)), grey=True),
+        "stored": file(zlib.compress(raw, 0)),
+        "l1-guard": file(encode_palette(palette, np.zeros((1, 2), np.uint8)), step=80),
+        "cut": full[:-9],
+        "missing": good[:13],
+        "bit-planes-are-not-for-it": good[:13] + serialize(Header(20, 10, 20, 8, pack.id), [Chunk(b"L", planes)])[13:],
+    }
+    invalid = {
+        "is-empty": file(b""),
+        "is-not-zlib": file(b"palette"),
+        "holds-nothing": wrong(b""),
+        "too-short": wrong(raw[:-1]),
+        "too-long": wrong(raw + b"\0"),
+        "bomb": wrong(bytes(80_000)),
+        "cut-stream": file(zlib.compress(raw)[:-2]),
+        "trailing-bytes": file(zlib.compress(raw) + b"\0"),
+        "wrong-adler": file(zlib.compress(raw)[:-1] + bytes([zlib.compress(raw)[-1] ^ 1])),
+        "entry-not-there": wrong(raw[:-1] + b"\3"),
+        "second-palette": good + good[13:],
+    }
+    return valid, invalid
+
+
 def digest(*arrays: NDArray[Any]) -> str:
     return hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()
 
@@ -237,10 +284,7 @@ def expect_valid(data: bytes, pack: Any) -> dict[str, Any]:
     """What the runtime makes of a file, as its JSON has it."""
     container = parse(data)
     header = container.header
-    chunk = container.find(b"L")
-    rows, columns = -(-header.height // PATCH), -(-header.width // PATCH)
-    payload = b"" if chunk is None else chunk.payload
-    known = decode_planes(payload, pack.channels, rows, columns, header.planes, header.step_index, pack.coder)
+    known = open_latents(data, pack=pack).known
     latents = dequantize(known, header.step_index, pack.reconstruction, pack.l1_limit)
     whole = (latents.values, latents.levels, latents.precision, latents.half_width)
     image = decode(data, stage="linear", pack=pack)
@@ -289,12 +333,17 @@ def make() -> dict[str, bytes]:
         for name, data in vectors.items():
             files[f"{kind}/{name}.sdz"] = data
             files[f"{kind}/{name}.json"] = (json.dumps(expect(data, pack), indent=1, ensure_ascii=False) + "\n").encode()
+    palette = load_pack(pack_files, "palette")
+    for vectors, expect in zip(make_palette(palette), (expect_valid, expect_invalid), strict=True):
+        for name, data in vectors.items():
+            files[f"palette/{name}.sdz"] = data
+            files[f"palette/{name}.json"] = (json.dumps(expect(data, palette), indent=1, ensure_ascii=False) + "\n").encode()
     return files
 
 
 def main() -> None:
     files = make()
-    for path in (path for kind in ("pack", "valid", "invalid") for path in (FOLDER / kind).glob("*")):
+    for path in (path for kind in ("pack", "valid", "invalid", "palette") for path in (FOLDER / kind).glob("*")):
         if path.relative_to(FOLDER).as_posix() not in files:
             path.unlink()
     for name, data in files.items():

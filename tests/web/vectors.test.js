@@ -40,16 +40,19 @@ const pack = {
   graphBytes: () => Promise.reject(new Error("the vectors' pack has no networks")),
 };
 
+/** @type {import("../../web/pack.js").Pack} */
+const paletted = { ...pack, quantizer: "palette" };
+
 /**
  * What this decoder makes of a file, as its JSON has it.
  * @param {Uint8Array} data
  */
-async function expectValid(data) {
+async function expectValid(data, withPack = pack) {
   const container = parse(data);
   const { header } = container;
-  const { known, alpha } = await readPicture(data, pack);
-  const latents = dequantize(known, header.stepIndex, pack);
-  const image = await decodeBytes(data, { stage: "linear", pack });
+  const { known, alpha } = await readPicture(data, withPack);
+  const latents = dequantize(known, header.stepIndex, withPack);
+  const image = await decodeBytes(data, { stage: "linear", pack: withPack });
   const channels = [...(header.grey ? [0] : [0, 1, 2]), ...(find(container, "A") ? [3] : [])];
   const pixels = new Uint8Array(image.width * image.height * channels.length);
   for (let from = 0, to = 0; from < image.data.length; from += 4) {
@@ -86,12 +89,25 @@ for (const name of names("valid")) {
   });
 }
 
+/**
+ * Asserts that this decoder throws the error that a file's JSON has.
+ * @param {Uint8Array} data @param {any} expected
+ */
+async function assertInvalid(data, expected, withPack = pack) {
+  const error = await thrown(() => decodeBytes(data, { stage: "linear", pack: withPack }));
+  assert.ok(error instanceof SdzError, String(error));
+  const place = "field" in expected ? { offset: error.offset ?? null, field: error.field } : {};
+  assert.deepEqual({ error: error.code, ...place }, expected);
+}
+
 for (const name of names("invalid")) {
-  test(`invalid: ${name}`, async () => {
-    const error = await thrown(() => decodeBytes(read(`invalid/${name}.sdz`), { stage: "linear", pack }));
-    assert.ok(error instanceof SdzError, String(error));
-    const expected = json(`invalid/${name}.json`);
-    const place = "field" in expected ? { offset: error.offset ?? null, field: error.field } : {};
-    assert.deepEqual({ error: error.code, ...place }, expected);
+  test(`invalid: ${name}`, () => assertInvalid(read(`invalid/${name}.sdz`), json(`invalid/${name}.json`)));
+}
+
+for (const name of names("palette")) {
+  test(`palette: ${name}`, async () => {
+    const [data, expected] = [read(`palette/${name}.sdz`), json(`palette/${name}.json`)];
+    if ("error" in expected) await assertInvalid(data, expected, paletted);
+    else assert.deepEqual(await expectValid(data, paletted), expected);
   });
 }

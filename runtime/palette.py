@@ -1,0 +1,152 @@
+"""Palette latents: the method of 2022, for packs whose manifest says `quantizer` "palette" (FORMAT.md, "Palette").
+
+M. Bühlmann, "Stable Diffusion based image compression" (2022): latents are scaled to 8 bit, reduced to a palette of up to 256 vectors of
+C numbers with error diffusion (Floyd and Steinberg, "An adaptive algorithm for spatial greyscale", 1976), and deflated. Takes latents in
+grey levels and hands on the payload of the palette chunk; back, it hands on integers as `runtime.planes` does, known to the last bit.
+The scale is the header's step. Nothing here is embedded: a cut payload is of no use. `web/palette.js` is the reading half's twin.
+"""
+
+from __future__ import annotations
+
+import warnings
+import zlib
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from runtime import limits
+from runtime.errors import CorruptFileError, EncodeInputError, MissingExtraError
+from runtime.pack import GRID
+from runtime.planes import Known, step_units
+
+MAX_ENTRIES: Final = 256
+"""An index is one byte: the published setting, 1,024 bytes of palette for four channels."""
+
+LARGEST: Final = 127
+"""The scale brings every latent's magnitude to at most this: 8 bits with their sign."""
+
+SAMPLE: Final = 1 << 16
+"""Positions that a palette is fitted to, drawn evenly from larger pictures: a square of 2,048 pixels at 1/8 has as many."""
+
+ITERATIONS: Final = 20
+"""Of k-means; twice as many changed the error by under 1 %."""
+
+_FIELD: Final = "palette"
+
+
+def encode_palette(palette: NDArray[np.int8], indices: NDArray[np.uint8]) -> bytes:
+    """The payload of the palette chunk: `palette` int8 (n, C) with n from 1 to 256, `indices` uint8 (h, w) below n."""
+    return zlib.compress(bytes([len(palette) - 1]) + palette.tobytes() + indices.tobytes(), 9)
+
+
+def decode_palette(payload: bytes, channels: int, rows: int, columns: int, offset: int) -> Known:
+    """The latents (channels, rows, columns) of the chunk whose payload stands at `offset` in the file: known to the last bit.
+
+    Raises CorruptFileError where the stream is not zlib's, does not hold exactly a palette and the indices, or names an entry that is
+    not there.
+    """
+    most = 1 + MAX_ENTRIES * channels + rows * columns
+    stream = zlib.decompressobj()
+    try:
+        raw = stream.decompress(payload, most + 1)
+    except zlib.error as error:
+        raise CorruptFileError(f"the zlib stream is broken ({error})", offset, _FIELD) from None
+    entries = raw[0] + 1 if raw else 0
+    start = 1 + entries * channels
+    if len(raw) != start + rows * columns or not stream.eof or stream.unused_data:
+        problem = f"the zlib stream does not hold exactly a palette of {channels} channels and {rows} rows of {columns} indices"
+        raise CorruptFileError(problem, offset, _FIELD)
+    indices = np.frombuffer(raw, np.uint8, offset=start).reshape(rows, columns)
+    wrong = indices >= entries
+    if wrong.any():
+        y, x = divmod(int(wrong.argmax()), columns)
+        raise CorruptFileError(f"row {y} names entry {indices[y, x]} of {entries}", offset, _FIELD)
+    palette = np.frombuffer(raw, np.int8, entries * channels, 1).reshape(entries, channels)
+    latents = np.ascontiguousarray(palette[indices].transpose(2, 0, 1)).astype(np.int32)
+    return Known(np.abs(latents), latents < 0, np.zeros(latents.shape, np.uint8), True)
+
+
+def unknown_latents(channels: int, rows: int, columns: int, planes: int) -> Known:
+    """What a file tells whose palette chunk is missing or cut: nothing."""
+    shape = (channels, rows, columns)
+    return Known(np.zeros(shape, np.int32), np.zeros(shape, bool), np.full(shape, planes, np.uint8), False)
+
+
+def scale_index(latents: NDArray[np.float32]) -> int:
+    """The least step index at which latents in grey levels need 8 bits at most.
+
+    Raises EncodeInputError for latents beyond LARGEST of the coarsest steps.
+    """
+    largest = float(np.abs(latents).max(initial=0.0))
+    for index in range(limits.MAX_STEP_INDEX + 1):
+        if largest <= (LARGEST + 0.5) * step_units(index) / GRID:
+            return index
+    raise EncodeInputError(f"a latent of {largest:.0f} grey levels does not fit 8 bits at the coarsest step")
+
+
+def quantize_palette(
+    latents: NDArray[np.float32], step_index: int, entries: int, dither: bool
+) -> tuple[NDArray[np.int8], NDArray[np.uint8]]:
+    """A palette int8 (n, C), n at most `entries` (1 to 256), and indices uint8 (h, w), of latents float32 (C, h, w) in grey levels.
+
+    With `dither` each position's error is spread over its neighbours, which keeps texture and local means; without, every position takes
+    the nearest entry, which keeps the squared error small. Raises MissingExtraError without scipy.
+    """
+    scaled = np.rint(latents.astype(np.float64) * GRID / step_units(step_index)).clip(-LARGEST, LARGEST)
+    source = np.ascontiguousarray(scaled.transpose(1, 2, 0))
+    palette = _fit(source.reshape(-1, source.shape[2]), entries)
+    return palette, assign(source, palette.astype(np.float64), dither)
+
+
+def _fit(vectors: NDArray[np.float64], entries: int) -> NDArray[np.int8]:
+    """At most `entries` int8 vectors in rising order, for whole vectors (N, C): those that occur, or else the means of k-means."""
+    different = np.unique(vectors, axis=0)
+    if len(different) > entries:
+        try:
+            from scipy.cluster.vq import kmeans2
+        except ImportError:
+            raise MissingExtraError("encoding with a palette", "scipy", "export") from None
+        sample = vectors[:: -(-len(vectors) // SAMPLE)]
+        with warnings.catch_warnings():
+            # an empty cluster keeps its mean, which some position may still be nearest to
+            warnings.filterwarnings("ignore", message="One of the clusters is empty")
+            means, _ = kmeans2(sample, entries, iter=ITERATIONS, minit="++", rng=np.random.default_rng(0))
+        different = np.unique(np.rint(means), axis=0)
+    return different.astype(np.int8)
+
+
+@njit(cache=True, nogil=True)
+def assign(source: Any, palette: Any, dither: bool) -> Any:
+    """Each position's entry, uint8 (h, w): of `palette` float64 (n, C) the nearest to `source` float64 (h, w, C), of equals the first;
+    with `dither` to what is left of the errors before it as well."""
+    rows, columns, channels = source.shape
+    wanted = source.copy()
+    indices = np.empty((rows, columns), np.uint8)
+    for y in range(rows):
+        for x in range(columns):
+            best, least = 0, np.inf
+            for c in range(channels):
+                # as Pillow holds its dithered samples to 8 bits: without it the error of what no entry can reach piles up
+                wanted[y, x, c] = min(127.0, max(-127.0, wanted[y, x, c]))
+            for entry in range(len(palette)):
+                distance = 0.0
+                for c in range(channels):
+                    difference = wanted[y, x, c] - palette[entry, c]
+                    distance += difference * difference
+                if distance < least:
+                    best, least = entry, distance
+            indices[y, x] = best
+            if dither:
+                for c in range(channels):
+                    sixteenth = (wanted[y, x, c] - palette[best, c]) / 16.0
+                    if x + 1 < columns:
+                        wanted[y, x + 1, c] += 7.0 * sixteenth
+                    if y + 1 < rows:
+                        if x > 0:
+                            wanted[y + 1, x - 1, c] += 3.0 * sixteenth
+                        wanted[y + 1, x, c] += 5.0 * sixteenth
+                        if x + 1 < columns:
+                            wanted[y + 1, x + 1, c] += sixteenth
+    return indices
