@@ -151,7 +151,7 @@ def test_a_known_bit_is_a_mean_and_an_interval() -> None:
 
 def test_entries_outside_the_codebook_are_refused() -> None:
     for wrong in (-1, 37):
-        with pytest.raises(EncodeInputError, match="outside the codebook's 0..36"):
+        with pytest.raises(EncodeInputError, match=r"outside the codebook's 0\.\.36"):
             encode_indices(np.array([[wrong]]), some_tables(37))
 
 
