@@ -32,7 +32,7 @@ ORT_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 """What `web/session.js` loads for WASM: half the size of the default entry, which carries WebGPU and WebGL as well."""
 
 GRAPHS = ("decoder", "denoiser")
-"""The int8 graphs: no visitor encodes, and the fp32 ones are for pages that bring onnxruntime-web's WebGPU files."""
+"""The reference graphs: no visitor encodes, and the fp32 ones are for pages that bring onnxruntime-web's WebGPU files."""
 
 NOTICE = "// sdz, SPDX-License-Identifier: Apache-2.0\n"
 """The first line of every module of a site."""
@@ -83,7 +83,7 @@ def collect(pack: Pack) -> Library:
     files[f"{folder}/{MANIFEST}"] = (pack.directory / MANIFEST).read_bytes()
     files[f"{folder}/{pack.tables['linear'].file}"] = pack.linear.astype("<i2").tobytes()
     files[f"{folder}/{pack.tables['coder'].file}"] = pack.coder_bytes
-    files |= {f"{folder}/{pack.graphs[name].file}": pack.graph_bytes(name) for name in GRAPHS}
+    files |= {f"{folder}/{pack.graphs[name].file}": pack.graph_bytes(name) for name in GRAPHS if name in pack.graphs}
     total = hashlib.sha256()
     for name in sorted(files):
         total.update(f"{name}\0{digest(files[name])}\n".encode())

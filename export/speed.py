@@ -37,7 +37,7 @@ from runtime.decode import decode
 from runtime.encode import encode
 from runtime.errors import SdzError
 from runtime.files import write_atomically
-from runtime.linear import PATCH, linear_stage
+from runtime.linear import linear_stage
 from runtime.pack import Pack, default_pack, load_pack
 from runtime.planes import decode_planes, dequantize
 from runtime.session import Session
@@ -154,7 +154,7 @@ def python_stages(pack: Pack, image: Image.Image, data: bytes, repetitions: int)
     container = parse(data)
     header, chunk = container.header, container.find(LATENTS)
     assert chunk is not None
-    shape = (pack.channels, -(-header.height // PATCH), -(-header.width // PATCH))
+    shape = (pack.channels, -(-header.height // pack.patch), -(-header.width // pack.patch))
     known = decode_planes(chunk.payload, *shape, header.planes, header.step_index, pack.coder)
     latents = dequantize(known, header.step_index, pack.reconstruction, pack.l1_limit)
     values = session.denoise(latents)

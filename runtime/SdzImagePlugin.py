@@ -52,6 +52,7 @@ class SdzImageFile(ImageFile.ImageFile):
             container = survey(cast("Any", self.fp))
         header = container.header
         self._size = header.width, header.height
+        self._pack_id = header.pack_id
         self._mode = ("L" if header.grey else "RGB") + ("" if container.find(ALPHA) is None else "A")
         alt, exif = container.find(ALT_TEXT), container.find(EXIF)
         if alt is not None:
@@ -61,7 +62,8 @@ class SdzImageFile(ImageFile.ImageFile):
         self._aim("denoised", 1)
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
-        """Chooses the linear stage, its sides divided by the largest of 1, 2, 4, 8 and 16 that leaves at least `size`.
+        """Chooses the linear stage, its sides divided by the largest power of two up to the pack's patch that leaves at least
+        `size`.
 
         The mode stays as it is. None, and nothing changes, where the image is smaller than `size` or already loaded.
         """
@@ -69,8 +71,11 @@ class SdzImageFile(ImageFile.ImageFile):
         if len(self.tile) != 1 or (size is not None and (width < size[0] or height < size[1])):
             return None
         from runtime.decode import reduction_to
+        from runtime.pack import find_pack
 
-        factor = 1 if size is None else reduction_to((width, size[0]), (height, size[1]))
+        with _pillows_errors():
+            patch = find_pack(self._pack_id).patch
+        factor = 1 if size is None else reduction_to(patch, (width, size[0]), (height, size[1]))
         self._size = -(-width // factor), -(-height // factor)
         self._aim("linear", factor)
         return self.mode, (0, 0, width / factor, height / factor)

@@ -228,7 +228,7 @@ def _describe_lines(report: Report) -> str:
     pack = report["pack"]
     lines = [
         f"{report['input']}: {report['width']}x{report['height']} {report['mode']}, {report['bytes']} bytes, {report['bpp']:.3f} bpp",
-        f"  pack        {pack['id']} ({pack['name'] or 'not installed'})",
+        f"  pack        {pack['id']} ({pack['name'] or 'not installed'}{', approximate' if pack['exact'] is False else ''})",
         f"  step index  {report['step_index']} ({report['step']:g} grey levels)",
         f"  planes      {report['planes']}",
     ]
@@ -285,9 +285,14 @@ def _verify(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         if pack.id not in intact:
             pack.verify()
             intact.add(pack.id)
-        return {"ok": True, "pack": {"id": pack.id.hex(), "name": pack.name}}
+        return {"ok": True, "pack": {"id": pack.id.hex(), "name": pack.name, "exact": pack.exact}}
 
-    return _batch(args, _reading(args.inputs), work, lambda report: f"{report['input']}: ok")
+    return _batch(args, _reading(args.inputs), work, _verified_line)
+
+
+def _verified_line(report: Report) -> str:
+    approximate = "" if report["pack"]["exact"] else f" (pixels approximate: pack {report['pack']['name']} promises no bits)"
+    return f"{report['input']}: ok{approximate}"
 
 
 def _verify_alpha(container: Container) -> None:

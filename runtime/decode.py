@@ -2,7 +2,8 @@
 
 Takes bytes and a pack, hands on uint8 pixels. `linear` needs no neural runtime, `decoded` adds the decoder network, `denoised`
 the one-step denoiser before it. Large images go through the networks in tiles with the margin that the pack's receptive fields
-ask for, so memory stays bounded and the pixels are those of the untiled image. `open_latents` hands on the latents instead, for
+ask for, so memory stays bounded and the pixels are those of the untiled image; a pack whose networks have no such margin says how its
+tiles overlap, and those are blended. `open_latents` hands on the latents instead, for
 callers that want some of the pixels, in their own order.
 """
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from runtime import limits
 from runtime.container import ALPHA, ALT_TEXT, EXIF, LATENTS, Container, Header, parse
 from runtime.errors import LimitError, MissingPackError
-from runtime.linear import PATCH, linear_stage, reduced
+from runtime.linear import linear_stage, reduced, reductions
 from runtime.pack import FULL_STRENGTH, Pack, find_pack
 from runtime.planes import Known, Latents, decode_planes, dequantize
 
@@ -30,15 +31,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from runtime.session import Session
+    from runtime.tiles import Span
 
 Stage = Literal["linear", "decoded", "denoised"]
 STAGES: Final[tuple[Stage, ...]] = ("linear", "decoded", "denoised")
 
-TILE: Final = 64
-"""Latent positions on a tile's side: 1,024 pixels. Keeps the networks' activations near 150 MB, and their margins cheap."""
-
-REDUCTIONS: Final = (2, 4, 8, 16)
-"""What the linear stage divides the sides by where a small picture will do."""
+TILE_PIXELS: Final = 1024
+"""Pixels on a tile's side. Keeps the default networks' activations near 150 MB, and their margins cheap."""
 
 Window = tuple[slice, slice]
 """Rows and columns of latent positions."""
@@ -124,13 +123,18 @@ class Opened:
             return "decoded"
         return stage
 
-    def windows(self, tile: int = TILE) -> Iterator[Window]:
-        """Windows of at most `tile` positions a side that cover the picture, in rows from the top."""
-        return _tiles(self.known.plane.shape[1], self.known.plane.shape[2], tile)
+    @functools.cached_property
+    def _tiles(self) -> dict[tuple[int, int, int], NDArray[np.uint8]]:
+        """RGB of the tiles of a pack with a tiling, as the networks gave them, by strength, row and column; the last ones only."""
+        return {}
+
+    def windows(self, tile: int | None = None) -> Iterator[Window]:
+        """Windows of at most `tile` positions (TILE_PIXELS without one) a side that cover the picture, in rows from the top."""
+        return _windows(self.known.plane.shape[1], self.known.plane.shape[2], tile or TILE_PIXELS // self.pack.patch)
 
     def place(self, window: Window, reduce: int = 1) -> Window:
         """The rows and columns of pixels that `render` gives of a window."""
-        side = PATCH // reduce
+        side = self.pack.patch // reduce
         sizes = (-(-self.header.height // reduce), -(-self.header.width // reduce))
         rows, columns = (slice(part.start * side, min(part.stop * side, size)) for part, size in zip(window, sizes, strict=True))
         return rows, columns
@@ -148,7 +152,7 @@ class Opened:
         """The pixels of a window of latent positions, uint8 (h, w, `channels`), cropped at the picture's edge.
 
         `realism` as for `decode`. `stage` must be one that is `reached`; all but `linear` need a `session` of this pack. `reduce`
-        (1, 2, 4, 8 or 16) is for `linear` alone and divides the sides.
+        (1 or one of `reductions` of the pack's patch) is for `linear` alone and divides the sides.
         """
         watch = watch or Stopwatch()
         if stage == "linear":
@@ -159,10 +163,41 @@ class Opened:
         else:
             assert session is not None and reduce == 1
             strength = strength_of(realism) if stage == "denoised" else 0
-            rgb = _run_networks(self.known, window, self.header.step_index, session, strength, watch)
+            rgb = self._networks(window, session, strength, watch)
         rows, columns = self.place(window, reduce)
         rgb = rgb[: rows.stop - rows.start, : columns.stop - columns.start]
         return luma(rgb)[:, :, None] if self.header.grey else rgb
+
+    def _networks(self, window: Window, session: Session, strength: int, watch: Stopwatch) -> NDArray[np.uint8]:
+        """The networks' pixels of a window: in one piece with their margins, or blended from the tiles of the pack's tiling."""
+        tiling, patch = self.pack.tiling, self.pack.patch
+        if tiling is None:
+            return _run_networks(self.known, window, self.header.step_index, session, strength, watch)
+        spans = tiling.spans(*self.known.plane.shape[1:])
+        height, width = ((part.stop - part.start) * patch for part in window)
+        sums = np.zeros((height, width, 3), np.int64)
+        for i, row in enumerate(spans[0]):
+            for j, column in enumerate(spans[1]):
+                if not (_meet(row, window[0]) and _meet(column, window[1])):
+                    continue
+                tile = self._tile((strength, i, j), (slice(row.start, row.stop), slice(column.start, column.stop)), session, watch)
+                (to_y, from_y), (to_x, from_x) = (_shared(span, part, patch) for span, part in zip((row, column), window, strict=True))
+                weights = np.multiply.outer(tiling.weights(row, patch)[from_y], tiling.weights(column, patch)[from_x])
+                sums[to_y, to_x] += weights[:, :, None] * tile[from_y, from_x]
+        full = tiling.full(patch) ** 2
+        return ((sums + full // 2) // full).astype(np.uint8)
+
+    def _tile(self, key: tuple[int, int, int], window: Window, session: Session, watch: Stopwatch) -> NDArray[np.uint8]:
+        """A tile of the pack's tiling; those of two rows of tiles are kept, for the windows that share them."""
+        found = self._tiles.pop(key, None)
+        if found is None:
+            found = _run_networks(self.known, window, self.header.step_index, session, key[0], watch)
+        self._tiles[key] = found
+        assert self.pack.tiling is not None
+        across = len(self.pack.tiling.spans(*self.known.plane.shape[1:])[1])
+        while len(self._tiles) > 2 * across + 2:
+            self._tiles.pop(next(iter(self._tiles)))
+        return found
 
     def paint(
         self,
@@ -171,7 +206,7 @@ class Opened:
         *,
         realism: float = 1.0,
         reduce: int = 1,
-        tile: int = TILE,
+        tile: int | None = None,
         watch: Stopwatch | None = None,
     ) -> NDArray[np.uint8]:
         """The pixels of the whole picture, uint8 (H, W, `channels`), without alpha; the options as for `render` and `decode`."""
@@ -203,9 +238,10 @@ def reduced_plane(plane: NDArray[np.uint8], reduce: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(plane).reduce(reduce))
 
 
-def reduction_to(*sides: tuple[int, int]) -> int:
-    """The largest of 1 and REDUCTIONS that leaves every side of (length, least length) at least its least length; 1 where none does."""
-    return max(f for f in (1, *REDUCTIONS) if f == 1 or all(length // f >= least for length, least in sides))
+def reduction_to(patch: int, *sides: tuple[int, int]) -> int:
+    """The largest of 1 and `reductions(patch)` that leaves every side of (length, least length) at least its least length; 1 where none
+    does."""
+    return max(f for f in (1, *reductions(patch)) if f == 1 or all(length // f >= least for length, least in sides))
 
 
 def open_latents(data: bytes, *, pack: Pack | None = None, max_bytes: int | None = None, watch: Stopwatch | None = None) -> Opened:
@@ -238,24 +274,25 @@ def decode(
     pack: Pack | None = None,
     max_bytes: int | None = None,
     realism: float = 1.0,
-    tile: int = TILE,
+    tile: int | None = None,
     reduce: int = 1,
 ) -> DecodedImage:
     """Decodes `data`, or its first `max_bytes` bytes, up to `stage`.
 
     `session` runs the networks and fixes the pack; without one, `pack` or else the installed pack of the file's id is run on one CPU
     thread. `realism`, 0 to 1 in sixteenths, is how far the denoiser goes: 1 the most natural picture, 0 the most faithful, for which
-    it does not run at all. `tile` is the side of a tile in latent positions (16 pixels each); it does not change the pixels.
-    `reduce` (1, 2, 4, 8 or 16; the stage `linear` only) divides the sides, rounding up: the means of as many pixels, for a fraction of
-    the work.
+    it does not run at all. `tile` is the side of a tile in latent positions (1,024 pixels without one); it does not change the pixels.
+    `reduce` (1, or one of `reductions` of the pack's patch at the stage `linear`) divides the sides, rounding up: the means of as many
+    pixels, for a fraction of the work.
     Raises what `parse` raises, CorruptFileError for a broken alpha chunk, LimitError over MAX_PIXELS, MissingPackError when the
     pack is not installed or the one given is not the file's, ValueError for a `reduce` or `realism` that there is not.
     """
     strength_of(realism)  # refused before anything is decoded
-    if reduce not in (1, *REDUCTIONS) or (reduce > 1 and stage != "linear"):
-        raise ValueError(f"reduce is {reduce} at stage {stage}: it is 1, or one of {REDUCTIONS} at stage linear")
     watch = Stopwatch()
     opened = open_latents(data, pack=pack if session is None else session.pack, max_bytes=max_bytes, watch=watch)
+    possible = reductions(opened.pack.patch)
+    if reduce not in (1, *possible) or (reduce > 1 and stage != "linear"):
+        raise ValueError(f"reduce is {reduce} at stage {stage}: it is 1, or one of {possible} at stage linear")
     stage = opened.reached(stage, realism)
     if session is None and stage != "linear":
         with watch("pack"):
@@ -277,28 +314,43 @@ def strength_of(realism: float) -> int:
 
 
 def denoiser_applies(known: Known, step_index: int, pack: Pack) -> bool:
-    """Whether the denoiser runs: the mean over all latents of the precision code is at least the pack's `min_step_index`, above which there
-    is something to add, and at most DENOISER_COARSEST, beyond which nearly nothing is known to add it to.
+    """Whether the denoiser runs: the pack has one, and the mean over all latents of the precision code is at least its `min_step_index`,
+    above which there is something to add, and at most DENOISER_COARSEST, beyond which nearly nothing is known to add it to.
 
     Decided once for the whole image, so that tiles agree; the mean, so that a cut of a few bytes seldom switches it.
     """
-    codes = 8 * int(known.plane.sum(dtype=np.int64)) + step_index * known.plane.size
-    return pack.denoiser_min_step_index * known.plane.size <= codes <= limits.DENOISER_COARSEST * known.plane.size
+    least = pack.denoiser_min_step_index
+    if least is None:
+        return False
+    count = int(known.plane.size)
+    codes = 8 * int(known.plane.sum(dtype=np.int64)) + step_index * count
+    return least * count <= codes <= limits.DENOISER_COARSEST * count
 
 
 def _decode_latents(container: Container, pack: Pack) -> Known:
     header = container.header
     chunk = container.find(LATENTS)
-    rows, columns = -(-header.height // PATCH), -(-header.width // PATCH)
+    rows, columns = -(-header.height // pack.patch), -(-header.width // pack.patch)
     payload = b"" if chunk is None else chunk.payload
     return decode_planes(payload, pack.channels, rows, columns, header.planes, header.step_index, pack.coder)
 
 
-def _tiles(rows: int, columns: int, tile: int) -> Iterator[Window]:
+def _windows(rows: int, columns: int, tile: int) -> Iterator[Window]:
     """Covers rows x columns positions with windows of at most `tile` positions a side."""
     for top in range(0, rows, tile):
         for left in range(0, columns, tile):
             yield slice(top, min(top + tile, rows)), slice(left, min(left + tile, columns))
+
+
+def _meet(span: Span, part: slice) -> bool:
+    """Whether the span and the slice of positions have any in common."""
+    return span.start < part.stop and part.start < span.stop
+
+
+def _shared(span: Span, part: slice, patch: int) -> tuple[slice, slice]:
+    """The pixels that a span and a slice of positions have in common, counted from the start of `part` and of `span`."""
+    start, stop = max(span.start, part.start) * patch, min(span.stop, part.stop) * patch
+    return slice(start - part.start * patch, stop - part.start * patch), slice(start - span.start * patch, stop - span.start * patch)
 
 
 def _grow(window: Window, margin: int, known: Known) -> Window:
@@ -339,7 +391,8 @@ def _run_networks(known: Known, core: Window, step_index: int, session: Session,
     with watch("decode"):
         rgba = session.decode(np.ascontiguousarray(values[:, rows, columns]), np.ascontiguousarray(latents.precision[:, rows, columns]))
     rows, columns = _within(core, decoded)
-    rgb: NDArray[np.uint8] = rgba[rows.start * PATCH : rows.stop * PATCH, columns.start * PATCH : columns.stop * PATCH, :3]
+    patch = pack.patch
+    rgb: NDArray[np.uint8] = rgba[rows.start * patch : rows.stop * patch, columns.start * patch : columns.stop * patch, :3]
     return rgb
 
 

@@ -94,9 +94,10 @@ def thumbnail(data: bytes, size: int) -> bytes:
 
     from runtime.container import latent_span, parse
     from runtime.decode import decode, reduction_to
+    from runtime.pack import find_pack
 
     header = parse(data).header
-    factor = reduction_to((max(header.width, header.height), size))
+    factor = reduction_to(find_pack(header.pack_id).patch, (max(header.width, header.height), size))
     picture = decode(data, stage="linear", reduce=factor, max_bytes=latent_span(data)[0] + THUMBNAIL_BYTES).to_pil()
     picture.thumbnail((size, size), Image.Resampling.LANCZOS)
     out = io.BytesIO()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -21,7 +22,6 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from runtime import limits
 from runtime.container import ALPHA, ALT_TEXT, EXIF, LATENTS, Chunk, Header, serialize
 from runtime.errors import EncodeInputError, LimitError, UnknownImageError
-from runtime.linear import PATCH
 from runtime.pack import Pack, default_pack
 from runtime.planes import encode_planes
 from runtime.quantize import TUNINGS, Tune, Tuning, quantize
@@ -44,11 +44,11 @@ GUESSES: Final = 5
 """Rate control starts in the middle and first expects the bytes to halve every 8 steps, as they about do on photos, then as the last
 two tries tell: three or four tries in most cases. It bisects after 5."""
 
-ENCODER_TILE: Final = 64
-"""Latent positions on the side of the encoder's tiles: 1,024 pixels."""
+ENCODER_TILE: Final = 1024
+"""Pixels on the side of the encoder's tiles."""
 
-ENCODER_MARGIN: Final = 8
-"""Latent positions around an encoder tile. The encoder need not be exact, only free of seams."""
+ENCODER_MARGIN: Final = 128
+"""Pixels around an encoder tile. The encoder need not be exact, only free of seams."""
 
 
 @dataclass(frozen=True)
@@ -243,22 +243,58 @@ def _push_pull(image: Image.Image) -> Image.Image:
 
 
 def encode_latents(rgb: NDArray[np.uint8], session: Session) -> NDArray[np.float32]:
-    """The encoder network's latents, float32 (C, ceil(H/16), ceil(W/16)) in grey levels, of `rgb` uint8 (H, W, 3).
+    """The encoder network's latents, float32 (C, ceil(H/p), ceil(W/p)) in grey levels, of `rgb` uint8 (H, W, 3); p is the pack's patch.
 
-    Edges are repeated up to whole patches; large images go through in overlapping tiles.
+    Edges are repeated up to whole patches; large images go through in overlapping tiles, blended where the pack has a tiling.
     """
+    return _encode_tiles(rgb, session.pack, session.encode)
+
+
+def encode_with_deviation(rgb: NDArray[np.uint8], session: Session) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """What `encode_latents` gives, and the posterior's standard deviation, of the same shape and unit; None where there is no posterior."""
+    has_deviation = True
+
+    def both(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        nonlocal has_deviation
+        latents, deviation = session.encode_with_deviation(pixels)
+        has_deviation = deviation is not None
+        return latents if deviation is None else np.concatenate([latents, deviation])
+
+    maps = _encode_tiles(rgb, session.pack, both)
+    channels = session.pack.channels
+    return maps[:channels], maps[channels:] if has_deviation else None
+
+
+def _encode_tiles(rgb: NDArray[np.uint8], pack: Pack, run: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> NDArray[np.float32]:
+    """What `run` gives, float32 (n, h, w), of `rgb` padded to whole patches, tile by tile."""
+    patch = pack.patch
     height, width = rgb.shape[:2]
-    rows, columns = -(-height // PATCH), -(-width // PATCH)
-    padded = np.pad(rgb, ((0, rows * PATCH - height), (0, columns * PATCH - width), (0, 0)), mode="edge")
-    latents = np.empty((session.pack.channels, rows, columns), np.float32)
-    for top in range(0, rows, ENCODER_TILE):
-        for left in range(0, columns, ENCODER_TILE):
-            bottom, right = min(top + ENCODER_TILE, rows), min(left + ENCODER_TILE, columns)
-            y, x = max(top - ENCODER_MARGIN, 0), max(left - ENCODER_MARGIN, 0)
-            window = padded[y * PATCH : (bottom + ENCODER_MARGIN) * PATCH, x * PATCH : (right + ENCODER_MARGIN) * PATCH]
-            tile = session.encode(np.ascontiguousarray(window))
-            latents[:, top:bottom, left:right] = tile[:, top - y : bottom - y, left - x : right - x]
-    return latents
+    rows, columns = -(-height // patch), -(-width // patch)
+    padded = np.pad(rgb, ((0, rows * patch - height), (0, columns * patch - width), (0, 0)), mode="edge")
+
+    def maps(top: int, bottom: int, left: int, right: int) -> NDArray[np.float32]:
+        return run(np.ascontiguousarray(padded[top * patch : bottom * patch, left * patch : right * patch]))
+
+    parts: list[tuple[slice, slice, NDArray[np.float32]]] = []
+    if pack.tiling is not None:
+        down, across = pack.tiling.spans(rows, columns)
+        for row in down:
+            for column in across:
+                weights = np.multiply.outer(pack.tiling.weights(row, 1), pack.tiling.weights(column, 1)) / pack.tiling.full(1) ** 2
+                found = maps(row.start, row.stop, column.start, column.stop) * weights.astype(np.float32)
+                parts.append((slice(row.start, row.stop), slice(column.start, column.stop), found))
+    else:
+        tile, margin = ENCODER_TILE // patch, ENCODER_MARGIN // patch
+        for top in range(0, rows, tile):
+            for left in range(0, columns, tile):
+                bottom, right = min(top + tile, rows), min(left + tile, columns)
+                y, x = max(top - margin, 0), max(left - margin, 0)
+                found = maps(y, bottom + margin, x, right + margin)
+                parts.append((slice(top, bottom), slice(left, right), found[:, top - y : bottom - y, left - x : right - x]))
+    out = np.zeros((len(parts[0][2]), rows, columns), np.float32)
+    for rows_of, columns_of, part in parts:
+        out[:, rows_of, columns_of] += part
+    return out
 
 
 def _side_chunks(source: Source, alt: str | None, keep_metadata: bool) -> tuple[list[Chunk], list[Chunk]]:

@@ -30,7 +30,7 @@ def describe(data: bytes) -> Report:
         "mode": _mode(container),
         "bytes": len(data),
         "bpp": bits_per_pixel(len(data), header.width, header.height),
-        "pack": {"id": header.pack_id.hex(), "name": None if pack is None else pack.name},
+        "pack": {"id": header.pack_id.hex(), "name": None if pack is None else pack.name, "exact": None if pack is None else pack.exact},
         "step_index": header.step_index,
         "step": round(2.0 ** (header.step_index / 8), 3),
         "planes": header.planes,
@@ -74,12 +74,10 @@ def _spent_on_latents(container: Container, pack: Pack) -> Report | None:
     header, chunk = container.header, container.find(LATENTS)
     if chunk is None or header.width * header.height > MAX_PIXELS:
         return None
-    from runtime.linear import PATCH
-
     # numba comes with it: files of other packs are described without
     from runtime.planes import BANDS, spent_bytes
 
-    rows, columns = -(-header.height // PATCH), -(-header.width // PATCH)
+    rows, columns = -(-header.height // pack.patch), -(-header.width // pack.patch)
     spent = spent_bytes(chunk.payload, pack.channels, rows, columns, header.planes, header.step_index, pack.coder)
     starts = [start for start in BANDS if start < pack.channels]
     bands = list(zip(starts, [*starts[1:], pack.channels], strict=True))

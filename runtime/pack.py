@@ -13,12 +13,13 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import CorruptPackError, MissingPackError
+from runtime.tiles import Tiling
 
 if TYPE_CHECKING:
     from runtime.coder import CoderTables
@@ -31,13 +32,15 @@ BUILT_IN: Final = Path(__file__).parent / "packs"
 DEFAULT: Final = "tiny"
 
 FORMAT: Final = 1
-PATCH: Final = 16
+PATCHES: Final = (4, 8, 16, 32)
+"""Pixels along each side of a latent position, of one pack or another."""
+
 GRID: Final = 4
+QUANTIZERS: Final = ("planes",)
+"""How a pack's files carry its latents; "planes" where the manifest says nothing."""
+
 FULL_STRENGTH: Final = 16
 """A denoiser's moves are made in sixteenths of what it asks for."""
-
-OUTPUTS: Final = 3 * PATCH * PATCH
-"""Numbers that one latent contributes to: the levels of its patch."""
 
 MANIFEST_LIMIT: Final = 1 << 20
 """Bytes: hundreds of times a manifest's size, so that a wrong file is refused before it is parsed."""
@@ -45,7 +48,10 @@ MANIFEST_LIMIT: Final = 1 << 20
 HALO_LIMIT: Final = 64
 """Latent positions: a wider receptive field than a tile would make tiles useless."""
 
-GRAPHS: Final = ("encoder", "decoder", "denoiser", "decoder-fp32", "denoiser-fp32")
+GRAPHS: Final = ("encoder", "decoder", "decoder-fp32")
+DENOISER_GRAPHS: Final = ("denoiser", "denoiser-fp32")
+"""What every pack has, and what one with a denoiser has besides."""
+
 TABLES: Final = ("linear", "coder")
 ID_BYTES: Final = 4
 
@@ -61,6 +67,8 @@ _TENSOR_FIELDS: Final = {
     "sparse": {1: "tensor", 2: "tensor"},
 }
 """Where tensors stand in an ONNX file (onnx.proto3): message -> field number -> message."""
+
+_Choice = TypeVar("_Choice", bool, int, str)
 
 _EXTERNAL_DATA: Final = 13
 _DATA_LOCATION: Final = 14
@@ -79,9 +87,11 @@ class PackFile:
 class Pack:
     """A model pack whose manifest is valid; files are checked against it when they are read.
 
-    `id`: 4 bytes. `channels`: C. `reconstruction`: sixteenths of an interval. `l1_limit`: GRID units per position.
-    `linear_shift`: binary places of `linear`. Halos: latent positions that an output depends on, each side.
-    `denoiser_min_step_index`: mean precision code under which the denoiser is skipped.
+    `id`: 4 bytes. `channels`: C. `patch`: pixels a side per latent position. `reconstruction`: sixteenths of an interval. `l1_limit`:
+    GRID units per position. `linear_shift`: binary places of `linear`. Halos: latent positions that an output depends on, each side.
+    `denoiser_min_step_index`: mean precision code under which the denoiser is skipped; None where the pack has none. `exact`: whether
+    the reference graphs give the same bytes everywhere. `tiling`: how large pictures go through networks that have no finite halo;
+    None where they have one. `quantizer`: one of `QUANTIZERS`.
     """
 
     directory: Path
@@ -89,28 +99,33 @@ class Pack:
     id: bytes
     name: str
     channels: int
+    patch: int
     reconstruction: int
     l1_limit: int
     linear_shift: int
-    denoiser_min_step_index: int
+    denoiser_min_step_index: int | None
     denoiser_halo: int
     decoder_halo: int
+    exact: bool
+    tiling: Tiling | None
+    quantizer: str
     tables: dict[str, PackFile]
     graphs: dict[str, PackFile]
 
     @functools.cached_property
     def linear(self) -> NDArray[np.int16]:
-        """The linear stage's weights, int16 (C, 768): colour * 256 + row * 16 + column of a patch.
+        """The linear stage's weights, int16 (C, 3 p p) with p the patch: (colour * p + row) * p + column.
 
         Raises CorruptPackError, also for weights whose sums under `l1_limit` can pass 32 bits.
         """
         data = self._read(self.tables["linear"])
-        if len(data) != 2 * self.channels * OUTPUTS:
+        outputs = 3 * self.patch * self.patch
+        if len(data) != 2 * self.channels * outputs:
             raise CorruptPackError(
                 f"{self.directory / self.tables['linear'].file}: {len(data)} bytes, "
-                f"{self.channels} channels need {2 * self.channels * OUTPUTS}; rebuild the pack"
+                f"{self.channels} channels need {2 * self.channels * outputs}; rebuild the pack"
             )
-        weights = np.frombuffer(data, "<i2").reshape(self.channels, OUTPUTS).astype(np.int16)
+        weights = np.frombuffer(data, "<i2").reshape(self.channels, outputs).astype(np.int16)
         # the value of -2**15 has no int16 counterpart
         largest = int(np.abs(weights.astype(np.int32)).max())
         if self.l1_limit * largest + (1 << (self.linear_shift + 8)) >= 1 << 31:
@@ -139,7 +154,7 @@ class Pack:
         return tables
 
     def graph_bytes(self, name: str) -> bytes:
-        """The ONNX file of a graph of `GRAPHS`, its digest verified. Raises CorruptPackError."""
+        """The ONNX file of one of the pack's `graphs`, its digest verified. Raises CorruptPackError."""
         file = self.graphs[name]
         data = self._read(file)
         refuse_external_data(data, self.directory / file.file)
@@ -172,9 +187,10 @@ def load_pack(path: Path | str) -> Pack:
     data = _manifest_bytes(directory)
     reader = _Reader(directory / MANIFEST, data)
     tables = {name: reader.file("tables", name) for name in TABLES}
-    graphs = {name: reader.file("graphs", name) for name in GRAPHS}
+    denoises = reader.has("denoiser")
+    graphs = {name: reader.file("graphs", name) for name in (*GRAPHS, *(DENOISER_GRAPHS if denoises else ()))}
     reader.constant("format", FORMAT)
-    reader.constant("patch", PATCH)
+    patch = reader.choice("patch", PATCHES)
     reader.constant("grid", GRID)
     return Pack(
         directory=directory,
@@ -182,12 +198,16 @@ def load_pack(path: Path | str) -> Pack:
         id=hashlib.sha256(data).digest()[:ID_BYTES],
         name=reader.text("name"),
         channels=reader.integer(1, 255, "channels"),
+        patch=patch,
         reconstruction=reader.integer(0, 16, "reconstruction"),
         l1_limit=reader.integer(1, 1 << 24, "l1_limit"),
         linear_shift=reader.integer(1, 20, "linear_shift"),
-        denoiser_min_step_index=reader.integer(0, 255, "denoiser", "min_step_index"),
-        denoiser_halo=reader.integer(0, HALO_LIMIT, "halo", "denoiser"),
+        denoiser_min_step_index=reader.integer(0, 255, "denoiser", "min_step_index") if denoises else None,
+        denoiser_halo=reader.integer(0, HALO_LIMIT, "halo", "denoiser") if denoises else 0,
         decoder_halo=reader.integer(0, HALO_LIMIT, "halo", "decoder"),
+        exact=reader.choice("exact", (False, True)) if reader.has("exact") else True,
+        tiling=reader.tiling("tiling", patch) if reader.has("tiling") else None,
+        quantizer=reader.choice("quantizer", QUANTIZERS) if reader.has("quantizer") else QUANTIZERS[0],
         tables=tables,
         graphs=graphs,
     )
@@ -303,6 +323,24 @@ class _Reader:
         found = self.value(*keys)
         if type(found) is not int or not low <= found <= high:
             raise self._error(f"is {found!r}, not an integer from {low} to {high}", keys)
+        return found
+
+    def has(self, key: str) -> bool:
+        return key in self.manifest
+
+    def choice(self, key: str, allowed: tuple[_Choice, ...]) -> _Choice:
+        found = self.value(key)
+        # by type as well: True is 1, and 16.0 is 16
+        for value in allowed:
+            if type(found) is type(value) and found == value:
+                return value
+        raise self._error(f"is {found!r}; this runtime reads packs with {' or '.join(map(repr, allowed))}", (key,))
+
+    def tiling(self, key: str, patch: int) -> Tiling:
+        found = Tiling(self.integer(0, 1 << 30, key, "whole"), self.integer(0, 1 << 30, key, "overlap"))
+        problem = found.problem(patch)
+        if problem is not None:
+            raise self._error(f"cannot be: {problem}", (key,))
         return found
 
     def constant(self, key: str, expected: int) -> None:

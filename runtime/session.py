@@ -1,8 +1,8 @@
 """onnxruntime sessions of a pack: integers on a grid -> denoised integers and pixels; pixels -> latents.
 
-On the provider "cpu" the int8 graphs run, whose results are the format's reference, bit for bit, with any number of threads. Every other
+On the provider "cpu" the reference graphs run, whose results are the format's, bit for bit, with any number of threads. Every other
 provider runs the fp32 graphs, the same integers in floating point: the reference to the bit where the device and its optimizer keep exact
-sums exact, which no provider but "cpu" promises.
+sums exact, which no provider but "cpu" promises. An approximate pack (`Pack.exact`) promises no bits anywhere.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from runtime.errors import CorruptPackError, EncodeInputError, ProviderError
-from runtime.pack import FULL_STRENGTH, PATCH, Pack
+from runtime.pack import FULL_STRENGTH, Pack
 
 if TYPE_CHECKING:
     from runtime.planes import Latents
@@ -33,6 +33,9 @@ PROVIDERS: Final = {
 """Short names of onnxruntime's execution providers that can run the graphs."""
 
 REFERENCE: Final = "cpu"
+
+DEVIATION: Final = "deviation"
+"""The encoder's second output, where it has one."""
 
 QUIET: Final = 3
 """onnxruntime's log severity from which it writes to stderr: errors only, which are raised as well."""
@@ -74,25 +77,38 @@ class Session:
         }
         from runtime.planes import guard_l1  # brings numba in, which encoding and listing providers do without
 
-        denoised = self._run(self._denoiser, {name: self._map(name, value) for name, value in feeds.items()})
+        denoised = self._run(self._denoiser, {name: self._map(name, value) for name, value in feeds.items()})[0]
         moves = denoised[0].astype(np.int32) - latents.values
         return guard_l1(latents.values + ((moves * strength + FULL_STRENGTH // 2) >> 4), self.pack.l1_limit)
 
     def decode(self, values: NDArray[np.int32], precision: NDArray[np.int32]) -> NDArray[np.uint8]:
-        """Pixels uint8 (16h, 16w, 4), alpha 255, from values in GRID units and precision codes, both (C, h, w)."""
+        """Pixels uint8 (p h, p w, 4), alpha 255, p the patch, from values in GRID units and precision codes, both (C, h, w)."""
         feeds = {"latents": self._map("values", values), "precision": self._map("precision", precision)}
-        pixels: NDArray[np.uint8] = self._run(self._decoder, feeds)
+        pixels: NDArray[np.uint8] = self._run(self._decoder, feeds)[0]
         return pixels
 
     def encode(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Latents float32 (C, H/16, W/16) in grey levels from pixels uint8 (H, W, 3).
+        """Latents float32 (C, H/p, W/p) in grey levels from pixels uint8 (H, W, 3), p the pack's patch.
 
-        Raises EncodeInputError unless H and W are positive multiples of 16.
+        Raises EncodeInputError unless H and W are positive multiples of p.
         """
-        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size or rgb.shape[0] % PATCH or rgb.shape[1] % PATCH:
-            raise EncodeInputError(f"the encoder takes uint8 (H, W, 3) with H and W multiples of {PATCH}, not {rgb.dtype} {rgb.shape}")
-        latents: NDArray[np.float32] = self._run(self._encoder, {"pixels": rgb[None]})[0]
+        latents: NDArray[np.float32] = self._run(self._encoder, self._pixels(rgb), ["latents"])[0][0]
         return latents
+
+    def encode_with_deviation(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """What `encode` gives, and how far from it each latent might as well lie: the posterior's standard deviation, of the same shape
+        and unit; None where the encoder has no posterior."""
+        feeds = self._pixels(rgb)
+        if DEVIATION not in [output.name for output in self._encoder.get_outputs()]:
+            return self.encode(rgb), None
+        latents, deviation = self._run(self._encoder, feeds, ["latents", DEVIATION])
+        return latents[0], deviation[0]
+
+    def _pixels(self, rgb: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        patch = self.pack.patch
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or not rgb.size or rgb.shape[0] % patch or rgb.shape[1] % patch:
+            raise EncodeInputError(f"the encoder takes uint8 (H, W, 3) with H and W multiples of {patch}, not {rgb.dtype} {rgb.shape}")
+        return {"pixels": rgb[None]}
 
     @functools.cached_property
     def _encoder(self) -> Any:
@@ -121,9 +137,10 @@ class Session:
         # a decoder is idle most of the time: waiting threads must not burn the server's cores
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         chosen = [PROVIDERS[self.provider]]
-        if self.provider != REFERENCE:
+        if self.provider != REFERENCE and self.pack.exact:
             # an optimizer would fold scales into the fp32 graphs' weights, and integers would be integers no more
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if self.provider != REFERENCE:
             chosen.append(PROVIDERS[REFERENCE])
         data = self.pack.graph_bytes(name)
         try:
@@ -141,9 +158,10 @@ class Session:
             )
         return session
 
-    def _run(self, session: Any, feeds: dict[str, NDArray[Any]]) -> Any:
+    def _run(self, session: Any, feeds: dict[str, NDArray[Any]], outputs: list[str] | None = None) -> Any:
+        """The outputs named, or all of them."""
         try:
-            return session.run(None, feeds)[0]
+            return session.run(outputs, feeds)
         except Exception as error:
             if self.provider == REFERENCE:
                 raise

@@ -69,13 +69,17 @@ def decode_picture(job: Message, data: bytes) -> tuple[Message, bytes]:
     from PIL import Image
 
     from runtime.container import parse
-    from runtime.decode import REDUCTIONS, decode
+    from runtime.decode import decode
+    from runtime.linear import reductions
+    from runtime.pack import find_pack
 
     header = parse(data).header
     pixels = header.width * header.height
     if pixels > MAX_PIXELS:
-        reduce = next((factor for factor in REDUCTIONS if pixels <= factor**2 * PREVIEW_PIXELS), REDUCTIONS[-1])
-        decoded = decode(data, stage="linear", reduce=reduce)
+        pack = find_pack(header.pack_id)
+        possible = reductions(pack.patch)
+        reduce = next((factor for factor in possible if pixels <= factor**2 * PREVIEW_PIXELS), possible[-1])
+        decoded = decode(data, stage="linear", reduce=reduce, pack=pack)
     else:
         decoded = decode(data, session=_session(header.pack_id))
     picture = decoded.to_pil()

@@ -18,11 +18,12 @@ import runtime.decode
 from runtime.coder import CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, WEIGHT_ONE, CoderTables, TableLayout
 from runtime.container import LATENTS, Chunk, Header, serialize
 from runtime.errors import MissingPackError, ProviderError
-from runtime.linear import PATCH
 from runtime.pack import FULL_STRENGTH
 from runtime.planes import Latents, encode_planes
+from runtime.tiles import Tiling
 
 CHANNELS = 4
+PATCH = 16
 SHIFT = 12
 
 
@@ -64,14 +65,18 @@ class StandInPack:
     id: bytes = b"\x01\x02\x03\x04"
     name: str = "stand-in"
     channels: int = CHANNELS
+    patch: int = PATCH
     reconstruction: int = 7
     l1_limit: int = 1 << 20
     linear_shift: int = SHIFT
     linear: NDArray[np.int16] = field(default_factory=_linear_table)
     coder: CoderTables = field(default_factory=neutral_tables)
-    denoiser_min_step_index: int = 40
+    denoiser_min_step_index: int | None = 40
     denoiser_halo: int = 1
     decoder_halo: int = 1
+    exact: bool = True
+    tiling: Tiling | None = None
+    quantizer: str = "planes"
 
 
 def _around(a: NDArray[np.int64]) -> NDArray[np.int64]:

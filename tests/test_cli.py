@@ -264,6 +264,19 @@ def test_verify(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     assert "flipped.sdz: corrupt file: chunk b'L' has CRC" in errors[3] and errors[3].endswith("(field 'chunk crc' at byte 24)")
 
 
+def test_an_approximate_pack_is_called_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StandInPack, "verify", lambda self: None, raising=False)
+    approximate = StandInPack(exact=False)
+    monkeypatch.setattr("runtime.pack.find_pack", lambda pack_id: approximate)
+    sdz("a.sdz")
+    assert main(["verify", "a.sdz"]) == 0
+    assert capsys.readouterr().out == "a.sdz: ok (pixels approximate: pack stand-in promises no bits)\n"
+    assert main(["info", "a.sdz"]) == 0
+    assert "  pack        01020304 (stand-in, approximate)\n" in capsys.readouterr().out
+    assert main(["info", "a.sdz", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"][0]["pack"] == {"id": "01020304", "name": "stand-in", "exact": False}
+
+
 def test_a_full_disk_is_reported_and_leaves_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     photo("a.png")
 

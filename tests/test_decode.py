@@ -15,6 +15,7 @@ from runtime.container import Chunk, Header, latent_span, parse, serialize
 from runtime.decode import decode, denoiser_applies, luma
 from runtime.errors import CorruptFileError, LimitError, MissingPackError, NotAnSdzError
 from runtime.planes import decode_planes, encode_planes
+from runtime.tiles import Tiling
 
 PACK = StandInPack()
 STEP = 40
@@ -80,6 +81,44 @@ def test_tiles_without_a_margin_would_show() -> None:
     data = sdz(64, 64)
     tiled = decode(data, session=StandInSession(pack), stage="decoded", tile=2)
     assert not np.array_equal(tiled.pixels, decode(data, session=StandInSession(), stage="decoded").pixels)
+
+
+def test_a_pack_without_a_denoiser_stops_at_the_decoded_stage() -> None:
+    session = StandInSession(StandInPack(denoiser_min_step_index=None))
+    image = decode(sdz(64, 48), session=session)
+    assert image.stage == "decoded" and session.calls == [("decode", 3, 4)]
+    assert np.array_equal(image.pixels, decode(sdz(64, 48), stage="decoded", session=StandInSession()).pixels)
+
+
+class FlatSession(StandInSession):
+    """Each tile decodes to one level: 20 times its number."""
+
+    def decode(self, values: np.ndarray, precision: np.ndarray) -> np.ndarray:
+        super().decode(values, precision)
+        return np.full((values.shape[1] * 16, values.shape[2] * 16, 4), 20 * len(self.calls), np.uint8)
+
+
+def test_a_pack_with_a_tiling_is_one_piece_or_blended_tiles() -> None:
+    """The same numbers as in tests/web/decode.test.js."""
+    session = FlatSession(StandInPack(decoder_halo=0, tiling=Tiling(70, 2)))
+    decode(sdz(150, 100), session=session, stage="decoded")
+    assert session.calls == [("decode", 7, 10)]
+    session = FlatSession(StandInPack(decoder_halo=0, tiling=Tiling(36, 2)))
+    pixels = decode(sdz(150, 100), session=session, stage="decoded").pixels[:, :, 0]
+    assert [call[1:] for call in session.calls] == [(4, 4), (4, 5), (4, 5), (5, 4), (5, 5), (5, 5)]
+    assert [int(pixels[p]) for p in ((0, 0), (31, 31), (0, 64), (0, 112), (64, 0), (99, 149))] == [20, 20, 40, 60, 80, 120]
+    assert pixels[0, [32, 33, 47, 48, 63]].tolist() == [20, 21, 30, 30, 40]
+    assert pixels[[32, 40, 63], 0].tolist() == [21, 36, 79]
+    assert pixels[40, 40] == 41
+
+
+def test_windows_of_a_tiled_pack_share_its_tiles() -> None:
+    pack = StandInPack(tiling=Tiling(36, 2))
+    data = sdz(150, 100)
+    whole = decode(data, session=StandInSession(pack)).pixels
+    session = StandInSession(pack)
+    assert np.array_equal(decode(data, session=session, tile=3).pixels, whole)
+    assert [call[0] for call in session.calls].count("decode") == 6
 
 
 def test_the_denoiser_is_skipped_below_the_stated_precision() -> None:

@@ -13,11 +13,12 @@ from standins import StandInPack, StandInSession
 from runtime import limits
 from runtime.container import parse
 from runtime.decode import decode
-from runtime.encode import encode, encode_latents, fill_transparent, open_image, prepare, step_index_for
+from runtime.encode import encode, encode_latents, encode_with_deviation, fill_transparent, open_image, prepare, step_index_for
 from runtime.errors import EncodeInputError, LimitError
 from runtime.files import image_suffixes
 from runtime.planes import decode_planes
 from runtime.quantize import TUNINGS, quantize
+from runtime.tiles import Tiling
 
 SESSION = StandInSession()
 
@@ -25,6 +26,29 @@ SESSION = StandInSession()
 def photo(width: int = 150, height: int = 100) -> Image.Image:
     rng = np.random.default_rng(width)
     return Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8))
+
+
+def test_encoder_tiles_of_a_tiled_pack_are_blended_and_deviations_come_along() -> None:
+    class Session(StandInSession):
+        def encode_with_deviation(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+            latents = self.encode(pixels)
+            return latents, latents + len(self.calls)
+
+    pixels = np.random.default_rng(3).integers(0, 256, (112, 160, 3)).astype(np.uint8)
+    whole = encode_latents(pixels, StandInSession())
+    session = Session(StandInPack(tiling=Tiling(36, 2)))
+    latents, deviation = encode_with_deviation(pixels, session)
+    assert [call[1:] for call in session.calls] == [(4, 4), (4, 5), (4, 5), (5, 4), (5, 5), (5, 5)]
+    assert np.allclose(latents, whole, atol=1e-3)
+    assert deviation is not None
+    # two positions of overlap: a quarter and three quarters of the second tile
+    assert np.allclose((deviation - latents)[0, 0], [1, 1, 1.25, 1.75, 2, 2.25, 2.75, 3, 3, 3], atol=1e-3)
+    assert encode_with_deviation(pixels, Plain())[1] is None
+
+
+class Plain(StandInSession):
+    def encode_with_deviation(self, pixels: np.ndarray) -> tuple[np.ndarray, None]:
+        return self.encode(pixels), None
 
 
 def test_quality_is_linear_in_the_step_index() -> None:

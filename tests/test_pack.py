@@ -21,7 +21,8 @@ from export.graph import decoder_table
 from export.pack import BuiltPack, build_pack
 from export.parity import TOLERANCES, ParityError
 from runtime.errors import CorruptPackError, MissingPackError
-from runtime.pack import GRAPHS, MANIFEST, find_pack, load_pack, refuse_external_data
+from runtime.pack import DENOISER_GRAPHS, GRAPHS, MANIFEST, find_pack, load_pack, refuse_external_data
+from runtime.tiles import Tiling
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_manifest_is_canonical_and_names_the_pack(built: BuiltPack) -> None:
     assert sorted(p.name for p in pack.directory.iterdir()) == sorted(
         [MANIFEST, *(f.file for f in pack.tables.values()), *(f.file for f in pack.graphs.values())]
     )
-    for name in GRAPHS:
+    for name in (*GRAPHS, *DENOISER_GRAPHS):
         entry = pack.manifest["graphs"][name]
         assert entry["brotli"] > 0 and entry["gzip"] > 0 and entry["macs_per_pixel"] > 0
     pack.verify()
@@ -120,7 +121,13 @@ def test_a_changed_file_is_refused(built: BuiltPack, copy: Path, name: str) -> N
     ("change", "message"),
     [
         (lambda m: m.update(format=2), "'format' is 2; this runtime reads packs with 1"),
-        (lambda m: m.update(patch=8), "'patch' is 8"),
+        (lambda m: m.update(patch=12), "'patch' is 12; this runtime reads packs with 4 or 8 or 16 or 32"),
+        (lambda m: m.update(patch=16.0), "'patch' is 16.0"),
+        (lambda m: m.update(exact=1), "'exact' is 1; this runtime reads packs with False or True"),
+        (lambda m: m.update(quantizer="dice"), "'quantizer' is 'dice'; this runtime reads packs with 'planes'"),
+        (lambda m: m.update(tiling={"whole": 4096}), "'tiling.overlap' is missing"),
+        (lambda m: m.update(tiling={"whole": 100, "overlap": 8}), "'tiling' cannot be: 100 positions in one piece"),
+        (lambda m: m["graphs"].pop("denoiser"), "'graphs.denoiser.file' is missing"),
         (lambda m: m.pop("grid"), "'grid' is missing"),
         (lambda m: m.update(channels=0), "'channels' is 0, not an integer from 1 to 255"),
         (lambda m: m.update(channels=True), "'channels' is True, not an integer"),
@@ -155,6 +162,26 @@ def test_what_is_not_a_manifest_is_refused(tmp_path: Path, text: bytes) -> None:
 def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorruptPackError, match="No such file or directory; name a folder that holds a model pack"):
         load_pack(tmp_path)
+
+
+def test_a_pack_may_have_another_patch_no_denoiser_a_tiling_and_no_exactness(built: BuiltPack, copy: Path) -> None:
+    assert (built.pack.patch, built.pack.exact, built.pack.tiling, built.pack.quantizer) == (16, True, None, "planes")
+    table = np.arange(CHANNELS * 192, dtype="<i2").tobytes()
+    (copy / "linear.bin").write_bytes(table)
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest.update(patch=8, exact=False, tiling={"whole": 4096, "overlap": 8})
+        manifest["tables"]["linear"] = {"file": "linear.bin", "bytes": len(table), "sha256": hashlib.sha256(table).hexdigest()}
+        for place in (manifest, manifest["halo"], manifest["graphs"]):
+            del place["denoiser"]
+        del manifest["graphs"]["denoiser-fp32"]
+
+    edit(copy, change)
+    pack = load_pack(copy)
+    pack.verify()
+    assert (pack.patch, pack.exact, pack.tiling) == (8, False, Tiling(4096, 8))
+    assert (pack.denoiser_min_step_index, pack.denoiser_halo, sorted(pack.graphs)) == (None, 0, ["decoder", "decoder-fp32", "encoder"])
+    assert pack.linear[1, 3] == 195
 
 
 def test_tables_of_the_wrong_size_are_refused(copy: Path) -> None:

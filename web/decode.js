@@ -1,17 +1,19 @@
 /**
  * The bytes of an .sdz, or of any prefix of one -> an image at one of three stages: `linear` needs no neural runtime, `decoded` adds
  * the decoder network, `denoised` the one-step denoiser before it. Large images go through in tiles with the margin that the pack's
- * receptive fields ask for: memory stays bounded and the pixels are those of the untiled image. The twin of runtime/decode.py.
+ * receptive fields ask for: memory stays bounded and the pixels are those of the untiled image; a pack whose networks have no such
+ * margin says how its tiles overlap, and those are blended. The twin of runtime/decode.py.
  */
 
 import { decodeAlpha } from "./alpha.js";
 import { ALPHA, LATENTS, altText, find, parse } from "./container.js";
 import { SdzError } from "./errors.js";
 import { DENOISER_COARSEST, MAX_PIXELS } from "./limits.js";
-import { PATCH, linearStage } from "./linear.js";
+import { linearStage } from "./linear.js";
 import { fetchReader, loadPack } from "./pack.js";
 import { Room, decodePlanes, dequantize } from "./planes.js";
 import { FULL_STRENGTH, Session } from "./session.js";
+import { full, spans, weights } from "./tiles.js";
 
 /** @import { Header } from "./container.js" */
 /** @import { Pack } from "./pack.js" */
@@ -42,11 +44,11 @@ import { FULL_STRENGTH, Session } from "./session.js";
 /** @type {readonly Stage[]} */
 export const STAGES = ["linear", "decoded", "denoised"];
 
-/** Latent positions on the side of a picture that goes through in one piece: 512 pixels. */
-const WHOLE = 32;
+/** Pixels on the side of a picture that goes through in one piece. */
+const WHOLE = 512;
 
-/** Latent positions on a tile's side where there are several: with its margins, a tile is little more to the networks than `WHOLE`. */
-const TILE = 24;
+/** Pixels on a tile's side where there are several: with its margins, a tile is little more to the networks than `WHOLE`. */
+const TILE = 384;
 
 /** Where packs and onnxruntime-web lie unless the page says otherwise: beside the scripts. */
 export const PACKS = new URL("./packs/", import.meta.url).href;
@@ -76,7 +78,7 @@ export async function readPicture(bytes, pack) {
   if (header.packId !== pack.id) {
     throw new SdzError("MissingPackError", `the file was made for model pack ${header.packId}, not ${pack.id}`);
   }
-  const [h, w] = [Math.ceil(header.height / PATCH), Math.ceil(header.width / PATCH)];
+  const [h, w] = [Math.ceil(header.height / pack.patch), Math.ceil(header.width / pack.patch)];
   const payload = find(container, LATENTS)?.payload ?? new Uint8Array();
   const known = decodePlanes(payload, h, w, header.planes, header.stepIndex, pack.coder);
   const chunk = find(container, ALPHA);
@@ -94,10 +96,12 @@ export function strengthOf(realism) {
 }
 
 /**
- * Whether the denoiser runs: the mean of all latents' precision codes lies between the pack's minimum and DENOISER_COARSEST.
+ * Whether the denoiser runs: the pack has one, and the mean of all latents' precision codes lies between its minimum and
+ * DENOISER_COARSEST.
  * @param {Picture} picture
  */
 export function denoiserApplies({ known, header, pack }) {
+  if (pack.denoiserMinStepIndex === null) return false;
   let planes = 0;
   for (let c = 0, at = 0; c < known.channels; c++) {
     for (let y = 0; y < known.h; y++, at += known.w) {
@@ -120,10 +124,10 @@ export function reached(picture, stage, strength = FULL_STRENGTH) {
 
 /**
  * The tile's side: by memory where nobody says.
- * @param {number | null | undefined} tile @param {Known} known @returns {number}
+ * @param {number | null | undefined} tile @param {Known} known @param {number} patch @returns {number}
  */
-function tileSide(tile, { h, w }) {
-  if (tile === undefined || tile === null) return Math.max(h, w) <= WHOLE ? WHOLE : TILE;
+function tileSide(tile, { h, w }, patch) {
+  if (tile === undefined || tile === null) return (Math.max(h, w) * patch <= WHOLE ? WHOLE : TILE) / patch;
   if (Number.isInteger(tile) && tile >= 1) return tile;
   throw new RangeError(`a tile has a whole number of positions on a side, from 1 on; ${tile} was given`);
 }
@@ -175,15 +179,15 @@ function cut(source, inner, outer, channels, room, name) {
  * @param {Window} core @param {Window} outer @param {Picture} picture
  * @returns {Tile}
  */
-function place(rgba, core, outer, { header, alpha }) {
-  const [x, y] = [core.left * PATCH, core.top * PATCH];
-  const width = Math.min(core.columns * PATCH, header.width - x);
-  const height = Math.min(core.rows * PATCH, header.height - y);
+function place(rgba, core, outer, { header, alpha, pack: { patch } }) {
+  const [x, y] = [core.left * patch, core.top * patch];
+  const width = Math.min(core.columns * patch, header.width - x);
+  const height = Math.min(core.rows * patch, header.height - y);
   const whole = rgba instanceof Uint8ClampedArray && rgba.length === width * height * 4;
   const pixels = whole ? rgba : new Uint8ClampedArray(width * height * 4);
-  const stride = outer.columns * PATCH * 4;
+  const stride = outer.columns * patch * 4;
   for (let row = 0; row < height && !whole; row++) {
-    const from = ((core.top - outer.top) * PATCH + row) * stride + (core.left - outer.left) * PATCH * 4;
+    const from = ((core.top - outer.top) * patch + row) * stride + (core.left - outer.left) * patch * 4;
     pixels.set(rgba.subarray(from, from + width * 4), row * width * 4);
   }
   if (header.grey) {
@@ -211,27 +215,92 @@ function place(rgba, core, outer, { header, alpha }) {
 export async function* paint(picture, stage, session, strength = FULL_STRENGTH, tile) {
   const { known, header, pack } = picture;
   const room = new Room();
-  for (const core of windows(known, tileSide(tile, known))) {
-    if (stage === "linear") {
+  const side = tileSide(tile, known, pack.patch);
+  if (stage === "linear") {
+    for (const core of windows(known, side)) {
       const { values, h, w } = dequantize(known, header.stepIndex, pack, core, room);
       yield place(linearStage(values, h, w, pack), core, core, picture);
-      continue;
     }
-    if (!session) throw new SdzError("ProviderError", `stage '${stage}' needs a session`);
-    // each network sees its receptive field's margin around what is asked of it
+    return;
+  }
+  if (!session) throw new SdzError("ProviderError", `stage '${stage}' needs a session`);
+  if (pack.tiling) {
+    yield* blend(picture, stage === "denoised" ? strength : 0, session, room);
+    return;
+  }
+  for (const core of windows(known, side)) {
     const decoded = grow(core, pack.halo.decoder, known);
-    const widest = stage === "denoised" ? grow(decoded, pack.halo.denoiser, known) : decoded;
-    const latents = dequantize(known, header.stepIndex, pack, widest, room);
-    const exact = room.floats("networks' values", latents.values.length);
-    exact.set(latents.values);
-    const values = stage === "denoised" ? await session.denoise({ ...latents, values: exact }, strength) : exact;
-    const rgba = await session.decode(
-      cut(values, decoded, widest, pack.channels, room, "decoder's values"),
-      cut(latents.precision, decoded, widest, pack.channels, room, "decoder's precision"),
-      decoded.rows,
-      decoded.columns,
-    );
-    yield place(rgba, core, decoded, picture);
+    yield place(await runNetworks(picture, decoded, stage === "denoised" ? strength : 0, session, room), core, decoded, picture);
+  }
+}
+
+/**
+ * The decoder's pixels of a window; the denoiser sees its receptive field's margin around it.
+ * @param {Picture} picture @param {Window} decoded @param {number} strength of the denoiser, 0 without it
+ * @param {Session} session @param {Room} room
+ * @returns {Promise<Uint8Array>} RGBA
+ */
+async function runNetworks({ known, header, pack }, decoded, strength, session, room) {
+  const widest = strength ? grow(decoded, pack.halo.denoiser, known) : decoded;
+  const latents = dequantize(known, header.stepIndex, pack, widest, room);
+  const exact = room.floats("networks' values", latents.values.length);
+  exact.set(latents.values);
+  const values = strength ? await session.denoise({ ...latents, values: exact }, strength) : exact;
+  return session.decode(
+    cut(values, decoded, widest, pack.channels, room, "decoder's values"),
+    cut(latents.precision, decoded, widest, pack.channels, room, "decoder's precision"),
+    decoded.rows,
+    decoded.columns,
+  );
+}
+
+/**
+ * The pixels of a pack with a tiling: a single tile as it is, several blended. What two rows of tiles share is held until the second is
+ * there, so memory grows with the picture's width only.
+ * @param {Picture} picture @param {number} strength @param {Session} session @param {Room} room
+ * @returns {AsyncGenerator<Tile>}
+ */
+async function* blend(picture, strength, session, room) {
+  const { known, pack } = picture;
+  const { patch } = pack;
+  const tiling = /** @type {import("./tiles.js").Tiling} */ (pack.tiling);
+  const { down, across } = spans(tiling, known.h, known.w);
+  const total = full(tiling, patch) ** 2;
+  const stride = known.w * patch * 3;
+  /** Weighted sums of the rows of pixels that wait for the next row of tiles. */
+  let waiting = new Int32Array();
+  for (const row of down) {
+    const height = (row.stop - row.start) * patch;
+    const sums = new Int32Array(height * stride);
+    sums.set(waiting);
+    for (const column of across) {
+      const window = { top: row.start, left: column.start, rows: row.stop - row.start, columns: column.stop - column.start };
+      const rgba = await runNetworks(picture, window, strength, session, room);
+      if (down.length * across.length === 1) {
+        yield place(rgba, window, window, picture);
+        return;
+      }
+      const [vertical, horizontal] = [weights(tiling, row, patch), weights(tiling, column, patch)];
+      for (let y = 0, from = 0; y < height; y++) {
+        let to = y * stride + column.start * patch * 3;
+        for (let x = 0; x < horizontal.length; x++, from += 4, to += 3) {
+          const weight = vertical[y] * horizontal[x];
+          sums[to] += weight * rgba[from];
+          sums[to + 1] += weight * rgba[from + 1];
+          sums[to + 2] += weight * rgba[from + 2];
+        }
+      }
+    }
+    // below this the next row of tiles has a say
+    const rows = row.stop - row.start - (row.after ? tiling.overlap : 0);
+    waiting = sums.slice(rows * patch * stride);
+    const pixels = new Uint8ClampedArray(rows * patch * known.w * patch * 4);
+    for (let from = 0, to = 0; to < pixels.length; from += 3, to += 4) {
+      for (let c = 0; c < 3; c++) pixels[to + c] = Math.floor((sums[from + c] + total / 2) / total);
+      pixels[to + 3] = 255;
+    }
+    const core = { top: row.start, left: 0, rows, columns: known.w };
+    yield place(pixels, core, core, picture);
   }
 }
 

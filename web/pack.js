@@ -6,9 +6,10 @@
 
 import { parseTables } from "./coder.js";
 import { SdzError } from "./errors.js";
-import { BLOCK } from "./linear.js";
+import { tilingProblem } from "./tiles.js";
 
 /** @import { CoderTables } from "./coder.js" */
+/** @import { Tiling } from "./tiles.js" */
 
 /**
  * @typedef {{file: string, sha256: string, bytes: number}} Entry
@@ -18,18 +19,23 @@ import { BLOCK } from "./linear.js";
  * @typedef {object} Pack
  * @property {string} id 8 hexadecimal digits
  * @property {number} channels
+ * @property {number} patch pixels on each side of a latent position
  * @property {number} reconstruction sixteenths of an interval
  * @property {number} l1Limit GRID units
  * @property {number} linearShift
- * @property {Int16Array} linear (C, 768)
+ * @property {Int16Array} linear (C, 3 p p)
  * @property {CoderTables} coder
- * @property {number} denoiserMinStepIndex
+ * @property {number | null} denoiserMinStepIndex null where the pack has no denoiser
  * @property {{denoiser: number, decoder: number}} halo latent positions of receptive field on each side
+ * @property {boolean} exact whether the reference graphs give the same bytes everywhere
+ * @property {Tiling | null} tiling how large pictures go through networks that have no finite receptive field
+ * @property {string} quantizer how files carry the latents
  * @property {(name: string) => Promise<Uint8Array>} graphBytes
  */
 
 const FORMAT = 1;
-const PATCH = 16;
+const PATCHES = [4, 8, 16, 32];
+const QUANTIZERS = ["planes"];
 
 /** Hundreds of times a manifest's size. */
 const MAX_MANIFEST_BYTES = 2 ** 20;
@@ -110,6 +116,20 @@ function integer(value, field, low, high) {
   return value;
 }
 
+/** @template T @param {any} value @param {string} field @param {readonly T[]} allowed @returns {T} */
+function choice(value, field, allowed) {
+  if (!allowed.includes(value)) throw corrupt(`the manifest's '${field}' is not ${allowed.join(" or ")}`);
+  return value;
+}
+
+/** @param {any} value @param {number} patch @returns {Tiling} */
+function tilingOf(value, patch) {
+  const tiling = { whole: integer(value?.whole, "tiling.whole", 0, 2 ** 30), overlap: integer(value?.overlap, "tiling.overlap", 0, 2 ** 30) };
+  const problem = tilingProblem(tiling, patch);
+  if (problem) throw corrupt(`the manifest's 'tiling' cannot be: ${problem}`);
+  return tiling;
+}
+
 /** @param {any} value @param {string} field @returns {Entry} */
 function entry(value, field) {
   const { file, sha256: digest, bytes } = value ?? {};
@@ -145,7 +165,7 @@ async function readManifest(id, read) {
 export async function loadPack(id, read) {
   const manifest = await readManifest(id, read);
   integer(manifest.format, "format", FORMAT, FORMAT);
-  integer(manifest.patch, "patch", PATCH, PATCH);
+  const patch = choice(manifest.patch, "patch", PATCHES);
   integer(manifest.grid, "grid", 4, 4);
   const channels = integer(manifest.channels, "channels", 1, 255);
   const l1Limit = integer(manifest.l1_limit, "l1_limit", 1, 2 ** 24);
@@ -153,27 +173,32 @@ export async function loadPack(id, read) {
   const [linearBytes, coderBytes] = await Promise.all(
     ["linear", "coder"].map((name) => readEntry(entry(manifest.tables?.[name], `tables.${name}`), read)),
   );
-  if (linearBytes.length !== channels * BLOCK * 2) throw corrupt("the linear table has a wrong size");
-  const linear = new Int16Array(linearBytes.buffer, linearBytes.byteOffset, channels * BLOCK);
+  if (linearBytes.length !== channels * 3 * patch * patch * 2) throw corrupt("the linear table has a wrong size");
+  const linear = new Int16Array(linearBytes.buffer, linearBytes.byteOffset, channels * 3 * patch * patch);
   const largest = linear.reduce((most, weight) => Math.max(most, Math.abs(weight)), 0);
   if (l1Limit * largest + 2 ** (linearShift + 8) >= 2 ** 31) throw corrupt("the linear table's sums can pass 32 bits");
   const coder = parseTables(coderBytes);
   if (coder.channels !== channels) throw corrupt("the coder's tables are for another number of channels");
   /** @type {Map<string, Promise<Uint8Array>>} */
   const graphs = new Map();
+  const denoises = manifest.denoiser !== undefined;
   return {
     id,
     channels,
+    patch,
     reconstruction: integer(manifest.reconstruction, "reconstruction", 0, 16),
     l1Limit,
     linearShift,
     linear,
     coder,
-    denoiserMinStepIndex: integer(manifest.denoiser?.min_step_index, "denoiser.min_step_index", 0, 255),
+    denoiserMinStepIndex: denoises ? integer(manifest.denoiser?.min_step_index, "denoiser.min_step_index", 0, 255) : null,
     halo: {
-      denoiser: integer(manifest.halo?.denoiser, "halo.denoiser", 0, 1024),
+      denoiser: denoises ? integer(manifest.halo?.denoiser, "halo.denoiser", 0, 1024) : 0,
       decoder: integer(manifest.halo?.decoder, "halo.decoder", 0, 1024),
     },
+    exact: manifest.exact === undefined ? true : choice(manifest.exact, "exact", [false, true]),
+    tiling: manifest.tiling === undefined ? null : tilingOf(manifest.tiling, patch),
+    quantizer: manifest.quantizer === undefined ? QUANTIZERS[0] : choice(manifest.quantizer, "quantizer", QUANTIZERS),
     graphBytes(name) {
       const running = graphs.get(name) ?? readEntry(entry(manifest.graphs?.[name], `graphs.${name}`), read);
       graphs.set(name, running);

@@ -118,7 +118,7 @@ export class Session {
 
   /**
    * @param {ArrayLike<number>} values @param {ArrayLike<number>} precision (C, h, w) @param {number} h @param {number} w
-   * @returns {Promise<Uint8Array>} RGBA (16 h, 16 w, 4), A = 255
+   * @returns {Promise<Uint8Array>} RGBA (p h, p w, 4), A = 255, p the patch
    */
   async decode(values, precision, h, w) {
     await this.#selfCheck();
@@ -156,7 +156,7 @@ export class Session {
         ort.InferenceSession.create(bytes, {
           executionProviders: [provider],
           // an optimizer would fold scales into the fp32 graphs' weights, and integers would be integers no more
-          graphOptimizationLevel: provider === "wasm" ? "all" : "disabled",
+          graphOptimizationLevel: provider === "wasm" || !this.pack.exact ? "all" : "disabled",
         }),
       );
       this.opened.add(name);
@@ -211,7 +211,8 @@ export class Session {
     const golden = goldenLatents(this.pack.channels);
     /** @param {Provider} provider */
     const run = async (provider) => {
-      const values = await this.#denoise(golden, provider, FULL_STRENGTH);
+      const denoises = this.pack.denoiserMinStepIndex !== null;
+      const values = denoises ? await this.#denoise(golden, provider, FULL_STRENGTH) : golden.values;
       return this.#decode(values, golden.precision, golden.h, golden.w, provider);
     };
     try {

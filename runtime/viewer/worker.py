@@ -314,7 +314,6 @@ class Worker:
                     f"{header.width}x{header.height} pixels, this runtime decodes at most {MAX_PIXELS}", None, "width x height"
                 )
             held.data, held.container = data, container
-            held.reduce = _reduction(header.width, header.height)
             self._tell(Loaded(side, held.serial, _facts_of(container, len(data))))
             return True
         held.photo, facts = _read_photo(data, held.watch)
@@ -341,6 +340,7 @@ class Worker:
             with held.watch("preview"):
                 first_bytes = max(PREVIEW_BYTES, len(latents.payload) // PREVIEW_SHARE)
                 early = open_latents(held.data, max_bytes=latents.start + first_bytes)
+                held.reduce = _reduction(early)
                 alpha = early.alpha() if early.has_alpha else None
                 pixels = _whole(early, held.reduce, alpha, Stopwatch())
             del early
@@ -353,6 +353,7 @@ class Worker:
             held.opened = held.alpha = None
             held.opened = open_latents(held.data, max_bytes=version.limit, watch=held.watch)
             held.opened_limit = version.limit
+            held.reduce = _reduction(held.opened)
             if held.opened.has_alpha:
                 with held.watch("alpha"):
                     held.alpha = held.opened.alpha()
@@ -469,10 +470,11 @@ def _size_of(path: Path) -> int:
     return status.st_size
 
 
-def _reduction(width: int, height: int) -> int:
+def _reduction(opened: Opened) -> int:
     """What the sides of an overview are divided by."""
+    width, height = opened.header.width, opened.header.height
     factor = 1
-    while factor < 16 and (width // factor) * (height // factor) > OVERVIEW_PIXELS:
+    while factor < opened.pack.patch and (width // factor) * (height // factor) > OVERVIEW_PIXELS:
         factor *= 2
     return factor
 
@@ -516,9 +518,7 @@ def _tile_count(opened: Opened) -> int:
 
 def _window(opened: Opened, tile: Tile) -> Window | None:
     """The latent positions of a tile, None where the picture has no such tile."""
-    from runtime.linear import PATCH
-
-    side = TILE_PIXELS // PATCH
+    side = TILE_PIXELS // opened.pack.patch
     rows, columns = opened.known.plane.shape[1:]
     top, left = tile[0] * side, tile[1] * side
     if not (0 <= top < rows and 0 <= left < columns):

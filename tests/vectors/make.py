@@ -41,11 +41,12 @@ from runtime.coder import CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, CoderTab
 from runtime.container import Chunk, Header, latent_span, parse, serialize  # noqa: E402
 from runtime.decode import decode  # noqa: E402
 from runtime.errors import SdzError  # noqa: E402
-from runtime.linear import PATCH  # noqa: E402
 from runtime.planes import decode_planes, dequantize, encode_planes  # noqa: E402
 
 CHANNELS = 60
 """Beyond 54, where the contexts' last band of channels begins."""
+
+PATCH = 16
 
 PARAMETERS = {"channels": CHANNELS, "reconstruction": 7, "l1_limit": 1 << 17, "linear_shift": 14}
 
@@ -97,6 +98,7 @@ def make_pack() -> dict[str, bytes]:
 def load_pack(files: dict[str, bytes]) -> Any:
     """The vectors' pack as `decode` wants it, for the linear stage."""
     return SimpleNamespace(
+        patch=PATCH,
         id=hashlib.sha256(files["pack.json"]).digest()[:4],
         coder=CoderTables.from_bytes(files["coder.bin"]),
         linear=np.frombuffer(files["linear.bin"], "<i2").reshape(CHANNELS, -1).astype(np.int16),

@@ -5,15 +5,16 @@ import { test } from "node:test";
 
 import { parseTables } from "../../web/coder.js";
 import { decodeBytes, denoiserApplies, readPicture } from "../../web/decode.js";
-import { BLOCK } from "../../web/linear.js";
 import { file, neutralTables, thrown } from "./support.js";
 
 const CHANNELS = 4;
+const BLOCK = 3 * 16 * 16;
 
 /** @type {import("../../web/pack.js").Pack} */
 const pack = {
   id: "01020304",
   channels: CHANNELS,
+  patch: 16,
   reconstruction: 7,
   l1Limit: 1 << 17,
   linearShift: 10,
@@ -21,6 +22,9 @@ const pack = {
   coder: parseTables(neutralTables(CHANNELS)),
   denoiserMinStepIndex: 24,
   halo: { denoiser: 1, decoder: 1 },
+  exact: true,
+  tiling: null,
+  quantizer: "planes",
   graphBytes: () => Promise.reject(new Error("no graphs here")),
 };
 
@@ -143,6 +147,42 @@ test("the denoiser is skipped where all is known finely", async () => {
   const fine = file({ planes: 0, stepIndex: 23 }, [["L", []]]);
   assert.equal(denoiserApplies(await readPicture(fine, pack)), false);
   assert.equal((await decodeBytes(fine, { pack, session })).stage, "decoded");
+});
+
+test("a pack without a denoiser stops at the decoded stage", async () => {
+  const plain = { ...pack, denoiserMinStepIndex: null };
+  const image = await decodeBytes(DATA, { pack: plain, session: /** @type {any} */ ({ ...session, pack: plain }) });
+  assert.equal(image.stage, "decoded");
+  assert.deepEqual(image.data, (await decodeBytes(DATA, { stage: "decoded", pack, session })).data);
+});
+
+test("a pack with a tiling: one piece, and blended tiles", async () => {
+  /** @param {number} whole the tiling's, @returns {Promise<[number[][], Uint8ClampedArray]>} what was decoded, and the pixels */
+  const run = async (whole) => {
+    const tiled = { ...pack, halo: { denoiser: 1, decoder: 0 }, tiling: { whole, overlap: 2 } };
+    /** @type {number[][]} */
+    const calls = [];
+    // every tile is flat, of the level 20 times its number
+    const flat = {
+      pack: tiled,
+      /** @param {ArrayLike<number>} _values @param {ArrayLike<number>} _precision @param {number} h @param {number} w */
+      decode: async (_values, _precision, h, w) => new Uint8Array(h * w * 1024).fill(20 * calls.push([h, w])),
+    };
+    const image = await decodeBytes(DATA, { stage: "decoded", pack: tiled, session: /** @type {any} */ (flat) });
+    return [calls, image.data];
+  };
+  assert.deepEqual((await run(70))[0], [[7, 10]]);
+  // 7 x 10 positions in tiles of at most 6: two rows of 3 + 4, three columns of 3 + 3 + 4, one more position on each side that has a neighbour
+  const [calls, data] = await run(36);
+  assert.deepEqual(calls, [[4, 4], [4, 5], [4, 5], [5, 4], [5, 5], [5, 5]]);
+  /** @param {number} y @param {number} x */
+  const at = (y, x) => data[(y * 150 + x) * 4];
+  assert.deepEqual([at(0, 0), at(31, 31), at(0, 64), at(0, 112), at(64, 0), at(99, 149)], [20, 20, 40, 60, 80, 120]);
+  // across the first seam, 32 pixels from x = 32 on: 1 to 63 of 64 parts of the right tile
+  assert.deepEqual([32, 33, 47, 48, 63].map((x) => at(0, x)), [20, 21, 30, 30, 40]);
+  // down the first column: 20 to 80, and both ways at once in the corner
+  assert.deepEqual([32, 40, 63].map((y) => at(y, 0)), [21, 36, 79]);
+  assert.equal(at(40, 40), 41);
 });
 
 test("a file of another pack is refused", async () => {

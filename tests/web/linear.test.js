@@ -3,7 +3,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { BLOCK, linearStage } from "../../web/linear.js";
+import { linearStage } from "../../web/linear.js";
+
+const PATCH = 16;
+const BLOCK = 3 * PATCH * PATCH;
 
 /** Channel c adds its value to one colour of one pixel: (colour, row, column). @param {[number, number, number][]} spots @param {number} weight */
 function table(spots, weight) {
@@ -13,7 +16,7 @@ function table(spots, weight) {
 }
 
 test("zero latents are mid-grey", () => {
-  const pixels = linearStage(new Int32Array(2 * 6), 2, 3, { linear: table([[0, 0, 0], [1, 0, 0]], 1), linearShift: 4 });
+  const pixels = linearStage(new Int32Array(2 * 6), 2, 3, { patch: PATCH, linear: table([[0, 0, 0], [1, 0, 0]], 1), linearShift: 4 });
   assert.equal(pixels.length, 32 * 48 * 4);
   assert.deepEqual([...pixels.subarray(0, 4)], [128, 128, 128, 255]);
   assert.ok(pixels.every((value, i) => value === (i % 4 === 3 ? 255 : 128)));
@@ -26,7 +29,7 @@ test("each weight reaches its own colour, row and column of its own block", () =
   values[0 * 6 + 0] = 10;
   values[1 * 6 + 4] = -20;
   values[2 * 6 + 5] = 30;
-  const pixels = linearStage(values, 2, 3, { linear, linearShift: 4 });
+  const pixels = linearStage(values, 2, 3, { patch: PATCH, linear, linearShift: 4 });
   /** @param {number} row @param {number} column */
   const at = (row, column) => [...pixels.subarray((row * 48 + column) * 4, (row * 48 + column) * 4 + 3)];
   assert.deepEqual(at(0, 0), [138, 128, 128]);
@@ -38,7 +41,7 @@ test("each weight reaches its own colour, row and column of its own block", () =
 test("sums are rounded half up and clamped", () => {
   const linear = table([[0, 0, 0]], 1);
   /** @param {number} value */
-  const first = (value) => linearStage(Int32Array.of(value), 1, 1, { linear, linearShift: 3 })[0];
+  const first = (value) => linearStage(Int32Array.of(value), 1, 1, { patch: PATCH, linear, linearShift: 3 })[0];
   // 128 + value / 8
   assert.deepEqual([3, 4, 11, 12, -4, -5, -12, -13].map(first), [128, 129, 129, 130, 128, 127, 127, 126]);
   assert.deepEqual([127 * 8, 127 * 8 + 4, 5000, -128 * 8, -128 * 8 - 5, -5000].map(first), [255, 255, 255, 0, 0, 0]);
@@ -47,6 +50,18 @@ test("sums are rounded half up and clamped", () => {
 test("channels add up, more of them than are summed at once", () => {
   const linear = table(Array.from({ length: 11 }, () => [1, 7, 7]), 2);
   const values = Int32Array.from({ length: 11 }, (_, c) => (c === 4 ? 0 : c + 1));
-  const pixels = linearStage(values, 1, 1, { linear, linearShift: 1 });
+  const pixels = linearStage(values, 1, 1, { patch: PATCH, linear, linearShift: 1 });
   assert.equal(pixels[(7 * 16 + 7) * 4 + 1], 128 + 66 - 5);
 });
+
+for (const patch of [4, 8, 32]) {
+  test(`a patch of ${patch}: one pixel of the second block`, () => {
+    const linear = new Int16Array(3 * patch * patch);
+    linear[(2 * patch + 1) * patch + patch - 1] = 16;
+    const pixels = linearStage(Int32Array.of(0, 10), 1, 2, { patch, linear, linearShift: 4 });
+    assert.equal(pixels.length, patch * 2 * patch * 4);
+    const expected = new Uint8ClampedArray(pixels.length).map((_, i) => (i % 4 === 3 ? 255 : 128));
+    expected[(2 * patch + 2 * patch - 1) * 4 + 2] = 138;
+    assert.deepEqual(pixels, expected);
+  });
+}

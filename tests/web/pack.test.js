@@ -37,12 +37,27 @@ test("a whole pack", async () => {
   const { files, id } = makePack();
   const pack = await loadPack(id, reader(files));
   assert.deepEqual(
-    [pack.id, pack.channels, pack.reconstruction, pack.l1Limit, pack.linearShift, pack.denoiserMinStepIndex, pack.halo],
-    [id, 4, 7, 1 << 17, 12, 9, { denoiser: 5, decoder: 8 }],
+    [pack.id, pack.channels, pack.patch, pack.reconstruction, pack.l1Limit, pack.linearShift, pack.denoiserMinStepIndex, pack.halo],
+    [id, 4, 16, 7, 1 << 17, 12, 9, { denoiser: 5, decoder: 8 }],
   );
+  assert.deepEqual([pack.exact, pack.tiling, pack.quantizer], [true, null, "planes"]);
   assert.ok(pack.linear.length === 4 * 768 && pack.linear.every((weight) => weight === -5));
   assert.equal(pack.coder.countLimit, 127);
   assert.deepEqual([...(await pack.graphBytes("decoder"))], [1, 2, 3]);
+});
+
+test("a pack of another patch, approximate, tiled, without a denoiser", async () => {
+  const { files, id } = makePack((manifest, files) => {
+    Object.assign(manifest, { patch: 8, exact: false, tiling: { whole: 4096, overlap: 8 }, quantizer: "planes", halo: { decoder: 0 } });
+    delete manifest.denoiser;
+    files["linear.bin"] = new Uint8Array(new Int16Array(4 * 192).fill(-5).buffer);
+    manifest.tables.linear = { file: "linear.bin", sha256: sha256(files["linear.bin"]), bytes: files["linear.bin"].length };
+  });
+  const pack = await loadPack(id, reader(files));
+  assert.deepEqual(
+    [pack.patch, pack.linear.length, pack.exact, pack.tiling, pack.quantizer, pack.denoiserMinStepIndex, pack.halo],
+    [8, 4 * 192, false, { whole: 4096, overlap: 8 }, "planes", null, { denoiser: 0, decoder: 0 }],
+  );
 });
 
 test("a pack that is not there", async () => {
@@ -86,7 +101,13 @@ test("manifests that are refused", async () => {
   /** @type {[string, (manifest: any, files: Record<string, Uint8Array>) => void][]} */
   const changes = [
     ["another format", (m) => (m.format = 2)],
-    ["another patch", (m) => (m.patch = 8)],
+    ["a patch there is not", (m) => (m.patch = 12)],
+    ["a patch unlike the table's", (m) => (m.patch = 8)],
+    ["exactness that is no boolean", (m) => (m.exact = 1)],
+    ["a quantizer there is not", (m) => (m.quantizer = "dice")],
+    ["an odd overlap", (m) => (m.tiling = { whole: 4096, overlap: 7 })],
+    ["tiles smaller than three overlaps", (m) => (m.tiling = { whole: 500, overlap: 8 })],
+    ["a tiling without numbers", (m) => (m.tiling = {})],
     ["no channels", (m) => (m.channels = 0)],
     ["channels that are no number", (m) => (m.channels = "4")],
     ["channels unlike the tables'", (m) => (m.channels = 5)],

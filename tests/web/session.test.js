@@ -49,7 +49,7 @@ function fakeRuntime({ offset = 0, fail = "", move = 0 } = {}) {
 }
 
 const pack = /** @type {import("../../web/pack.js").Pack} */ (
-  /** @type {unknown} */ ({ channels: 2, l1Limit: 1000, graphBytes: async (/** @type {string} */ name) => new TextEncoder().encode(name) })
+  /** @type {unknown} */ ({ channels: 2, l1Limit: 1000, exact: true, denoiserMinStepIndex: 22, graphBytes: async (/** @type {string} */ name) => new TextEncoder().encode(name) })
 );
 
 const LATENTS = {

@@ -26,6 +26,7 @@ const parameters = json("pack/pack.json");
 const pack = {
   id: sha256(read("pack/pack.json")).slice(0, 8),
   channels: parameters.channels,
+  patch: 16,
   reconstruction: parameters.reconstruction,
   l1Limit: parameters.l1_limit,
   linearShift: parameters.linear_shift,
@@ -33,6 +34,9 @@ const pack = {
   coder: parseTables(read("pack/coder.bin")),
   denoiserMinStepIndex: 0,
   halo: { denoiser: 0, decoder: 0 },
+  exact: true,
+  tiling: null,
+  quantizer: "planes",
   graphBytes: () => Promise.reject(new Error("the vectors' pack has no networks")),
 };
 

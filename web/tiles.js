@@ -1,0 +1,77 @@
+/**
+ * Tiles for networks whose every output depends on every input: where they lie, and how their overlaps become one picture. A network
+ * with a finite receptive field needs none of this: its tiles join exactly. The twin of runtime/tiles.py.
+ */
+
+/**
+ * @typedef {object} Tiling pictures of at most `whole` latent positions go through in one piece, others in tiles that overlap
+ * @property {number} whole
+ * @property {number} overlap latent positions
+ *
+ * @typedef {object} Span latent positions of one side that a tile covers
+ * @property {number} start
+ * @property {number} stop
+ * @property {boolean} before whether another tile overlaps there
+ * @property {boolean} after
+ */
+
+/** Latent positions that a pack may want decoded in one piece. */
+const MAX_WHOLE = 2 ** 20;
+
+/** Pixels on the side of an overlap: products of two weights and a pixel value stay below 2**31. */
+const MAX_BLEND = 1024;
+
+/** @param {Tiling} tiling @param {number} patch @returns {string | null} what is wrong with the numbers */
+export function tilingProblem({ whole, overlap }, patch) {
+  if (overlap < 2 || overlap % 2 || overlap * patch > MAX_BLEND) {
+    return `an overlap of ${overlap} is not an even number from 2 to ${Math.floor(MAX_BLEND / patch)}`;
+  }
+  if (whole < 9 * overlap * overlap || whole > MAX_WHOLE) {
+    return `${whole} positions in one piece are not from ${9 * overlap * overlap} to ${MAX_WHOLE}`;
+  }
+  return null;
+}
+
+/**
+ * The tiles' rows and columns; every row of tiles has the same columns. No position lies in more than two of either.
+ * @param {Tiling} tiling @param {number} h @param {number} w positions
+ * @returns {{down: Span[], across: Span[]}}
+ */
+export function spans(tiling, h, w) {
+  if (h * w <= tiling.whole) return { down: [whole(h)], across: [whole(w)] };
+  return { down: side(tiling, h), across: side(tiling, w) };
+}
+
+/** @param {number} length @returns {Span} */
+const whole = (length) => ({ start: 0, stop: length, before: false, after: false });
+
+/** @param {Tiling} tiling @param {number} length @returns {Span[]} */
+function side({ whole: most, overlap }, length) {
+  const longest = Math.floor(Math.sqrt(most));
+  const count = length <= longest ? 1 : Math.ceil(length / (longest - overlap));
+  /** @param {number} i */
+  const edge = (i) => Math.floor((i * length) / count);
+  return Array.from({ length: count }, (_, i) => {
+    const [before, after] = [i > 0, i < count - 1];
+    // neighbours share `overlap` positions
+    return { start: edge(i) - (before ? overlap / 2 : 0), stop: edge(i + 1) + (after ? overlap / 2 : 0), before, after };
+  });
+}
+
+/**
+ * Weights of a span's pixels; over all spans those of a pixel add up to `full`.
+ * @param {Tiling} tiling @param {Span} span @param {number} patch
+ * @returns {Int32Array}
+ */
+export function weights({ overlap }, { start, stop, before, after }, patch) {
+  const blend = overlap * patch;
+  const out = new Int32Array((stop - start) * patch).fill(2 * blend);
+  for (let i = 0; i < blend; i++) {
+    if (before) out[i] = 2 * i + 1;
+    if (after) out[out.length - 1 - i] = 2 * i + 1;
+  }
+  return out;
+}
+
+/** The sum of all weights of one pixel along one side. @param {Tiling} tiling @param {number} patch */
+export const full = ({ overlap }, patch) => 2 * overlap * patch;
