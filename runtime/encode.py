@@ -22,9 +22,10 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from runtime import limits
 from runtime.container import ALPHA, ALT_TEXT, EXIF, LATENTS, Chunk, Header, serialize
 from runtime.errors import EncodeInputError, LimitError, UnknownImageError
-from runtime.pack import Pack, default_pack
+from runtime.indices import encode_indices
+from runtime.pack import INDICES, Pack, default_pack
 from runtime.planes import encode_planes
-from runtime.quantize import TUNINGS, Tune, Tuning, quantize
+from runtime.quantize import TUNINGS, Tune, Tuning, nearest_entries, quantize
 
 if TYPE_CHECKING:
     from runtime.session import Session
@@ -76,8 +77,8 @@ def encode(
 ) -> bytes:
     """Encodes the image; of an animation, the frame it stands at.
 
-    Give at most one of: `quality` 0..100 (default 40; see `step_index_for`), `bpp` bits per pixel of the whole file, `target_size`
-    bytes of the whole file. A size is met exactly, with two exceptions: the file is smaller where even the finest step needs
+    Give at most one of: `quality` 0..100 (default 40; see `step_index_for`, `index_bits`), `bpp` bits per pixel of the whole file,
+    `target_size` bytes of the whole file. A size is met exactly, with two exceptions: the file is smaller where even the finest step needs
     fewer bytes, and one byte short where the length of the latents takes one byte more to write.
     `tune` chooses what the bytes are spent on: "natural" keeps texture alive, "faithful" keeps the squared error small.
     `session` runs the encoder and fixes the pack; without one, `pack` or else the default is run on one CPU thread. `alt` is
@@ -95,14 +96,16 @@ def encode(
         from runtime.session import Session
 
         session = Session(pack or default_pack())
-    writer = _Writer(encode_latents(source.rgb, session), width, height, source.grey, session.pack, TUNINGS[tune], before, after)
+    latents = encode_latents(source.rgb, session)
+    kind = _IndexWriter if session.pack.quantizer == INDICES else _PlaneWriter
+    writer = kind(latents, width, height, source.grey, session.pack, TUNINGS[tune], before, after)
     if bpp is not None:
         if not 0 < bpp < math.inf:
             raise EncodeInputError(f"bpp is {bpp}, it must be positive and finite")
         target_size = math.floor(bpp * width * height / 8)
     if target_size is not None:
         return writer.at_size(target_size)
-    return writer.at_step(step_index_for(DEFAULT_QUALITY if quality is None else quality))
+    return writer.at_quality(DEFAULT_QUALITY if quality is None else quality)
 
 
 def open_image(source: Path | BinaryIO, formats: tuple[str, ...] | None = None) -> Image.Image:
@@ -134,9 +137,20 @@ def step_index_for(quality: float) -> int:
 
     The step itself, 2**(index/8) grey levels, therefore halves every 12.5 points. Raises EncodeInputError outside 0..100.
     """
+    _check_quality(quality)
+    return limits.MAX_STEP_INDEX - round(quality * (limits.MAX_STEP_INDEX - FINEST_STEP_INDEX) / 100)
+
+
+def _check_quality(quality: float) -> None:
     if not 0 <= quality <= 100:
         raise EncodeInputError(f"quality is {quality}, it must lie in 0..100")
-    return limits.MAX_STEP_INDEX - round(quality * (limits.MAX_STEP_INDEX - FINEST_STEP_INDEX) / 100)
+
+
+def index_bits(quality: float, levels: int) -> int:
+    """How many of an index's bits a pack with a codebook of so many levels sends: all from the default quality on, for a codebook has no
+    finer step, and proportionally fewer below, at least one. Raises EncodeInputError outside 0..100."""
+    _check_quality(quality)
+    return max(1, round(levels * min(1.0, quality / DEFAULT_QUALITY)))
 
 
 def prepare(image: Image.Image) -> Source:
@@ -319,7 +333,7 @@ def _side_chunks(source: Source, alt: str | None, keep_metadata: bool) -> tuple[
 
 @dataclass(frozen=True)
 class _Writer:
-    """Latents in grey levels and all else a file needs, at whichever step or size is asked for."""
+    """Latents in grey levels and all else a file needs."""
 
     latents: NDArray[np.float32]
     width: int
@@ -330,15 +344,36 @@ class _Writer:
     before: list[Chunk]
     after: list[Chunk]
 
-    def at_step(self, step_index: int) -> bytes:
-        """The whole file at that step."""
+    def _file(self, step_index: int, planes: int, payload: bytes) -> bytes:
+        header = Header(self.width, self.height, step_index, planes, self.pack.id, self.grey)
+        return serialize(header, [*self.before, Chunk(LATENTS, payload), *self.after])
+
+    def _least(self, size: int) -> int:
+        """The bytes of the file without any latents. Raises EncodeInputError where `size` is less."""
+        least = len(self._file(0, 0, b""))
+        if size < least:
+            raise EncodeInputError(f"a target of {size} bytes is too small: this image needs at least {least} without any latents")
+        return least
+
+    def _cut(self, step_index: int, planes: int, payload: bytes, size: int) -> bytes:
+        """The file with so much of the latents as `size` bytes hold."""
+        room = size - self._least(size)
+        while len(self._file(step_index, planes, payload[:room])) > size:
+            room -= 1
+        return self._file(step_index, planes, payload[:room])
+
+
+class _PlaneWriter(_Writer):
+    """Writes latents as bit-planes, at whichever step or size is asked for."""
+
+    def at_quality(self, quality: float) -> bytes:
+        """The whole file at the step of that quality."""
+        step_index = step_index_for(quality)
         return self._file(step_index, *self._code(step_index))
 
     def at_size(self, size: int) -> bytes:
         """The file of `size` bytes: the coarsest step that needs at least as many, its latents cut to fit."""
-        least = len(self._file(0, 0, b""))
-        if size < least:
-            raise EncodeInputError(f"a target of {size} bytes is too small: this image needs at least {least} without any latents")
+        self._least(size)
         # steps up to `fine` need at least `size` bytes, steps from `coarse` on need less
         fine, coarse = FINEST_STEP_INDEX - 1, limits.MAX_STEP_INDEX + 1
         guess, halving = FIRST_STEP_INDEX, STEPS_PER_HALVING
@@ -360,16 +395,26 @@ class _Writer:
             aim = guess + round(tried[-1][1] * halving)
             guess = min(max(aim, fine + 1), coarse - 1) if len(tried) < GUESSES else (fine + coarse) // 2
         assert best is not None
-        step_index, planes, payload = best
-        room = size - least
-        while len(self._file(step_index, planes, payload[:room])) > size:
-            room -= 1
-        return self._file(step_index, planes, payload[:room])
+        return self._cut(*best, size)
 
     def _code(self, step_index: int) -> tuple[int, bytes]:
         coder = self.pack.coder
         return encode_planes(quantize(self.latents, step_index, coder, self.tuning), step_index, coder)
 
-    def _file(self, step_index: int, planes: int, payload: bytes) -> bytes:
-        header = Header(self.width, self.height, step_index, planes, self.pack.id, self.grey)
-        return serialize(header, [*self.before, Chunk(LATENTS, payload), *self.after])
+
+class _IndexWriter(_Writer):
+    """Writes latents as entries of the pack's codebook: all their bits or the first ones."""
+
+    def at_quality(self, quality: float) -> bytes:
+        """The file with as many of each index's bits as that quality asks for (`index_bits`)."""
+        return self._file(0, 0, self._code(index_bits(quality, self.pack.indices.levels)))
+
+    def at_size(self, size: int) -> bytes:
+        """The file of `size` bytes: all bits, cut to fit."""
+        self._least(size)
+        payload = self._code(self.pack.indices.levels)
+        whole = self._file(0, 0, payload)
+        return whole if len(whole) <= size else self._cut(0, 0, payload, size)
+
+    def _code(self, bits: int) -> bytes:
+        return encode_indices(nearest_entries(self.latents, self.pack.indices.codebook), self.pack.indices, bits)

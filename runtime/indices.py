@@ -407,6 +407,11 @@ class KnownIndices:
     node: NDArray[np.int32]
     complete: bool
 
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Rows and columns of latent positions."""
+        return self.node.shape[0], self.node.shape[1]
+
 
 def entries_of(known: KnownIndices, tables: IndexTables) -> NDArray[np.int32]:
     """The codebook entry (h, w), in the tree's order, of every position; of one that is not wholly known, -1."""

@@ -83,6 +83,11 @@ class Known:
     plane: NDArray[np.uint8]
     complete: bool
 
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Rows and columns of latent positions."""
+        return self.plane.shape[1], self.plane.shape[2]
+
 
 def pass_order(tables: CoderTables, planes: int) -> NDArray[np.int32]:
     """All passes as rows (plane, channel), first to last: by `8 * plane + order[channel]` downwards, then by channel."""

@@ -297,6 +297,16 @@ export function entriesOf({ node }, { tree }) {
   return node.map((n) => (tree.leaves[n] === 1 ? tree.first[n] : -1));
 }
 
+/** How many bits of an index are known at a node: all of them where an entry ends early. @param {number} node @param {IndexTables} tables */
+const knownBits = (node, { levels, tree }) => (tree.leaves[node] === 1 ? levels : 31 - Math.clz32(node));
+
+/** The sum of the positions' precision codes. @param {KnownIndices} known @param {IndexTables} tables */
+export function precisionSum({ node }, tables) {
+  let sum = 0;
+  for (const n of node) sum += tables.precision[knownBits(n, tables)];
+  return sum;
+}
+
 /**
  * Values, levels, precision codes and intervals of the positions in a window: the means of what is known of each.
  * @param {KnownIndices} known @param {IndexTables} tables @param {number} l1Limit
@@ -304,7 +314,8 @@ export function entriesOf({ node }, { tree }) {
  * @param {Room} [room] where the results go, until its next use; new arrays when left out
  * @returns {Latents & {values: Int32Array}}
  */
-export function dequantizeIndices(known, { channels, levels: all, tree, precision: codes, halfWidth: halves }, l1Limit, window, room) {
+export function dequantizeIndices(known, tables, l1Limit, window, room) {
+  const { channels, tree, precision: codes, halfWidth: halves } = tables;
   const { top, left, rows: h, columns: w } = window ?? { top: 0, left: 0, rows: known.h, columns: known.w };
   const area = h * w;
   const size = channels * area;
@@ -315,8 +326,7 @@ export function dequantizeIndices(known, { channels, levels: all, tree, precisio
   for (let y = 0, position = 0; y < h; y++) {
     for (let x = 0; x < w; x++, position++) {
       const node = known.node[(top + y) * known.w + left + x];
-      // an entry that ends early is wholly known
-      const bits = tree.leaves[node] === 1 ? all : 31 - Math.clz32(node);
+      const bits = knownBits(node, tables);
       const interval = Math.max(1, 2 * halves[bits]);
       for (let c = 0, to = position; c < channels; c++, to += area) {
         const value = tree.centre[node * channels + c];

@@ -98,6 +98,7 @@ def make_pack() -> dict[str, bytes]:
 def load_pack(files: dict[str, bytes]) -> Any:
     """The vectors' pack as `decode` wants it, for the linear stage."""
     return SimpleNamespace(
+        quantizer="planes",
         patch=PATCH,
         id=hashlib.sha256(files["pack.json"]).digest()[:4],
         coder=CoderTables.from_bytes(files["coder.bin"]),

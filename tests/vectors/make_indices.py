@@ -1,7 +1,7 @@
-"""The shared vectors of packs that quantize to a codebook: `python tests/vectors/make_indices.py` writes them again, as `make.py` does others.
+"""The shared vectors of packs that quantize to a codebook; `python tests/vectors/make_indices.py` writes them, as `make.py` the others.
 
-`indices/pack/` holds the numbers that the valid files are made with; no networks. valid.json and invalid.json say by name what each file must
-give: of an invalid one the error, of a valid one
+`indices/pack/` holds the numbers that the valid files are made with; no networks. valid.json and invalid.json say by name what each
+file must give: of an invalid one the error, of a valid one
 
   known    complete; SHA-256 of the entries (int32, (h, w), -1 where one is not wholly known) and of the nodes (int32, (h, w))
   latents  SHA-256 of values, levels, precision, half width (int32), one after the other

@@ -40,7 +40,7 @@ const pack = {
 
 test("every vector has its expectation", () => {
   for (const kind of ["valid", "invalid"]) assert.deepEqual(names(kind).sort(), Object.keys(json(`${kind}.json`)).sort());
-  assert.ok(names("valid").length > 40);
+  assert.ok(names("valid").includes("plain-cut-20"));
 });
 
 for (const [name, expected] of Object.entries(json("valid.json"))) {
@@ -125,8 +125,8 @@ test("broken tables are refused", () => {
 
 test("the largest codebook's layout", () => {
   const { bases, jointBases, setBases, stored } = indexLayout(16);
-  assert.deepEqual([bases[2], jointBases[16] - jointBases[0], setBases[2]], [131072, 0, 8 * (80 + 23)]);
-  assert.equal(stored, 0);
+  assert.deepEqual([bases[2], jointBases[16] - jointBases[0], setBases[2]], [131072, 112932, 8 * (80 + 23)]);
+  assert.equal(stored, 124564);
 });
 
 test("the vectors hold an index that ends early", () => {

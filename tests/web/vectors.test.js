@@ -48,6 +48,7 @@ async function expectValid(data) {
   const container = parse(data);
   const { header } = container;
   const { known, alpha } = await readPicture(data, pack);
+  assert.ok("plane" in known);
   const latents = dequantize(known, header.stepIndex, pack);
   const image = await decodeBytes(data, { stage: "linear", pack });
   const channels = [...(header.grey ? [0] : [0, 1, 2]), ...(find(container, "A") ? [3] : [])];
