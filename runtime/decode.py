@@ -356,7 +356,7 @@ def _windows(rows: int, columns: int, tile: int) -> Iterator[Window]:
 
 def _meet(span: Span, part: slice) -> bool:
     """Whether the span and the slice of positions have any in common."""
-    return span.start < part.stop and part.start < span.stop
+    return bool(span.start < part.stop and part.start < span.stop)
 
 
 def _shared(span: Span, part: slice, patch: int) -> tuple[slice, slice]:
