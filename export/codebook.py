@@ -28,7 +28,15 @@ from runtime.indices import (
     leaf_nodes,
     run_levels,
 )
+from runtime.pack import GRID
 from runtime.planes import OUTPUT_SLACK
+from runtime.quantize import nearest_entries
+
+SPREAD = 128.0
+"""Grey levels: a grid unit, to which entries are rounded, is then 1/512 of their spread."""
+
+LARGEST = 8190.0
+"""Grey levels: 32,760 grid units."""
 
 COUNT_CAP = 10
 """Starting counts stop here, so that a file can still teach the states something; 30 cost 0.4 % on held-out photos."""
@@ -52,7 +60,25 @@ HALF_OF_RMS = math.sqrt(3.0)
 """Half the width of a uniform distribution over its standard deviation."""
 
 
-def tree_order(vectors: NDArray[np.floating], usage: NDArray[np.integer]) -> NDArray[np.int64]:
+def uniform_gain(codebook: NDArray[np.floating]) -> float:
+    """What latents are multiplied with to be grey levels, the same in every channel, so that the nearest entry stays the nearest: entries
+    (K, C), zero for mid-grey, then have a root mean square of SPREAD, and the largest fits the table."""
+    largest = float(np.abs(codebook).max())
+    return min(SPREAD / max(float(np.sqrt(np.square(codebook, dtype=np.float64).mean())), 1e-12), LARGEST / max(largest, 1e-12))
+
+
+def learn_tables(codebook: NDArray[np.floating], latents: NDArray[np.float32], *, seed: int = 0) -> IndexTables:
+    """Tables for a codebook (K, C), from the latents (N, C, h, w) of calibration photos before they are rounded to it, in grey levels."""
+    entries = np.round(codebook * GRID).astype(np.int16)
+    photos = np.stack([nearest_entries(photo, entries) for photo in latents])
+    order = tree_order(entries, 1 + np.bincount(photos.ravel(), minlength=len(entries)))
+    place = np.empty(len(order), dtype=np.int32)
+    place[order] = np.arange(len(order))
+    away = latents.transpose(0, 2, 3, 1) * GRID - entries[photos]
+    return index_tables(entries[order], list(place[photos]), math.sqrt(float(np.square(away).mean())), seed=seed)
+
+
+def tree_order(vectors: NDArray[np.number], usage: NDArray[np.integer]) -> NDArray[np.int64]:
     """The order, int64 (K,), in which code vectors (K, C) form a balanced tree of neighbourhoods: halves along the axis in which the
     vectors, weighted by `usage` (K,), vary most, and so on within the halves. A permutation; stable for equal input."""
     points = vectors.astype(np.float64)
