@@ -25,6 +25,9 @@ COMPRESSIBLE = {".bin", ".css", ".html", ".js", ".json", ".mjs", ".onnx", ".svg"
 BROTLI_QUALITY = 11
 """Compressed once, downloaded by every visitor."""
 
+LARGE, LARGE_QUALITY = 20_000_000, 5
+"""Bytes from which the best compression takes minutes; only weights of large models are so large, and they hardly compress."""
+
 BROTLI_WINDOW = 24
 """The largest window browsers accept: the wasm file is 14 MB."""
 
@@ -75,6 +78,7 @@ def write_asset(site: Path, path: str, data: bytes, quality: int = BROTLI_QUALIT
     target.parent.mkdir(parents=True, exist_ok=True)
     sizes: dict[str, int | None] = {".br": None, ".gz": None}
     if target.suffix in COMPRESSIBLE:
+        quality = quality if len(data) <= LARGE else min(quality, LARGE_QUALITY)
         packed = {
             ".br": brotli.compress(data, quality=quality, lgwin=BROTLI_WINDOW),
             ".gz": gzip.compress(data, compresslevel=9, mtime=0),

@@ -49,6 +49,10 @@ PROBE = 16
 """Latent positions along each side of the image on which operations are counted."""
 
 
+LARGE = 16_000_000
+"""Bytes from which graphs are compressed with less effort: minutes, for weights that hardly compress."""
+
+
 @dataclass(frozen=True)
 class BuiltPack:
     """What `build_pack` made: the pack, the parity gate's figures, and whether ranges were fixed after training (no QAT)."""
@@ -117,12 +121,12 @@ def build_pack(
         "linear_shift": table.shift,
         "denoiser": {"min_step_index": denoiser_min_step_index},
         "halo": {key: cost.halo for key, cost in costs.items()},
-        "tables": {key: _entry(file, data) for key, (file, data) in tables.items()},
-        "graphs": {key: _graph_entry(file, data, cost) for key, (file, data, cost) in kept.items()},
+        "tables": {key: table_entry(file, data) for key, (file, data) in tables.items()},
+        "graphs": {key: graph_entry(file, data, cost.macs) for key, (file, data, cost) in kept.items()},
     }
     contents = {file: data for file, data, _ in kept.values()} | dict(tables.values())
     contents[MANIFEST] = (json.dumps(manifest, sort_keys=True, separators=(",", ":")) + "\n").encode()
-    _write(out, contents)
+    write_folder(out, contents)
     return BuiltPack(load_pack(out), figures, calibrated)
 
 
@@ -150,16 +154,19 @@ def graph_cost(model: onnx.ModelProto) -> Cost:
     return Cost(macs / (PROBE * PATCH) ** 2, math.ceil(reach))
 
 
-def _entry(file: str, data: bytes) -> dict[str, Any]:
+def table_entry(file: str, data: bytes) -> dict[str, Any]:
+    """What a manifest says of a file."""
     return {"file": file, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
-def _graph_entry(file: str, data: bytes, cost: Cost) -> dict[str, Any]:
-    sizes = {"gzip": len(gzip.compress(data, 9, mtime=0)), "brotli": len(brotli.compress(data, quality=11))}
-    return _entry(file, data) | sizes | {"macs_per_pixel": round(cost.macs)}
+def graph_entry(file: str, data: bytes, macs: float) -> dict[str, Any]:
+    """What a manifest says of a graph; its compressed sizes are a visitor's download."""
+    quality = 11 if len(data) <= LARGE else 5
+    sizes = {"gzip": len(gzip.compress(data, min(quality, 9), mtime=0)), "brotli": len(brotli.compress(data, quality=quality))}
+    return table_entry(file, data) | sizes | {"macs_per_pixel": round(macs)}
 
 
-def _write(out: Path, contents: dict[str, bytes]) -> None:
+def write_folder(out: Path, contents: dict[str, bytes]) -> None:
     """Write a directory under a temporary name, read it back as a pack, then put it in its place."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as room:

@@ -228,7 +228,7 @@ def _make(job: PhotoJob, key: str, picture: Image.Image, session: Session) -> Ph
     stages = []
     decode_ms = 0.0
     result = pixels
-    for stage in STAGES:
+    for stage in STAGES if session.pack.denoiser_min_step_index is not None else STAGES[:-1]:
         start = time.perf_counter()
         decoded = decode(data, stage=stage, session=session)
         decode_ms = 1000.0 * (time.perf_counter() - start)

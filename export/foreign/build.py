@@ -1,0 +1,253 @@
+"""A family and calibration photos -> a pack directory: graphs, tables, manifest, behind the parity gate.
+
+The gate: the fp32 graphs must compute what the torch modules compute; int8 is the reference only where it costs little; what tiles cost is
+measured and stated. A pack that fails is not written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from export.families import Family
+from export.foreign import figures
+from export.foreign.calibrate import Calibration, calibrate
+from export.foreign.graphs import Feeds, decoder_model, encoder_model, half_weights, int8_model
+from export.models.autoencoder import GRID
+from export.pack import RECONSTRUCTION_UNITS, graph_entry, table_entry, write_folder
+from export.parity import ParityError
+from export.prime import prime
+from export.truncation import RECONSTRUCTION
+from runtime.pack import FORMAT, HALO_LIMIT, MANIFEST, Pack, load_pack
+from runtime.planes import Known, dequantize
+from runtime.quantize import TYPICAL_ROUNDING, dead_zone
+from runtime.tiles import Tiling
+
+Precision = Literal["auto", "int8", "fp16", "fp32"]
+PRECISIONS: Final = ("auto", "int8", "fp16", "fp32")
+"""Of the decoder graph that everyone runs; "auto": int8 where that costs at most INT8_LOSS, else fp16."""
+
+WHOLE_PIXELS: Final = 512 * 512
+OVERLAP_PIXELS: Final = 64
+"""Decoders with global operations: what goes through in one piece (Stable Diffusion's takes 2 GB for it), and how tiles overlap."""
+
+TILED_SIDE: Final = 256
+"""Side of the tiles, in pixels, with which their error is measured: at half a pack's own, and so no less."""
+
+CALIBRATION_CROPS: Final = 12
+"""Crops that fix the int8 ranges."""
+
+GATE_CROPS: Final = 2
+CALIBRATION_STEPS: Final = (16, 40, 56)
+"""Step indices of the latents that the decoder is calibrated and gated with, in turn: fine, usual, coarse."""
+
+INT8_LOSS: Final = 0.5
+"""dB of PSNR against the photos that the int8 decoder may lose to fp32."""
+
+TOLERANCES: Final = {
+    # fp32 sums in another order; a level that lies on the edge between two moves by one
+    "decoder fp32: mean error against torch (pixel levels)": 0.02,
+    "decoder fp32: largest error against torch (pixel levels)": 2.0,
+    "encoder: mean error against torch (share of the latents' spread)": 0.01,
+}
+"""Largest acceptable value of the gate's figures."""
+
+
+@dataclass(frozen=True)
+class ForeignPack:
+    """What was built: the pack, the gate's and other figures by name, and the warning where it is too heavy for a browser."""
+
+    pack: Pack
+    figures: dict[str, float]
+    warning: str | None
+
+
+def build_foreign_pack(
+    family: Family, photos: list[NDArray[np.uint8]], out: Path, *, precision: Precision = "auto", name: str | None = None
+) -> ForeignPack:
+    """Write the pack directory `out`, replacing a pack that is there, calibrated with the photos, uint8 (H, W, 3) each.
+
+    Raises FamilyError for an encoder without usable latents, ParityError for graphs that do not compute what the family computes.
+    """
+    measured = calibrate(family, photos)
+    coder = prime(measured.latents, np.ones(family.channels, np.float32))
+    encoder, decoder = encoder_model(family, measured.gains), decoder_model(family, measured.gains)
+    stored_encoder = half_weights(encoder)
+    feeds = [_feeds(measured, i) for i in range(CALIBRATION_CROPS)]
+    numbers = _gate(family, measured, stored_encoder, decoder, feeds)
+    precision, reference = _reference(family, decoder, feeds, measured, precision, numbers)
+
+    fp32, chosen = decoder.SerializeToString(), reference.SerializeToString()
+    patch, channels = family.patch, family.channels
+    probe = figures.PROBE
+    latents, pixels = torch.zeros(1, channels, probe, probe), torch.zeros(1, 3, probe * patch, probe * patch)
+    macs = figures.macs_per_pixel(family.decoder, latents, (probe * patch) ** 2)
+    encoder_macs = figures.macs_per_pixel(family.encoder, pixels, (probe * patch) ** 2)
+    decoder_file = f"decoder.{precision}.onnx"
+    graphs = {
+        "encoder": ("encoder.onnx", stored_encoder.SerializeToString(), encoder_macs),
+        "decoder": (decoder_file, chosen, macs),
+        "decoder-fp32": ("decoder.fp32.onnx", fp32, macs),
+    }
+    tables = {"linear": ("linear.bin", measured.table.astype("<i2").tobytes()), "coder": ("coder.bin", coder.to_bytes())}
+    halo = receptive_field(family.decoder, channels, patch)
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "name": name or pack_name(family.source),
+        "channels": channels,
+        "patch": patch,
+        "grid": GRID,
+        "reconstruction": round(RECONSTRUCTION * RECONSTRUCTION_UNITS),
+        "l1_limit": measured.l1_limit,
+        "linear_shift": measured.shift,
+        "exact": False,
+        "halo": {"decoder": halo or 0},
+        "tables": {key: table_entry(file, data) for key, (file, data) in tables.items()},
+        "graphs": {key: graph_entry(file, data, cost) for key, (file, data, cost) in graphs.items()},
+        "family": {
+            "kind": family.kind,
+            "source": family.source,
+            "gains": [round(float(gain), 6) for gain in measured.gains],
+            "centre": [round(float(value), 6) for value in family.centre.flatten()],
+        },
+        "expected_seconds": vars(figures.expected(macs, precision)),
+    }
+    if halo is None:
+        tiling = Tiling(WHOLE_PIXELS // patch**2, OVERLAP_PIXELS // patch)
+        numbers |= tile_error(family, reference, measured, photos)
+        manifest["tiling"] = {"whole": tiling.whole, "overlap": tiling.overlap}
+    manifest["measured"] = {key: round(value, 4) for key, value in numbers.items()}
+    contents = {file: data for file, data, _ in graphs.values()} | dict(tables.values())
+    contents[MANIFEST] = (json.dumps(manifest, sort_keys=True, separators=(",", ":")) + "\n").encode()
+    write_folder(out, contents)
+    pack = load_pack(out)
+    numbers["decoder: seconds for 512x512 pixels here, one thread"] = figures.measured_python(pack)
+    return ForeignPack(pack, numbers, figures.warning(pack))
+
+
+def pack_name(source: str) -> str:
+    """A name for the pack of a model: the last part of its source, in a pack's alphabet."""
+    last = re.sub(r" \(.*", "", source.split(" with ")[0]).rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("._-")[:100] or "pack"
+
+
+def receptive_field(decoder: nn.Module, channels: int, patch: int) -> int | None:
+    """Latent positions on each side that a pixel depends on, from the kernels passed through; None where that is not finite, or too far
+    for tiles with margins."""
+    from export.families.family import mixes_everything
+
+    if mixes_everything(decoder):
+        return None
+    reach = 0.0
+    probe = figures.PROBE
+
+    def note(module: nn.Conv2d, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        nonlocal reach
+        reach += module.dilation[0] * (module.kernel_size[0] // 2) * probe / inputs[0].shape[2]
+
+    hooks = [module.register_forward_hook(note) for module in decoder.modules() if isinstance(module, nn.Conv2d)]
+    with torch.no_grad():
+        decoder(torch.zeros(1, channels, probe, probe))
+    for hook in hooks:
+        hook.remove()
+    return math.ceil(reach) if reach <= HALO_LIMIT else None
+
+
+def _feeds(measured: Calibration, i: int) -> Feeds:
+    """The decoder's inputs for a crop's latents, coded at one of CALIBRATION_STEPS."""
+    index = CALIBRATION_STEPS[i % len(CALIBRATION_STEPS)]
+    return _coded(measured.latents[i], index, measured.l1_limit)
+
+
+def _coded(latents: NDArray[np.float32], index: int, l1_limit: int) -> Feeds:
+    integers = dead_zone(latents, index, TYPICAL_ROUNDING)
+    known = Known(np.abs(integers), integers < 0, np.zeros(integers.shape, np.uint8), True)
+    values = dequantize(known, index, round(RECONSTRUCTION * RECONSTRUCTION_UNITS), l1_limit)
+    return {"latents": values.values[None].astype(np.float32), "precision": values.precision[None].astype(np.float32)}
+
+
+def _runner(model: onnx.ModelProto) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return lambda feeds: session.run(None, feeds)[0]
+
+
+@torch.no_grad()
+def _gate(
+    family: Family, measured: Calibration, encoder: onnx.ModelProto, decoder: onnx.ModelProto, feeds: list[Feeds]
+) -> dict[str, float]:
+    encode, decode = _runner(encoder), _runner(decoder)
+    found = dict.fromkeys(TOLERANCES, 0.0)
+    spread = float(measured.latents.std())
+    units = torch.from_numpy(1.0 / (GRID * measured.gains))[None, :, None, None]
+    for i in range(GATE_CROPS):
+        expected = family.decode(torch.from_numpy(feeds[i]["latents"]) * units).clamp(0, 255)[0].permute(1, 2, 0).numpy()
+        error = np.abs(decode(feeds[i])[:, :, :3] - np.floor(expected + 0.5))
+        encoded = np.abs(encode({"pixels": measured.crops[i : i + 1]})[0] - measured.latents[i])
+        for key, value in zip(TOLERANCES, (error.mean(), error.max(), encoded.mean() / spread), strict=True):
+            found[key] = float(np.fmax(found[key], value)) if np.isfinite(value) else math.nan
+    for key, value in found.items():
+        if not value <= TOLERANCES[key]:
+            raise ParityError(f"{key} is {value:.4g}, tolerance {TOLERANCES[key]:.4g}: the pack was not written")
+    return found
+
+
+def _reference(
+    family: Family, decoder: onnx.ModelProto, feeds: list[Feeds], measured: Calibration, precision: Precision, numbers: dict[str, float]
+) -> tuple[Precision, onnx.ModelProto]:
+    """The graph that everyone runs, and its precision; what it loses goes to `numbers`."""
+    if precision == "fp32":
+        return precision, decoder
+    candidates: tuple[Precision, ...] = ("int8", "fp16") if precision == "auto" else (precision,)
+    exact = [_runner(decoder)(feed)[:, :, :3] for feed in feeds]
+    for kind in candidates:
+        model = half_weights(decoder) if kind == "fp16" else int8_model(decoder, feeds, whole=not family.has_global_operations)
+        run = _runner(model)
+        pixels = [run(feed)[:, :, :3] for feed in feeds]
+        errors = [np.square(a.astype(np.float64) - crop).mean() for a, crop in zip(pixels, measured.crops, strict=False)]
+        losses = [np.square(a.astype(np.float64) - crop).mean() for a, crop in zip(exact, measured.crops, strict=False)]
+        loss = float(10 * np.log10(sum(errors) / sum(losses)))
+        numbers[f"decoder {kind}: PSNR loss against fp32 on the photos (dB)"] = loss
+        difference = np.mean([np.abs(a.astype(np.float64) - b).mean() for a, b in zip(pixels, exact, strict=True)])
+        numbers[f"decoder {kind}: mean difference from fp32 (pixel levels)"] = float(difference)
+        if kind == candidates[-1] or loss <= INT8_LOSS:
+            return kind, model
+    raise AssertionError("the last candidate is taken")
+
+
+def tile_error(family: Family, decoder: onnx.ModelProto, measured: Calibration, photos: list[NDArray[np.uint8]]) -> dict[str, float]:
+    """How far tiles of TILED_SIDE pixels are from one piece: mean error and PSNR, on a strip two tiles wide of the largest photo."""
+    photo = max(photos, key=lambda pixels: pixels.shape[0] * pixels.shape[1])
+    missing = [max(0, wanted - have) for wanted, have in zip((TILED_SIDE, 2 * TILED_SIDE), photo.shape[:2], strict=True)]
+    strip = np.pad(photo, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")[:TILED_SIDE, : 2 * TILED_SIDE]
+    with torch.inference_mode():
+        latents = family.encode(torch.from_numpy(strip.copy()).permute(2, 0, 1).float()[None])[0].numpy() * measured.gains[:, None, None]
+    feed = _coded(latents, CALIBRATION_STEPS[0], measured.l1_limit)
+    run, patch = _runner(decoder), family.patch
+    whole = run(feed)[:, :, :3].astype(np.float64)
+    tiling = Tiling((TILED_SIDE // patch) ** 2, OVERLAP_PIXELS // patch)
+    rows, columns = tiling.spans(*latents.shape[1:])
+    sums = np.zeros_like(whole)
+    for row in rows:
+        for column in columns:
+            part = {name: a[:, :, row.start : row.stop, column.start : column.stop] for name, a in feed.items()}
+            weights = np.multiply.outer(tiling.weights(row, patch), tiling.weights(column, patch))[:, :, None] / tiling.full(patch) ** 2
+            place = slice(row.start * patch, row.stop * patch), slice(column.start * patch, column.stop * patch)
+            sums[place] += weights * run(part)[:, :, :3]
+    error = np.abs(sums - whole)
+    return {
+        f"tiles of {TILED_SIDE} pixels: mean error against one piece (pixel levels)": float(error.mean()),
+        f"tiles of {TILED_SIDE} pixels: PSNR against one piece (dB)": float(10 * np.log10(255.0**2 / max(1e-9, np.square(error).mean()))),
+    }
