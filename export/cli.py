@@ -47,7 +47,10 @@ def main(arguments: list[str] | None = None) -> int:
         from importlib import import_module
 
         return int(import_module(FORWARDED[given[0]][0]).main(given[1:]))
-    options = parser().parse_args(given)
+    command = parser()
+    options = command.parse_args(given)
+    if options.pack is not None and options.pack_from is not None:
+        command.error("name one pack: --pack, or --pack-from")
     return _build(options)
 
 
@@ -59,6 +62,7 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument("photos", nargs="+", metavar="PHOTOS", help="picture files, and folders of them; whatever Pillow opens")
     command.add_argument("--out", type=Path, required=True, metavar="SITE", help="directory of the site")
     command.add_argument("--pack", type=Path, help="directory of another model pack (default: the built-in one)")
+    _add_model(command.add_argument_group("a pack from another autoencoder", "made once, kept in SITE/packs; --force makes it again"))
     rate = command.add_mutually_exclusive_group()
     rate.add_argument("-q", "--quality", type=_number(0, 100), metavar="0-100", help="quality of the pictures (default 40)")
     rate.add_argument("--bpp", type=_number(0, 64), help="bits per pixel of every picture")
@@ -89,12 +93,58 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
+def _add_model(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--pack-from", metavar="MODEL", help="hub id or local folder in diffusers' layout, safetensors weights")
+    group.add_argument("--subfolder", help="of the model's folder, such as vae")
+    group.add_argument("--revision", help="of the model on the hub")
+    group.add_argument("--variant", help="of the weights, such as fp16")
+    group.add_argument("--local-files-only", action="store_true", help="take nothing from the network")
+    group.add_argument(
+        "--decoder-from", metavar="MODEL", help="the decoder of another model with the same latents, such as madebyollin/taesd"
+    )
+    group.add_argument("--decoder-subfolder", metavar="SUBFOLDER", help="of that model's folder")
+    group.add_argument(
+        "--calibrate", action="append", metavar="PHOTOS", help="photos that fix steps, ranges and coder (default: those being built)"
+    )
+    group.add_argument(
+        "--precision", choices=("auto", "int8", "fp16", "fp32"), default="auto", help="of the decoder (default: int8 where it costs little)"
+    )
+
+
+def _model_pack(options: argparse.Namespace) -> Path:
+    """The directory of the pack that --pack-from asks for; what it measured goes to standard error."""
+    from export.foreign.site import ModelOptions, pack_for_site
+    from export.site import gather
+
+    model = ModelOptions(
+        options.pack_from, options.subfolder, options.revision, options.variant, options.local_files_only, options.decoder_from,
+        options.decoder_subfolder, options.precision,
+    )  # fmt: skip
+    photos, _ = gather(options.calibrate or options.photos)
+    made = pack_for_site(options.out, model, photos, force=options.force)
+    for figure, value in made.figures.items():
+        print(f"{PROGRAM} build: {figure}: {value:.4g}", file=sys.stderr)
+    if made.warning is not None:
+        print(f"{PROGRAM} build: warning: {made.warning}", file=sys.stderr)
+    return made.directory
+
+
 def _build(options: argparse.Namespace) -> int:
     from export.library import MissingRuntimeError
     from export.photos import PhotoOptions
     from export.site import BuildOptions, NoPhotosError, SiteWriteError, build
     from runtime.errors import SdzError
 
+    if options.pack_from is not None:
+        from export.families import FamilyError
+        from export.parity import ParityError
+        from export.quantize import QuantizationError
+
+        try:
+            options.pack = _model_pack(options)
+        except (FamilyError, ParityError, QuantizationError, NoPhotosError, SdzError, OSError) as error:
+            print(f"{PROGRAM} build: {error}", file=sys.stderr)
+            return 1
     wanted = BuildOptions(
         inputs=options.photos,
         site=options.out,

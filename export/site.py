@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,8 @@ class Download:
 @dataclass(frozen=True)
 class Report:
     """What was built. `pays_after` counts the images after which sdz has sent fewer bytes than AVIF of equal ST-LPIPS:
-    None means never (or not measured, when `judged` is 0); `saving` is in bytes per image, 0 for one that is kept as AVIF."""
+    None means never (or not measured, when `judged` is 0); `saving` is in bytes per image, 0 for one that is kept as AVIF. `exact`: the
+    pack's."""
 
     site: Path
     pack: str
@@ -90,6 +91,7 @@ class Report:
     judged: int
     saving: float | None
     pays_after: int | None
+    exact: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -125,6 +127,7 @@ def build(options: BuildOptions) -> Report:
         if not photos:
             raise NoPhotosError("\n".join([*problems, "no photo could be read: the site was left as it was"]))
         report = summarize(options, pack.id.hex(), photos, library_assets, shared, sum(r.reused for r in results), problems)
+        report = replace(report, exact=pack.exact)
         made_before = {path for entry in known.values() for asset in Photo.from_json(entry).assets() for path in asset.paths()}
         _publish(options, report, library_assets, shared, old_files(previous) | made_before)
     except OSError as error:

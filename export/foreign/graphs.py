@@ -209,15 +209,20 @@ def _scales(model: onnx.ModelProto, names: list[str], feeds: list[Feeds]) -> dic
     probe.CopyFrom(model)
     typed = {v.name: v.type.tensor_type.elem_type for v in onnx.shape_inference.infer_shapes(probe).graph.value_info}
     names = [name for name in names if typed.get(name) == TensorProto.FLOAT]
-    probe.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+    del probe.graph.output[:]
+    for name in names:
+        # reduced at once, so that a large decoder's activations need not all be held
+        for kind in ("ReduceMin", "ReduceMax"):
+            probe.graph.node.append(helper.make_node(kind, [name], [f"{name}.{kind}"], keepdims=0))
+            probe.graph.output.append(helper.make_tensor_value_info(f"{name}.{kind}", TensorProto.FLOAT, []))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
     low, high = np.zeros(len(names)), np.zeros(len(names))
     for feed in feeds:
-        for i, values in enumerate(session.run(names, feed)):
-            low[i], high[i] = min(low[i], values.min()), max(high[i], values.max())
+        found = np.array(session.run(None, feed), np.float64)
+        low, high = np.minimum(low, found[0::2]), np.maximum(high, found[1::2])
     scales = np.exp2(np.ceil(np.log2(np.maximum(high - low, 1e-6) / 255.0)))
     zeros = np.clip(np.round(-low / scales), 0, 255)
     return {name: (np.array(scale, np.float32), np.array(zero, np.uint8)) for name, scale, zero in zip(names, scales, zeros, strict=True)}

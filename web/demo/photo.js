@@ -102,6 +102,11 @@ function show(bytes, stage) {
 
 /** @param {Uint8ClampedArray<ArrayBuffer>} rgba */
 async function check(rgba) {
+  if (!study.dataset.digest) {
+    verdict.hidden = false;
+    verdict.textContent = "This pack's decoder is approximate: pixels may differ a little from those that Python decoded.";
+    return;
+  }
   const digest = await crypto.subtle.digest("SHA-256", rgba);
   const hex = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
   const same = hex === study.dataset.digest;

@@ -1,0 +1,138 @@
+"""The pack that `python -m export build --pack-from MODEL` builds a site with: made once, kept beside the site's files.
+
+Takes what the user named, hands on the pack's directory. A pack is taken again as long as model and options are the same, so that new
+photos do not change the pack, and with it every file; `--force` calibrates again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from export.data import CropSampler
+from export.families import Family, load_family
+from export.families.source import CONFIG
+from export.foreign.build import Precision, build_foreign_pack, pack_name
+from export.foreign.calibrate import CROPS, read_photos
+from export.pack import build_pack
+from export.prime import prime
+from runtime.errors import CorruptPackError
+from runtime.files import write_atomically
+from runtime.pack import Pack, load_pack
+
+FOLDER: Final = "packs"
+"""Inside the site: the whole pack, with the encoder, for whoever wants the files outside a browser."""
+
+OWN: Final = ("autoencoder", "denoiser")
+"""Subfolders of one of the project's own training runs."""
+
+RECIPE: Final = 1
+"""Raised when the same model and options would make another pack."""
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What names the model; see `export.families.load_family`."""
+
+    source: str
+    subfolder: str | None = None
+    revision: str | None = None
+    variant: str | None = None
+    local_files_only: bool = False
+    decoder_from: str | None = None
+    decoder_subfolder: str | None = None
+    precision: Precision = "auto"
+
+
+@dataclass(frozen=True)
+class SitePack:
+    """The pack's directory; `figures` by name and `warning` as of the build, none where the pack was there already."""
+
+    directory: Path
+    figures: dict[str, float]
+    warning: str | None
+    reused: bool
+
+
+def pack_for_site(site: Path, model: ModelOptions, photos: list[Path], *, force: bool = False) -> SitePack:
+    """The pack of `model`, built in `site / "packs"` where it is not there yet, calibrated on the photos.
+
+    Raises FamilyError, ParityError, QuantizationError, OSError.
+    """
+    out = site / FOLDER / pack_name(model.source)
+    note = out.with_name(f".{out.name}.request")
+    request = _request(model)
+    if not force and _noted(note) == request and (pack := _intact(out)) is not None:
+        return SitePack(out, {}, _warning(pack), reused=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if _is_own_run(model):
+        figures, warning = _own_pack(Path(model.source), out, photos), None
+    else:
+        family = load_family(
+            model.source,
+            model.subfolder,
+            model.revision,
+            model.variant,
+            model.local_files_only,
+            decoder_from=model.decoder_from,
+            decoder_subfolder=model.decoder_subfolder,
+        )
+        built = build_foreign_pack(family, read_photos(photos), out, precision=model.precision)
+        figures, warning = built.figures, built.warning
+    write_atomically(note, request.encode())
+    return SitePack(out, figures, warning, reused=False)
+
+
+def _own_pack(run: Path, out: Path, photos: list[Path]) -> dict[str, float]:
+    """The exact pack of one of the project's own training runs, its coder's tables learned from the photos."""
+    family: Family = load_family(str(run), OWN[0])
+    pixels = read_photos(photos)
+    side = min(256, min(min(photo.shape[:2]) for photo in pixels) // 64 * 64)
+    crops = CropSampler(pixels, side, 0).batch(CROPS)
+    with torch.inference_mode():
+        latents = torch.cat([family.encoder(crop[None])[0] for crop in crops]).numpy()
+    autoencoder: Any = family.decoder.model
+    gains = autoencoder.decoder.linear.gain.detach().numpy()
+    return build_pack(run, out, prime(latents, gains).to_bytes(), name=pack_name(str(run))).parity
+
+
+def _is_own_run(model: ModelOptions) -> bool:
+    run = Path(model.source)
+    return model.subfolder is None and all((run / part / CONFIG).is_file() for part in OWN)
+
+
+def _warning(pack: Pack) -> str | None:
+    from export.foreign.figures import warning
+
+    return warning(pack) if "expected_seconds" in pack.manifest else None
+
+
+def _request(model: ModelOptions) -> str:
+    """A digest of all that makes another pack, the sizes and times of local weights among it."""
+    parts: list[Any] = [RECIPE, asdict(model)]
+    for source in (model.source, model.decoder_from):
+        if source is not None and Path(source).is_dir():
+            files = sorted(Path(source).rglob("*.safetensors"))
+            parts.append([[str(file), (state := file.stat()).st_size, state.st_mtime_ns] for file in files])
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _noted(note: Path) -> str | None:
+    try:
+        return note.read_text()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _intact(directory: Path) -> Pack | None:
+    try:
+        pack = load_pack(directory)
+        pack.verify()
+    except CorruptPackError:
+        return None
+    return pack
