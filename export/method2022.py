@@ -84,6 +84,7 @@ def measure_photo(
 def cleaned(data: bytes, session: Session, clean_up: CleanUp) -> Pixels:
     """The picture (H, W, 3) of a palette file after the UNet, as its decoder gives it."""
     opened, pack = open_latents(data, pack=session.pack), session.pack
+    assert isinstance(opened.known, Known)
     family = pack.manifest["family"]
     gains, centre = (torch.tensor(family[key], dtype=torch.float32)[None, :, None, None] for key in ("gains", "centre"))
     values = dequantize(opened.known, opened.header.step_index, pack.reconstruction, pack.l1_limit).values

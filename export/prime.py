@@ -21,9 +21,19 @@ from tqdm import tqdm
 from export.data import CropSampler, TrainingDataError, load_photos
 from export.models import TinyAutoencoder
 from export.truncation import RECONSTRUCTION
-from runtime.coder import CROSS_TERMS, ENERGY_LEVELS, INPUTS, PREDICTION_TERMS, WEIGHT_ONE, CoderTables, TableLayout, new_registers
+from runtime.coder import (
+    CROSS_TERMS,
+    ENERGY_LEVELS,
+    INPUTS,
+    PREDICTION_TERMS,
+    WEIGHT_ONE,
+    CoderState,
+    CoderTables,
+    TableLayout,
+    new_registers,
+)
 from runtime.files import write_atomically
-from runtime.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, CoderState, _run, pass_order, plane_count
+from runtime.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, _run, pass_order, plane_count
 from runtime.quantize import TYPICAL_ROUNDING, dead_zone
 
 STEP_INDICES = (24, 28, 32, 36, 40, 44, 48, 52, 56)

@@ -3,10 +3,9 @@
  * them. Takes the id of a pack and addresses on this page's server, hands back milliseconds, one number per repetition.
  */
 
-import { ORT, PACKS, decodeBytes, readPicture } from "../web/decode.js";
+import { ORT, PACKS, decodeBytes, latentsIn, readPicture } from "../web/decode.js";
 import { linearStage } from "../web/linear.js";
 import { fetchReader, loadPack } from "../web/pack.js";
-import { dequantize } from "../web/planes.js";
 import { Session } from "../web/session.js";
 
 /** @import { DecodedImage } from "../web/decode.js" */
@@ -63,14 +62,14 @@ export async function measureWarm({ pack: id, file, repetitions }) {
   const bytes = await read(file);
   const pack = await packOf(id);
   const session = new Session(pack, { ort: ORT, threads: THREADS });
-  const { header, known } = await readPicture(bytes, pack);
-  const { h, w } = known;
-  const latents = dequantize(known, header.stepIndex, pack, { top: 0, left: 0, rows: h, columns: w });
+  const picture = await readPicture(bytes, pack);
+  const { h, w } = picture.known;
+  const latents = latentsIn(picture);
   const values = await session.denoise(latents);
   return {
     stage: (await decodeBytes(bytes, { session })).stage,
     entropy: await timed(repetitions, () => readPicture(bytes, pack)),
-    dequantize: await timed(repetitions, () => dequantize(known, header.stepIndex, pack, { top: 0, left: 0, rows: h, columns: w })),
+    dequantize: await timed(repetitions, () => latentsIn(picture)),
     linear_stage: await timed(repetitions, () => linearStage(latents.values, h, w, pack)),
     linear: await timed(repetitions, async () => paint(await decodeBytes(bytes, { stage: "linear", pack }))),
     denoiser: await timed(repetitions, () => session.denoise(latents)),

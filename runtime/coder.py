@@ -159,6 +159,49 @@ def finish_encoder(registers: Any, out: Any) -> None:
             return
 
 
+@njit(cache=True, inline="always")
+def code_mixed(
+    encode: bool, bit: int, n: int, slot: Any, set_a: int, set_b: int, registers: Any, data: Any, probability: Any, count: Any,
+    weights: Any, stretched: Any, rate: int, stretch: Any, squash: Any, rates: Any, count_limit: Any,
+) -> int:  # fmt: skip
+    """Code one decision from `n` states (`slot`) and two weight sets; update all of them. Returns the bit."""
+    dot_a = weights[set_a + n] * 256
+    dot_b = weights[set_b + n] * 256
+    for i in range(n):
+        s = stretch[probability[slot[i]] >> 4]
+        stretched[i] = s
+        dot_a += weights[set_a + i] * s
+        dot_b += weights[set_b + i] * s
+    a = min(STRETCH_LIMIT, max(-STRETCH_LIMIT, dot_a >> 14))
+    b = min(STRETCH_LIMIT, max(-STRETCH_LIMIT, dot_b >> 14))
+    p = squash[((a + b) >> 1) + 2048]
+    if encode:
+        registers[CHANCE] = p
+        encode_bit(registers, data, p, bit)
+    else:
+        bit = decode_bit(registers, data, p)
+        if registers[STOPPED]:
+            return 0
+    target = bit << 12
+    error_a = (target - (squash[a + 2048] >> 4)) * rate
+    error_b = (target - (squash[b + 2048] >> 4)) * rate
+    stretched[n] = 256
+    for i in range(n + 1):
+        s = stretched[i]
+        w = weights[set_a + i] + ((s * error_a + (1 << (MIX_RATE_SHIFT - 1))) >> MIX_RATE_SHIFT)
+        weights[set_a + i] = min(WEIGHT_LIMIT, max(-WEIGHT_LIMIT, w))
+        w = weights[set_b + i] + ((s * error_b + (1 << (MIX_RATE_SHIFT - 1))) >> MIX_RATE_SHIFT)
+        weights[set_b + i] = min(WEIGHT_LIMIT, max(-WEIGHT_LIMIT, w))
+    full = bit * 65535
+    for i in range(n):
+        k = slot[i]
+        c = count[k]
+        probability[k] += ((full - probability[k]) * rates[c]) >> 16
+        if c < count_limit[0]:
+            count[k] = c + 1
+    return bit
+
+
 CROSS_TERMS = 8
 """Other channels at the same position whose magnitudes predict a latent's significance."""
 
@@ -290,3 +333,18 @@ def _table_fields(channels: int) -> list[tuple[str, Any, tuple[int, ...]]]:
         ("count", np.uint8, (layout.states,)),
         ("weights", np.int16, (layout.weights,)),
     ]
+
+
+@dataclass
+class CoderState:
+    """The adaptive part of the model: copies of a pack's starting states that one payload then changes."""
+
+    probability: NDArray[np.int32]
+    count: NDArray[np.int32]
+    weights: NDArray[np.int32]
+    count_limit: int
+
+    @classmethod
+    def start(cls, tables: CoderTables, count_limit: int) -> CoderState:
+        """Fresh copies of the starting states."""
+        return cls(tables.probability.astype(np.int32), tables.count.astype(np.int32), tables.weights.astype(np.int32), count_limit)

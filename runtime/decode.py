@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from runtime import limits
 from runtime.container import ALPHA, ALT_TEXT, EXIF, LATENTS, PALETTE_LATENTS, Container, Header, parse
-from runtime.errors import LimitError, MissingPackError
+from runtime.errors import CorruptFileError, LimitError, MissingPackError
+from runtime.indices import KnownIndices, decode_indices, dequantize_indices, known_bits
 from runtime.linear import linear_stage, reduced, reductions
-from runtime.pack import FULL_STRENGTH, PALETTE, Pack, find_pack
+from runtime.pack import FULL_STRENGTH, INDICES, PALETTE, Pack, find_pack
 from runtime.planes import Known, Latents, decode_planes, dequantize
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Opened:
 
     container: Container
     pack: Pack
-    known: Known
+    known: Known | KnownIndices
 
     @property
     def header(self) -> Header:
@@ -108,6 +109,8 @@ class Opened:
     @functools.cached_property
     def _begun(self) -> NDArray[np.intp]:
         """The channels that are not all zeros: of a large picture's first bytes they are few, and the others add nothing."""
+        if isinstance(self.known, KnownIndices):
+            return np.arange(self.pack.channels)
         begun = np.asarray(self.known.magnitude.reshape(len(self.known.magnitude), -1).any(axis=1))
         begun[0] = True
         return np.flatnonzero(begun)
@@ -130,7 +133,7 @@ class Opened:
 
     def windows(self, tile: int | None = None) -> Iterator[Window]:
         """Windows of at most `tile` positions (TILE_PIXELS without one) a side that cover the picture, in rows from the top."""
-        return _windows(self.known.plane.shape[1], self.known.plane.shape[2], tile or TILE_PIXELS // self.pack.patch)
+        return _windows(*self.known.sides, tile or TILE_PIXELS // self.pack.patch)
 
     def place(self, window: Window, reduce: int = 1) -> Window:
         """The rows and columns of pixels that `render` gives of a window."""
@@ -173,7 +176,7 @@ class Opened:
         tiling, patch = self.pack.tiling, self.pack.patch
         if tiling is None:
             return _run_networks(self.known, window, self.header.step_index, session, strength, watch)
-        spans = tiling.spans(*self.known.plane.shape[1:])
+        spans = tiling.spans(*self.known.sides)
         height, width = ((part.stop - part.start) * patch for part in window)
         sums = np.zeros((height, width, 3), np.int64)
         for i, row in enumerate(spans[0]):
@@ -194,7 +197,7 @@ class Opened:
             found = _run_networks(self.known, window, self.header.step_index, session, key[0], watch)
         self._tiles[key] = found
         assert self.pack.tiling is not None
-        across = len(self.pack.tiling.spans(*self.known.plane.shape[1:])[1])
+        across = len(self.pack.tiling.spans(*self.known.sides)[1])
         while len(self._tiles) > 2 * across + 2:
             self._tiles.pop(next(iter(self._tiles)))
         return found
@@ -313,7 +316,7 @@ def strength_of(realism: float) -> int:
     return math.floor(realism * FULL_STRENGTH + 0.5)
 
 
-def denoiser_applies(known: Known, step_index: int, pack: Pack) -> bool:
+def denoiser_applies(known: Known | KnownIndices, step_index: int, pack: Pack) -> bool:
     """Whether the denoiser runs: the pack has one, and the mean over all latents of the precision code is at least its `min_step_index`,
     above which there is something to add, and at most DENOISER_COARSEST, beyond which nearly nothing is known to add it to.
 
@@ -322,12 +325,16 @@ def denoiser_applies(known: Known, step_index: int, pack: Pack) -> bool:
     least = pack.denoiser_min_step_index
     if least is None:
         return False
-    count = int(known.plane.size)
-    codes = 8 * int(known.plane.sum(dtype=np.int64)) + step_index * count
-    return least * count <= codes <= limits.DENOISER_COARSEST * count
+    if isinstance(known, KnownIndices):
+        count = pack.channels * known.node.size
+        codes = pack.channels * int(pack.indices.precision[known_bits(known.node, pack.indices)].sum(dtype=np.int64))
+    else:
+        count = known.plane.size
+        codes = 8 * int(known.plane.sum(dtype=np.int64)) + step_index * count
+    return bool(least * count <= codes <= limits.DENOISER_COARSEST * count)
 
 
-def _decode_latents(container: Container, pack: Pack) -> Known:
+def _decode_latents(container: Container, pack: Pack) -> Known | KnownIndices:
     header = container.header
     rows, columns = -(-header.height // pack.patch), -(-header.width // pack.patch)
     if pack.quantizer == PALETTE:
@@ -339,6 +346,11 @@ def _decode_latents(container: Container, pack: Pack) -> Known:
         return decode_palette(chunk.payload, pack.channels, rows, columns, chunk.start)
     chunk = container.find(LATENTS)
     payload = b"" if chunk is None else chunk.payload
+    if pack.quantizer == INDICES:
+        for value, offset, field in ((header.step_index, 9, "step index"), (header.planes, 10, "planes")):
+            if value:
+                raise CorruptFileError(f"{value}, of a pack with a codebook it must be 0", offset, field)
+        return decode_indices(payload, rows, columns, pack.indices)
     return decode_planes(payload, pack.channels, rows, columns, header.planes, header.step_index, pack.coder)
 
 
@@ -360,9 +372,9 @@ def _shared(span: Span, part: slice, patch: int) -> tuple[slice, slice]:
     return slice(start - part.start * patch, stop - part.start * patch), slice(start - span.start * patch, stop - span.start * patch)
 
 
-def _grow(window: Window, margin: int, known: Known) -> Window:
+def _grow(window: Window, margin: int, known: Known | KnownIndices) -> Window:
     """The window with `margin` more positions on each side, as far as there are any."""
-    sizes = known.plane.shape[1:]
+    sizes = known.sides
     rows, columns = (slice(max(s.start - margin, 0), min(s.stop + margin, n)) for s, n in zip(window, sizes, strict=True))
     return rows, columns
 
@@ -373,9 +385,13 @@ def _within(inner: Window, outer: Window) -> Window:
     return rows, columns
 
 
-def _latents_in(known: Known, window: Window, step_index: int, pack: Pack, channels: NDArray[np.intp] | None = None) -> Latents:
+def _latents_in(
+    known: Known | KnownIndices, window: Window, step_index: int, pack: Pack, channels: NDArray[np.intp] | None = None
+) -> Latents:
     """The latents of a window, of some channels where they are named."""
     rows, columns = window
+    if isinstance(known, KnownIndices):
+        return dequantize_indices(known.node[rows, columns], pack.indices, pack.l1_limit)
     magnitude, negative, plane = (a[:, rows, columns] for a in (known.magnitude, known.negative, known.plane))
     if channels is not None and len(channels) < len(magnitude):
         magnitude, negative, plane = magnitude[channels], negative[channels], plane[channels]
@@ -383,7 +399,9 @@ def _latents_in(known: Known, window: Window, step_index: int, pack: Pack, chann
     return dequantize(part, step_index, pack.reconstruction, pack.l1_limit)
 
 
-def _run_networks(known: Known, core: Window, step_index: int, session: Session, strength: int, watch: Stopwatch) -> NDArray[np.uint8]:
+def _run_networks(
+    known: Known | KnownIndices, core: Window, step_index: int, session: Session, strength: int, watch: Stopwatch
+) -> NDArray[np.uint8]:
     """The networks' pixels of the window `core`: each network sees its receptive field's margin around what is asked of it."""
     pack = session.pack
     decoded = _grow(core, pack.decoder_halo, known)

@@ -22,9 +22,10 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from runtime import limits
 from runtime.container import ALPHA, ALT_TEXT, EXIF, LATENTS, PALETTE_LATENTS, Chunk, Header, serialize
 from runtime.errors import EncodeInputError, LimitError, UnknownImageError
-from runtime.pack import PALETTE, Pack, default_pack
+from runtime.indices import encode_indices
+from runtime.pack import INDICES, PALETTE, Pack, default_pack
 from runtime.planes import encode_planes
-from runtime.quantize import TUNINGS, Tune, Tuning, posterior_weights, quantize
+from runtime.quantize import TUNINGS, Tune, Tuning, nearest_entries, posterior_weights, quantize
 
 if TYPE_CHECKING:
     from runtime.session import Session
@@ -76,8 +77,8 @@ def encode(
 ) -> bytes:
     """Encodes the image; of an animation, the frame it stands at.
 
-    Give at most one of: `quality` 0..100 (default 40; see `step_index_for`), `bpp` bits per pixel of the whole file, `target_size`
-    bytes of the whole file. A size is met exactly, with two exceptions: the file is smaller where even the finest step needs
+    Give at most one of: `quality` 0..100 (default 40; see `step_index_for`, `index_bits`), `bpp` bits per pixel of the whole file,
+    `target_size` bytes of the whole file. A size is met exactly, with two exceptions: the file is smaller where even the finest step needs
     fewer bytes, and one byte short where the length of the latents takes one byte more to write. A pack with a palette has other
     qualities (`palette_entries`, default 100), and its files have at most the size.
     `tune` chooses what the bytes are spent on: "natural" keeps texture alive, "faithful" keeps the squared error small.
@@ -96,9 +97,10 @@ def encode(
         from runtime.session import Session
 
         session = Session(pack or default_pack())
-    kind: type[_PaletteWriter | _PlaneWriter] = _PaletteWriter if session.pack.quantizer == PALETTE else _PlaneWriter
     latents, deviation = encode_with_deviation(source.rgb, session)
     weights = None if deviation is None else posterior_weights(deviation)
+    writers: dict[str, type[_IndexWriter | _PaletteWriter | _PlaneWriter]] = {INDICES: _IndexWriter, PALETTE: _PaletteWriter}
+    kind = writers.get(session.pack.quantizer, _PlaneWriter)
     writer = kind(latents, weights, width, height, source.grey, session.pack, TUNINGS[tune], before, after)
     if bpp is not None:
         if not 0 < bpp < math.inf:
@@ -154,6 +156,13 @@ def palette_entries(quality: float) -> int:
 def _check_quality(quality: float) -> None:
     if not 0 <= quality <= 100:
         raise EncodeInputError(f"quality is {quality}, it must lie in 0..100")
+
+
+def index_bits(quality: float, levels: int) -> int:
+    """How many of an index's bits a pack with a codebook of so many levels sends: all from the default quality on, for a codebook has no
+    finer step, and proportionally fewer below, at least one. Raises EncodeInputError outside 0..100."""
+    _check_quality(quality)
+    return max(1, round(levels * min(1.0, quality / DEFAULT_QUALITY)))
 
 
 def prepare(image: Image.Image) -> Source:
@@ -348,9 +357,23 @@ class _Writer:
     before: list[Chunk]
     after: list[Chunk]
 
-    def _file(self, step_index: int, planes: int, latents: Chunk) -> bytes:
+    def _file(self, step_index: int, planes: int, payload: bytes, tag: bytes = LATENTS) -> bytes:
         header = Header(self.width, self.height, step_index, planes, self.pack.id, self.grey)
-        return serialize(header, [*self.before, latents, *self.after])
+        return serialize(header, [*self.before, Chunk(tag, payload), *self.after])
+
+    def _least(self, size: int) -> int:
+        """The bytes of the file without any latents. Raises EncodeInputError where `size` is less."""
+        least = len(self._file(0, 0, b""))
+        if size < least:
+            raise EncodeInputError(f"a target of {size} bytes is too small: this image needs at least {least} without any latents")
+        return least
+
+    def _cut(self, step_index: int, planes: int, payload: bytes, size: int) -> bytes:
+        """The file with so much of the latents as `size` bytes hold."""
+        room = size - self._least(size)
+        while len(cut := self._file(step_index, planes, payload[:room])) > size:
+            room -= 1
+        return cut
 
 
 class _PlaneWriter(_Writer):
@@ -359,14 +382,11 @@ class _PlaneWriter(_Writer):
     def at_quality(self, quality: float | None) -> bytes:
         """The whole file at the step of that quality."""
         step_index = step_index_for(DEFAULT_QUALITY if quality is None else quality)
-        planes, payload = self._code(step_index)
-        return self._file(step_index, planes, Chunk(LATENTS, payload))
+        return self._file(step_index, *self._code(step_index))
 
     def at_size(self, size: int) -> bytes:
         """The file of `size` bytes: the coarsest step that needs at least as many, its latents cut to fit."""
-        least = len(self._file(0, 0, Chunk(LATENTS, b"")))
-        if size < least:
-            raise EncodeInputError(f"a target of {size} bytes is too small: this image needs at least {least} without any latents")
+        self._least(size)
         # steps up to `fine` need at least `size` bytes, steps from `coarse` on need less
         fine, coarse = FINEST_STEP_INDEX - 1, limits.MAX_STEP_INDEX + 1
         guess, halving = FIRST_STEP_INDEX, STEPS_PER_HALVING
@@ -374,11 +394,11 @@ class _PlaneWriter(_Writer):
         best = None
         while coarse - fine > 1:
             planes, payload = self._code(guess)
-            whole = len(self._file(guess, planes, Chunk(LATENTS, payload)))
+            whole = len(self._file(guess, planes, payload))
             if whole >= size:
                 fine, best = guess, (guess, planes, payload)
             elif guess == FINEST_STEP_INDEX:
-                return self._file(guess, planes, Chunk(LATENTS, payload))
+                return self._file(guess, planes, payload)
             else:
                 coarse = guess
             tried.append((guess, math.log2(whole / size)))
@@ -388,11 +408,7 @@ class _PlaneWriter(_Writer):
             aim = guess + round(tried[-1][1] * halving)
             guess = min(max(aim, fine + 1), coarse - 1) if len(tried) < GUESSES else (fine + coarse) // 2
         assert best is not None
-        step_index, planes, payload = best
-        room = size - least
-        while len(cut := self._file(step_index, planes, Chunk(LATENTS, payload[:room]))) > size:
-            room -= 1
-        return cut
+        return self._cut(*best, size)
 
     def _code(self, step_index: int) -> tuple[int, bytes]:
         coder = self.pack.coder
@@ -426,4 +442,22 @@ class _PaletteWriter(_Writer):
         step_index = scale_index(self.latents)
         palette, indices = quantize_palette(self.latents, step_index, entries, dither=self.tuning is TUNINGS["natural"])
         planes = int(np.abs(palette.astype(np.int32)).max()).bit_length()
-        return self._file(step_index, planes, Chunk(PALETTE_LATENTS, encode_palette(palette, indices)))
+        return self._file(step_index, planes, encode_palette(palette, indices), PALETTE_LATENTS)
+
+
+class _IndexWriter(_Writer):
+    """Writes latents as entries of the pack's codebook: all their bits or the first ones."""
+
+    def at_quality(self, quality: float | None) -> bytes:
+        """The file with as many of each index's bits as that quality asks for (`index_bits`)."""
+        return self._file(0, 0, self._code(index_bits(DEFAULT_QUALITY if quality is None else quality, self.pack.indices.levels)))
+
+    def at_size(self, size: int) -> bytes:
+        """The file of `size` bytes: all bits, cut to fit."""
+        self._least(size)
+        payload = self._code(self.pack.indices.levels)
+        whole = self._file(0, 0, payload)
+        return whole if len(whole) <= size else self._cut(0, 0, payload, size)
+
+    def _code(self, bits: int) -> bytes:
+        return encode_indices(nearest_entries(self.latents, self.pack.indices.codebook), self.pack.indices, bits)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from runtime.container import ALPHA, ALT_TEXT, LATENTS, TAGS, Chunk, Container, parse
 from runtime.errors import SdzError
 from runtime.limits import MAX_PIXELS
+from runtime.pack import INDICES
 
 if TYPE_CHECKING:
     from runtime.pack import Pack
@@ -67,17 +68,25 @@ def _spent(container: Container) -> dict[str, int]:
 
 
 def _spent_on_latents(container: Container, pack: Pack) -> Report | None:
-    """Bytes of the latents by plane, most significant first, and band of channels; they add up to the latents' payload.
+    """Bytes of the latents by plane, most significant first, and band of channels; they add up to the latents' payload. Of a pack with
+    a codebook, by bit of the indices.
 
     None where that is not known: no latents, or an image that this runtime would not decode.
     """
     header, chunk = container.header, container.find(LATENTS)
     if chunk is None or header.width * header.height > MAX_PIXELS:
         return None
-    # numba comes with it: files of other packs are described without
+    # numba comes with these: files of other packs are described without
+    from runtime import indices
     from runtime.planes import BANDS, spent_bytes
 
     rows, columns = -(-header.height // pack.patch), -(-header.width // pack.patch)
+    if pack.quantizer == INDICES:
+        levels = indices.spent_bytes(chunk.payload, rows, columns, pack.indices).tolist()
+        bits = [
+            {"plane": plane, "bytes": taken, "bands": [taken]} for plane, taken in zip(reversed(range(len(levels))), levels, strict=True)
+        ]
+        return {"channels": ["indices"], "planes": bits}
     spent = spent_bytes(chunk.payload, pack.channels, rows, columns, header.planes, header.step_index, pack.coder)
     starts = [start for start in BANDS if start < pack.channels]
     bands = list(zip(starts, [*starts[1:], pack.channels], strict=True))

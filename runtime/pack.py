@@ -23,6 +23,7 @@ from runtime.tiles import Tiling
 
 if TYPE_CHECKING:
     from runtime.coder import CoderTables
+    from runtime.indices import IndexTables
 
 MANIFEST: Final = "manifest.json"
 PACKS_VARIABLE: Final = "SDZ_PACKS"
@@ -37,9 +38,11 @@ PATCHES: Final = (4, 8, 16, 32)
 
 GRID: Final = 4
 PLANES: Final = "planes"
+INDICES: Final = "indices"
 PALETTE: Final = "palette"
-QUANTIZERS: Final = (PLANES, PALETTE)
-"""How a pack's files carry its latents, as bit-planes or as a palette with indices; PLANES where the manifest says nothing."""
+QUANTIZERS: Final = (PLANES, INDICES, PALETTE)
+"""How a pack's files carry its latents: as integers, as entries of a codebook, or as entries of the file's own palette; PLANES where the
+manifest says nothing."""
 
 FULL_STRENGTH: Final = 16
 """A denoiser's moves are made in sixteenths of what it asks for."""
@@ -144,16 +147,28 @@ class Pack:
 
     @functools.cached_property
     def coder(self) -> CoderTables:
-        """The coder's tables. Raises CorruptPackError."""
+        """The coder's tables of a pack whose quantizer is PLANES. Raises CorruptPackError."""
         from runtime.coder import CoderTables
 
         tables = CoderTables.from_bytes(self.coder_bytes)
-        if tables.channels != self.channels:
+        self._check_channels(tables.channels)
+        return tables
+
+    @functools.cached_property
+    def indices(self) -> IndexTables:
+        """The codebook and coder's tables of a pack whose quantizer is INDICES. Raises CorruptPackError."""
+        from runtime.indices import IndexTables
+
+        tables = IndexTables.from_bytes(self.coder_bytes)
+        self._check_channels(tables.channels)
+        return tables
+
+    def _check_channels(self, channels: int) -> None:
+        if channels != self.channels:
             raise CorruptPackError(
-                f"{self.directory / self.tables['coder'].file}: for {tables.channels} channels, the manifest says {self.channels}; "
+                f"{self.directory / self.tables['coder'].file}: for {channels} channels, the manifest says {self.channels}; "
                 "rebuild the pack"
             )
-        return tables
 
     def graph_bytes(self, name: str) -> bytes:
         """The ONNX file of one of the pack's `graphs`, its digest verified. Raises CorruptPackError."""
@@ -164,7 +179,7 @@ class Pack:
 
     def verify(self) -> None:
         """Reads every file of the pack. Raises CorruptPackError for the first that is not what the manifest says."""
-        self.linear, self.coder  # noqa: B018
+        self.linear, self.indices if self.quantizer == INDICES else self.coder  # noqa: B018
         for name in self.graphs:
             self.graph_bytes(name)
 

@@ -20,18 +20,17 @@ from runtime.coder import (
     CROSS_TERMS,
     ENERGY_LEVELS,
     INPUTS,
-    MIX_RATE_SHIFT,
     POSITION,
     PREDICTION_TERMS,
     RATES,
     SQUASH,
     STOPPED,
     STRETCH,
-    STRETCH_LIMIT,
-    WEIGHT_LIMIT,
     WINDOW_BYTES,
+    CoderState,
     CoderTables,
     TableLayout,
+    code_mixed,
     decode_bit,
     encode_bit,
     finish_encoder,
@@ -84,6 +83,11 @@ class Known:
     plane: NDArray[np.uint8]
     complete: bool
 
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Rows and columns of latent positions."""
+        return self.plane.shape[1], self.plane.shape[2]
+
 
 def pass_order(tables: CoderTables, planes: int) -> NDArray[np.int32]:
     """All passes as rows (plane, channel), first to last: by `8 * plane + order[channel]` downwards, then by channel."""
@@ -102,49 +106,6 @@ def _bucket(value: int, steps: Any) -> int:
         if value >= steps[i]:
             count += 1
     return count
-
-
-@njit(cache=True, inline="always")
-def _code(
-    encode: bool, bit: int, n: int, slot: Any, set_a: int, set_b: int, registers: Any, data: Any, probability: Any, count: Any,
-    weights: Any, stretched: Any, rate: int, stretch: Any, squash: Any, rates: Any, cost: Any,
-) -> int:  # fmt: skip
-    """Code one decision from `n` states (`slot`) and two weight sets; update all of them. Returns the bit."""
-    dot_a = weights[set_a + n] * 256
-    dot_b = weights[set_b + n] * 256
-    for i in range(n):
-        s = stretch[probability[slot[i]] >> 4]
-        stretched[i] = s
-        dot_a += weights[set_a + i] * s
-        dot_b += weights[set_b + i] * s
-    a = min(STRETCH_LIMIT, max(-STRETCH_LIMIT, dot_a >> 14))
-    b = min(STRETCH_LIMIT, max(-STRETCH_LIMIT, dot_b >> 14))
-    p = squash[((a + b) >> 1) + 2048]
-    if encode:
-        registers[CHANCE] = p
-        encode_bit(registers, data, p, bit)
-    else:
-        bit = decode_bit(registers, data, p)
-        if registers[STOPPED]:
-            return 0
-    target = bit << 12
-    error_a = (target - (squash[a + 2048] >> 4)) * rate
-    error_b = (target - (squash[b + 2048] >> 4)) * rate
-    stretched[n] = 256
-    for i in range(n + 1):
-        s = stretched[i]
-        w = weights[set_a + i] + ((s * error_a + (1 << (MIX_RATE_SHIFT - 1))) >> MIX_RATE_SHIFT)
-        weights[set_a + i] = min(WEIGHT_LIMIT, max(-WEIGHT_LIMIT, w))
-        w = weights[set_b + i] + ((s * error_b + (1 << (MIX_RATE_SHIFT - 1))) >> MIX_RATE_SHIFT)
-        weights[set_b + i] = min(WEIGHT_LIMIT, max(-WEIGHT_LIMIT, w))
-    full = bit * 65535
-    for i in range(n):
-        k = slot[i]
-        c = count[k]
-        probability[k] += ((full - probability[k]) * rates[c]) >> 16
-        if c < cost[0]:
-            count[k] = c + 1
-    return bit
 
 
 @njit(cache=True, nogil=True)
@@ -262,7 +223,7 @@ def _code_passes(
                     bit = 0
                     if encode:
                         bit = 1 if abs(source[channel, y, x]) >= threshold else 0
-                    bit = _code(
+                    bit = code_mixed(
                         encode, bit, 7, slot, set_bases[0] + energy * INPUTS, set_bases[1] + channel * INPUTS, registers, data,
                         probability, count, weights, stretched, rate, stretch, squash, rates, count_limit,
                     )  # fmt: skip
@@ -282,7 +243,7 @@ def _code_passes(
                         negative = 0
                         if encode:
                             negative = 1 if source[channel, y, x] < 0 else 0
-                        negative = _code(
+                        negative = code_mixed(
                             encode, negative, 3, slot, set_bases[2] + (bucket + 5) * INPUTS, set_bases[3] + channel * INPUTS,
                             registers, data, probability, count, weights, stretched, rate, stretch, squash, rates, count_limit,
                         )  # fmt: skip
@@ -301,7 +262,7 @@ def _code_passes(
                     bit = 0
                     if encode:
                         bit = (abs(source[channel, y, x]) >> plane) & 1
-                    bit = _code(
+                    bit = code_mixed(
                         encode, bit, 3, slot, set_bases[4] + energy * INPUTS, set_bases[5] + channel * INPUTS, registers, data,
                         probability, count, weights, stretched, rate, stretch, squash, rates, count_limit,
                     )  # fmt: skip
@@ -313,21 +274,6 @@ def _code_passes(
                 reached[number] += 1
         ends[number] = registers[POSITION]
     return len(passes)
-
-
-@dataclass
-class CoderState:
-    """The adaptive part of the model: copies of a pack's starting states that one payload then changes."""
-
-    probability: NDArray[np.int32]
-    count: NDArray[np.int32]
-    weights: NDArray[np.int32]
-    count_limit: int
-
-    @classmethod
-    def start(cls, tables: CoderTables, count_limit: int) -> CoderState:
-        """Fresh copies of the starting states."""
-        return cls(tables.probability.astype(np.int32), tables.count.astype(np.int32), tables.weights.astype(np.int32), count_limit)
 
 
 @dataclass(frozen=True)

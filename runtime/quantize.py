@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from runtime import limits
 from runtime.coder import STRETCH, CoderTables
+from runtime.pack import GRID
 from runtime.planes import last_chances
 
 Tune = Literal["natural", "faithful"]
@@ -44,6 +45,9 @@ TYPICAL_ROUNDING: Final = 0.45
 
 ROUNDS: Final = 2
 """Times that the coder is asked again; a third gained 0.2 %."""
+
+DISTANCES: Final = 1 << 22
+"""Distances to codebook entries taken at a time: 32 MB."""
 
 SIGN_BITS: Final = 1.0
 """What the sign of a new latent costs, about: signs are hardly predictable."""
@@ -105,6 +109,21 @@ def dead_zone(latents: NDArray[np.float32], step_index: int, rounding: float | N
     magnitude = np.clip(np.floor(scaled), 0, (1 << limits.MAX_PLANES) - 1)
     signed: NDArray[np.float64] = np.copysign(magnitude, latents)
     return signed.astype(np.int32)
+
+
+def nearest_entries(latents: NDArray[np.float32], codebook: NDArray[np.int16]) -> NDArray[np.int32]:
+    """The entry of a codebook (K, C), GRID units, nearest to each position of latents (C, h, w), grey levels: int32 (h, w),
+    the first of equals."""
+    channels, rows, columns = latents.shape
+    entries = codebook.astype(np.float64)
+    lengths = np.square(entries).sum(axis=1)
+    points = latents.reshape(channels, -1).T.astype(np.float64) * GRID
+    nearest = np.empty(len(points), dtype=np.int32)
+    chunk = max(1, DISTANCES // len(entries))
+    for start in range(0, len(points), chunk):
+        part = points[start : start + chunk]
+        nearest[start : start + chunk] = (lengths - 2.0 * (part @ entries.T)).argmin(axis=1)
+    return nearest.reshape(rows, columns)
 
 
 def _bargains(

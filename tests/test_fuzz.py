@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,17 @@ from standins import StandInPack
 from runtime import limits
 from runtime.container import Chunk, Container, Header, parse, serialize
 from runtime.decode import decode
-from runtime.errors import SdzError
+from runtime.errors import CorruptFileError, SdzError
 from runtime.planes import decode_planes
 
 FOLDER = Path(__file__).resolve().parent / "vectors"
+sys.path.insert(0, str(FOLDER))
+
+import make_indices  # noqa: E402
+
 SEEDS = [path.read_bytes() for path in sorted(FOLDER.glob("*/*.sdz")) if path.stat().st_size < 1000]
 PACK = StandInPack()
+CODEBOOK = make_indices.load_pack({path.name: path.read_bytes() for path in (make_indices.FOLDER / "pack").iterdir()})
 
 edits = st.lists(
     st.tuples(st.integers(0, 999), st.sampled_from(["set", "insert", "delete", "cut"]), st.binary(min_size=1, max_size=6)), max_size=6
@@ -75,3 +81,15 @@ def test_a_container_survives_its_own_serialization(name: str) -> None:
     assert again.header == container.header
     assert [(c.tag, c.payload) for c in again.chunks] == [(c.tag, c.payload) for c in whole]
     assert json.loads((FOLDER / "valid" / f"{name}.json").read_bytes())["header"]["width"] == again.header.width
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 1), st.integers(0, 1), st.booleans(), st.binary(max_size=120))
+@example(60, 60, 0, 0, False, b"\xff" * 120)
+def test_any_payload_of_a_pack_with_a_codebook_decodes(width: int, height: int, step: int, planes: int, grey: bool, payload: bytes) -> None:
+    data = serialize(Header(width, height, step, planes, CODEBOOK.id, grey), [Chunk(b"L", payload)])
+    if step or planes:
+        with pytest.raises(CorruptFileError, match="it must be 0"):
+            decode(data, pack=CODEBOOK, stage="linear")
+    else:
+        assert decode(data, pack=CODEBOOK, stage="linear").pixels.shape == (height, width, 1 if grey else 3)

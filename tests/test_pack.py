@@ -124,7 +124,7 @@ def test_a_changed_file_is_refused(built: BuiltPack, copy: Path, name: str) -> N
         (lambda m: m.update(patch=12), "'patch' is 12; this runtime reads packs with 4 or 8 or 16 or 32"),
         (lambda m: m.update(patch=16.0), "'patch' is 16.0"),
         (lambda m: m.update(exact=1), "'exact' is 1; this runtime reads packs with False or True"),
-        (lambda m: m.update(quantizer="dice"), "'quantizer' is 'dice'; this runtime reads packs with 'planes'"),
+        (lambda m: m.update(quantizer="dice"), "'quantizer' is 'dice'; this runtime reads packs with 'planes' or 'indices'"),
         (lambda m: m.update(tiling={"whole": 4096}), "'tiling.overlap' is missing"),
         (lambda m: m.update(tiling={"whole": 100, "overlap": 8}), "'tiling' cannot be: 100 positions in one piece"),
         (lambda m: m["graphs"].pop("denoiser"), "'graphs.denoiser.file' is missing"),

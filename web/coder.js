@@ -137,7 +137,10 @@ export function parseTables(data) {
 
 /** Bits from bytes, each with the probability that the mixed states of its context give it. */
 export class Decoder {
-  /** @param {Uint8Array} data the payload, whole or cut @param {CoderTables} tables */
+  /**
+   * @param {Uint8Array} data the payload, whole or cut
+   * @param {Pick<CoderTables, "mixRate" | "countLimit" | "probability" | "count" | "weights">} tables
+   */
   constructor(data, tables) {
     this.data = data;
     this.position = 0;

@@ -8,6 +8,7 @@
 import { decodeAlpha } from "./alpha.js";
 import { ALPHA, LATENTS, PALETTE_LATENTS, altText, find, parse } from "./container.js";
 import { SdzError } from "./errors.js";
+import { decodeIndices, dequantizeIndices, precisionSum } from "./indices.js";
 import { DENOISER_COARSEST, MAX_PIXELS } from "./limits.js";
 import { linearStage } from "./linear.js";
 import { fetchReader, loadPack } from "./pack.js";
@@ -18,7 +19,8 @@ import { full, spans, weights } from "./tiles.js";
 
 /** @import { Header } from "./container.js" */
 /** @import { Pack } from "./pack.js" */
-/** @import { Known, Window } from "./planes.js" */
+/** @import { IndexTables, KnownIndices } from "./indices.js" */
+/** @import { Known, Latents, Window } from "./planes.js" */
 
 /**
  * @typedef {"linear" | "decoded" | "denoised"} Stage
@@ -26,7 +28,7 @@ import { full, spans, weights } from "./tiles.js";
  * @typedef {object} Picture what the bytes at hand tell, before any pixel
  * @property {Header} header
  * @property {Pack} pack
- * @property {Known} known
+ * @property {Known | KnownIndices} known
  * @property {Uint8Array | null} alpha (H, W)
  * @property {string | undefined} alt
  *
@@ -87,7 +89,7 @@ export async function readPicture(bytes, pack) {
 
 /**
  * @param {import("./container.js").Container} container @param {Pack} pack
- * @returns {Promise<Known>}
+ * @returns {Promise<Known | KnownIndices>}
  */
 async function decodeLatents(container, pack) {
   const { header } = container;
@@ -97,9 +99,28 @@ async function decodeLatents(container, pack) {
     if (!chunk) return unknownLatents(pack.channels, h, w, header.planes);
     return decodePalette(chunk.payload, pack.channels, h, w, chunk.start);
   }
+  const { coder } = pack;
+  const { stepIndex, planes } = header;
   const payload = find(container, LATENTS)?.payload ?? new Uint8Array();
-  return decodePlanes(payload, h, w, header.planes, header.stepIndex, pack.coder);
+  if (!("tree" in coder)) return decodePlanes(payload, h, w, planes, stepIndex, coder);
+  for (const [value, offset, field] of /** @type {[number, number, string][]} */ ([[stepIndex, 9, "step index"], [planes, 10, "planes"]])) {
+    if (value) throw new SdzError("CorruptFileError", `${value}, of a pack with a codebook it must be 0`, { offset, field });
+  }
+  return decodeIndices(payload, h, w, coder);
 }
+
+/**
+ * Values, levels, precision codes and intervals of the latents in a window.
+ * @param {Picture} picture @param {Window} [window] all of it when left out @param {Room} [room] where the results go, until its next use
+ * @returns {Latents & {values: Int32Array}}
+ */
+export function latentsIn({ known, header, pack }, window, room) {
+  if ("node" in known) return dequantizeIndices(known, indexTables(pack), pack.l1Limit, window, room);
+  return dequantize(known, header.stepIndex, pack, window, room);
+}
+
+/** The tables of a pack with a codebook. @param {Pack} pack */
+const indexTables = ({ coder }) => /** @type {IndexTables} */ (coder);
 
 /**
  * Sixteenths of the denoiser's moves for a realism from 0 (the most faithful) to 1 (the most natural), rounded half up.
@@ -117,14 +138,10 @@ export function strengthOf(realism) {
  */
 export function denoiserApplies({ known, header, pack }) {
   if (pack.denoiserMinStepIndex === null) return false;
-  let planes = 0;
-  for (let c = 0, at = 0; c < known.channels; c++) {
-    for (let y = 0; y < known.h; y++, at += known.w) {
-      for (let x = 0; x < known.w; x++) planes += known.plane[at + x];
-    }
-  }
   const count = known.channels * known.h * known.w;
-  const codes = 8 * planes + header.stepIndex * count;
+  let codes = header.stepIndex * count;
+  if ("node" in known) codes = known.channels * precisionSum(known, indexTables(pack));
+  else for (const plane of known.plane) codes += 8 * plane;
   return pack.denoiserMinStepIndex * count <= codes && codes <= DENOISER_COARSEST * count;
 }
 
@@ -139,7 +156,7 @@ export function reached(picture, stage, strength = FULL_STRENGTH) {
 
 /**
  * The tile's side: by memory where nobody says.
- * @param {number | null | undefined} tile @param {Known} known @param {number} patch @returns {number}
+ * @param {number | null | undefined} tile @param {{h: number, w: number}} known @param {number} patch @returns {number}
  */
 function tileSide(tile, { h, w }, patch) {
   if (tile === undefined || tile === null) return (Math.max(h, w) * patch <= WHOLE ? WHOLE : TILE) / patch;
@@ -149,7 +166,7 @@ function tileSide(tile, { h, w }, patch) {
 
 /**
  * Covers all positions with windows of at most `tile` positions a side.
- * @param {Known} known @param {number} tile
+ * @param {{h: number, w: number}} known @param {number} tile
  * @returns {Generator<Window>}
  */
 function* windows({ h, w }, tile) {
@@ -162,7 +179,7 @@ function* windows({ h, w }, tile) {
 
 /**
  * The window with `margin` more positions on each side, as far as there are any.
- * @param {Window} window @param {number} margin @param {Known} known
+ * @param {Window} window @param {number} margin @param {{h: number, w: number}} known
  * @returns {Window}
  */
 function grow({ top, left, rows, columns }, margin, { h, w }) {
@@ -228,12 +245,12 @@ function place(rgba, core, outer, { header, alpha, pack: { patch } }) {
  * @throws {RangeError} for a `tile` that is no positive integer
  */
 export async function* paint(picture, stage, session, strength = FULL_STRENGTH, tile) {
-  const { known, header, pack } = picture;
+  const { known, pack } = picture;
   const room = new Room();
   const side = tileSide(tile, known, pack.patch);
   if (stage === "linear") {
     for (const core of windows(known, side)) {
-      const { values, h, w } = dequantize(known, header.stepIndex, pack, core, room);
+      const { values, h, w } = latentsIn(picture, core, room);
       yield place(linearStage(values, h, w, pack), core, core, picture);
     }
     return;
@@ -255,9 +272,10 @@ export async function* paint(picture, stage, session, strength = FULL_STRENGTH, 
  * @param {Session} session @param {Room} room
  * @returns {Promise<Uint8Array>} RGBA
  */
-async function runNetworks({ known, header, pack }, decoded, strength, session, room) {
+async function runNetworks(picture, decoded, strength, session, room) {
+  const { known, pack } = picture;
   const widest = strength ? grow(decoded, pack.halo.denoiser, known) : decoded;
-  const latents = dequantize(known, header.stepIndex, pack, widest, room);
+  const latents = latentsIn(picture, widest, room);
   const exact = room.floats("networks' values", latents.values.length);
   exact.set(latents.values);
   const values = strength ? await session.denoise({ ...latents, values: exact }, strength) : exact;

@@ -6,9 +6,11 @@
 
 import { parseTables } from "./coder.js";
 import { SdzError } from "./errors.js";
+import { parseIndexTables } from "./indices.js";
 import { tilingProblem } from "./tiles.js";
 
 /** @import { CoderTables } from "./coder.js" */
+/** @import { IndexTables } from "./indices.js" */
 /** @import { Tiling } from "./tiles.js" */
 
 /**
@@ -24,7 +26,7 @@ import { tilingProblem } from "./tiles.js";
  * @property {number} l1Limit GRID units
  * @property {number} linearShift
  * @property {Int16Array} linear (C, 3 p p)
- * @property {CoderTables} coder
+ * @property {CoderTables | IndexTables} coder the latter where `quantizer` is "indices"
  * @property {number | null} denoiserMinStepIndex null where the pack has no denoiser
  * @property {{denoiser: number, decoder: number}} halo latent positions of receptive field on each side
  * @property {boolean} exact whether the reference graphs give the same bytes everywhere
@@ -35,7 +37,7 @@ import { tilingProblem } from "./tiles.js";
 
 const FORMAT = 1;
 const PATCHES = [4, 8, 16, 32];
-const QUANTIZERS = ["planes", "palette"];
+const QUANTIZERS = ["planes", "indices", "palette"];
 
 /** Hundreds of times a manifest's size. */
 const MAX_MANIFEST_BYTES = 2 ** 20;
@@ -177,7 +179,8 @@ export async function loadPack(id, read) {
   const linear = new Int16Array(linearBytes.buffer, linearBytes.byteOffset, channels * 3 * patch * patch);
   const largest = linear.reduce((most, weight) => Math.max(most, Math.abs(weight)), 0);
   if (l1Limit * largest + 2 ** (linearShift + 8) >= 2 ** 31) throw corrupt("the linear table's sums can pass 32 bits");
-  const coder = parseTables(coderBytes);
+  const quantizer = manifest.quantizer === undefined ? QUANTIZERS[0] : choice(manifest.quantizer, "quantizer", QUANTIZERS);
+  const coder = quantizer === "indices" ? parseIndexTables(coderBytes) : parseTables(coderBytes);
   if (coder.channels !== channels) throw corrupt("the coder's tables are for another number of channels");
   /** @type {Map<string, Promise<Uint8Array>>} */
   const graphs = new Map();
@@ -198,7 +201,7 @@ export async function loadPack(id, read) {
     },
     exact: manifest.exact === undefined ? true : choice(manifest.exact, "exact", [false, true]),
     tiling: manifest.tiling === undefined ? null : tilingOf(manifest.tiling, patch),
-    quantizer: manifest.quantizer === undefined ? QUANTIZERS[0] : choice(manifest.quantizer, "quantizer", QUANTIZERS),
+    quantizer,
     graphBytes(name) {
       const running = graphs.get(name) ?? readEntry(entry(manifest.graphs?.[name], `graphs.${name}`), read);
       graphs.set(name, running);

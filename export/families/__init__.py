@@ -15,6 +15,7 @@ FAMILIES: Final = {
     "AutoencoderKL": "export.families.kl",
     "AutoencoderTiny": "export.families.tiny",
     "TinyAutoencoder": "export.families.own",
+    "VQModel": "export.families.vq",
 }
 """Class name in a model's configuration -> the module whose `load(source, config)` gives its `Family`."""
 

@@ -23,16 +23,14 @@ from torch import nn
 from export.families import Family, FamilyError
 from export.foreign import figures
 from export.foreign.calibrate import L1_LIMIT, Calibration, Steps, calibrate
+from export.foreign.coding import Coding, coding_of, gains_for
 from export.foreign.distilled import Distilled, check_distilled
 from export.foreign.graphs import Feeds, decoder_model, encoder_model, half_weights, int8_model
 from export.models.autoencoder import GRID
 from export.pack import RECONSTRUCTION_UNITS, graph_entry, table_entry, write_folder
 from export.parity import ParityError
-from export.prime import prime
 from export.truncation import RECONSTRUCTION
 from runtime.pack import FORMAT, HALO_LIMIT, MANIFEST, PLANES, Pack, load_pack
-from runtime.planes import Known, dequantize
-from runtime.quantize import TYPICAL_ROUNDING, dead_zone
 from runtime.tiles import Tiling
 
 Precision = Literal["auto", "int8", "fp16", "fp32"]
@@ -50,9 +48,6 @@ CALIBRATION_CROPS: Final = 6
 """Crops that fix the int8 ranges."""
 
 GATE_CROPS: Final = 2
-CALIBRATION_STEPS: Final = (16, 40, 56)
-"""Step indices of the latents that the decoder is calibrated and gated with, in turn: fine, usual, coarse."""
-
 INT8_LOSS: Final = 0.5
 INT8_DIFFERENCE: Final = 3.0
 """dB of PSNR against the photos that the int8 decoder may lose to fp32, and mean levels by which it may differ from it."""
@@ -99,10 +94,16 @@ def build_foreign_pack(
         raise FamilyError("what was distilled has the steps that it was distilled for; leave --steps out")
     if distilled.denoiser is not None and quantizer != PLANES:
         raise FamilyError("a denoiser asks for the intervals of bit-planes; leave --denoiser or --quantizer out")
-    measured = calibrate(family, photos, gains=distilled.gains, steps=steps)
-    coder = prime(measured.latents, np.ones(family.channels, np.float32))
+    if family.codebook is not None:
+        if (quantizer, steps) != (PLANES, "linear"):
+            raise FamilyError(f"{family.source}: its files carry entries of its codebook; neither a palette nor steps are for them")
+        if distilled.gains is not None:
+            raise FamilyError(f"{family.source}: its files carry entries of its codebook; leave --denoiser and a light decoder out")
+    gains = gains_for(family) if distilled.gains is None else distilled.gains
+    measured = calibrate(family, photos, gains=gains, steps=steps)
+    coding = coding_of(family, measured)
     encoder = half_weights(encoder_model(family, measured.gains))
-    feeds = [_feeds(measured, i) for i in range(CALIBRATION_CROPS)]
+    feeds = [coding.coded(measured.latents[i], i) for i in range(CALIBRATION_CROPS)]
     patch, channels = family.patch, family.channels
     probe = figures.PROBE
     latents, pixels = torch.zeros(1, channels, probe, probe), torch.zeros(1, 3, probe * patch, probe * patch)
@@ -127,7 +128,7 @@ def build_foreign_pack(
     numbers |= check_distilled(distilled, measured.latents[:GATE_CROPS], {key: data for key, (_, data, _) in made.items()})
     graphs |= {key: (file, data, cost.macs) for key, (file, data, cost) in made.items()}
     halo |= {key: made[key][2].halo for key in ("decoder", "denoiser") if key in made}
-    tables = {"linear": ("linear.bin", table.astype("<i2").tobytes()), "coder": ("coder.bin", coder.to_bytes())}
+    tables = {"linear": ("linear.bin", table.astype("<i2").tobytes()), "coder": ("coder.bin", coding.table())}
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "name": name or pack_name(family.source),
@@ -152,11 +153,12 @@ def build_foreign_pack(
         manifest["exact"] = False
     if distilled.denoiser is not None:
         manifest["denoiser"] = {"min_step_index": distilled.denoiser.config["min_step_index"]}
-    if quantizer != PLANES:
-        manifest["quantizer"] = quantizer
+    carried = coding.quantizer if quantizer == PLANES else quantizer
+    if carried != PLANES:
+        manifest["quantizer"] = carried
     if tiled:
         tiling = Tiling(WHOLE_PIXELS // patch**2, OVERLAP_PIXELS // patch)
-        numbers |= tile_error(family, reference, measured, photos)
+        numbers |= tile_error(family, reference, measured, coding, photos)
         manifest["tiling"] = {"whole": tiling.whole, "overlap": tiling.overlap}
     manifest["measured"] = {key: round(value, 4) for key, value in numbers.items()}
     contents = {file: data for file, data, _ in graphs.values()} | dict(tables.values())
@@ -198,19 +200,6 @@ def receptive_field(decoder: nn.Module, channels: int, patch: int) -> int | None
     for hook in hooks:
         hook.remove()
     return math.ceil(reach) if reach <= HALO_LIMIT else None
-
-
-def _feeds(measured: Calibration, i: int) -> Feeds:
-    """The decoder's inputs for a crop's latents, coded at one of CALIBRATION_STEPS."""
-    index = CALIBRATION_STEPS[i % len(CALIBRATION_STEPS)]
-    return _coded(measured.latents[i], index, measured.l1_limit)
-
-
-def _coded(latents: NDArray[np.float32], index: int, l1_limit: int) -> Feeds:
-    integers = dead_zone(latents, index, TYPICAL_ROUNDING)
-    known = Known(np.abs(integers), integers < 0, np.zeros(integers.shape, np.uint8), True)
-    values = dequantize(known, index, round(RECONSTRUCTION * RECONSTRUCTION_UNITS), l1_limit)
-    return {"latents": values.values[None].astype(np.float32), "precision": values.precision[None].astype(np.float32)}
 
 
 def _runner(model: onnx.ModelProto) -> Any:
@@ -266,14 +255,16 @@ def _reference(
     raise AssertionError("the last candidate is taken")
 
 
-def tile_error(family: Family, decoder: onnx.ModelProto, measured: Calibration, photos: list[NDArray[np.uint8]]) -> dict[str, float]:
+def tile_error(
+    family: Family, decoder: onnx.ModelProto, measured: Calibration, coding: Coding, photos: list[NDArray[np.uint8]]
+) -> dict[str, float]:
     """How far tiles of TILED_SIDE pixels are from one piece: mean error and PSNR, on a strip two tiles wide of the largest photo."""
     photo = max(photos, key=lambda pixels: pixels.shape[0] * pixels.shape[1])
     missing = [max(0, wanted - have) for wanted, have in zip((TILED_SIDE, 2 * TILED_SIDE), photo.shape[:2], strict=True)]
     strip = np.pad(photo, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")[:TILED_SIDE, : 2 * TILED_SIDE]
     with torch.inference_mode():
         latents = family.encode(torch.from_numpy(strip.copy()).permute(2, 0, 1).float()[None])[0].numpy() * measured.gains[:, None, None]
-    feed = _coded(latents, CALIBRATION_STEPS[0], measured.l1_limit)
+    feed = coding.coded(latents, 0)
     run, patch = _runner(decoder), family.patch
     whole = run(feed)[:, :, :3].astype(np.float64)
     tiling = Tiling((TILED_SIDE // patch) ** 2, OVERLAP_PIXELS // patch)

@@ -106,6 +106,9 @@ def calibrate(
             gains = posterior_gains(family, pixels, gains)
     latents = raw * gains[:, None, None]
     largest_norm = float(np.abs(latents).sum(axis=1).max()) * GRID
+    if family.codebook is not None:
+        entries = (family.codebook - family.centre.reshape(1, -1)).numpy() * gains
+        largest_norm = max(largest_norm, float(np.abs(entries).sum(axis=1).max()) * GRID / L1_MARGIN)
     table, shift, l1_limit = integer_table(weights / gains[:, None], L1_MARGIN * largest_norm)
     return Calibration(crops, latents, gains, table, shift, l1_limit)
 

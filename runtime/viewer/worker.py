@@ -519,7 +519,7 @@ def _tile_count(opened: Opened) -> int:
 def _window(opened: Opened, tile: Tile) -> Window | None:
     """The latent positions of a tile, None where the picture has no such tile."""
     side = TILE_PIXELS // opened.pack.patch
-    rows, columns = opened.known.plane.shape[1:]
+    rows, columns = opened.known.sides
     top, left = tile[0] * side, tile[1] * side
     if not (0 <= top < rows and 0 <= left < columns):
         return None

@@ -51,6 +51,7 @@ async function expectValid(data, withPack = pack) {
   const container = parse(data);
   const { header } = container;
   const { known, alpha } = await readPicture(data, withPack);
+  assert.ok("plane" in known);
   const latents = dequantize(known, header.stepIndex, withPack);
   const image = await decodeBytes(data, { stage: "linear", pack: withPack });
   const channels = [...(header.grey ? [0] : [0, 1, 2]), ...(find(container, "A") ? [3] : [])];

@@ -1,0 +1,107 @@
+"""How a foreign pack's files carry the latents: what its coder's table holds, and what its decoder gets to see of a latent.
+
+Takes a family and its calibration. One class per quantizer of `runtime.pack.QUANTIZERS`.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.codebook import learn_tables, uniform_gain
+from export.families import Family
+from export.foreign.calibrate import Calibration
+from export.foreign.graphs import Feeds
+from export.pack import RECONSTRUCTION_UNITS
+from export.prime import prime
+from export.truncation import RECONSTRUCTION
+from runtime.indices import decode_indices, dequantize_indices, encode_indices
+from runtime.pack import INDICES, PLANES
+from runtime.planes import Known, Latents, dequantize
+from runtime.quantize import TYPICAL_ROUNDING, dead_zone, nearest_entries
+
+STEPS: Final = (16, 40, 56)
+"""Step indices of the latents that a decoder is calibrated and gated with, in turn: fine, usual, coarse."""
+
+BITS_LEFT_OUT: Final = (0, 1, 3)
+"""Likewise, of a codebook's indices."""
+
+
+class Coding(Protocol):
+    """How latents (C, h, w), float32 in grey levels, travel."""
+
+    quantizer: str
+
+    def table(self) -> bytes:
+        """The pack's `coder` table."""
+
+    def coded(self, latents: NDArray[np.float32], number: int) -> Feeds:
+        """The decoder's inputs once the latents were coded, at one of several precisions in turn."""
+
+
+def coding_of(family: Family, measured: Calibration) -> Coding:
+    """The codebook's of a family that has one, else bit-planes."""
+    return PlaneCoding(measured) if family.codebook is None else CodebookCoding(family, measured)
+
+
+def gains_for(family: Family) -> NDArray[np.float32] | None:
+    """What all channels of a family with a codebook are multiplied with, float32 (C,): one number, so that the nearest entry stays so."""
+    if family.codebook is None:
+        return None
+    return np.full(family.channels, uniform_gain(_entries(family)), np.float32)
+
+
+class PlaneCoding:
+    """Bit-planes of integers on a grid."""
+
+    quantizer = PLANES
+
+    def __init__(self, measured: Calibration) -> None:
+        self._measured = measured
+
+    def table(self) -> bytes:
+        """Coder tables learned from the calibration's latents."""
+        latents = self._measured.latents
+        return prime(latents, np.ones(latents.shape[1], np.float32)).to_bytes()
+
+    def coded(self, latents: NDArray[np.float32], number: int) -> Feeds:
+        """At one of STEPS."""
+        index = STEPS[number % len(STEPS)]
+        integers = dead_zone(latents, index, TYPICAL_ROUNDING)
+        known = Known(np.abs(integers), integers < 0, np.zeros(integers.shape, np.uint8), True)
+        return _feeds(dequantize(known, index, round(RECONSTRUCTION * RECONSTRUCTION_UNITS), self._measured.l1_limit))
+
+
+class CodebookCoding:
+    """Entries of a codebook."""
+
+    quantizer = INDICES
+
+    def __init__(self, family: Family, measured: Calibration) -> None:
+        self._tables = learn_tables(_entries(family) * measured.gains, measured.latents)
+        self._l1_limit = measured.l1_limit
+
+    def table(self) -> bytes:
+        """The codebook and coder tables learned from the calibration's latents."""
+        return self._tables.to_bytes()
+
+    def coded(self, latents: NDArray[np.float32], number: int) -> Feeds:
+        """With some of BITS_LEFT_OUT."""
+        bits = max(1, self._tables.levels - BITS_LEFT_OUT[number % len(BITS_LEFT_OUT)])
+        payload = encode_indices(nearest_entries(latents, self._tables.codebook), self._tables, bits)
+        _, rows, columns = latents.shape
+        node = decode_indices(payload, rows, columns, self._tables).node
+        return _feeds(dequantize_indices(node, self._tables, self._l1_limit))
+
+
+def _entries(family: Family) -> NDArray[np.float32]:
+    """The codebook as latents that `Family.encode` gives, (K, C)."""
+    assert family.codebook is not None
+    entries: NDArray[np.float32] = (family.codebook - family.centre.reshape(1, -1)).numpy()
+    return entries
+
+
+def _feeds(values: Latents) -> Feeds:
+    return {"latents": values.values[None].astype(np.float32), "precision": values.precision[None].astype(np.float32)}

@@ -1,0 +1,479 @@
+"""Codebook indices to an embedded bitstream and back, for packs that quantize to a codebook (manifest `quantizer`: "indices").
+
+Takes the codebook entry of every position (h, w) and hands on bytes; back, it hands on for every position the node of the codebook's
+tree that is known of it. A pack's entries stand in an order whose halves, quarters and so on are neighbourhoods: an index's leading
+bits name a subtree, whose mean stands for it until more is known. One pass sends one bit of every position, so a cut never favours one
+half of the picture. The model of each decision is in FORMAT.md ("Indices"); `web/indices.js` is the twin of this file.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from runtime.coder import (
+    INPUTS,
+    POSITION,
+    RATES,
+    SQUASH,
+    STOPPED,
+    STRETCH,
+    WINDOW_BYTES,
+    CoderState,
+    code_mixed,
+    finish_encoder,
+    new_registers,
+    start_decoder,
+)
+from runtime.errors import CorruptPackError, EncodeInputError
+from runtime.planes import LEVEL_LIMIT, OUTPUT_SLACK, Latents, guard_l1
+
+MAX_ENTRIES: Final = 1 << 16
+"""Entries of a codebook: its tree then has at most 16 levels, and every mean is a sum of products below 2**53."""
+
+NEIGHBOURS: Final = 8
+"""W, N, NW, NE, of which one bit more is known, then E, S, SW, SE."""
+
+LEAN_UNIT: Final = 32
+LEAN_LIMIT: Final = 64
+"""A neighbour's lean tells where it lies between the means of a node's two children: -32 at the first, 32 at the second; clipped at twice
+that, since what lies further out tells no more."""
+
+PULL_SHIFT: Final = 5
+"""Leans times pulls are stretches (256 is one unit of log odds) after this shift."""
+
+LEAN_STEPS = np.array([16, 40, 72, 112, 160, 224, 304, 416, 576, 800, 1152], dtype=np.int32)
+"""Boundaries of |pull|, the sum of leans times pulls: 23 signed buckets."""
+
+SIDE_STEPS = np.array([6, 14, 24, 36, 52], dtype=np.int32)
+"""Boundaries of one neighbour's |lean|: 11 signed buckets; bucket 11 means no neighbour."""
+
+AGREE_BUCKETS = np.array([0, 1, 2, 3, 3, 4, 4, 4, 4], dtype=np.int32)
+"""By how many of the eight neighbours lie in the same subtree: 5 buckets."""
+
+LEANS: Final = 23
+SIDES: Final = 12
+AGREEMENTS: Final = 5
+PATTERNS: Final = 324
+JOINT_BITS: Final = 13
+JOINT_PREFIX: Final = 4
+"""The joint context of a position's node with the first bits of W and N has at most this many bits, and so many of a neighbour."""
+
+MAX_PRECISION: Final = 200
+"""The coarsest precision code that bit-planes have, 80 + 8 * 15: what networks are made for."""
+
+TABLES_MAGIC: Final = b"sdzI"
+HEAD_BYTES: Final = 10
+
+
+def joint_prefix(level: int) -> int:
+    """How many leading bits of W and N join the position's own `level` bits in a context."""
+    return max(0, min(level + 1, JOINT_PREFIX, (JOINT_BITS - level) >> 1))
+
+
+class IndexLayout:
+    """Where each kind of context state and each mixing weight set begins, for a tree of `levels` levels.
+
+    The first two kinds have a state for every inner node of the tree and are not stored: their starting states follow from `usage`.
+    """
+
+    def __init__(self, levels: int) -> None:
+        nodes = 1 << levels
+        joint = [1 << (level + 2 * joint_prefix(level)) for level in range(levels)]
+        sizes = [
+            nodes,  # 0 node, from the training photos on
+            nodes,  # 1 node, in this picture
+            levels * AGREEMENTS * LEANS,  # 2 level, how many neighbours agree, pull
+            levels * SIDES * SIDES,  # 3 level, leans of W and N
+            levels * SIDES * SIDES,  # 4 level, leans of E and S
+            levels * PATTERNS,  # 5 level, which neighbours agree and on what
+            sum(joint),  # 6 node, first bits of W and N
+        ]
+        self.levels = levels
+        self.bases = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+        self.joint_bases = (self.bases[6] + np.concatenate([[0], np.cumsum(joint)])).astype(np.int32)
+        self.derived = 2 * nodes
+        self.stored = int(self.bases[-1]) - self.derived
+        sets = [levels * AGREEMENTS, LEANS]
+        self.set_bases = (np.concatenate([[0], np.cumsum(sets)]) * INPUTS).astype(np.int32)
+        self.weights = int(self.set_bases[-1])
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The codebook's tree, its nodes numbered from the root, 1, so that n's children are 2 n and 2 n + 1.
+
+    With N = 2**(levels + 1): `leaves` int32 (N,), the codebook entries below each node, 0 where there is no such node; `first` int32
+    (N,), the first of them; `centre` int32 (N, C), their mean in GRID units; `usage` int64 (N,) how often they are used; `direction` int32
+    (N, C), from the first child's centre to the second's; `middle` int64 (N,), its product with their sum; `span` int64 (N,), with itself.
+    """
+
+    leaves: NDArray[np.int32]
+    first: NDArray[np.int32]
+    centre: NDArray[np.int32]
+    usage: NDArray[np.int64]
+    direction: NDArray[np.int32]
+    middle: NDArray[np.int64]
+    span: NDArray[np.int64]
+
+
+def build_tree(codebook: NDArray[np.int16], usage: NDArray[np.uint16]) -> Tree:
+    """The tree over a codebook (K, C) whose entries are used `usage` (K,) times. A node's first child has the larger half of its leaves."""
+    entries, channels = codebook.shape
+    levels = (entries - 1).bit_length()
+    leaves = np.zeros(2 << levels, dtype=np.int64)
+    first = np.zeros(2 << levels, dtype=np.int64)
+    leaves[1] = entries
+    for level in range(levels):
+        here = np.arange(1 << level, 2 << level)
+        inner = here[leaves[here] > 1]
+        leaves[2 * inner], leaves[2 * inner + 1] = (leaves[inner] + 1) >> 1, leaves[inner] >> 1
+        first[2 * inner], first[2 * inner + 1] = first[inner], first[inner] + leaves[2 * inner]
+    weight = usage.astype(np.int64)
+    sums = np.zeros((entries + 1, channels), dtype=np.int64)
+    np.cumsum(codebook.astype(np.int64) * weight[:, None], axis=0, out=sums[1:])
+    counts = np.concatenate([[0], np.cumsum(weight)])
+    ends = first + leaves
+    used = counts[ends] - counts[first]
+    total = sums[ends] - sums[first]
+    # rounded half up; nothing is divided where no node is
+    centre = ((2 * total + used[:, None]) // np.maximum(1, 2 * used)[:, None]).astype(np.int32)
+    direction = np.zeros_like(centre)
+    inner = np.flatnonzero(leaves > 1)
+    low, high = centre[2 * inner], centre[2 * inner + 1]
+    direction[inner] = high - low
+    middle, span = (np.zeros(len(leaves), dtype=np.int64) for _ in range(2))
+    # einsum sums in int64 without an int64 copy of what it multiplies
+    middle[inner] = np.einsum("nc,nc->n", direction[inner], high + low, dtype=np.int64, casting="safe")
+    span[inner] = np.einsum("nc,nc->n", direction[inner], direction[inner], dtype=np.int64, casting="safe")
+    return Tree(leaves.astype(np.int32), first.astype(np.int32), centre, used, direction, middle, span)
+
+
+def leaf_nodes(tree: Tree, entries: int) -> NDArray[np.int32]:
+    """The node, int32 (entries,), of every entry of the codebook."""
+    leaf = np.flatnonzero(tree.leaves == 1).astype(np.int32)
+    nodes = np.zeros(entries, dtype=np.int32)
+    nodes[tree.first[leaf]] = leaf
+    return nodes
+
+
+@dataclass(frozen=True)
+class IndexTables:
+    """A pack's codebook and what its coder knows before the first bit; integers only.
+
+    `codebook` (K, C) int16: the entries in GRID units, in the tree's order. `usage` (K,) uint16, from 1: how often each was used in the
+    calibration photos, one added. `precision` (L + 1,) uint8, `half_width` (L + 1,) uint16: precision code and half interval of a
+    latent of which so many bits are known, for a denoiser. `pull` (L, 8) int16: what a neighbour's lean counts at each level.
+    `probability` (S,) uint16, `count` (S,) uint8: starting states that are stored. `weights` (W,) int32: starting mixing weights
+    (2**14 = 1.0). `mix_rate` int: step of the mixers; `count_limit` int: counts of the states stop here; `usage_limit` int: and those
+    that `usage` gives start here at most.
+    """
+
+    codebook: NDArray[np.int16]
+    usage: NDArray[np.uint16]
+    precision: NDArray[np.uint8]
+    half_width: NDArray[np.uint16]
+    pull: NDArray[np.int16]
+    probability: NDArray[np.uint16]
+    count: NDArray[np.uint8]
+    weights: NDArray[np.int32]
+    mix_rate: int
+    count_limit: int
+    usage_limit: int
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return int(self.codebook.shape[1])
+
+    @property
+    def levels(self) -> int:
+        """L: the bits of the longest index."""
+        return (len(self.codebook) - 1).bit_length()
+
+    @functools.cached_property
+    def tree(self) -> Tree:
+        """The codebook's tree."""
+        return build_tree(self.codebook, self.usage)
+
+    @functools.cached_property
+    def layout(self) -> IndexLayout:
+        """Where its states and weights stand."""
+        return IndexLayout(self.levels)
+
+    def start(self) -> CoderState:
+        """The coder's states before the first bit: those of the nodes from `usage`, then the stored ones."""
+        nodes = 1 << self.levels
+        tree = self.tree
+        inner = np.flatnonzero(tree.leaves > 1)
+        probability = np.full(2 * nodes, 32768, dtype=np.int32)
+        count = np.zeros(2 * nodes, dtype=np.int32)
+        ones = tree.usage[2 * inner + 1]
+        probability[inner] = np.clip((ones << 16) // tree.usage[inner], 64, 65472)
+        count[inner] = np.minimum(self.usage_limit, tree.usage[inner] - tree.leaves[inner])
+        return CoderState(
+            np.concatenate([probability, self.probability.astype(np.int32)]),
+            np.concatenate([count, self.count.astype(np.int32)]),
+            self.weights.astype(np.int32),
+            self.count_limit,
+        )
+
+    def to_bytes(self) -> bytes:
+        """Magic, channels u8, entries - 1 u16, mixing rate u8, count limit u8, usage limit u8, then every array in the order above,
+        little-endian, C order."""
+        head = TABLES_MAGIC + struct.pack(
+            "<BHBBB", self.channels, len(self.codebook) - 1, self.mix_rate, self.count_limit, self.usage_limit
+        )
+        return head + b"".join(
+            getattr(self, name).astype(np.dtype(kind).newbyteorder("<")).tobytes()
+            for name, kind, _ in _table_fields(len(self.codebook), self.channels)
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> IndexTables:
+        """Parse `to_bytes`' result; raises CorruptPackError when it is not one."""
+        if len(data) < HEAD_BYTES or data[:4] != TABLES_MAGIC:
+            raise CorruptPackError("index tables do not begin with 'sdzI'; rebuild the pack")
+        channels, entries, mix_rate, count_limit, usage_limit = struct.unpack_from("<BHBBB", data, 4)
+        entries += 1
+        if channels == 0 or entries < 2:
+            raise CorruptPackError(f"index tables have {entries} entries of {channels} channels; rebuild the pack")
+        at = HEAD_BYTES
+        arrays = {}
+        for name, kind, shape in _table_fields(entries, channels):
+            size = int(np.prod(shape)) * np.dtype(kind).itemsize
+            if at + size > len(data):
+                raise CorruptPackError(f"index tables end inside '{name}' (byte {len(data)}); rebuild the pack")
+            stored = np.frombuffer(data, np.dtype(kind).newbyteorder("<"), int(np.prod(shape)), at)
+            arrays[name] = stored.reshape(shape).astype(np.int32 if name == "weights" else kind)
+            at += size
+        if at != len(data):
+            raise CorruptPackError(f"index tables have {len(data) - at} bytes too many; rebuild the pack")
+        tables = cls(**arrays, mix_rate=mix_rate, count_limit=count_limit, usage_limit=usage_limit)
+        if tables.usage.min() == 0:
+            raise CorruptPackError(f"index tables have an entry, {tables.usage.argmin()}, without usage; rebuild the pack")
+        if tables.precision.max() > MAX_PRECISION:
+            raise CorruptPackError(f"index tables have a precision code over {MAX_PRECISION}; rebuild the pack")
+        return tables
+
+
+def _table_fields(entries: int, channels: int) -> list[tuple[str, Any, tuple[int, ...]]]:
+    levels = (entries - 1).bit_length()
+    layout = IndexLayout(levels)
+    return [
+        ("codebook", np.int16, (entries, channels)),
+        ("usage", np.uint16, (entries,)),
+        ("precision", np.uint8, (levels + 1,)),
+        ("half_width", np.uint16, (levels + 1,)),
+        ("pull", np.int16, (levels, NEIGHBOURS)),
+        ("probability", np.uint16, (layout.stored,)),
+        ("count", np.uint8, (layout.stored,)),
+        ("weights", np.int16, (layout.weights,)),
+    ]
+
+
+@njit(cache=True, inline="always")
+def _signed_bucket(value: int, steps: Any) -> int:
+    """How many boundaries |value| has reached, negated where it is negative, counted from 0."""
+    size = abs(value)
+    count = len(steps)
+    towards = 1 if value >= 0 else -1
+    for i in range(len(steps)):
+        if size >= steps[i]:
+            count += towards
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _code_levels(
+    encode: bool, source: Any, levels: int, rows: int, columns: int, node: Any, leaves: Any, centre: Any, direction: Any,
+    middle: Any, span: Any, pull: Any, bases: Any, joint_bases: Any, joint_prefixes: Any, set_bases: Any, probability: Any, count: Any,
+    weights: Any, rate: int, stretch: Any, squash: Any, rates: Any, lean_steps: Any, side_steps: Any, agreements: Any, registers: Any,
+    data: Any, ends: Any, count_limit: Any,
+) -> int:  # fmt: skip
+    """Code all levels; returns how many were finished. `source` (h, w) are tree nodes of the last two levels, `node` (h + 2, w + 2) those
+    known so far, 0 around the picture; `ends[level]` is the coder's byte position behind each."""
+    width = columns + 2
+    channels = centre.shape[1]
+    slot = np.zeros(INPUTS, dtype=np.int32)
+    stretched = np.zeros(INPUTS, dtype=np.int32)
+    lean = np.zeros(NEIGHBOURS, dtype=np.int32)
+    # in the order W, N, NW, NE, E, S, SW, SE
+    shift = np.array([-1, -width, -width - 1, -width + 1, 1, width, width - 1, width + 1])
+    for level in range(levels):
+        prefix = joint_prefixes[level]
+        for y in range(rows):
+            for x in range(columns):
+                at = (y + 1) * width + x + 1
+                here = node[at]
+                if leaves[here] == 1:
+                    continue
+                total = 0
+                agree = 0
+                pattern = 0
+                for i in range(NEIGHBOURS):
+                    other = node[at + shift[i]]
+                    if other == 0:
+                        lean[i] = LEAN_LIMIT + 1
+                        if i < 4:
+                            pattern *= 3
+                        elif i < 6:
+                            pattern *= 2
+                        continue
+                    same = 1 if other == here else 2 + (other & 1) if other >> 1 == here else 0
+                    agree += same != 0
+                    if i < 4:
+                        pattern = pattern * 3 + (same - 1 if same > 1 else 0)
+                    elif i < 6:
+                        pattern = pattern * 2 + (same != 0)
+                    towards = -middle[here]
+                    for c in range(channels):
+                        towards += 2 * direction[here, c] * centre[other, c]
+                    value = 0
+                    if span[here] > 0:
+                        value = min(LEAN_LIMIT, max(-LEAN_LIMIT, towards * LEAN_UNIT // span[here]))
+                    lean[i] = value
+                    total += value * pull[level, i]
+                total >>= PULL_SHIFT
+                pulled = _signed_bucket(total, lean_steps)
+                agreed = level * AGREEMENTS + agreements[agree]
+                west = SIDES - 1 if lean[0] > LEAN_LIMIT else _signed_bucket(lean[0], side_steps)
+                north = SIDES - 1 if lean[1] > LEAN_LIMIT else _signed_bucket(lean[1], side_steps)
+                east = SIDES - 1 if lean[4] > LEAN_LIMIT else _signed_bucket(lean[4], side_steps)
+                south = SIDES - 1 if lean[5] > LEAN_LIMIT else _signed_bucket(lean[5], side_steps)
+                joint = here - (1 << level)
+                for i in range(2):
+                    other = node[at + shift[i]]
+                    # a neighbour is known to `level` + 1 bits, but for an entry that ends one earlier
+                    known = level + 1 if other >= 2 << level else level
+                    first = (other - (1 << known)) >> (known - prefix) if other > 0 else 0
+                    joint = (joint << prefix) + first
+                slot[0] = bases[0] + here
+                slot[1] = bases[1] + here
+                slot[2] = bases[2] + agreed * LEANS + pulled
+                slot[3] = bases[3] + (level * SIDES + west) * SIDES + north
+                slot[4] = bases[4] + (level * SIDES + east) * SIDES + south
+                slot[5] = bases[5] + level * PATTERNS + pattern
+                slot[6] = joint_bases[level] + joint
+                bit = 0
+                if encode:
+                    deep = source[y, x]
+                    # the leaf's bit behind those of `here`
+                    while deep >> 1 != here:
+                        deep >>= 1
+                    bit = deep & 1
+                bit = code_mixed(
+                    encode, bit, 7, slot, set_bases[0] + agreed * INPUTS, set_bases[1] + pulled * INPUTS, registers, data,
+                    probability, count, weights, stretched, rate, stretch, squash, rates, count_limit,
+                )  # fmt: skip
+                if registers[STOPPED]:
+                    return level
+                node[at] = 2 * here + bit
+        ends[level] = registers[POSITION]
+    return levels
+
+
+def run_levels(
+    encode: bool, source: NDArray[np.int32], rows: int, columns: int, levels: int, tables: IndexTables, state: CoderState,
+    registers: NDArray[np.int64], data: NDArray[np.uint8],
+) -> tuple[NDArray[np.int32], NDArray[np.int64], int]:  # fmt: skip
+    """Codes the first `levels` levels of tree nodes `source` (rows, columns), or decodes them; hands on the nodes known, the coder's byte
+    behind each level, and how many levels were finished. `state` goes on learning."""
+    tree, layout = tables.tree, tables.layout
+    node = np.zeros((rows + 2, columns + 2), dtype=np.int32)
+    node[1:-1, 1:-1] = 1
+    ends = np.zeros(levels, dtype=np.int64)
+    prefixes = np.array([joint_prefix(level) for level in range(layout.levels)], dtype=np.int32)
+    finished = _code_levels(
+        encode, source, levels, rows, columns, node.reshape(-1), tree.leaves, tree.centre,
+        tree.direction, tree.middle, tree.span, tables.pull.astype(np.int32), layout.bases, layout.joint_bases, prefixes,
+        layout.set_bases, state.probability, state.count, state.weights, tables.mix_rate, STRETCH, SQUASH, RATES, LEAN_STEPS, SIDE_STEPS,
+        AGREE_BUCKETS, registers, data, ends, np.array([state.count_limit], dtype=np.int32),
+    )  # fmt: skip
+    return np.ascontiguousarray(node[1:-1, 1:-1]), ends, finished
+
+
+@dataclass(frozen=True)
+class KnownIndices:
+    """What a prefix tells of codebook indices: `node` int32 (h, w), the node of the tree that is known of each, 1 where nothing is;
+    `complete` whether nothing was cut."""
+
+    node: NDArray[np.int32]
+    complete: bool
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Rows and columns of latent positions."""
+        return self.node.shape[0], self.node.shape[1]
+
+
+def entries_of(known: KnownIndices, tables: IndexTables) -> NDArray[np.int32]:
+    """The codebook entry (h, w), in the tree's order, of every position; of one that is not wholly known, -1."""
+    tree = tables.tree
+    return np.where(tree.leaves[known.node] == 1, tree.first[known.node], np.int32(-1))
+
+
+def encode_indices(entries: NDArray[np.integer], tables: IndexTables, levels: int | None = None) -> bytes:
+    """The payload of codebook entries (h, w), in the tree's order, or of their first `levels` bits. Every prefix of it decodes.
+
+    Raises EncodeInputError for an entry that the codebook does not have.
+    """
+    if entries.size and not 0 <= entries.min() <= entries.max() < len(tables.codebook):
+        raise EncodeInputError(f"an index lies outside the codebook's 0..{len(tables.codebook) - 1}")
+    levels = tables.levels if levels is None else levels
+    rows, columns = entries.shape
+    registers = new_registers()
+    # a decision costs at most log2(65536 / floor) bits: 12 of them
+    data = np.zeros(entries.size * levels * 3 // 2 + OUTPUT_SLACK, dtype=np.uint8)
+    source = leaf_nodes(tables.tree, len(tables.codebook))[entries]
+    run_levels(True, source, rows, columns, levels, tables, tables.start(), registers, data)
+    finish_encoder(registers, data)
+    return data[: registers[POSITION]].tobytes()
+
+
+def decode_indices(payload: bytes, rows: int, columns: int, tables: IndexTables) -> KnownIndices:
+    """What `payload`, whole or cut anywhere, determines of indices (rows, columns)."""
+    node, _, finished = _decode(payload, rows, columns, tables)
+    return KnownIndices(node, finished == tables.levels)
+
+
+def spent_bytes(payload: bytes, rows: int, columns: int, tables: IndexTables) -> NDArray[np.int64]:
+    """How many bytes of `payload`, whole or cut anywhere, each level took: int64 (levels,), counted as for bit-planes."""
+    _, ends, finished = _decode(payload, rows, columns, tables)
+    begun = min(finished + 1, tables.levels)
+    ends = ends[:begun] - WINDOW_BYTES
+    ends[-1:] = len(payload)
+    spent = np.zeros(tables.levels, dtype=np.int64)
+    spent[:begun] = np.diff(np.clip(ends, 0, len(payload)), prepend=0)
+    return spent
+
+
+def _decode(payload: bytes, rows: int, columns: int, tables: IndexTables) -> tuple[NDArray[np.int32], NDArray[np.int64], int]:
+    registers = new_registers()
+    data = np.frombuffer(payload, dtype=np.uint8).copy()
+    start_decoder(registers, data)
+    nothing = np.zeros((1, 1), dtype=np.int32)
+    return run_levels(False, nothing, rows, columns, tables.levels, tables, tables.start(), registers, data)
+
+
+def known_bits(node: NDArray[np.int32], tables: IndexTables) -> NDArray[np.int32]:
+    """How many bits of each index are known, int32 of `node`'s shape: all of them where an entry ends early."""
+    bits = np.frexp(node.astype(np.float64))[1].astype(np.int32) - 1
+    return np.where(tables.tree.leaves[node] == 1, np.int32(tables.levels), bits)
+
+
+def dequantize_indices(node: NDArray[np.int32], tables: IndexTables, l1_limit: int) -> Latents:
+    """Values, guarded (`guard_l1`), and intervals of the nodes (h, w): the means of what is known of each position."""
+    bits = known_bits(node, tables)
+    shape = (tables.channels, *node.shape)
+    values = np.ascontiguousarray(tables.tree.centre[node].transpose(2, 0, 1))
+    half_width = tables.half_width.astype(np.int32)[bits]
+    levels = np.sign(values) * np.minimum(LEVEL_LIMIT, np.abs(values) // np.maximum(1, 2 * half_width))
+    precision = tables.precision.astype(np.int32)[bits]
+    return Latents(guard_l1(values, l1_limit), levels, np.broadcast_to(precision, shape), np.broadcast_to(half_width, shape))
