@@ -174,11 +174,21 @@ def test_the_kl_packs_encoder_gives_its_posteriors_deviation(kl: ForeignPack) ->
 
 
 def test_decoders_with_global_operations_are_tiled_and_say_what_it_costs(kl: ForeignPack) -> None:
-    assert (kl.pack.tiling, kl.pack.decoder_halo) == (Tiling(576, 8), 0)
+    assert (kl.pack.tiling, kl.pack.encoder_tiling, kl.pack.decoder_halo) == (Tiling(576, 8), Tiling(576, 8), 0)
     measured = kl.pack.manifest["measured"]
     assert 0 < measured["tiles of 256 pixels: mean error against one piece (pixel levels)"] < 60
     family = load_family(str(kl.pack.directory.parent / "model"))
     assert receptive_field(family.decoder, 4, 8) is None
+
+
+def test_a_light_decoder_goes_through_in_tiles_that_join_and_the_full_encoder_in_blended_ones(tmp_path: Path) -> None:
+    light = {"decoder_block_out_channels": (8,) * 4, "num_decoder_blocks": (1,) * 4}
+    light |= {"encoder_block_out_channels": (8,) * 4, "num_encoder_blocks": (1,) * 4}
+    family = load_family(str(save_kl(tmp_path / "kl")), decoder_from=str(save_tiny(tmp_path / "light", **light)))
+    pack = build_foreign_pack(family, photos(64), tmp_path / "pack", precision="fp32").pack
+    assert (pack.tiling, pack.encoder_tiling) == (None, Tiling(4096, 8))
+    assert 0 < pack.decoder_halo < 20
+    assert pack.manifest["family"]["source"] == "kl with the decoder of light"
 
 
 def test_a_pack_that_fails_the_gate_is_not_written(tiny: ForeignPack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
