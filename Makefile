@@ -1,6 +1,7 @@
 # make demo   builds a site from the photos that ship inside scikit-image and serves it on this machine only
 # make test   linters, types, every Python and JavaScript test, end to end in Chromium
-# Both install what they need into .venv and node_modules first; a second run finds the stamps and starts at once.
+# make test-slow   what takes minutes and gigabytes: the full Stable Diffusion 1.x autoencoder, with random weights
+# All install what they need into .venv and node_modules first; a second run finds the stamps and starts at once.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 8000
@@ -16,7 +17,7 @@ PHOTOS := astronaut.png chelsea.png coffee.png rocket.jpg hubble_deep_field.jpg 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo site serve test lint types test-js test-py chromium desktop format clean distclean
+.PHONY: help setup demo site serve test test-slow lint types test-js test-py chromium desktop format clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -64,6 +65,9 @@ test-js: setup
 
 test-py: setup chromium desktop
 	$(BIN)/python -m pytest
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow -s
 
 format: setup
 	$(BIN)/ruff check --fix

@@ -149,7 +149,7 @@ def test_vectors(site: Site, page: Any) -> None:
           const { dequantize } = await import(argument.base + "planes.js");
           const manifest = JSON.parse(new TextDecoder().decode(await read("pack/pack.json")));
           const pack = { coder: parseTables(await read("pack/coder.bin")), id: (await hash(await read("pack/pack.json"))).slice(0, 8),
-                         reconstruction: manifest.reconstruction, l1Limit: manifest.l1_limit };
+                         patch: 16, reconstruction: manifest.reconstruction, l1Limit: manifest.l1_limit };
           const out = {};
           for (const name of argument.names) {
             const { header, known } = await readPicture(await read(`valid/${name}.sdz`), pack);
