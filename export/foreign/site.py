@@ -69,7 +69,6 @@ def pack_for_site(site: Path, model: ModelOptions, photos: list[Path], *, force:
     request = _request(model)
     if not force and _noted(note) == request and (pack := _intact(out)) is not None:
         return SitePack(out, {}, _warning(pack), reused=True)
-    out.parent.mkdir(parents=True, exist_ok=True)
     if _is_own_run(model):
         figures, warning = _own_pack(Path(model.source), out, photos), None
     else:
