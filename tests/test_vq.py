@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from export.families import FamilyError, load_family
+from runtime.encode import index_bits
+from runtime.errors import EncodeInputError
 from runtime.quantize import nearest_entries
 
 
@@ -65,6 +67,14 @@ def test_the_nearest_entry_is_found_in_pieces(monkeypatch: pytest.MonkeyPatch) -
     distance = np.square(latents[None] * 4 - codebook[:, :, None, None]).sum(axis=1)
     monkeypatch.setattr("runtime.quantize.DISTANCES", 100)
     assert np.array_equal(nearest_entries(latents, codebook), distance.argmin(axis=0))
+
+
+def test_quality_leaves_out_an_index_s_last_bits() -> None:
+    assert [index_bits(quality, 10) for quality in (0, 1, 20, 30, 40, 41, 100)] == [1, 1, 5, 8, 10, 10, 10]
+    assert index_bits(1, 1) == 1
+    for quality in (-0.1, 100.1, float("nan")):
+        with pytest.raises(EncodeInputError, match=r"it must lie in 0\.\.100"):
+            index_bits(quality, 10)
 
 
 def test_what_a_pack_cannot_hold_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from export.families import load_family
 from export.foreign.build import build_foreign_pack
 from runtime.decode import decode, open_latents
 from runtime.encode import encode
+from runtime.errors import CorruptPackError
 from runtime.indices import KnownIndices, entries_of
 from runtime.info import describe
 from runtime.pack import Pack
@@ -106,6 +108,10 @@ def test_what_is_said_of_the_pack_and_its_files(vq_pack: Pack, photo: Image.Imag
     assert vq_pack.indices.codebook.shape == (37, 4)
     assert hashlib.sha256(vq_pack.coder_bytes).hexdigest() == vq_pack.manifest["tables"]["coder"]["sha256"]
     vq_pack.verify()
+    with pytest.raises(CorruptPackError, match="do not begin with 'sdzT'"):
+        replace(vq_pack, quantizer="planes").verify()
+    with pytest.raises(CorruptPackError, match="for 4 channels, the manifest says 5"):
+        replace(vq_pack, channels=5).indices  # noqa: B018
     data = encode(photo.crop((0, 0, 64, 64)), pack=vq_pack)
     monkeypatch.setattr("runtime.pack.find_pack", lambda pack_id: vq_pack)
     report = describe(data)
