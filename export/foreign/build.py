@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.families import Family, FamilyError
+from export.families.family import mixes_everything
 from export.foreign import figures
 from export.foreign.calibrate import Calibration, Steps, calibrate
 from export.foreign.coding import Coding, coding_of, gains_for
@@ -132,10 +133,12 @@ def build_foreign_pack(
     }
     if coding.quantizer != PLANES or quantizer != PLANES:
         manifest["quantizer"] = quantizer if coding.quantizer == PLANES else coding.quantizer
+    tiling = {"whole": WHOLE_PIXELS // patch**2, "overlap": OVERLAP_PIXELS // patch}
     if halo is None:
-        tiling = Tiling(WHOLE_PIXELS // patch**2, OVERLAP_PIXELS // patch)
         numbers |= tile_error(family, reference, measured, coding, photos)
-        manifest["tiling"] = {"whole": tiling.whole, "overlap": tiling.overlap}
+        manifest["tiling"] = tiling
+    elif mixes_everything(family.encoder):
+        manifest["encoder_tiling"] = tiling
     manifest["measured"] = {key: round(value, 4) for key, value in numbers.items()}
     contents = {file: data for file, data, _ in graphs.values()} | dict(tables.values())
     contents[MANIFEST] = (json.dumps(manifest, sort_keys=True, separators=(",", ":")) + "\n").encode()
@@ -159,8 +162,6 @@ def pack_name(source: str) -> str:
 def receptive_field(decoder: nn.Module, channels: int, patch: int) -> int | None:
     """Latent positions on each side that a pixel depends on, from the kernels passed through; None where that is not finite, or too far
     for tiles with margins."""
-    from export.families.family import mixes_everything
-
     if mixes_everything(decoder):
         return None
     reach = 0.0
