@@ -58,6 +58,10 @@ LEVEL_BITS: Final = 2.5
 COARSEST_ROUNDING: Final = -2.0
 """A latent of the least weight is rounded down by two steps more at first, where the bargains could not bring it."""
 
+TRUST: Final = 0.5
+"""Exponent of the posterior's weights. 1 would be the theory; the deviation of a single latent is a rough estimate, and with steps that
+follow each channel's posterior 1 cost 1.7 % of the bytes at equal PSNR (tuning `faithful`) where this saves 0.4 %."""
+
 WEIGHT_RANGE: Final = (1.0 / 16.0, 16.0)
 """Posterior weights are held within: a deviation is an estimate, and a factor of four says what there is to say."""
 
@@ -82,10 +86,10 @@ def posterior_weights(deviation: NDArray[np.float32]) -> NDArray[np.float32]:
     """How much the squared error of each latent counts by its posterior's standard deviation, both float32 (C, h, w).
 
     The autoencoder's training settled each deviation where the decoder's loss and the price of precision balance: there the loss grows
-    with the squared error over the squared deviation (Alemi et al., "Fixing a broken ELBO", 2018). The geometric mean of the
-    result is 1 but for the clipping to WEIGHT_RANGE.
+    with the squared error over the squared deviation (Alemi et al., "Fixing a broken ELBO", 2018). Of that quotient TRUST is taken. The
+    geometric mean of the result is 1 but for the clipping to WEIGHT_RANGE.
     """
-    logs = -2.0 * np.log(np.maximum(deviation.astype(np.float64), np.finfo(np.float32).tiny))
+    logs = -2.0 * TRUST * np.log(np.maximum(deviation.astype(np.float64), np.finfo(np.float32).tiny))
     weights: NDArray[np.float32] = np.exp(logs - logs.mean()).clip(*WEIGHT_RANGE).astype(np.float32)
     return weights
 

@@ -13,12 +13,14 @@ from PIL import Image
 from standins import StandInPack, StandInSession
 
 from export import method2022, report
+from export.bench import main
 from export.kept import Kept
 from export.method2022 import CLEANED, METHODS, PALETTE_2022, SAME_LATENTS, PaletteError, averages, check, cleaned, measure_photo
 from export.peers import FULL
 from runtime.container import parse
 from runtime.decode import decode
 from runtime.encode import encode
+from runtime.pack import BUILT_IN, DEFAULT
 
 REFERENCE = np.asarray(Image.radial_gradient("L").convert("RGB"))[:112, :160]
 
@@ -109,3 +111,12 @@ def test_averages_and_the_reports_words() -> None:
     section = report._method_2022({"pack": "01020304", "name": "small", "unet": True, "rows": full})
     assert section.tables[0].rows[0] == ["256", "2", "300", "0.300", "30.00 / 30.05 / 30.10", "–", "–", "–"]
     assert "Pack `01020304` (small)" in section.lines[0] and "after the UNet" in section.lines[0]
+
+
+def test_the_bench_wants_palettes_for_the_method_and_the_unet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(REFERENCE).save(tmp_path / "a.png")
+    arguments = [str(tmp_path / "a.png"), "--out", str(tmp_path / "report"), "--quick", "--jobs", "1"]
+    assert main([*arguments, "--unet", "somewhere"]) == 1
+    assert "name a pack of them with --palette-pack" in capsys.readouterr().err
+    assert main([*arguments, "--palette-pack", str(BUILT_IN / DEFAULT)]) == 1
+    assert "pack tiny carries planes" in capsys.readouterr().err

@@ -99,8 +99,8 @@ def test_the_first_rounding_falls_with_the_weight() -> None:
     assert dead_zone(np.array([2.9, 0.5, -3.2], np.float32), 0, np.array([-2.0, -2.0, 0.25])).tolist() == [0, 0, -3]
 
 
-def test_posterior_weights_are_inverse_squares() -> None:
+def test_posterior_weights_fall_with_the_deviation() -> None:
     deviation = np.array([[[1.0, 2.0], [4.0, 2.0]]], np.float32)
-    assert np.allclose(posterior_weights(deviation), [[[4.0, 1.0], [0.25, 1.0]]])
+    assert np.allclose(posterior_weights(deviation), [[[2.0, 1.0], [0.5, 1.0]]])
     assert np.array_equal(posterior_weights(deviation * 8), posterior_weights(deviation))
     assert posterior_weights(np.array([[[1e-30, 0.0, 1.0, 1e30]]], np.float32)).tolist() == [[[16.0, 16.0, 0.0625, 0.0625]]]
