@@ -25,7 +25,7 @@ from export.graph import decoder_graph, decoder_table, denoiser_graph, encoder_g
 from export.models import OneStepDenoiser, TinyAutoencoder
 from export.models.autoencoder import GRID, PATCH
 from export.parity import ParityError, check_parity, gate_photos
-from export.quantize import QuantizationError, calibrate, grid_weights, is_calibrated
+from export.quantize import QuantizationError, calibrate, grid_weights, is_calibrated, settle_gains
 from export.truncation import RECONSTRUCTION
 from runtime.errors import SdzError
 from runtime.pack import FORMAT, MANIFEST, Pack, load_pack
@@ -79,6 +79,7 @@ def build_pack(weights: Path, out: Path, coder_table: bytes, *, name: str = "tin
     calibrated = not (is_calibrated(autoencoder.decoder) and is_calibrated(denoiser))
     if calibrated:
         calibrate(autoencoder, denoiser, photos)
+    settle_gains(autoencoder, decoder_table(autoencoder))
     table = decoder_table(autoencoder)
     stems = (
         grid_weights(autoencoder.decoder.stem, autoencoder.channels, "decoder.stem"),

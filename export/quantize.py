@@ -189,6 +189,22 @@ def linear_table(layer: ScaledTransform, residual_exponent: int) -> LinearTable:
     )
 
 
+@torch.no_grad()
+def settle_gains(autoencoder: TinyAutoencoder, table: LinearTable) -> None:
+    """Make the linear table's integers exact on average: what rounding takes from a channel's gain moves into the encoder's.
+
+    A mean's integers all err the same way, by up to a level of bright pixels. The latents of a channel change by that same per cent.
+    """
+    exact = autoencoder.decoder.linear.weight[:, :, 0, 0].double().numpy() * 2.0**table.shift / GRID
+    rounded = table.weight.astype(np.float64)
+    kept = torch.from_numpy((rounded * exact).sum(axis=0) / np.square(exact).sum(axis=0)).float()
+    autoencoder.decoder.linear.gain.mul_(kept)
+    autoencoder.encoder.linear.gain.div_(kept)
+    autoencoder.encoder.head.weight.div_(kept[:, None, None, None])
+    assert autoencoder.encoder.head.bias is not None
+    autoencoder.encoder.head.bias.div_(kept)
+
+
 def is_calibrated(module: nn.Module) -> bool:
     """Whether every activation's range below `module` was observed, so that its exponent means something."""
     return all(float(layer.peak) > 0 for layer in module.modules() if isinstance(layer, Activation))

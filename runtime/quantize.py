@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from runtime import limits
 from runtime.coder import STRETCH, CoderTables
 from runtime.pack import GRID
-from runtime.planes import last_chances
+from runtime.planes import last_chances, step_units
 
 Tune = Literal["natural", "faithful"]
 
@@ -69,12 +69,12 @@ WEIGHT_RANGE: Final = (1.0 / 16.0, 16.0)
 def quantize(
     latents: NDArray[np.float32], step_index: int, tables: CoderTables, tuning: Tuning, weights: NDArray[np.float32] | None = None
 ) -> NDArray[np.int32]:
-    """Signed integers int32 (C, h, w), magnitudes below 2**15, in steps of 2**(step_index/8), of latents float32 (C, h, w).
+    """Signed integers int32 (C, h, w), magnitudes below 2**15, in the decoders' steps, of latents float32 (C, h, w).
 
     `weights`, positive float32 (C, h, w), say how much the squared error of each latent counts; None is the same as ones.
     """
     integers = dead_zone(latents, step_index, tuning.rounding if weights is None else weighted_rounding(weights, tuning))
-    size = np.abs(latents) * np.float32(2.0 ** (-step_index / 8.0))
+    size = np.abs(latents) * np.float32(GRID / step_units(step_index))
     sign = np.where(latents < 0, np.int32(-1), np.int32(1))
     for _ in range(ROUNDS):
         magnitude = _bargains(size, np.abs(integers), last_chances(integers, step_index, tables), tuning, weights)
@@ -104,12 +104,13 @@ def weighted_rounding(weights: NDArray[np.float32], tuning: Tuning) -> NDArray[n
 
 
 def dead_zone(latents: NDArray[np.float32], step_index: int, rounding: float | NDArray[np.float64]) -> NDArray[np.int32]:
-    """sign · max(0, floor(|y| / 2**(step_index/8) + rounding)), |q| below 2**15: int32 (C, h, w) of latents float32 (C, h, w).
+    """sign · max(0, floor(|y| / step + rounding)), |q| below 2**15: int32 (C, h, w) of latents float32 (C, h, w); the step is the decoders',
+    2**(step_index/8) on the GRID.
 
     With a rounding below 1/2 zero gets a wider interval than the others, because for the peaked distribution of latents the
     bits a borderline value costs outweigh the distortion it saves (JPEG 2000 and video coders).
     """
-    scaled = np.abs(latents.astype(np.float64)) / 2.0 ** (step_index / 8.0) + rounding
+    scaled = np.abs(latents.astype(np.float64)) * GRID / step_units(step_index) + rounding
     magnitude = np.clip(np.floor(scaled), 0, (1 << limits.MAX_PLANES) - 1)
     signed: NDArray[np.float64] = np.copysign(magnitude, latents)
     return signed.astype(np.int32)
