@@ -42,10 +42,10 @@ def render(title: str, report: Report, assets: list[Asset], shared: Library, sty
     photos = report.photos
     out = []
     for index, photo in enumerate(photos):
-        page = _Page(f"photos/{photo.name}.html", by_path, shared, styles, report.pack, report.exact)
+        page = _Page(f"photos/{photo.name}.html", by_path, shared, styles, report.pack, report.exact, report.denoises)
         before, after = (photos[i] if 0 <= i < len(photos) else None for i in (index - 1, index + 1))
         out.append((page.path, _photo(page, title, photo, before, after)))
-    page = _Page("index.html", by_path, shared, styles, report.pack, report.exact)
+    page = _Page("index.html", by_path, shared, styles, report.pack, report.exact, report.denoises)
     return [*out, (page.path, _gallery(page, title, report))]
 
 
@@ -105,6 +105,7 @@ class _Page:
     styles: Asset
     pack: str
     exact: bool
+    denoises: bool
 
     def address(self, path: str) -> str:
         return escape(posixpath.relpath(path, posixpath.dirname(self.path) or "."))
@@ -308,6 +309,7 @@ def _study(page: _Page, title: str, photo: Photo, before: Photo | None, after: P
         size=_size_class(photo.width, photo.height),
         # nothing to hold the browser's pixels against where the pack promises none
         digest=photo.best.sha256 if page.exact else "",
+        best="denoised" if page.denoises else "decoded",
         fallback=page.fallback(photo, "eager"),
         fallback_data=fallback_data,
         against=against,

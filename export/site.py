@@ -80,7 +80,7 @@ class Download:
 class Report:
     """What was built. `pays_after` counts the images after which sdz has sent fewer bytes than AVIF of equal ST-LPIPS:
     None means never (or not measured, when `judged` is 0); `saving` is in bytes per image, 0 for one that is kept as AVIF. `exact`: the
-    pack's."""
+    pack's; `denoises`: whether it has a denoiser."""
 
     site: Path
     pack: str
@@ -92,6 +92,7 @@ class Report:
     saving: float | None
     pays_after: int | None
     exact: bool = True
+    denoises: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -127,7 +128,7 @@ def build(options: BuildOptions) -> Report:
         if not photos:
             raise NoPhotosError("\n".join([*problems, "no photo could be read: the site was left as it was"]))
         report = summarize(options, pack.id.hex(), photos, library_assets, shared, sum(r.reused for r in results), problems)
-        report = replace(report, exact=pack.exact)
+        report = replace(report, exact=pack.exact, denoises=pack.denoiser_min_step_index is not None)
         made_before = {path for entry in known.values() for asset in Photo.from_json(entry).assets() for path in asset.paths()}
         _publish(options, report, library_assets, shared, old_files(previous) | made_before)
     except OSError as error:

@@ -262,7 +262,7 @@ def _push_pull(image: Image.Image) -> Image.Image:
 def encode_latents(rgb: NDArray[np.uint8], session: Session) -> NDArray[np.float32]:
     """The encoder network's latents, float32 (C, ceil(H/p), ceil(W/p)) in grey levels, of `rgb` uint8 (H, W, 3); p is the pack's patch.
 
-    Edges are repeated up to whole patches; large images go through in overlapping tiles, blended where the pack has a tiling.
+    Edges are repeated up to whole patches; large images go through in overlapping tiles, blended where a pack wants that.
     """
     return _encode_tiles(rgb, session.pack, session.encode)
 
@@ -293,11 +293,12 @@ def _encode_tiles(rgb: NDArray[np.uint8], pack: Pack, run: Callable[[NDArray[np.
         return run(np.ascontiguousarray(padded[top * patch : bottom * patch, left * patch : right * patch]))
 
     parts: list[tuple[slice, slice, NDArray[np.float32]]] = []
-    if pack.tiling is not None:
-        down, across = pack.tiling.spans(rows, columns)
+    tiling = pack.encoder_tiling
+    if tiling is not None:
+        down, across = tiling.spans(rows, columns)
         for row in down:
             for column in across:
-                weights = np.multiply.outer(pack.tiling.weights(row, 1), pack.tiling.weights(column, 1)) / pack.tiling.full(1) ** 2
+                weights = np.multiply.outer(tiling.weights(row, 1), tiling.weights(column, 1)) / tiling.full(1) ** 2
                 found = maps(row.start, row.stop, column.start, column.stop) * weights.astype(np.float32)
                 parts.append((slice(row.start, row.stop), slice(column.start, column.stop), found))
     else:

@@ -93,7 +93,7 @@ class Pack:
     GRID units per position. `linear_shift`: binary places of `linear`. Halos: latent positions that an output depends on, each side.
     `denoiser_min_step_index`: mean precision code under which the denoiser is skipped; None where the pack has none. `exact`: whether
     the reference graphs give the same bytes everywhere. `tiling`: how large pictures go through networks that have no finite halo;
-    None where they have one. `quantizer`: one of `QUANTIZERS`.
+    None where they have one; `encoder_tiling` the same for the encoder, where it is another. `quantizer`: one of `QUANTIZERS`.
     """
 
     directory: Path
@@ -110,6 +110,7 @@ class Pack:
     decoder_halo: int
     exact: bool
     tiling: Tiling | None
+    encoder_tiling: Tiling | None
     quantizer: str
     tables: dict[str, PackFile]
     graphs: dict[str, PackFile]
@@ -208,7 +209,8 @@ def load_pack(path: Path | str) -> Pack:
         denoiser_halo=reader.integer(0, HALO_LIMIT, "halo", "denoiser") if denoises else 0,
         decoder_halo=reader.integer(0, HALO_LIMIT, "halo", "decoder"),
         exact=reader.choice("exact", (False, True)) if reader.has("exact") else True,
-        tiling=reader.tiling("tiling", patch) if reader.has("tiling") else None,
+        tiling=(tiling := reader.tiling("tiling", patch) if reader.has("tiling") else None),
+        encoder_tiling=reader.tiling("encoder_tiling", patch) if reader.has("encoder_tiling") else tiling,
         quantizer=reader.choice("quantizer", QUANTIZERS) if reader.has("quantizer") else PLANES,
         tables=tables,
         graphs=graphs,

@@ -76,6 +76,7 @@ class StandInPack:
     decoder_halo: int = 1
     exact: bool = True
     tiling: Tiling | None = None
+    encoder_tiling: Tiling | None = None
     quantizer: str = "planes"
 
 

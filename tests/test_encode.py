@@ -45,7 +45,7 @@ def test_encoder_tiles_of_a_tiled_pack_are_blended_and_deviations_come_along() -
 
     pixels = np.random.default_rng(3).integers(0, 256, (112, 160, 3)).astype(np.uint8)
     whole = encode_latents(pixels, StandInSession())
-    session = Session(StandInPack(tiling=Tiling(36, 2)))
+    session = Session(StandInPack(encoder_tiling=Tiling(36, 2)))
     latents, deviation = encode_with_deviation(pixels, session)
     assert [call[1:] for call in session.calls] == [(4, 4), (4, 5), (4, 5), (5, 4), (5, 5), (5, 5)]
     assert np.allclose(latents, whole, atol=1e-3)

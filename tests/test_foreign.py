@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,23 @@ import pytest
 import torch
 from autoencoders import photos, save_kl, save_tiny
 from browser import Site, pack_files, picture, scripts
+from networks import small_networks
 from onnx import TensorProto, helper, numpy_helper
 
 import export.foreign.build
+from export.cli import main
 from export.families import FamilyError, load_family
 from export.foreign.build import ForeignPack, build_foreign_pack, pack_name, public_name, receptive_field
 from export.foreign.calibrate import fit_linear, gains_of, integer_table, read_photos
 from export.foreign.figures import expected
 from export.foreign.graphs import half_weights
+from export.foreign.site import ModelOptions, pack_for_site
 from export.parity import ParityError
+from export.site import BuildOptions, build
 from runtime.decode import decode
 from runtime.encode import encode, encode_with_deviation
 from runtime.linear import linear_stage
+from runtime.pack import load_pack
 from runtime.session import Session
 from runtime.tiles import Tiling
 
@@ -169,11 +174,21 @@ def test_the_kl_packs_encoder_gives_its_posteriors_deviation(kl: ForeignPack) ->
 
 
 def test_decoders_with_global_operations_are_tiled_and_say_what_it_costs(kl: ForeignPack) -> None:
-    assert (kl.pack.tiling, kl.pack.decoder_halo) == (Tiling(576, 8), 0)
+    assert (kl.pack.tiling, kl.pack.encoder_tiling, kl.pack.decoder_halo) == (Tiling(576, 8), Tiling(576, 8), 0)
     measured = kl.pack.manifest["measured"]
     assert 0 < measured["tiles of 256 pixels: mean error against one piece (pixel levels)"] < 60
     family = load_family(str(kl.pack.directory.parent / "model"))
     assert receptive_field(family.decoder, 4, 8) is None
+
+
+def test_a_light_decoder_goes_through_in_tiles_that_join_and_the_full_encoder_in_blended_ones(tmp_path: Path) -> None:
+    light = {"decoder_block_out_channels": (8,) * 4, "num_decoder_blocks": (1,) * 4}
+    light |= {"encoder_block_out_channels": (8,) * 4, "num_encoder_blocks": (1,) * 4}
+    family = load_family(str(save_kl(tmp_path / "kl")), decoder_from=str(save_tiny(tmp_path / "light", **light)))
+    pack = build_foreign_pack(family, photos(64), tmp_path / "pack", precision="fp32").pack
+    assert (pack.tiling, pack.encoder_tiling) == (None, Tiling(4096, 8))
+    assert 0 < pack.decoder_halo < 20
+    assert pack.manifest["family"]["source"] == "kl with the decoder of light"
 
 
 def test_a_pack_that_fails_the_gate_is_not_written(tiny: ForeignPack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,24 +244,48 @@ def test_chromium_decodes_them_as_python_does(tiny: ForeignPack, kl: ForeignPack
         assert difference.mean() < 0.05 and difference.max() <= 8, name
 
 
-def test_a_site_keeps_its_pack_while_the_model_is_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from export.cli import main
-
-    (tmp_path / "in").mkdir()
-    picture(96, 80).save(tmp_path / "in" / "a.png")
-    model = save_tiny(tmp_path / "secret" / "model")
-    arguments = ["build", str(tmp_path / "in"), "--pack-from", str(model), "--out", str(tmp_path / "site"), "--jobs", "1", "--judge", "0"]
-    assert main(arguments) == 0
-    captured = capsys.readouterr()
-    assert "decoder fp32: mean error against torch" in captured.err
-    site = json.loads((tmp_path / "site" / "manifest.json").read_bytes())
-    assert f"pack {site['pack']}" in captured.out
-    assert [stage["stage"] for stage in site["photos"][0]["stages"]] == ["linear", "decoded"]
-    assert 'data-digest=""' in (tmp_path / "site" / "photos" / "a.html").read_text()
-    for path in (tmp_path / "site").rglob("*.json"):
+def test_a_site_keeps_its_pack_while_the_model_is_the_same(tmp_path: Path) -> None:
+    photo, site = tmp_path / "in" / "a.png", tmp_path / "site"
+    photo.parent.mkdir()
+    picture(96, 80).save(photo)
+    model = ModelOptions(str(save_tiny(tmp_path / "secret" / "model")), precision="fp32")
+    made = pack_for_site(site, model, [photo])
+    assert (made.directory, made.reused, made.warning) == (site / "packs" / "model", False, None)
+    assert made.figures["decoder fp32: largest error against torch (pixel levels)"] <= 1
+    pack = load_pack(made.directory)
+    # one graph, named twice
+    assert pack.graphs["decoder"] == pack.graphs["decoder-fp32"]
+    report = build(BuildOptions([str(photo)], site, pack=made.directory, judged=0, brotli_quality=1))
+    assert (report.pack, report.exact, [stage.stage for stage in report.photos[0].stages]) == (pack.id.hex(), False, ["linear", "decoded"])
+    assert 'data-digest="" data-best="decoded"' in (site / "photos" / "a.html").read_text()
+    for path in site.rglob("*.json"):
         assert "secret" not in path.read_text()
-    assert main(arguments) == 0
-    captured = capsys.readouterr()
-    assert "decoder fp32" not in captured.err and "0 made, 1 unchanged" in captured.out
-    assert main([*arguments[:3], str(tmp_path / "nowhere"), *arguments[4:]]) == 1
+    again = pack_for_site(site, model, [photo])
+    assert (again.directory, again.figures, again.reused) == (made.directory, {}, True)
+    assert not pack_for_site(site, replace(model, precision="fp16"), [photo]).reused
+    assert load_pack(made.directory).graphs["decoder"].file == "decoder.fp16.onnx"
+
+
+def test_a_training_run_of_ones_own_becomes_an_exact_pack(tmp_path: Path) -> None:
+    autoencoder, denoiser = small_networks()
+    autoencoder.save_pretrained(tmp_path / "run" / "autoencoder")
+    denoiser.save_pretrained(tmp_path / "run" / "denoiser")
+    picture(96, 80).save(tmp_path / "a.png")
+    made = pack_for_site(tmp_path / "site", ModelOptions(str(tmp_path / "run")), [tmp_path / "a.png"])
+    pack = load_pack(made.directory)
+    assert (pack.name, pack.exact, pack.patch, pack.denoiser_min_step_index) == ("run", True, 16, 22)
+    assert made.figures["decoder int8: values that differ from fp32"] == 0
+    data = encode(picture(96, 80), pack=pack)
+    assert decode(data, pack=pack).pixels.shape == (80, 96, 3)
+
+
+def test_the_command_line_says_what_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture(80, 70).save(tmp_path / "a.png")
+    arguments = ["build", str(tmp_path / "a.png"), "--out", str(tmp_path / "site"), "--pack-from", str(tmp_path / "nowhere")]
+    assert main(arguments) == 1
     assert capsys.readouterr().err.startswith(f"python -m export build: {tmp_path / 'nowhere'}: there is no such folder")
+    with pytest.raises(SystemExit) as stopped:
+        main([*arguments, "--pack", str(tmp_path)])
+    assert stopped.value.code == 2
+    assert "name one pack: --pack, or --pack-from" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png"]

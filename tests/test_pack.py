@@ -179,7 +179,9 @@ def test_a_pack_may_have_another_patch_no_denoiser_a_tiling_and_no_exactness(bui
     edit(copy, change)
     pack = load_pack(copy)
     pack.verify()
-    assert (pack.patch, pack.exact, pack.tiling) == (8, False, Tiling(4096, 8))
+    assert (pack.patch, pack.exact, pack.tiling, pack.encoder_tiling) == (8, False, Tiling(4096, 8), Tiling(4096, 8))
+    edit(copy, lambda manifest: (manifest.pop("tiling"), manifest.update(encoder_tiling={"whole": 1024, "overlap": 4})))
+    assert (load_pack(copy).tiling, load_pack(copy).encoder_tiling) == (None, Tiling(1024, 4))
     assert (pack.denoiser_min_step_index, pack.denoiser_halo, sorted(pack.graphs)) == (None, 0, ["decoder", "decoder-fp32", "encoder"])
     assert pack.linear[1, 3] == 195
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from export.families import Family, FamilyError
+from export.families.family import mixes_everything
 from export.foreign import figures
 from export.foreign.calibrate import L1_LIMIT, Calibration, Steps, calibrate
 from export.foreign.distilled import Distilled, check_distilled
@@ -154,10 +155,12 @@ def build_foreign_pack(
         manifest["denoiser"] = {"min_step_index": distilled.denoiser.config["min_step_index"]}
     if quantizer != PLANES:
         manifest["quantizer"] = quantizer
+    tiling = {"whole": WHOLE_PIXELS // patch**2, "overlap": OVERLAP_PIXELS // patch}
     if tiled:
-        tiling = Tiling(WHOLE_PIXELS // patch**2, OVERLAP_PIXELS // patch)
         numbers |= tile_error(family, reference, measured, photos)
-        manifest["tiling"] = {"whole": tiling.whole, "overlap": tiling.overlap}
+        manifest["tiling"] = tiling
+    elif mixes_everything(family.encoder):
+        manifest["encoder_tiling"] = tiling
     manifest["measured"] = {key: round(value, 4) for key, value in numbers.items()}
     contents = {file: data for file, data, _ in graphs.values()} | dict(tables.values())
     contents[MANIFEST] = (json.dumps(manifest, sort_keys=True, separators=(",", ":")) + "\n").encode()
@@ -181,8 +184,6 @@ def pack_name(source: str) -> str:
 def receptive_field(decoder: nn.Module, channels: int, patch: int) -> int | None:
     """Latent positions on each side that a pixel depends on, from the kernels passed through; None where that is not finite, or too far
     for tiles with margins."""
-    from export.families.family import mixes_everything
-
     if mixes_everything(decoder):
         return None
     reach = 0.0

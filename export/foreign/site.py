@@ -75,7 +75,6 @@ def pack_for_site(site: Path, model: ModelOptions, photos: list[Path], *, force:
     request = _request(model)
     if not force and _noted(note) == request and (pack := _intact(out)) is not None:
         return SitePack(out, {}, _warning(pack), reused=True)
-    out.parent.mkdir(parents=True, exist_ok=True)
     if _is_own_run(model):
         if (model.quantizer, model.steps) != (PLANES, "linear"):
             raise FamilyError(f"{model.source}: one of the project's own runs has its steps and its bit-planes from training")

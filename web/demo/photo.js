@@ -28,6 +28,8 @@ const slider = /** @type {HTMLInputElement} */ (need(".bytes input"));
 const dial = /** @type {HTMLInputElement} */ (need(".dial input"));
 const verdict = /** @type {HTMLElement} */ (need(".verdict"));
 const total = Number(study.dataset.bytes);
+/** The last stage that the pack has. */
+const best = study.dataset.best;
 const pixels = Number(study.dataset.width) * Number(study.dataset.height);
 const surface = painter(canvas);
 
@@ -89,7 +91,7 @@ function show(bytes, stage) {
       if (!progress.final) return;
       URL.revokeObjectURL(url);
       study.dataset.shown = progress.stage;
-      if (whole && stage === "denoised" && realism === 1) check(painting);
+      if (whole && stage === best && realism === 1) check(painting);
       painting = new Uint8ClampedArray();
     },
     error: fail,
@@ -185,8 +187,12 @@ try {
   const response = await fetch(/** @type {string} */ (study.dataset.src), { headers: { Accept: ACCEPT } });
   if (!response.ok) throw new Error(`HTTP status ${response.status}`);
   file = await response.blob();
-  const first = /** @type {HTMLInputElement} */ (need(`input[value=${wantedBy({}).stage}]`));
+  const wanted = wantedBy({}).stage;
+  const first = /** @type {HTMLInputElement} */ (need(`input[value=${wanted === "denoised" ? best : wanted}]`));
   first.checked = true;
+  if (best !== "denoised") {
+    for (const part of [badge("denoised"), need(".dial")]) /** @type {HTMLElement} */ (part).hidden = true;
+  }
   dial.disabled = chosenStage() !== "denoised";
   /** @type {HTMLElement} */ (need(".left", compare)).hidden = false;
   count();
