@@ -8,11 +8,9 @@
 import { decodeAlpha } from "./alpha.js";
 import { ALPHA, LATENTS, PALETTE_LATENTS, altText, find, parse } from "./container.js";
 import { SdzError } from "./errors.js";
-import { decodeIndices, dequantizeIndices, precisionSum } from "./indices.js";
 import { DENOISER_COARSEST, MAX_PIXELS } from "./limits.js";
 import { linearStage } from "./linear.js";
 import { fetchReader, loadPack } from "./pack.js";
-import { decodePalette, unknownLatents } from "./palette.js";
 import { Room, decodePlanes, dequantize } from "./planes.js";
 import { FULL_STRENGTH, Session } from "./session.js";
 import { full, spans, weights } from "./tiles.js";
@@ -94,10 +92,10 @@ export async function readPicture(bytes, pack) {
 async function decodeLatents(container, pack) {
   const { header } = container;
   const [h, w] = [Math.ceil(header.height / pack.patch), Math.ceil(header.width / pack.patch)];
-  if (pack.quantizer === "palette") {
+  if (pack.palette) {
     const chunk = find(container, PALETTE_LATENTS);
-    if (!chunk) return unknownLatents(pack.channels, h, w, header.planes);
-    return decodePalette(chunk.payload, pack.channels, h, w, chunk.start);
+    if (!chunk) return pack.palette.unknownLatents(pack.channels, h, w, header.planes);
+    return pack.palette.decodePalette(chunk.payload, pack.channels, h, w, chunk.start);
   }
   const { coder } = pack;
   const { stepIndex, planes } = header;
@@ -106,7 +104,7 @@ async function decodeLatents(container, pack) {
   for (const [value, offset, field] of /** @type {[number, number, string][]} */ ([[stepIndex, 9, "step index"], [planes, 10, "planes"]])) {
     if (value) throw new SdzError("CorruptFileError", `${value}, of a pack with a codebook it must be 0`, { offset, field });
   }
-  return decodeIndices(payload, h, w, coder);
+  return indicesOf(pack).decodeIndices(payload, h, w, coder);
 }
 
 /**
@@ -115,9 +113,12 @@ async function decodeLatents(container, pack) {
  * @returns {Latents & {values: Int32Array}}
  */
 export function latentsIn({ known, header, pack }, window, room) {
-  if ("node" in known) return dequantizeIndices(known, indexTables(pack), pack.l1Limit, window, room);
+  if ("node" in known) return indicesOf(pack).dequantizeIndices(known, indexTables(pack), pack.l1Limit, window, room);
   return dequantize(known, header.stepIndex, pack, window, room);
 }
+
+/** The module for a pack with a codebook. @param {Pack} pack */
+const indicesOf = ({ indices }) => /** @type {typeof import("./indices.js")} */ (indices);
 
 /** The tables of a pack with a codebook. @param {Pack} pack */
 const indexTables = ({ coder }) => /** @type {IndexTables} */ (coder);
@@ -140,7 +141,7 @@ export function denoiserApplies({ known, header, pack }) {
   if (pack.denoiserMinStepIndex === null) return false;
   const count = known.channels * known.h * known.w;
   let codes = header.stepIndex * count;
-  if ("node" in known) codes = known.channels * precisionSum(known, indexTables(pack));
+  if ("node" in known) codes = known.channels * indicesOf(pack).precisionSum(known, indexTables(pack));
   else for (const plane of known.plane) codes += 8 * plane;
   return pack.denoiserMinStepIndex * count <= codes && codes <= DENOISER_COARSEST * count;
 }

@@ -6,7 +6,6 @@
 
 import { parseTables } from "./coder.js";
 import { SdzError } from "./errors.js";
-import { parseIndexTables } from "./indices.js";
 import { tilingProblem } from "./tiles.js";
 
 /** @import { CoderTables } from "./coder.js" */
@@ -26,18 +25,25 @@ import { tilingProblem } from "./tiles.js";
  * @property {number} l1Limit GRID units
  * @property {number} linearShift
  * @property {Int16Array} linear (C, 3 p p)
- * @property {CoderTables | IndexTables} coder the latter where `quantizer` is "indices"
+ * @property {CoderTables | IndexTables} coder the latter for a pack with a codebook
  * @property {number | null} denoiserMinStepIndex null where the pack has no denoiser
  * @property {{denoiser: number, decoder: number}} halo latent positions of receptive field on each side
  * @property {boolean} exact whether the reference graphs give the same bytes everywhere
  * @property {Tiling | null} tiling how large pictures go through networks that have no finite receptive field
- * @property {string} quantizer how files carry the latents
+ * @property {typeof import("./indices.js") | null} indices where files carry the indices of a codebook
+ * @property {typeof import("./palette.js") | null} palette where they carry a palette; neither: bit-planes
  * @property {(name: string) => Promise<Uint8Array>} graphBytes
  */
 
 const FORMAT = 1;
 const PATCHES = [4, 8, 16, 32];
 const QUANTIZERS = ["planes", "indices", "palette"];
+
+/** The modules of the other two, which no page loads before it meets such a pack. A service worker, which may not, puts its own here. */
+export const quantizers = {
+  indices: () => import("./indices.js"),
+  palette: () => import("./palette.js"),
+};
 
 /** Hundreds of times a manifest's size. */
 const MAX_MANIFEST_BYTES = 2 ** 20;
@@ -180,7 +186,9 @@ export async function loadPack(id, read) {
   const largest = linear.reduce((most, weight) => Math.max(most, Math.abs(weight)), 0);
   if (l1Limit * largest + 2 ** (linearShift + 8) >= 2 ** 31) throw corrupt("the linear table's sums can pass 32 bits");
   const quantizer = manifest.quantizer === undefined ? QUANTIZERS[0] : choice(manifest.quantizer, "quantizer", QUANTIZERS);
-  const coder = quantizer === "indices" ? parseIndexTables(coderBytes) : parseTables(coderBytes);
+  const indices = quantizer === "indices" ? await quantizers.indices() : null;
+  const palette = quantizer === "palette" ? await quantizers.palette() : null;
+  const coder = indices ? indices.parseIndexTables(coderBytes) : parseTables(coderBytes);
   if (coder.channels !== channels) throw corrupt("the coder's tables are for another number of channels");
   /** @type {Map<string, Promise<Uint8Array>>} */
   const graphs = new Map();
@@ -201,7 +209,8 @@ export async function loadPack(id, read) {
     },
     exact: manifest.exact === undefined ? true : choice(manifest.exact, "exact", [false, true]),
     tiling: manifest.tiling === undefined ? null : tilingOf(manifest.tiling, patch),
-    quantizer,
+    indices,
+    palette,
     graphBytes(name) {
       const running = graphs.get(name) ?? readEntry(entry(manifest.graphs?.[name], `graphs.${name}`), read);
       graphs.set(name, running);

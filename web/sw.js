@@ -12,8 +12,10 @@
 import { ACCEPT, MEDIA_TYPE } from "./container.js";
 import { PACKS, paint, reached, readContainer, readPicture } from "./decode.js";
 import { SdzError } from "./errors.js";
+import * as indices from "./indices.js";
 import { MAX_DOWNLOAD_BYTES } from "./limits.js";
-import { PACK_CACHE, fetchReader, loadPack } from "./pack.js";
+import { PACK_CACHE, fetchReader, loadPack, quantizers } from "./pack.js";
+import * as palette from "./palette.js";
 import { Session } from "./session.js";
 // @ts-expect-error  it lies there on a site only; and a service worker may not import() it later
 import * as runtime from "./ort/ort.wasm.bundle.min.mjs";
@@ -34,6 +36,8 @@ import * as runtime from "./ort/ort.wasm.bundle.min.mjs";
 
 const scope = /** @type {ServiceWorkerScope} */ (/** @type {unknown} */ (globalThis));
 const ort = /** @type {Ort} */ (runtime);
+quantizers.indices = async () => indices;
+quantizers.palette = async () => palette;
 
 /** @typedef {{name: string, entries: number, bytes: number}} Bound of a cache; what was put or used longest ago goes first */
 

@@ -24,7 +24,8 @@ const pack = {
   halo: { denoiser: 1, decoder: 1 },
   exact: true,
   tiling: null,
-  quantizer: "planes",
+  indices: null,
+  palette: null,
   graphBytes: () => Promise.reject(new Error("no graphs here")),
 };
 

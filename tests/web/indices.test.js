@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
+import * as indices from "../../web/indices.js";
 import { find, parse } from "../../web/container.js";
 import { decodeBytes, readPicture } from "../../web/decode.js";
 import { SdzError } from "../../web/errors.js";
@@ -34,7 +35,8 @@ const pack = {
   halo: { denoiser: 0, decoder: 0 },
   exact: true,
   tiling: null,
-  quantizer: "indices",
+  indices,
+  palette: null,
   graphBytes: () => Promise.reject(new Error("the vectors' pack has no networks")),
 };
 

@@ -40,10 +40,17 @@ test("a whole pack", async () => {
     [pack.id, pack.channels, pack.patch, pack.reconstruction, pack.l1Limit, pack.linearShift, pack.denoiserMinStepIndex, pack.halo],
     [id, 4, 16, 7, 1 << 17, 12, 9, { denoiser: 5, decoder: 8 }],
   );
-  assert.deepEqual([pack.exact, pack.tiling, pack.quantizer], [true, null, "planes"]);
+  assert.deepEqual([pack.exact, pack.tiling, pack.indices, pack.palette], [true, null, null, null]);
   assert.ok(pack.linear.length === 4 * 768 && pack.linear.every((weight) => weight === -5));
   assert.equal(pack.coder.countLimit, 127);
   assert.deepEqual([...(await pack.graphBytes("decoder"))], [1, 2, 3]);
+});
+
+test("a pack of palettes brings its module", async () => {
+  const { files, id } = makePack((manifest) => Object.assign(manifest, { quantizer: "palette" }));
+  const pack = await loadPack(id, reader(files));
+  assert.equal(pack.indices, null);
+  assert.equal(pack.palette, await import("../../web/palette.js"));
 });
 
 test("a pack of another patch, approximate, tiled, without a denoiser", async () => {
@@ -55,8 +62,8 @@ test("a pack of another patch, approximate, tiled, without a denoiser", async ()
   });
   const pack = await loadPack(id, reader(files));
   assert.deepEqual(
-    [pack.patch, pack.linear.length, pack.exact, pack.tiling, pack.quantizer, pack.denoiserMinStepIndex, pack.halo],
-    [8, 4 * 192, false, { whole: 4096, overlap: 8 }, "planes", null, { denoiser: 0, decoder: 0 }],
+    [pack.patch, pack.linear.length, pack.exact, pack.tiling, pack.palette, pack.denoiserMinStepIndex, pack.halo],
+    [8, 4 * 192, false, { whole: 4096, overlap: 8 }, null, null, { denoiser: 0, decoder: 0 }],
   );
 });
 

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
+import * as palette from "../../web/palette.js";
 import { parseTables } from "../../web/coder.js";
 import { altText, find, parse } from "../../web/container.js";
 import { decodeBytes, readPicture } from "../../web/decode.js";
@@ -36,12 +37,13 @@ const pack = {
   halo: { denoiser: 0, decoder: 0 },
   exact: true,
   tiling: null,
-  quantizer: "planes",
+  indices: null,
+  palette: null,
   graphBytes: () => Promise.reject(new Error("the vectors' pack has no networks")),
 };
 
 /** @type {import("../../web/pack.js").Pack} */
-const paletted = { ...pack, quantizer: "palette" };
+const paletted = { ...pack, palette };
 
 /**
  * What this decoder makes of a file, as its JSON has it.
