@@ -279,7 +279,7 @@ def test_the_file_holds_the_quantized_latents() -> None:
 
 
 def test_a_faithful_file_is_smaller_at_the_same_step_and_an_unknown_tuning_is_refused() -> None:
-    natural, faithful = (encode(photo(96, 96), quality=80, tune=tune, session=SESSION) for tune in TUNINGS)
+    natural, faithful = (encode(photo(192, 192), quality=80, tune=tune, session=SESSION) for tune in TUNINGS)
     assert parse(natural).header.step_index == parse(faithful).header.step_index
     assert len(faithful) < len(natural)
     with pytest.raises(EncodeInputError, match="tune is 'sharp', it must be natural or faithful"):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from export.graph import decoder_graph, decoder_table, denoiser_graph, encoder_graph, serialize
 from export.models import OneStepDenoiser, TinyAutoencoder
 from export.pack import graph_cost
-from export.quantize import EXACT_LIMIT, QuantizationError, grid_weights, integer_conv, linear_table
+from export.quantize import EXACT_LIMIT, QuantizationError, grid_weights, integer_conv, linear_table, settle_gains
 from runtime.linear import linear_stage
 
 
@@ -164,3 +164,20 @@ def test_weights_that_cannot_be_exact_are_refused(networks: tuple[TinyAutoencode
         linear_table(autoencoder.decoder.linear, 0)
     with pytest.raises(QuantizationError, match=r"denoiser\.stem: fp32 sums stay exact"):
         grid_weights(denoiser.stem, CHANNELS, "denoiser.stem")
+
+
+def test_settled_gains_make_the_linear_table_exact_and_leave_the_picture() -> None:
+    autoencoder, _ = small_networks()
+    with torch.no_grad():
+        autoencoder.decoder.linear.gain[0] = 1.037
+        # whole blocks of mid-grey and near black: what a mean's integers get wrong shows in full
+        pixels = torch.tensor([128.0, 8.0, 250.0]).reshape(3, 1, 1, 1).expand(3, 3, 32, 32)
+        before, latents = autoencoder.decode_linear(autoencoder.encode(pixels)), autoencoder.encode(pixels)
+        settle_gains(autoencoder, decoder_table(autoencoder))
+        after = autoencoder.decode_linear(autoencoder.encode(pixels))
+    assert not torch.equal(autoencoder.encode(pixels), latents)
+    assert float((after - before).abs().max()) < 0.25  # latents are on a grid of quarters
+    table = decoder_table(autoencoder)
+    exact = autoencoder.decoder.linear.weight[:, :, 0, 0].detach().double().numpy() * 2.0**table.shift / 4
+    kept = (table.weight * exact).sum(axis=0) / np.square(exact).sum(axis=0)
+    assert np.abs(kept - 1).max() < 1e-3

@@ -28,6 +28,13 @@ def test_the_dead_zone_rounds_down_past_its_rounding() -> None:
     assert dead_zone(np.array([100.0], np.float32), 0, 1 / 3).tolist() == [100]
 
 
+def test_the_step_is_the_one_that_decoders_have() -> None:
+    # 2 ** (25 / 8) is 8.72 grey levels; on the grid of quarters 34 units, 8.5 levels
+    latents = np.full((1, 1, 1), 8.5 * 200 - 0.01, np.float32)
+    assert int(dead_zone(latents, 25, 0.5)[0, 0, 0]) == 200
+    assert int(quantize(latents, 25, neutral_tables(1), TUNINGS["natural"])[0, 0, 0]) == 200
+
+
 def test_bits_for_nothing_round_to_the_nearest() -> None:
     y = latents()
     nearest = dead_zone(y, STEP, 0.5)

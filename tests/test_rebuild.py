@@ -13,6 +13,7 @@ import pytest
 from export.graph import decoder_graph, decoder_table, denoiser_graph, serialize
 from export.models import OneStepDenoiser, TinyAutoencoder
 from export.pack import TINY_PACK, TINY_WEIGHTS
+from export.quantize import settle_gains
 from runtime.decode import decode
 from runtime.pack import default_pack, load_pack
 
@@ -21,7 +22,9 @@ GOLDEN = TINY_PACK.parents[2] / "tests" / "vectors" / "tiny"
 
 @pytest.fixture(scope="module")
 def autoencoder() -> TinyAutoencoder:
-    return TinyAutoencoder.from_pretrained(TINY_WEIGHTS / "autoencoder", use_safetensors=True, low_cpu_mem_usage=False).eval()
+    trained = TinyAutoencoder.from_pretrained(TINY_WEIGHTS / "autoencoder", use_safetensors=True, low_cpu_mem_usage=False).eval()
+    settle_gains(trained, decoder_table(trained))
+    return trained
 
 
 @pytest.fixture(scope="module")
