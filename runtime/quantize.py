@@ -104,8 +104,8 @@ def weighted_rounding(weights: NDArray[np.float32], tuning: Tuning) -> NDArray[n
 
 
 def dead_zone(latents: NDArray[np.float32], step_index: int, rounding: float | NDArray[np.float64]) -> NDArray[np.int32]:
-    """sign · max(0, floor(|y| / step + rounding)), |q| below 2**15: int32 (C, h, w) of latents float32 (C, h, w); the step is the decoders',
-    2**(step_index/8) on the GRID.
+    """sign · max(0, floor(|y| / step + rounding)), |q| below 2**15: int32 (C, h, w) of latents float32 (C, h, w), with
+    the decoders' step, 2**(step_index/8) on the GRID.
 
     With a rounding below 1/2 zero gets a wider interval than the others, because for the peaked distribution of latents the
     bits a borderline value costs outweigh the distortion it saves (JPEG 2000 and video coders).
