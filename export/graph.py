@@ -30,6 +30,7 @@ from export.models import LightDecoder, OneStepDenoiser, TinyAutoencoder
 from export.models.autoencoder import CENTRE, PATCH, RESIDUAL_GAIN, Encoder, EncoderBlock, ScaledTransform
 from export.models.layers import QuantConv2d, ResidualBlock
 from export.quantize import GridWeights, LinearTable, grid_weights, integer_conv, linear_table
+from runtime.linear import LAP_LIMIT, LAP_PLACES, LAP_SHIFT
 
 OPSET = 21
 CONTRIB = "com.microsoft"
@@ -241,7 +242,8 @@ def denoiser_graph(denoiser: OneStepDenoiser, variant: Variant) -> onnx.ModelPro
 
 def decoder_table(model: TinyAutoencoder | LightDecoder) -> LinearTable:
     """The integers of the linear stage, for `decoder_graph` and for the pack's linear table."""
-    return linear_table(model.decoder.linear, int(model.decoder.head.activation.exponent) + RESIDUAL_SHIFT)
+    decoder = model.decoder
+    return linear_table(decoder.linear, int(decoder.head.activation.exponent) + RESIDUAL_SHIFT, decoder.lapping)
 
 
 def decoder_graph(model: TinyAutoencoder | LightDecoder, variant: Variant) -> onnx.ModelProto:
@@ -262,10 +264,9 @@ def decoder_graph(model: TinyAutoencoder | LightDecoder, variant: Variant) -> on
         x = trunk.blocks(x, blocks, f"decoder.{name}")
         sides = sides or b.op("Shape", "latents", start=2, end=4)
     head = trunk.conv(x, decoder.head, "decoder.head", _pixel_order(QUARTER))
-    residual = trunk.real(trunk.interleaved(head), RESIDUAL_GAIN)
     # onnxruntime-web with WebGPU has no cast from int16
     stored = np.int32 if variant == "fp32" else np.int16
-    _paint(b, decoder_table(model), stored, residual, sides)
+    _paint(b, decoder_table(model), stored, trunk, trunk.interleaved(head), sides)
     rgba = helper.make_tensor_value_info("rgba", TensorProto.UINT8, ["height", "width", 4])
     return b.model("decoder", _maps("latents", "precision", channels=channels), [rgba])
 
@@ -279,8 +280,8 @@ def _pixel_order(block: int) -> NDArray[np.int64]:
     return np.where(colour == 3, -1, (colour * block + row) * block + column).ravel()
 
 
-def _paint(b: GraphBuilder, table: LinearTable, stored: type[np.signedinteger[Any]], residual: str, sides: str) -> None:
-    """Append the linear stage, its sum with `residual` (1, 4h, 4w, row * 16 + column * 4 + colour) float32, and the way to `rgba`.
+def _paint(b: GraphBuilder, table: LinearTable, stored: type[np.signedinteger[Any]], trunk: Trunk, residual: Value, sides: str) -> None:
+    """Append the linear stage, its sum with `residual` (1, 4h, 4w, row * 16 + column * 4 + colour), and the way to `rgba`.
 
     `stored`: the type of the table's integers in the file.
 
@@ -288,26 +289,56 @@ def _paint(b: GraphBuilder, table: LinearTable, stored: type[np.signedinteger[An
     clamp(floor(linear + residual + 128.5), 0, 255), as `runtime.linear` computes it with integers where the residual is zero.
     """
     patch = math.isqrt(len(table.weight) // 3)
-    blocks = patch // QUARTER
     order = _pixel_order(patch)
-    kernel = np.where(order[:, None] < 0, 0, table.weight[order])
-    offset = np.where(order < 0, 255.0, CENTRE) + 0.5
+    kernel = np.where(order[:, None] < 0, 0, table.weight[order]).T
+    # lapped levels are integers in units of their own, and so is all that is added to them
+    places = 0 if table.lapping is None else LAP_PLACES
+    weights = b.scaled(kernel.astype(stored), np.float32(2.0 ** (places - table.shift)))
+    linear = b.op("MatMul", b.op("Transpose", b.op("Squeeze", "latents", b.shape(0)), perm=[1, 2, 0]), weights)
+    if table.lapping is not None:
+        rounded = b.op("Floor", b.op("Add", linear, b.scalar(0.5)))
+        linear = b.op("Clip", rounded, b.scalar(-LAP_LIMIT), b.scalar(LAP_LIMIT))
+    lines = b.op("Transpose", b.op("Reshape", linear, b.shape(0, 0, patch, -1)), perm=[0, 2, 1, 3])
+    size = b.op("Concat", b.op("Mul", sides, b.shape(patch, patch)), b.shape(4), axis=0)
+    picture = b.op("Reshape", lines, size) if table.lapping is None else _lap(b, lines, patch, table.lapping)
+    quarters = b.op("Reshape", b.op("Squeeze", trunk.real(residual, RESIDUAL_GAIN * 2.0**places), b.shape(0)), b.shape(0, 0, QUARTER, -1))
+    moved = b.op("Reshape", b.op("Transpose", quarters, perm=[0, 2, 1, 3]), size)
+    offset = np.array([CENTRE + 0.5] * 3 + [255.0], np.float32) * np.float32(2.0**places)
+    total = b.op("Add", b.op("Add", picture, moved), b.constant(offset))
+    if places:
+        total = b.op("Mul", total, b.scalar(2.0**-places))
+    b.op("Cast", b.op("Clip", total, b.scalar(0), b.scalar(255)), to=TensorProto.UINT8, output="rgba")
 
-    def by_block(array: NDArray[Any]) -> NDArray[Any]:
-        """(row of blocks, row, column of blocks, column and colour) -> (row of blocks, column of blocks, row, column and colour)."""
-        split = array.reshape(blocks, QUARTER, blocks, QUARTER * 4, -1)
-        return split.transpose(0, 2, 1, 3, 4).reshape(len(order), -1).T
 
-    weights = b.scaled(by_block(kernel).astype(stored), np.float32(2.0**-table.shift))
-    latents = b.op("Transpose", "latents", perm=[0, 2, 3, 1])
-    linear = b.op("Add", b.op("MatMul", latents, weights), b.constant(by_block(offset)[0].astype(np.float32)))
-    rows = b.op("Transpose", b.op("Reshape", linear, b.shape(0, 0, 0, blocks, -1)), perm=[0, 1, 3, 2, 4])
-    total = b.op("Add", rows, b.op("Reshape", residual, b.op("Shape", rows)))
-    levels = b.op("Cast", b.op("Clip", total, b.scalar(0), b.scalar(255)), to=TensorProto.UINT8)
-    split = b.op("Reshape", levels, b.shape(0, 0, 0, 0, blocks, QUARTER, QUARTER * 4))
-    lines = b.op("Transpose", split, perm=[0, 1, 2, 5, 3, 4, 6])
-    size = b.op("Mul", sides, b.shape(patch, patch))
-    b.op("Reshape", lines, b.op("Concat", size, b.shape(4), axis=0), output="rgba")
+def _lap(b: GraphBuilder, lines: str, patch: int, lapping: NDArray[np.int32]) -> str:
+    """Append the filter over the borders of blocks (`runtime.linear.lapped`): `lines` (h, patch, w, patch * 4) -> (patch h, patch w, 4).
+
+    A product of whole blocks that stand half a block further, so that their borders are in the middle, with one matrix. The picture is
+    continued by its mirror image, whose borders are no borders: mirrored pixels do not differ.
+    """
+    overlap, middle = len(lapping), patch // 2
+    corner = lapping[::-1, ::-1]
+    inner = np.block([[corner, -corner[:, ::-1]], [-corner[::-1], corner[::-1, ::-1]]])
+    kernel = np.eye(patch) + np.pad(inner, middle - overlap) * 2.0**-LAP_SHIFT
+    x = b.op("Reshape", b.op("Reshape", lines, b.shape(0, 0, -1)), b.shape(-1, 1, 0))
+    above = b.op("Reshape", _continued(b, x, middle, 0), b.shape(-1, patch, 0))
+    filtered = b.op("Floor", b.op("Add", b.op("MatMul", b.constant(kernel.astype(np.float32)), above), b.scalar(0.5)))
+    x = b.op("Reshape", _inside(b, b.op("Reshape", filtered, b.shape(-1, 1, 0)), middle, 0), b.shape(0, -1, 4))
+    beside = b.op("Reshape", _continued(b, x, middle, 1), b.shape(0, -1, patch * 4))
+    by_column = b.constant(np.kron(kernel.T, np.eye(4)).astype(np.float32))
+    filtered = b.op("Floor", b.op("Add", b.op("MatMul", beside, by_column), b.scalar(0.5)))
+    return _inside(b, b.op("Reshape", filtered, b.shape(0, -1, 4)), middle, 1)
+
+
+def _continued(b: GraphBuilder, x: str, count: int, axis: int) -> str:
+    """`x` with `count` mirrored entries more on either side of an axis."""
+    near, far = (b.op("Gather", x, b.constant(np.arange(*ends)), axis=axis) for ends in ((count - 1, -1, -1), (-1, -1 - count, -1)))
+    return b.op("Concat", near, x, far, axis=axis)
+
+
+def _inside(b: GraphBuilder, x: str, count: int, axis: int) -> str:
+    """`x` without `count` entries on either side of an axis."""
+    return b.op("Slice", x, b.shape(count), b.shape(-count), b.shape(axis))
 
 
 def encoder_graph(encoder: Encoder) -> onnx.ModelProto:
@@ -342,7 +373,13 @@ def encoder_graph(encoder: Encoder) -> onnx.ModelProto:
     x = blocks(conv(x, encoder.down1, 2), encoder.middle)
     x = blocks(conv(x, encoder.down2, 2), encoder.coarse)
     correction = b.op("Mul", conv(x, encoder.head), b.scalar(RESIDUAL_GAIN))
-    b.op("Add", conv(pixels, encoder.linear, PATCH), correction, output="latents")
+    kernel = encoder.lapping.kernel().detach().numpy()
+    rows = _continued(b, pixels, PATCH // 2, 2)
+    filtered = b.op("MatMul", b.constant(kernel), b.op("Reshape", rows, b.shape(3, -1, PATCH, 0)))
+    columns = _continued(b, _inside(b, b.op("Reshape", filtered, b.shape(1, 3, -1, 0)), PATCH // 2, 2), PATCH // 2, 3)
+    filtered = b.op("MatMul", b.op("Reshape", columns, b.shape(0, 0, -1, PATCH)), b.constant(np.ascontiguousarray(kernel.T)))
+    differing = _inside(b, b.op("Reshape", filtered, b.op("Shape", columns)), PATCH // 2, 3)
+    b.op("Add", conv(differing, encoder.linear, PATCH), correction, output="latents")
     inputs = [helper.make_tensor_value_info("pixels", TensorProto.UINT8, [1, "height", "width", 3])]
     return b.model("encoder", inputs, _maps("latents", channels=encoder.head.out_channels))
 

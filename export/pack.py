@@ -81,6 +81,7 @@ def build_pack(weights: Path, out: Path, coder_table: bytes, *, name: str = "tin
         calibrate(autoencoder, denoiser, photos)
     settle_gains(autoencoder, decoder_table(autoencoder))
     table = decoder_table(autoencoder)
+    assert table.lapping is not None  # of the project's own networks
     stems = (
         grid_weights(autoencoder.decoder.stem, autoencoder.channels, "decoder.stem"),
         grid_weights(denoiser.stem, autoencoder.channels, "denoiser.stem"),
@@ -117,6 +118,7 @@ def build_pack(weights: Path, out: Path, coder_table: bytes, *, name: str = "tin
         "linear_shift": table.shift,
         "denoiser": {"min_step_index": denoiser.config.min_step_index},
         "halo": {key: cost.halo for key, cost in costs.items()},
+        "lapping": table.lapping.tolist(),
         "tables": {key: table_entry(file, data) for key, (file, data) in tables.items()},
         "graphs": {key: graph_entry(file, data, cost.macs) for key, (file, data, cost) in kept.items()},
     }
@@ -138,6 +140,7 @@ def graph_cost(model: onnx.ModelProto, patch: int = PATCH) -> Cost:
         value.type.tensor_type.ClearField("shape")
     graph = shape_inference.infer_shapes(probe, strict_mode=True, data_prop=True).graph
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in (*graph.value_info, *graph.input, *graph.output)}
+    shapes |= {constant.name: list(constant.dims) for constant in graph.initializer}
     macs, reach = 0, 0.0
     for node in graph.node:
         if node.op_type == "Conv":
@@ -146,7 +149,7 @@ def graph_cost(model: onnx.ModelProto, patch: int = PATCH) -> Cost:
             macs += math.prod(output) * inputs * height * width
             reach += (height // 2) * PROBE / output[2]
         elif node.op_type == "MatMul":
-            macs += math.prod(shapes[node.output[0]]) * shapes[node.input[1]][0]
+            macs += math.prod(shapes[node.output[0]]) * shapes[node.input[0]][-1]
     return Cost(macs / (PROBE * patch) ** 2, math.ceil(reach))
 
 

@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from export.models import OneStepDenoiser, TinyAutoencoder
 from export.models.autoencoder import GRID, INPUT_GAIN, PRECISION_GAIN, ScaledTransform
 from export.models.denoiser import DELTA_SCALE_EXPONENT, LEVEL_GAIN, LEVEL_LIMIT
+from export.models.lapping import Lapping
 from export.models.layers import WEIGHT_LEVELS, Activation, GridConv2d, QuantConv2d, freeze_ranges, grid_scale, set_quantization
 from export.truncation import truncate
 from runtime.limits import MAX_PLANES, MAX_STEP_INDEX
+from runtime.linear import LAP_PLACES, LAP_SHIFT, LAP_SUM
 from runtime.quantize import TYPICAL_ROUNDING
 
 EXACT_LIMIT = 2**24
@@ -104,11 +106,13 @@ class GridWeights:
 @dataclass(frozen=True)
 class LinearTable:
     """The linear stage: `weight` int16 (O=768, C), colour * 256 + row * 16 + column by latent, `2**shift` per grey level over GRID units;
-    `l1_limit` as `GridWeights.l1_limit`, with room for the rounding offset and the decoder network's residual."""
+    `l1_limit` as `GridWeights.l1_limit`, with room for the rounding offset and the decoder network's residual; `lapping` int32 (n, n) as
+    `runtime.linear.lapped` takes it, None where blocks stand alone."""
 
     weight: NDArray[np.int16]
     shift: int
     l1_limit: int
+    lapping: NDArray[np.int32] | None
 
 
 def integer_conv(layer: QuantConv2d, input_exponent: int, name: str) -> IntegerConv:
@@ -169,24 +173,37 @@ def grid_weights(layer: GridConv2d, channels: int, name: str) -> GridWeights:
     )
 
 
-def linear_table(layer: ScaledTransform, residual_exponent: int) -> LinearTable:
-    """The decoder's linear layer as integers, at the finest power of two that leaves `SMALLEST_L1_LIMIT`.
+def linear_table(layer: ScaledTransform, residual_exponent: int, lapping: Lapping | None = None) -> LinearTable:
+    """The decoder's linear layer as integers, at the finest power of two that leaves `SMALLEST_L1_LIMIT`, and its lapping.
 
     `residual_exponent` is the grid of the network's residual in grey levels, `2**residual_exponent` per level of uint8.
     """
+    entries = None if lapping is None else lapping_entries(lapping)
     weight = layer.weight.detach().double()[:, :, 0, 0].numpy() / GRID
-    for shift in range(LARGEST_SHIFT, max(0, -residual_exponent) - 1, -1):
+    smallest = max(0 if lapping is None else LAP_PLACES + 1, -residual_exponent)
+    for shift in range(LARGEST_SHIFT, smallest - 1, -1):
         integers = np.rint(weight * 2.0**shift)
         peak = int(np.abs(integers).max())
         # mid-grey and the rounding offset, then the residual, all in units of 2**-shift grey levels
         reserve = (128 << shift) + (1 << shift >> 1) + int(128 * 2.0 ** (residual_exponent + shift))
         limit = (EXACT_LIMIT - 1 - reserve) // max(peak, 1)
         if peak < 2**15 and limit >= SMALLEST_L1_LIMIT:
-            return LinearTable(integers.astype(np.int16), shift, limit)
+            return LinearTable(integers.astype(np.int16), shift, limit, entries)
     raise QuantizationError(
         f"no shift of the linear table leaves room for latents of L1 norm {SMALLEST_L1_LIMIT}: "
         f"largest weight {np.abs(weight).max():.4f}, residual grid 2**{residual_exponent}; train on with a smaller rate for the linear pair"
     )
+
+
+def lapping_entries(lapping: Lapping) -> NDArray[np.int32]:
+    """The decoder's lapping in units of 2**-LAP_SHIFT. Raises QuantizationError for one whose sums would not be exact in fp32."""
+    entries = np.rint(lapping.matrix.detach().double().numpy() * 2.0**LAP_SHIFT).astype(np.int32)
+    sums = np.abs(entries).sum(axis=1)
+    if sums.max() > LAP_SUM:
+        raise QuantizationError(
+            f"row {sums.argmax()} of the lapping sums to {sums.max()}, the most is {LAP_SUM}; train with a smaller boost"
+        )
+    return entries
 
 
 @torch.no_grad()

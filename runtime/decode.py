@@ -24,7 +24,7 @@ from runtime import limits
 from runtime.container import ALPHA, ALT_TEXT, EXIF, LATENTS, PALETTE_LATENTS, Container, Header, parse
 from runtime.errors import CorruptFileError, LimitError, MissingPackError
 from runtime.indices import KnownIndices, decode_indices, dequantize_indices, known_bits
-from runtime.linear import linear_stage, reduced, reductions
+from runtime.linear import linear_stage, reduced, reduced_lapping, reductions
 from runtime.pack import FULL_STRENGTH, INDICES, PALETTE, Pack, find_pack
 from runtime.planes import Known, Latents, decode_planes, dequantize
 
@@ -160,9 +160,7 @@ class Opened:
         watch = watch or Stopwatch()
         if stage == "linear":
             with watch("linear"):
-                table, shift = reduced(self.pack.linear, self.pack.linear_shift, reduce)
-                values = _latents_in(self.known, window, self.header.step_index, self.pack, self._begun).values
-                rgb = linear_stage(values, table[self._begun], shift)
+                rgb = self._linear(window, reduce)
         else:
             assert session is not None and reduce == 1
             strength = strength_of(realism) if stage == "denoised" else 0
@@ -170,6 +168,15 @@ class Opened:
         rows, columns = self.place(window, reduce)
         rgb = rgb[: rows.stop - rows.start, : columns.stop - columns.start]
         return luma(rgb)[:, :, None] if self.header.grey else rgb
+
+    def _linear(self, window: Window, reduce: int) -> NDArray[np.uint8]:
+        """The linear stage's pixels of a window; of a lapped pack each block's neighbours have a say."""
+        pack = self.pack
+        table, shift = reduced(pack.linear, pack.linear_shift, reduce)
+        lapping = None if pack.lapping is None else reduced_lapping(pack.lapping, reduce)
+        wide = window if lapping is None else _grow(window, 1, self.known)
+        values = _latents_in(self.known, wide, self.header.step_index, pack, self._begun).values
+        return _crop(linear_stage(values, table[self._begun], shift, lapping), window, wide, pack.patch // reduce)
 
     def _networks(self, window: Window, session: Session, strength: int, watch: Stopwatch) -> NDArray[np.uint8]:
         """The networks' pixels of a window: in one piece with their margins, or blended from the tiles of the pack's tiling."""
@@ -415,10 +422,13 @@ def _run_networks(
             values = session.denoise(latents, strength)
     with watch("decode"):
         rgba = session.decode(np.ascontiguousarray(values[:, rows, columns]), np.ascontiguousarray(latents.precision[:, rows, columns]))
-    rows, columns = _within(core, decoded)
-    patch = pack.patch
-    rgb: NDArray[np.uint8] = rgba[rows.start * patch : rows.stop * patch, columns.start * patch : columns.stop * patch, :3]
-    return rgb
+    return _crop(rgba[:, :, :3], core, decoded, pack.patch)
+
+
+def _crop(rgb: NDArray[np.uint8], inner: Window, outer: Window, side: int) -> NDArray[np.uint8]:
+    """The pixels of the window `inner` of those of `outer`, `side` a position."""
+    rows, columns = _within(inner, outer)
+    return rgb[rows.start * side : rows.stop * side, columns.start * side : columns.stop * side]
 
 
 def luma(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import CorruptPackError, MissingPackError
+from runtime.linear import LAP_PLACES, LAP_SUM
 from runtime.tiles import Tiling
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class Pack:
     `denoiser_min_step_index`: mean precision code under which the denoiser is skipped; None where the pack has none. `exact`: whether
     the reference graphs give the same bytes everywhere. `tiling`: how large pictures go through networks that have no finite halo;
     None where they have one; `encoder_tiling` the same for the encoder, where it is another. `quantizer`: one of `QUANTIZERS`.
+    `lapping`: int32 (n, n), what the linear stage does over the borders of blocks (`runtime.linear.lapped`); None where they stand alone.
     """
 
     directory: Path
@@ -115,6 +117,7 @@ class Pack:
     tiling: Tiling | None
     encoder_tiling: Tiling | None
     quantizer: str
+    lapping: NDArray[np.int32] | None
     tables: dict[str, PackFile]
     graphs: dict[str, PackFile]
 
@@ -205,7 +208,7 @@ def load_pack(path: Path | str) -> Pack:
     data = _manifest_bytes(directory)
     reader = _Reader(directory / MANIFEST, data)
     tables = {name: reader.file("tables", name) for name in TABLES}
-    denoises = reader.has("denoiser")
+    denoises, laps = reader.has("denoiser"), reader.has("lapping")
     graphs = {name: reader.file("graphs", name) for name in (*GRAPHS, *(DENOISER_GRAPHS if denoises else ()))}
     reader.constant("format", FORMAT)
     patch = reader.choice("patch", PATCHES)
@@ -219,14 +222,16 @@ def load_pack(path: Path | str) -> Pack:
         patch=patch,
         reconstruction=reader.integer(0, 16, "reconstruction"),
         l1_limit=reader.integer(1, 1 << 24, "l1_limit"),
-        linear_shift=reader.integer(1, 20, "linear_shift"),
+        linear_shift=reader.integer(LAP_PLACES + 1 if laps else 1, 20, "linear_shift"),
         denoiser_min_step_index=reader.integer(0, 255, "denoiser", "min_step_index") if denoises else None,
         denoiser_halo=reader.integer(0, HALO_LIMIT, "halo", "denoiser") if denoises else 0,
-        decoder_halo=reader.integer(0, HALO_LIMIT, "halo", "decoder"),
+        # a block's pixels depend on its neighbours'
+        decoder_halo=reader.integer(1 if laps else 0, HALO_LIMIT, "halo", "decoder"),
         exact=reader.choice("exact", (False, True)) if reader.has("exact") else True,
         tiling=(tiling := reader.tiling("tiling", patch) if reader.has("tiling") else None),
         encoder_tiling=reader.tiling("encoder_tiling", patch) if reader.has("encoder_tiling") else tiling,
         quantizer=reader.choice("quantizer", QUANTIZERS) if reader.has("quantizer") else PLANES,
+        lapping=reader.lapping("lapping", patch) if laps else None,
         tables=tables,
         graphs=graphs,
     )
@@ -361,6 +366,16 @@ class _Reader:
         if problem is not None:
             raise self._error(f"cannot be: {problem}", (key,))
         return found
+
+    def lapping(self, key: str, patch: int) -> NDArray[np.int32]:
+        rows = self.value(key)
+        size = len(rows) if isinstance(rows, list) else 0
+        square = 1 <= size <= patch // 2 and all(isinstance(row, list) and len(row) == size for row in rows)
+        if not square or any(type(entry) is not int for row in rows for entry in row):
+            raise self._error(f"is not a square of integers of at most {patch // 2} rows", (key,))
+        if any(sum(map(abs, row)) > LAP_SUM for row in rows):
+            raise self._error(f"has a row whose entries sum to more than {LAP_SUM} without their signs", (key,))
+        return np.array(rows, np.int32)
 
     def constant(self, key: str, expected: int) -> None:
         if self.value(key) != expected:

@@ -70,7 +70,7 @@ def test_decoder_without_residual_is_the_linear_stage_at_the_largest_norm() -> N
     precision = np.full((1, CHANNELS, 3, 5), 40, np.float32)
     for norm in (0, 900, 9000, table.l1_limit):
         values = latents(3, 5, norm)
-        expected = linear_stage(values[0].astype(np.int32), np.ascontiguousarray(table.weight.T), table.shift)
+        expected = linear_stage(values[0].astype(np.int32), np.ascontiguousarray(table.weight.T), table.shift, table.lapping)
         rgba = run(model, latents=values, precision=precision)
         assert rgba.shape == (48, 80, 4) and rgba.dtype == np.uint8
         assert (rgba[:, :, :3] == expected).all()
@@ -109,7 +109,9 @@ def test_costs_are_counted_from_the_graphs(networks: tuple[TinyAutoencoder, OneS
     coarse = 8 * 1024 + 16 * 16 + 10 * 16 * 16 + 16 * 64
     middle = 10 * 16 * 16 + 16 * 32
     fine = 10 * 8 * 8 + 9 * 8 * 64
-    assert cost.macs == coarse / 256 + middle / 64 + fine / 16
+    # over half a block more on every side: rows of 16 by a matrix, then columns of 16 with their four colours
+    lapping = 16 * 17 / 16 * 4 + 64 * 17 / 16 * 4
+    assert cost.macs == coarse / 256 + middle / 64 + fine / 16 + lapping
     assert cost.halo == 2
 
 

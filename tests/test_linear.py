@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.linear import linear_stage, reduced, reductions
+from runtime.linear import LAP_LIMIT, LAP_SUM, lapped, linear_stage, reduced, reduced_lapping, reductions
 
 
 def test_zero_latents_are_mid_grey() -> None:
@@ -43,3 +43,70 @@ def test_any_patch(patch: int) -> None:
     small = linear_stage(np.array([[[0, 40]]], np.int32), *reduced(table, 4, 2))
     assert small.shape == (patch // 2, patch, 3)
     assert small[0, -1].tolist() == [128, 128, 138] and int(small.astype(int).sum()) == 128 * small.size + 10
+
+
+LAPPING = np.array([[-64, 32], [16, -128]], np.int32)
+
+
+def test_lapping_moves_what_differs_across_a_border() -> None:
+    # two blocks of 4 side by side, one row of them: a = 40, 8 and b = -24, 72 from the border on, so differences 64 and -64
+    row = np.array([0, 0, 8, 40, -24, 72, 0, 0], np.int32)
+    levels = np.tile(row[None, :, None], (4, 1, 3))
+    # (-64 * 64 + 32 * -64) / 256 = -24 and (16 * 64 + 128 * 64) / 256 = 36
+    expected = np.array([0, 0, 8 + 36, 40 - 24, -24 + 24, 72 - 36, 0, 0])
+    for picture, wanted in ((levels, expected), (levels.transpose(1, 0, 2), expected)):
+        found = lapped(np.ascontiguousarray(picture), 4, LAPPING)
+        assert (found == (wanted[None, :, None] if picture is levels else wanted[:, None, None])).all()
+    assert (levels == row[None, :, None]).all()
+
+
+def test_halves_are_rounded_up_on_both_sides_of_a_border() -> None:
+    levels = np.zeros((1, 2, 3), np.int32)
+    levels[0, 0] = [2, 6, -2]
+    # t = 64 * 2 = 128, a half: up to 1 before the border, up to 0 behind it
+    assert lapped(levels, 1, np.array([[64]], np.int32))[0, :, :].T.tolist() == [[3, 0], [8, -1], [-2, 1]]
+
+
+def test_rows_are_lapped_before_columns() -> None:
+    random = np.random.default_rng(4)
+    levels = random.integers(-4000, 4000, (8, 12, 3)).astype(np.int32)
+    rows = levels.copy()
+    for at, i in ((4, 0), (4, 1)):
+        differences = [levels[at - 1 - j] - levels[at + j] for j in range(2)]
+        total = sum(int(LAPPING[i, j]) * differences[j] for j in range(2))
+        rows[at - 1 - i] += (total + 128) >> 8
+        rows[at + i] += (128 - total) >> 8
+    wanted = rows.copy()
+    for at in (4, 8):
+        for i in range(2):
+            total = sum(int(LAPPING[i, j]) * (rows[:, at - 1 - j] - rows[:, at + j]) for j in range(2))
+            wanted[:, at - 1 - i] += (total + 128) >> 8
+            wanted[:, at + i] += (128 - total) >> 8
+    assert np.array_equal(lapped(levels, 4, LAPPING), wanted)
+
+
+def test_levels_before_a_lapping_are_held_and_have_four_places() -> None:
+    table = np.zeros((1, 48), np.int16)
+    table[0, :16] = 1
+    still = np.zeros((1, 1), np.int32)
+    values = np.array([[[3, 4, -4, -5, 4096, 8191 * 2, 1 << 20]]], np.int32)
+    # shift 5: half a level is 16; the places are rounded first, 128 + 3/32 -> 128 + 2/16 (halves up) -> 128
+    assert linear_stage(values, table, 5, still)[0, ::4, 0].tolist() == [128, 128, 128, 128, 255, 255, 255]
+    assert linear_stage(values[:, :, :4] * 4, table, 5, still)[0, ::4, 0].tolist() == [128, 129, 128, 127]
+    strong = np.array([[LAP_SUM]], np.int32)
+    far = np.array([[[1 << 20, -(1 << 20)]]], np.int32)
+    shown = linear_stage(far, table, 5, -strong // 2)[0, :, 0].astype(int)
+    # levels of +-LAP_LIMIT, 2 * LAP_LIMIT apart, brought together by 116/256 of that on either side
+    left = LAP_LIMIT - (2 * LAP_LIMIT * (LAP_SUM // 2)) // 256
+    assert shown[3] == min(255, (left + 2056) >> 4) and shown[4] == max(0, (-left + 2056) >> 4) and shown[0] == 255 and shown[7] == 0
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1, [[-64, 32], [16, -128]]), (2, [[-72]]), (4, [[-36]]), (16, [[-9]])])
+def test_reduced_lappings_are_means(factor: int, expected: list[list[int]]) -> None:
+    assert reduced_lapping(LAPPING, factor).tolist() == expected
+
+
+def test_a_picture_reduced_to_its_patches_is_lapped_on_both_sides() -> None:
+    levels = np.array([0, 64, 0], np.int32)[None, :, None] * np.ones((1, 1, 3), np.int32)
+    # both borders take 64 * 32 / 256 = 8 from the middle
+    assert lapped(levels, 1, np.array([[-32]], np.int32))[0, :, 0].tolist() == [8, 48, 8]

@@ -251,8 +251,9 @@ export async function* paint(picture, stage, session, strength = FULL_STRENGTH, 
   const side = tileSide(tile, known, pack.patch);
   if (stage === "linear") {
     for (const core of windows(known, side)) {
-      const { values, h, w } = latentsIn(picture, core, room);
-      yield place(linearStage(values, h, w, pack), core, core, picture);
+      const seen = pack.lapping ? grow(core, 1, known) : core;
+      const { values, h, w } = latentsIn(picture, seen, room);
+      yield place(linearStage(values, h, w, pack), core, seen, picture);
     }
     return;
   }

@@ -6,6 +6,7 @@
 
 import { parseTables } from "./coder.js";
 import { SdzError } from "./errors.js";
+import { LAP_PLACES, LAP_SUM } from "./linear.js";
 import { tilingProblem } from "./tiles.js";
 
 /** @import { CoderTables } from "./coder.js" */
@@ -25,6 +26,7 @@ import { tilingProblem } from "./tiles.js";
  * @property {number} l1Limit GRID units
  * @property {number} linearShift
  * @property {Int16Array} linear (C, 3 p p)
+ * @property {Int32Array | null} lapping (n, n), what the linear stage does over the borders of blocks; null where they stand alone
  * @property {CoderTables | IndexTables} coder the latter for a pack with a codebook
  * @property {number | null} denoiserMinStepIndex null where the pack has no denoiser
  * @property {{denoiser: number, decoder: number}} halo latent positions of receptive field on each side
@@ -138,6 +140,19 @@ function tilingOf(value, patch) {
   return tiling;
 }
 
+/** @param {any} value @param {number} patch @returns {Int32Array} */
+function lappingOf(value, patch) {
+  const size = Array.isArray(value) ? value.length : 0;
+  const square = size >= 1 && size <= patch / 2 && value.every((/** @type {any} */ row) => Array.isArray(row) && row.length === size);
+  if (!square || !value.flat().every(Number.isInteger)) throw corrupt("the manifest's 'lapping' is not a square of integers");
+  for (const row of value) {
+    if (row.reduce((/** @type {number} */ sum, /** @type {number} */ entry) => sum + Math.abs(entry), 0) > LAP_SUM) {
+      throw corrupt(`a row of the manifest's 'lapping' sums to more than ${LAP_SUM}`);
+    }
+  }
+  return Int32Array.from(value.flat());
+}
+
 /** @param {any} value @param {string} field @returns {Entry} */
 function entry(value, field) {
   const { file, sha256: digest, bytes } = value ?? {};
@@ -177,7 +192,8 @@ export async function loadPack(id, read) {
   integer(manifest.grid, "grid", 4, 4);
   const channels = integer(manifest.channels, "channels", 1, 255);
   const l1Limit = integer(manifest.l1_limit, "l1_limit", 1, 2 ** 24);
-  const linearShift = integer(manifest.linear_shift, "linear_shift", 1, 20);
+  const lapping = manifest.lapping === undefined ? null : lappingOf(manifest.lapping, patch);
+  const linearShift = integer(manifest.linear_shift, "linear_shift", lapping ? LAP_PLACES + 1 : 1, 20);
   const [linearBytes, coderBytes] = await Promise.all(
     ["linear", "coder"].map((name) => readEntry(entry(manifest.tables?.[name], `tables.${name}`), read)),
   );
@@ -201,11 +217,13 @@ export async function loadPack(id, read) {
     l1Limit,
     linearShift,
     linear,
+    lapping,
     coder,
     denoiserMinStepIndex: denoises ? integer(manifest.denoiser?.min_step_index, "denoiser.min_step_index", 0, 255) : null,
     halo: {
       denoiser: denoises ? integer(manifest.halo?.denoiser, "halo.denoiser", 0, 1024) : 0,
-      decoder: integer(manifest.halo?.decoder, "halo.decoder", 0, 1024),
+      // a block's pixels depend on its neighbours'
+      decoder: integer(manifest.halo?.decoder, "halo.decoder", lapping ? 1 : 0, 1024),
     },
     exact: manifest.exact === undefined ? true : choice(manifest.exact, "exact", [false, true]),
     tiling: manifest.tiling === undefined ? null : tilingOf(manifest.tiling, patch),

@@ -1,6 +1,6 @@
 """The tiny variational autoencoder: `pixels = linear(latents) + network(latents)`.
 
-Encoder and decoder are each a linear pair (initialised as a 16x16 DCT in an orthonormal opponent colour space) plus
+Encoder and decoder are each a linear pair (a 16x16 DCT in an orthonormal opponent colour space, lapped over the borders of blocks) plus
 convolutions whose last layers start at zero. Latents are in units of grey levels of an orthonormal transform, so one
 quantization step serves all channels; the linear pair's gains learn what each channel's precision is worth.
 
@@ -21,6 +21,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from export.models.lapping import Lapping, boosted_matrix, inverse
 from export.models.layers import Activation, GridConv2d, QuantConv2d, ResidualBlock, round_ste
 
 PATCH = 16
@@ -120,9 +121,12 @@ class UniformPosterior:
 class Encoder(nn.Module):
     """Pixels (N, 3, 16h, 16w), levels minus 128, to latents (N, C, h, w) in grey levels."""
 
-    def __init__(self, channels: int, counts: tuple[int, int, int], widths: tuple[int, int, int], blocks: tuple[int, int, int]) -> None:
+    def __init__(
+        self, channels: int, counts: tuple[int, int, int], widths: tuple[int, int, int], blocks: tuple[int, int, int], overlap: int
+    ) -> None:
         super().__init__()
         fine, middle, coarse = widths
+        self.lapping = Lapping(inverse(boosted_matrix(overlap)), PATCH)
         self.linear = ScaledTransform(dct_basis(counts), synthesis=False)
         self.stem = nn.Conv2d(48, fine, 3, padding=1)
         self.fine = nn.Sequential(*(EncoderBlock(fine) for _ in range(blocks[0])))
@@ -137,7 +141,7 @@ class Encoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         with torch.autocast(pixels.device.type, enabled=False):
-            base = self.linear(F.pixel_unshuffle(pixels.float(), PATCH))
+            base = self.linear(F.pixel_unshuffle(self.lapping(pixels.float()), PATCH))
         x = self.stem(F.pixel_unshuffle(pixels / 64.0, 4))
         x = self.fine(x)
         x = self.middle(self.down1(F.pixel_unshuffle(x, 2)))
@@ -163,15 +167,17 @@ class Decoder(nn.Module):
     """Latents (N, C, h, w) and their precision codes (N, C, h, w) to pixels (N, 3, patch h, patch w), levels minus 128.
 
     `basis` (C, 3 * patch * patch) is the linear path's; the patch is 4, 8 or 16. `widths` and `blocks` describe the network from 1/4 of the
-    picture's resolution to the latents': one entry for a patch of 4, two for 8, three for 16.
+    picture's resolution to the latents': one entry for a patch of 4, two for 8, three for 16. Blocks of the linear path are lapped by
+    `overlap` pixels on either side of a border, or stand alone at 0.
     """
 
-    def __init__(self, basis: Tensor, widths: Sequence[int], blocks: Sequence[int]) -> None:
+    def __init__(self, basis: Tensor, widths: Sequence[int], blocks: Sequence[int], overlap: int = 0) -> None:
         super().__init__()
         self.patch = math.isqrt(basis.shape[1] // 3)
         if not len(widths) == len(blocks) == self.patch.bit_length() - 2 <= len(SCALES):
             raise ValueError(f"a decoder of patches of {self.patch} pixels with widths {list(widths)} and blocks {list(blocks)}")
         self.linear = ScaledTransform(basis, synthesis=True)
+        self.lapping = Lapping(boosted_matrix(overlap), self.patch) if overlap else None
         self.stem = GridConv2d(2 * len(basis), widths[-1])
         self.stages: list[tuple[str, str]] = []
         above = 0
@@ -189,7 +195,8 @@ class Decoder(nn.Module):
     def linear_stage(self, latents: Tensor) -> Tensor:
         """The linear stage alone, same shapes as `forward`."""
         with torch.autocast(latents.device.type, enabled=False):
-            return F.pixel_shuffle(self.linear(latents.float()), self.patch)
+            pixels = F.pixel_shuffle(self.linear(latents.float()), self.patch)
+            return pixels if self.lapping is None else torch.as_tensor(self.lapping(pixels))
 
     def forward(self, latents: Tensor, precision: Tensor) -> Tensor:
         base = self.linear_stage(latents)
@@ -223,12 +230,13 @@ class TinyAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         encoder_blocks: tuple[int, int, int] = (2, 3, 3),
         decoder_widths: tuple[int, int, int] = (32, 96, 128),
         decoder_blocks: tuple[int, int, int] = (4, 5, 2),
+        overlap: int = 4,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         counts = _triple(basis_counts)
         self.channels = sum(counts)
-        self.encoder = Encoder(self.channels, counts, _triple(encoder_widths), _triple(encoder_blocks))
-        self.decoder = Decoder(dct_basis(counts), _triple(decoder_widths), _triple(decoder_blocks))
+        self.encoder = Encoder(self.channels, counts, _triple(encoder_widths), _triple(encoder_blocks), overlap)
+        self.decoder = Decoder(dct_basis(counts), _triple(decoder_widths), _triple(decoder_blocks), overlap)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Latents (N, C, H/16, W/16), grey levels; pixels (N, 3, H, W) in [0, 255]."""

@@ -26,6 +26,7 @@ const pack = {
   tiling: null,
   indices: null,
   palette: null,
+  lapping: Int32Array.of(-40, 12, 7, -90),
   graphBytes: () => Promise.reject(new Error("no graphs here")),
 };
 

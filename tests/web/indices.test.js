@@ -37,6 +37,7 @@ const pack = {
   tiling: null,
   indices,
   palette: null,
+  lapping: null,
   graphBytes: () => Promise.reject(new Error("the vectors' pack has no networks")),
 };
 

@@ -65,3 +65,46 @@ for (const patch of [4, 8, 32]) {
     assert.deepEqual(pixels, expected);
   });
 }
+
+/** Four pixels a side and one channel whose patterns are the rows and columns themselves. @param {number[]} weights of a block, by pixel */
+const flat = (weights) => Int16Array.from({ length: 48 }, (_, o) => weights[o % 16]);
+
+test("a lapping moves what differs across a border, rounding halves up on both sides", () => {
+  const lapping = Int32Array.of(-64, 32, 16, -128);
+  // levels of 40 and 8 before the border, of -24 and 72 behind it: t = (-64 * 64 + 32 * -64) / 256 = -24 and (16 * 64 + 128 * 64) / 256 = 36
+  const before = [0, 0, 8, 40];
+  const behind = [-24, 72, 0, 0];
+  const expected = [0, 0, 44, 16, 0, 36, 0, 0].map((level) => (level + 2056) >> 4);
+  for (const across of [true, false]) {
+    /** @param {number[]} levels */
+    const block = (levels) => Array.from({ length: 16 }, (_, o) => 2 * levels[across ? o % 4 : o >> 2]);
+    const linear = Int16Array.from([...flat(block(before)), ...flat(block(behind))]);
+    // two positions, each with its own channel; a shift of 5 leaves one binary place more than a lapping's four
+    const [h, w] = across ? [1, 2] : [2, 1];
+    const pixels = linearStage(Int32Array.of(1, 0, 0, 1), h, w, { patch: 4, linear, linearShift: 5, lapping });
+    const line = Array.from({ length: 8 }, (_, i) => pixels[across ? 4 * i : 16 * i]);
+    assert.deepEqual(line, expected);
+    assert.ok(pixels.every((value, i) => i % 4 !== 3 || value === 255));
+  }
+});
+
+test("levels are held before they are lapped", () => {
+  const linear = flat(Array(16).fill(1));
+  const pixels = linearStage(Int32Array.of(1 << 20, -(1 << 20)), 1, 2, { patch: 4, linear, linearShift: 5, lapping: Int32Array.of(-128) });
+  // held at +-2**13 they meet in the middle
+  assert.deepEqual(Array.from({ length: 8 }, (_, i) => pixels[4 * i]), [255, 255, 255, 128, 128, 0, 0, 0]);
+});
+
+test("rows are lapped before columns", () => {
+  const lapping = Int32Array.of(-64);
+  const linear = new Int16Array(4 * 48);
+  // only the pixels at the corner where four blocks meet: 200, 72, -56 and 104, in doubled levels
+  [[15, 200], [12, 72], [3, -56], [0, 104]].forEach(([o, level], c) => (linear[c * 48 + o] = 2 * level));
+  const values = new Int32Array(16);
+  for (let c = 0; c < 4; c++) values[c * 4 + c] = 1;
+  const pixels = linearStage(values, 2, 2, { patch: 4, linear, linearShift: 5, lapping });
+  /** @param {number} y @param {number} x */
+  const at = (y, x) => pixels[(8 * y + x) * 4];
+  // columns of pixels first: 200 and -56 become 136 and 8, 72 and 104 become 80 and 96; then 136 and 80 become 122 and 94, 8 and 96 30 and 74
+  assert.deepEqual([at(3, 3), at(3, 4), at(4, 3), at(4, 4)], [122, 94, 30, 74].map((level) => (level + 2056) >> 4));
+});

@@ -40,10 +40,15 @@ test("a whole pack", async () => {
     [pack.id, pack.channels, pack.patch, pack.reconstruction, pack.l1Limit, pack.linearShift, pack.denoiserMinStepIndex, pack.halo],
     [id, 4, 16, 7, 1 << 17, 12, 9, { denoiser: 5, decoder: 8 }],
   );
-  assert.deepEqual([pack.exact, pack.tiling, pack.indices, pack.palette], [true, null, null, null]);
+  assert.deepEqual([pack.exact, pack.tiling, pack.indices, pack.palette, pack.lapping], [true, null, null, null, null]);
   assert.ok(pack.linear.length === 4 * 768 && pack.linear.every((weight) => weight === -5));
   assert.equal(pack.coder.countLimit, 127);
   assert.deepEqual([...(await pack.graphBytes("decoder"))], [1, 2, 3]);
+});
+
+test("a pack that laps its blocks", async () => {
+  const { files, id } = makePack((manifest) => (manifest.lapping = [[-64, 32], [16, -128]]));
+  assert.deepEqual((await loadPack(id, reader(files))).lapping, Int32Array.of(-64, 32, 16, -128));
 });
 
 test("a pack of palettes brings its module", async () => {
@@ -119,6 +124,13 @@ test("manifests that are refused", async () => {
     ["channels that are no number", (m) => (m.channels = "4")],
     ["channels unlike the tables'", (m) => (m.channels = 5)],
     ["a shift of zero", (m) => (m.linear_shift = 0)],
+    ["no rows of a lapping", (m) => (m.lapping = [])],
+    ["a lapping that is not square", (m) => (m.lapping = [[1, 2]])],
+    ["a lapping beyond half a patch", (m) => (m.lapping = Array(9).fill(Array(9).fill(0)))],
+    ["a lapping of no integers", (m) => (m.lapping = [[0.5]])],
+    ["a lapping whose sums may pass 2**24", (m) => (m.lapping = [[0, 0], [-116, 117]])],
+    ["a lapping and a shift without its places", (m) => Object.assign(m, { lapping: [[1]], linear_shift: 4 })],
+    ["a lapping and a decoder that sees no neighbours", (m) => Object.assign(m, { lapping: [[1]], halo: { denoiser: 5, decoder: 0 } })],
     ["sums beyond 32 bits", (m, files) => {
       m.l1_limit = 1 << 24;
       files["linear.bin"] = new Uint8Array(new Int16Array(4 * 768).fill(1000).buffer);

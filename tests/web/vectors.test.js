@@ -39,6 +39,7 @@ const pack = {
   tiling: null,
   indices: null,
   palette: null,
+  lapping: null,
   graphBytes: () => Promise.reject(new Error("the vectors' pack has no networks")),
 };
 
