@@ -201,7 +201,7 @@ def lapping_entries(lapping: Lapping) -> NDArray[np.int32]:
     sums = np.abs(entries).sum(axis=1)
     if sums.max() > LAP_SUM:
         raise QuantizationError(
-            f"row {sums.argmax()} of the lapping sums to {sums.max()}, the most is {LAP_SUM}; train with a smaller boost"
+            f"row {sums.argmax()} of the lapping sums to {sums.max()}, beyond {LAP_SUM}; train on with a smaller rate"
         )
     return entries
 

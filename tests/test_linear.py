@@ -90,7 +90,7 @@ def test_levels_before_a_lapping_are_held_and_have_four_places() -> None:
     table[0, :16] = 1
     still = np.zeros((1, 1), np.int32)
     values = np.array([[[3, 4, -4, -5, 4096, 8191 * 2, 1 << 20]]], np.int32)
-    # shift 5: half a level is 16; the places are rounded first, 128 + 3/32 -> 128 + 2/16 (halves up) -> 128
+    # of shift 5 four places are left, halves up; then whole levels, halves up again
     assert linear_stage(values, table, 5, still)[0, ::4, 0].tolist() == [128, 128, 128, 128, 255, 255, 255]
     assert linear_stage(values[:, :, :4] * 4, table, 5, still)[0, ::4, 0].tolist() == [128, 129, 128, 127]
     strong = np.array([[LAP_SUM]], np.int32)
