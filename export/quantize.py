@@ -200,9 +200,7 @@ def lapping_entries(lapping: Lapping) -> NDArray[np.int32]:
     entries = np.rint(lapping.matrix.detach().double().numpy() * 2.0**LAP_SHIFT).astype(np.int32)
     sums = np.abs(entries).sum(axis=1)
     if sums.max() > LAP_SUM:
-        raise QuantizationError(
-            f"row {sums.argmax()} of the lapping sums to {sums.max()}, beyond {LAP_SUM}; train on with a smaller rate"
-        )
+        raise QuantizationError(f"row {sums.argmax()} of the lapping sums to {sums.max()}, beyond {LAP_SUM}; train on with a smaller rate")
     return entries
 
 

@@ -24,7 +24,7 @@ from runtime import limits
 from runtime.container import ALPHA, ALT_TEXT, EXIF, LATENTS, PALETTE_LATENTS, Container, Header, parse
 from runtime.errors import CorruptFileError, LimitError, MissingPackError
 from runtime.indices import KnownIndices, decode_indices, dequantize_indices, known_bits
-from runtime.linear import linear_stage, reduced, reduced_lapping, reductions
+from runtime.linear import linear_stage, reduced, reduced_stage, reductions
 from runtime.pack import FULL_STRENGTH, INDICES, PALETTE, Pack, find_pack
 from runtime.planes import Known, Latents, decode_planes, dequantize
 
@@ -127,6 +127,11 @@ class Opened:
         return stage
 
     @functools.cached_property
+    def _reduced(self) -> dict[int, tuple[NDArray[np.int32], int]]:
+        """Tables of the linear stage by what they reduce the picture by, once they were needed."""
+        return {}
+
+    @functools.cached_property
     def _tiles(self) -> dict[tuple[int, int, int], NDArray[np.uint8]]:
         """RGB of the tiles of a pack with a tiling, as the networks gave them, by strength, row and column; the last ones only."""
         return {}
@@ -171,12 +176,17 @@ class Opened:
 
     def _linear(self, window: Window, reduce: int) -> NDArray[np.uint8]:
         """The linear stage's pixels of a window; of a lapped pack each block's neighbours have a say."""
-        pack = self.pack
-        table, shift = reduced(pack.linear, pack.linear_shift, reduce)
-        lapping = None if pack.lapping is None else reduced_lapping(pack.lapping, reduce)
-        wide = window if lapping is None else _grow(window, 1, self.known)
+        pack, side = self.pack, self.pack.patch // reduce
+        wide = window if pack.lapping is None else _grow(window, 1, self.known)
         values = _latents_in(self.known, wide, self.header.step_index, pack, self._begun).values
-        return _crop(linear_stage(values, table[self._begun], shift, lapping), window, wide, pack.patch // reduce)
+        if reduce == 1:
+            rgb = linear_stage(values, pack.linear[self._begun], pack.linear_shift, pack.lapping)
+        else:
+            if reduce not in self._reduced:
+                self._reduced[reduce] = reduced(pack.linear, pack.linear_shift, reduce, pack.lapping)
+            table, shift = self._reduced[reduce]
+            rgb = reduced_stage(values, table[self._begun], shift, side)
+        return _crop(rgb, window, wide, side)
 
     def _networks(self, window: Window, session: Session, strength: int, watch: Stopwatch) -> NDArray[np.uint8]:
         """The networks' pixels of a window: in one piece with their margins, or blended from the tiles of the pack's tiling."""

@@ -39,9 +39,9 @@ def linear_stage(
 ) -> NDArray[np.uint8]:
     """RGB (side h, side w, 3) uint8 from values (C, h, w) and the table (C, 3 side side), ordered colour, row, column.
 
-    clamp((sum_c value[c] * table[c] + 128.5 * 2**shift) >> shift, 0, 255); the side is the patch in a pack's own table. Sums stay below
-    2**53, so float64 products through the linear algebra library are exact in any order. With a `lapping` (n, n), n at most half the side
-    or the side 1, the sums are rounded to LAP_PLACES, filtered over the borders of blocks (`lapped`), and only then to levels.
+    clamp((sum_c value[c] * table[c] + 128.5 * 2**shift) >> shift, 0, 255); the side is the patch. Sums stay below 2**53, so float64
+    products through the linear algebra library are exact in any order. With a `lapping` (n, n), n at most half the side, the sums are
+    rounded to LAP_PLACES, filtered over the borders of blocks (`lapped`), and only then to levels.
     """
     channels, rows, columns = values.shape
     side = math.isqrt(table.shape[1] // 3)
@@ -63,18 +63,21 @@ def lapped(levels: NDArray[np.int32], side: int, lapping: NDArray[np.int32]) -> 
     With a[i] and b[i] the i-th pixels before and behind a border and s[i] = sum_j lapping[i, j] * (a[j] - b[j]), a[i] gets
     (s[i] + 128) >> 8 and b[i] gets (128 - s[i]) >> 8.
     """
+    rows = _lapped_rows(levels, side, lapping)
+    return _lapped_rows(rows.swapaxes(0, 1), side, lapping).swapaxes(0, 1)
+
+
+def _lapped_rows(levels: NDArray[np.int32], side: int, lapping: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The borders between rows alone."""
     filtered = levels.copy()
-    reach = np.arange(len(lapping))
-    for axis in range(2):
-        pixels = np.moveaxis(filtered, axis, 0)
-        borders = np.arange(side, len(pixels), side)
-        differences = [pixels[borders - 1 - i] - pixels[borders + i] for i in reach]
-        for i, row in zip(reach, lapping.tolist(), strict=True):
-            sums = np.zeros_like(differences[0])
-            for weight, difference in zip(row, differences, strict=True):
-                sums += weight * difference
-            pixels[borders - 1 - i] += (sums + (1 << (LAP_SHIFT - 1))) >> LAP_SHIFT
-            pixels[borders + i] += ((1 << (LAP_SHIFT - 1)) - sums) >> LAP_SHIFT
+    borders = np.arange(side, len(levels), side)
+    differences = [levels[borders - 1 - i] - levels[borders + i] for i in range(len(lapping))]
+    for i, row in enumerate(lapping.tolist()):
+        sums = np.zeros_like(differences[0])
+        for weight, difference in zip(row, differences, strict=True):
+            sums += weight * difference
+        filtered[borders - 1 - i] += (sums + (1 << (LAP_SHIFT - 1))) >> LAP_SHIFT
+        filtered[borders + i] += ((1 << (LAP_SHIFT - 1)) - sums) >> LAP_SHIFT
     return filtered
 
 
@@ -84,22 +87,40 @@ def _image(blocks: NDArray[_Integer], rows: int, columns: int, side: int) -> NDA
     return np.ascontiguousarray(split).reshape(rows * side, columns * side, 3)
 
 
-def reduced(table: NDArray[np.int16], shift: int, factor: int) -> tuple[NDArray[np.int32], int]:
-    """The table, int32 (C, 3 side side), and the shift with which `linear_stage` gives the means of factor x factor pixels, before they
-    are clamped. `factor` is 1 or one of `reductions`, the side patch / factor; the cost falls with its square."""
-    side = math.isqrt(table.shape[1] // 3) // factor
-    sums = table.reshape(-1, 3, side, factor, side, factor).sum(axis=(3, 5), dtype=np.int32)
-    return sums.reshape(len(table), -1), shift + 2 * (factor.bit_length() - 1)
+def reduced(table: NDArray[np.int16], shift: int, factor: int, lapping: NDArray[np.int32] | None = None) -> tuple[NDArray[np.int32], int]:
+    """The table, int32 (C, 3 s s), and the shift with which `reduced_stage` gives the means of factor x factor pixels.
 
-
-def reduced_lapping(lapping: NDArray[np.int32], factor: int) -> NDArray[np.int32]:
-    """The lapping for means of factor x factor pixels, int32 (m, m) of (n, n), m = ceil(n / factor).
-
-    Exact where all differences that make up a mean are equal, close where the picture is smooth: a mean does not tell them apart.
+    `factor` is one of `reductions`; the cost falls with its square. Of a lapped pack a latent is seen up to n pixels into its neighbours,
+    so s is the block's side, patch / factor, and ceil(n / factor) more on either end.
     """
-    size = -(-len(lapping) // factor)
-    grown = np.zeros((size * factor, size * factor), np.int64)
-    grown[: len(lapping), : len(lapping)] = lapping
-    sums = grown.reshape(size, factor, size, factor).sum(axis=(1, 3))
-    means: NDArray[np.int32] = ((2 * sums + factor) // (2 * factor)).astype(np.int32)
-    return means
+    patch = math.isqrt(table.shape[1] // 3)
+    overlap = 0 if lapping is None else len(lapping)
+    ring = -(-overlap // factor)
+    # one block among its neighbours, filtered; then sums of `factor` of these pixels
+    canvas = np.zeros((patch * 3, patch, 1), np.int32)
+    canvas[patch : 2 * patch, :, 0] = np.eye(patch, dtype=np.int32) << LAP_SHIFT
+    seen = canvas[:, :, 0] if lapping is None else _lapped_rows(canvas, patch, lapping)[:, :, 0]
+    cells = seen[patch - ring * factor : 2 * patch + ring * factor].reshape(-1, factor, patch).sum(axis=1).astype(np.float64)
+    patterns = cells @ table.reshape(-1, patch, patch).astype(np.float64) @ cells.T
+    means: NDArray[np.int32] = np.rint(patterns / 4.0**LAP_SHIFT).astype(np.int32)
+    return means.reshape(len(table), -1), shift + 2 * (factor.bit_length() - 1)
+
+
+def reduced_stage(values: NDArray[np.int32], table: NDArray[np.int32], shift: int, side: int) -> NDArray[np.uint8]:
+    """RGB (side h, side w, 3) uint8 from values (C, h, w) and what `reduced` gave: overlapping blocks are added up, and what reaches beyond
+    the picture is mirrored back into it, which is what leaves outer borders unfiltered. Clamped at the end only."""
+    channels, rows, columns = values.shape
+    reach = math.isqrt(table.shape[1] // 3)
+    ring = (reach - side) // 2
+    sums = (values.reshape(channels, -1).T.astype(np.float64) @ table.astype(np.float64)).astype(np.int64)
+    blocks = sums.reshape(rows, columns, 3, reach, reach)
+    canvas = np.zeros((rows * side + 2 * ring, columns * side + 2 * ring, 3), np.int64)
+    for y in range(reach):
+        for x in range(reach):
+            canvas[y : y + side * rows : side, x : x + side * columns : side] += blocks[:, :, :, y, x]
+    for _ in range(2 if ring else 0):
+        canvas[ring : 2 * ring] += canvas[:ring][::-1]
+        canvas[-2 * ring : -ring] += canvas[-ring:][::-1]
+        canvas = canvas[ring:-ring].swapaxes(0, 1)
+    levels = (canvas + (128 << shift) + (1 << (shift - 1))) >> shift
+    return np.ascontiguousarray(np.clip(levels, 0, 255).astype(np.uint8))

@@ -78,6 +78,7 @@ class StandInPack:
     tiling: Tiling | None = None
     encoder_tiling: Tiling | None = None
     quantizer: str = "planes"
+    lapping: NDArray[np.int32] | None = None
 
 
 def _around(a: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -76,6 +76,16 @@ def test_tiles_join_without_a_differing_byte(stage: str, tile: int) -> None:
     assert np.array_equal(whole.pixels, tiled.pixels)
 
 
+@pytest.mark.parametrize("tile", [1, 2, 3])
+@pytest.mark.parametrize("reduce", [1, 2, 8, 16])
+def test_tiles_of_a_lapped_pack_join_too(tile: int, reduce: int) -> None:
+    lapped = StandInSession(StandInPack(lapping=np.array([[-60, 22], [31, -95]], np.int32)))
+    data = sdz(16 * 7 + 3, 16 * 5 + 9)
+    whole = decode(data, session=lapped, stage="linear", reduce=reduce)
+    assert np.array_equal(whole.pixels, decode(data, session=lapped, stage="linear", reduce=reduce, tile=tile).pixels)
+    assert not np.array_equal(whole.pixels, decode(data, session=StandInSession(), stage="linear", reduce=reduce).pixels)
+
+
 def test_tiles_without_a_margin_would_show() -> None:
     pack = StandInPack(decoder_halo=0)
     data = sdz(64, 64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.linear import LAP_LIMIT, LAP_SUM, lapped, linear_stage, reduced, reduced_lapping, reductions
+from runtime.linear import LAP_LIMIT, LAP_SUM, lapped, linear_stage, reduced, reduced_stage, reductions
 
 
 def test_zero_latents_are_mid_grey() -> None:
@@ -40,7 +40,7 @@ def test_any_patch(patch: int) -> None:
     expected[1, -1, 2] = 168
     assert np.array_equal(pixels, expected)
     assert reductions(patch) == tuple(2**n for n in range(1, 6) if 2**n <= patch)
-    small = linear_stage(np.array([[[0, 40]]], np.int32), *reduced(table, 4, 2))
+    small = reduced_stage(np.array([[[0, 40]]], np.int32), *reduced(table, 4, 2), patch // 2)
     assert small.shape == (patch // 2, patch, 3)
     assert small[0, -1].tolist() == [128, 128, 138] and int(small.astype(int).sum()) == 128 * small.size + 10
 
@@ -101,12 +101,16 @@ def test_levels_before_a_lapping_are_held_and_have_four_places() -> None:
     assert shown[3] == min(255, (left + 2056) >> 4) and shown[4] == max(0, (-left + 2056) >> 4) and shown[0] == 255 and shown[7] == 0
 
 
-@pytest.mark.parametrize(("factor", "expected"), [(1, [[-64, 32], [16, -128]]), (2, [[-72]]), (4, [[-36]]), (16, [[-9]])])
-def test_reduced_lappings_are_means(factor: int, expected: list[list[int]]) -> None:
-    assert reduced_lapping(LAPPING, factor).tolist() == expected
-
-
-def test_a_picture_reduced_to_its_patches_is_lapped_on_both_sides() -> None:
-    levels = np.array([0, 64, 0], np.int32)[None, :, None] * np.ones((1, 1, 3), np.int32)
-    # both borders take 64 * 32 / 256 = 8 from the middle
-    assert lapped(levels, 1, np.array([[-32]], np.int32))[0, :, 0].tolist() == [8, 48, 8]
+@pytest.mark.parametrize("factor", [2, 4, 8, 16])
+def test_reduced_pictures_are_means_of_lapped_ones(factor: int) -> None:
+    random = np.random.default_rng(3)
+    table = random.integers(-300, 300, (5, 768)).astype(np.int16)
+    values = random.integers(-25, 25, (5, 3, 4)).astype(np.int32)
+    lapping = random.integers(-50, 50, (4, 4)).astype(np.int32)
+    full = linear_stage(values, table, 8, lapping).astype(np.float64)
+    assert full.min() > 0 and full.max() < 255
+    means = full.reshape(48 // factor, factor, 64 // factor, factor, 3).mean(axis=(1, 3))
+    found = reduced_stage(values, *reduced(table, 8, factor, lapping), 16 // factor)
+    assert found.shape == means.shape and np.abs(found - means).max() < 1
+    alone = reduced_stage(values, *reduced(table, 8, factor), 16 // factor)
+    assert (alone != found).any()
