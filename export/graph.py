@@ -293,25 +293,29 @@ def _paint(b: GraphBuilder, table: LinearTable, stored: type[np.signedinteger[An
     kernel = np.where(order[:, None] < 0, 0, table.weight[order]).T
     # lapped levels are integers in units of their own, and so is all that is added to them
     places = 0 if table.lapping is None else LAP_PLACES
+    # the offset of each colour, alpha's too, goes in where runs are long: broadcasting four values is slow
+    offset = np.array([CENTRE + 0.5] * 3 + [255.0], np.float32) * np.float32(2.0**places)
     weights = b.scaled(kernel.astype(stored), np.float32(2.0 ** (places - table.shift)))
     linear = b.op("MatMul", b.op("Transpose", b.op("Squeeze", "latents", b.shape(0)), perm=[1, 2, 0]), weights)
-    if table.lapping is not None:
+    if table.lapping is None:
+        linear = b.op("Add", linear, b.constant(np.tile(offset, patch * patch)))
+    else:
         rounded = b.op("Floor", b.op("Add", linear, b.scalar(0.5)))
         linear = b.op("Clip", rounded, b.scalar(-LAP_LIMIT), b.scalar(LAP_LIMIT))
     lines = b.op("Transpose", b.op("Reshape", linear, b.shape(0, 0, patch, -1)), perm=[0, 2, 1, 3])
     size = b.op("Concat", b.op("Mul", sides, b.shape(patch, patch)), b.shape(4), axis=0)
-    picture = b.op("Reshape", lines, size) if table.lapping is None else _lap(b, lines, patch, table.lapping)
+    picture = b.op("Reshape", lines, size) if table.lapping is None else _lap(b, lines, patch, table.lapping, offset)
     quarters = b.op("Reshape", b.op("Squeeze", trunk.real(residual, RESIDUAL_GAIN * 2.0**places), b.shape(0)), b.shape(0, 0, QUARTER, -1))
     moved = b.op("Reshape", b.op("Transpose", quarters, perm=[0, 2, 1, 3]), size)
-    offset = np.array([CENTRE + 0.5] * 3 + [255.0], np.float32) * np.float32(2.0**places)
-    total = b.op("Add", b.op("Add", picture, moved), b.constant(offset))
+    total = b.op("Add", picture, moved)
     if places:
         total = b.op("Mul", total, b.scalar(2.0**-places))
     b.op("Cast", b.op("Clip", total, b.scalar(0), b.scalar(255)), to=TensorProto.UINT8, output="rgba")
 
 
-def _lap(b: GraphBuilder, lines: str, patch: int, lapping: NDArray[np.int32]) -> str:
-    """Append the filter over the borders of blocks (`runtime.linear.lapped`): `lines` (h, patch, w, patch * 4) -> (patch h, patch w, 4).
+def _lap(b: GraphBuilder, lines: str, patch: int, lapping: NDArray[np.int32], offset: NDArray[np.float32]) -> str:
+    """Append the filter over the borders of blocks (`runtime.linear.lapped`): `lines` (h, patch, w, patch * 4) -> (patch h, patch w, 4),
+    to which the integers `offset` (4,) are added.
 
     A product of whole blocks that stand half a block further, so that their borders are in the middle, with one matrix. The picture is
     continued by its mirror image, whose borders are no borders: mirrored pixels do not differ.
@@ -326,7 +330,7 @@ def _lap(b: GraphBuilder, lines: str, patch: int, lapping: NDArray[np.int32]) ->
     x = b.op("Reshape", _inside(b, b.op("Reshape", filtered, b.shape(-1, 1, 0)), middle, 0), b.shape(0, -1, 4))
     beside = b.op("Reshape", _continued(b, x, middle, 1), b.shape(0, -1, patch * 4))
     by_column = b.constant(np.kron(kernel.T, np.eye(4)).astype(np.float32))
-    filtered = b.op("Floor", b.op("Add", b.op("MatMul", beside, by_column), b.scalar(0.5)))
+    filtered = b.op("Floor", b.op("Add", b.op("MatMul", beside, by_column), b.constant(np.tile(offset + np.float32(0.5), patch))))
     return _inside(b, b.op("Reshape", filtered, b.shape(0, -1, 4)), middle, 1)
 
 

@@ -114,10 +114,12 @@ def reduced_stage(values: NDArray[np.int32], table: NDArray[np.int32], shift: in
     ring = (reach - side) // 2
     sums = (values.reshape(channels, -1).T.astype(np.float64) @ table.astype(np.float64)).astype(np.int64)
     blocks = sums.reshape(rows, columns, 3, reach, reach)
-    canvas = np.zeros((rows * side + 2 * ring, columns * side + 2 * ring, 3), np.int64)
+    inside = slice(ring, ring + side)
+    canvas = np.pad(_image(blocks[:, :, :, inside, inside], rows, columns, side), ((ring, ring), (ring, ring), (0, 0)))
     for y in range(reach):
         for x in range(reach):
-            canvas[y : y + side * rows : side, x : x + side * columns : side] += blocks[:, :, :, y, x]
+            if not (ring <= y < ring + side and ring <= x < ring + side):
+                canvas[y : y + side * rows : side, x : x + side * columns : side] += blocks[:, :, :, y, x]
     for _ in range(2 if ring else 0):
         canvas[ring : 2 * ring] += canvas[:ring][::-1]
         canvas[-2 * ring : -ring] += canvas[-ring:][::-1]
