@@ -25,6 +25,7 @@ from export.data import CropSampler, TrainingDataError, load_photos
 from export.families import FamilyError, load_family
 from export.loop import COLOURS, PRECISION_RANGE, Loop, TrainingOptions, add_options, chosen, draw_precision
 from export.models import LightDecoder, OneStepDenoiser
+from export.models.denoiser import FINEST_TRAINED
 from export.pack import TINY_WEIGHTS
 from export.parity import gate_photos
 from export.quantize import is_calibrated
@@ -284,7 +285,8 @@ def _distill_denoiser(given: argparse.Namespace, options: DistillOptions) -> Non
     teacher = None if given.teacher is None else Teacher(load_clean_up(given.teacher, local_files_only=given.local_files_only), space)
     run = Distiller(denoiser or fresh_denoiser(space, options), space, sampler, given.out, options, teacher)
     run.run()
-    set_bound(given.out, space, held_out, through_decoder=run.judged > 0)
+    through = run.judged > 0
+    set_bound(given.out, space, held_out, through_decoder=through, natural=through and options.perceptual > 0)
 
 
 def split(photos: list[NDArray[np.uint8]]) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
@@ -293,11 +295,14 @@ def split(photos: list[NDArray[np.uint8]]) -> tuple[list[NDArray[np.uint8]], lis
     return (photos[:-kept], photos[-kept:]) if kept else (photos, photos)
 
 
-def set_bound(run: Path, space: LatentSpace, photos: list[NDArray[np.uint8]], *, through_decoder: bool) -> None:
-    """Measure the run's denoiser on photos and write from which precision code on it does good into its configuration and `skip.json`."""
+def set_bound(run: Path, space: LatentSpace, photos: list[NDArray[np.uint8]], *, through_decoder: bool, natural: bool) -> None:
+    """Measure the run's denoiser on photos and write from which precision code on it does good into its configuration and `skip.json`.
+
+    One that was taught to look `natural` adds to the squared error on purpose: it runs at all precisions that it was trained for.
+    """
     denoiser = _stored(run, "denoiser", OneStepDenoiser).to(space.centre.device)
     rows = measure(denoiser, space, photos, through_decoder=through_decoder)
-    bound = least_code(rows)
+    bound = FINEST_TRAINED if natural else least_code(rows)
     denoiser.register_to_config(min_step_index=bound)
     denoiser.save_config(run / "denoiser")
     (run / "skip.json").write_text(json.dumps({"min_step_index": bound, "errors": rows}, indent=1) + "\n")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from export.cleanup import UnetError, load_clean_up
 from export.data import CropSampler, load_photos
-from export.distill import STUDENTS, Distiller, DistillOptions, fresh_decoder, fresh_denoiser, latent_error, main, split
+from export.distill import STUDENTS, Distiller, DistillOptions, fresh_decoder, fresh_denoiser, latent_error, main, set_bound, split
 from export.families import FamilyError, load_family
 from export.foreign.build import build_foreign_pack
 from export.foreign.distilled import is_light_decoder, load_distilled
@@ -144,6 +144,10 @@ def test_denoiser_interrupted_is_denoiser_uninterrupted(vae: Path, photos: Path,
     config = json.loads((tmp_path / "whole" / "denoiser" / "config.json").read_text())
     assert (config["gains"], config["min_step_index"]) == (space.gains, json.loads(written)["min_step_index"])
     assert sorted(p.name for p in (tmp_path / "whole").iterdir()) == ["denoiser", "options.json", "skip.json", "state.safetensors"]
+    # taught to look natural, it is not judged by squared errors
+    set_bound(tmp_path / "whole", space, train, through_decoder=False, natural=True)
+    config = json.loads((tmp_path / "whole" / "denoiser" / "config.json").read_text())
+    assert (config["gains"], config["min_step_index"]) == (space.gains, 22)
 
 
 def test_distilled_networks_are_their_int8_graphs(vae: Path, both: Path) -> None:
