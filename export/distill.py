@@ -1,7 +1,8 @@
 """`python -m export distill`: a one-step denoiser for any pack, or with `--decoder` a light decoder for any autoencoder's latents.
 
 The autoencoder stands still. The denoiser sees truncated latents and is taught the clean ones (with `--teacher` in part what a diffusion
-UNet makes of these), judged in latent space, or through the autoencoder's decoder where that is affordable. The light decoder sees
+UNet makes of these), judged in latent space, or through the autoencoder's decoder where that is affordable; the project's own is taught
+the photo, through its decoder. The light decoder sees
 truncated latents and is taught the photo (with `--imitate` in part what the big decoder makes of the clean latents). Both end under
 simulated int8. Resumable like `export.train`, whose loop this is; the run directory holds `denoiser/` or `decoder/` in diffusers layout.
 """
@@ -118,7 +119,10 @@ class Distiller(Loop):
                 wanted = clean
                 if self.teacher is not None:
                     wanted = torch.lerp(clean, self.teacher(clean, self.generator), self.chosen.taught)
-                if through:
+                if through and self.space.own is not None and self.teacher is None:
+                    # a light decoder's own losses are not worth learning: only a big one shows what its latents mean
+                    painted = pixels
+                elif through:
                     painted = self.space.decode(wanted, torch.full_like(wanted, float(PRECISION_RANGE[0])))
             draws = 1 if through else self.chosen.draws
             known, width = _drawn(clean.repeat_interleave(draws, dim=0), self.generator)

@@ -1,7 +1,7 @@
 """The one-step denoiser at latent resolution, conditioned on the interval every latent is known to lie in.
 
 It moves each latent inside its interval: `latents + half_width * delta` with |delta| <= 1. The student sees truncated
-latents and is taught what the decoder makes of the clean ones (`export.distill`).
+latents and is taught the clean ones, or what the decoder should make of them (`export.distill`).
 """
 
 from __future__ import annotations
