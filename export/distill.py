@@ -2,9 +2,9 @@
 
 The autoencoder stands still. The denoiser sees truncated latents and is taught the clean ones (with `--teacher` in part what a diffusion
 UNet makes of these), judged in latent space, or through the autoencoder's decoder where that is affordable; the project's own is taught
-the photo, through its decoder. The light decoder sees
-truncated latents and is taught the photo (with `--imitate` in part what the big decoder makes of the clean latents). Both end under
-simulated int8. Resumable like `export.train`, whose loop this is; the run directory holds `denoiser/` or `decoder/` in diffusers layout.
+the photo, through its decoder. The light decoder sees truncated latents and is taught the photo (with `--imitate` in part what the big
+decoder makes of the clean latents). Both end under simulated int8. Resumable like `export.train`, whose loop this is; the run directory
+holds `denoiser/` or `decoder/` in diffusers layout.
 """
 
 from __future__ import annotations
