@@ -68,7 +68,12 @@ export function linearStage(values, h, w, { patch, linear, linearShift, lapping 
   if (lapping) {
     lap(levels, stride, patch, lapping);
     const half = (128 << LAP_PLACES) + (1 << (LAP_PLACES - 1));
-    for (let i = 0; i < out.length; i++) out[i] = i % 4 === 3 ? 255 : (levels[i] + half) >> LAP_PLACES;
+    for (let i = 0; i < out.length; i += 4) {
+      out[i] = (levels[i] + half) >> LAP_PLACES;
+      out[i + 1] = (levels[i + 1] + half) >> LAP_PLACES;
+      out[i + 2] = (levels[i + 2] + half) >> LAP_PLACES;
+      out[i + 3] = 255;
+    }
   }
   return out;
 }
@@ -81,17 +86,19 @@ export function linearStage(values, h, w, { patch, linear, linearShift, lapping 
 function lap(levels, stride, patch, lapping) {
   const n = Math.sqrt(lapping.length);
   const differences = new Int32Array(n);
-  /** @param {number} at the first sample behind the border @param {number} across to the next */
+  /** The samples on both sides of a border, as far apart as `across`; `at` is the first behind it. @param {number} at @param {number} across */
   const filter = (at, across) => {
-    for (let i = 0; i < n; i++) differences[i] = levels[at - (i + 1) * across] - levels[at + i * across];
-    for (let i = 0; i < n; i++) {
+    for (let i = 0, a = at - across, b = at; i < n; i++, a -= across, b += across) differences[i] = levels[a] - levels[b];
+    for (let i = 0, k = 0, a = at - across, b = at; i < n; i++, a -= across, b += across) {
       let sum = 0;
-      for (let j = 0; j < n; j++) sum += lapping[i * n + j] * differences[j];
-      levels[at - (i + 1) * across] += (sum + 128) >> 8;
-      levels[at + i * across] += (128 - sum) >> 8;
+      for (let j = 0; j < n; j++) sum += lapping[k++] * differences[j];
+      levels[a] += (sum + 128) >> 8;
+      levels[b] += (128 - sum) >> 8;
     }
   };
-  for (let row = patch * stride; row < levels.length; row += patch * stride) for (let x = 0; x < stride; x++) filter(row + x, stride);
+  for (let row = patch * stride; row < levels.length; row += patch * stride) {
+    for (let x = 0; x < stride; x += 4) for (let c = 0; c < 3; c++) filter(row + x + c, stride);
+  }
   for (let row = 0; row < levels.length; row += stride) {
     for (let x = 4 * patch; x < stride; x += 4 * patch) for (let c = 0; c < 3; c++) filter(row + x + c, 4);
   }
