@@ -102,6 +102,7 @@ def load_pack(files: dict[str, bytes], quantizer: str = "planes") -> Any:
     return SimpleNamespace(
         quantizer=quantizer,
         patch=PATCH,
+        lapping=None,
         id=hashlib.sha256(files["pack.json"]).digest()[:4],
         coder=CoderTables.from_bytes(files["coder.bin"]),
         linear=np.frombuffer(files["linear.bin"], "<i2").reshape(CHANNELS, -1).astype(np.int16),

@@ -65,6 +65,7 @@ def make_pack() -> dict[str, bytes]:
 def load_pack(files: dict[str, bytes]) -> Any:
     """The vectors' pack as `decode` wants it, for the linear stage."""
     return SimpleNamespace(
+        lapping=None,
         id=hashlib.sha256(files["pack.json"]).digest()[:4],
         indices=IndexTables.from_bytes(files["coder.bin"]),
         linear=np.frombuffer(files["linear.bin"], "<i2").reshape(CHANNELS, -1).astype(np.int16),
