@@ -102,8 +102,9 @@ def reduced(table: NDArray[np.int16], shift: int, factor: int, lapping: NDArray[
     seen = canvas[:, :, 0] if lapping is None else _lapped_rows(canvas, patch, lapping)[:, :, 0]
     cells = seen[patch - ring * factor : 2 * patch + ring * factor].reshape(-1, factor, patch).sum(axis=1).astype(np.float64)
     patterns = cells @ table.reshape(-1, patch, patch).astype(np.float64) @ cells.T
-    means: NDArray[np.int32] = np.rint(patterns / 4.0**LAP_SHIFT).astype(np.int32)
-    return means.reshape(len(table), -1), shift + 2 * (factor.bit_length() - 1)
+    # filtered patterns are no integers any more: some binary places of theirs are kept
+    means: NDArray[np.int32] = np.rint(patterns * 2.0 ** (LAP_PLACES - 2 * LAP_SHIFT)).astype(np.int32)
+    return means.reshape(len(table), -1), shift + LAP_PLACES + 2 * (factor.bit_length() - 1)
 
 
 def reduced_stage(values: NDArray[np.int32], table: NDArray[np.int32], shift: int, side: int) -> NDArray[np.uint8]:
