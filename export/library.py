@@ -25,7 +25,8 @@ ENTRY = "sdz.js"
 """The module a page loads."""
 
 SERVICE_WORKER = "sw.js"
-"""A module that only pages load which register it."""
+LATER = (SERVICE_WORKER, "indices.js", "palette.js")
+"""Modules that a page loads only if it registers the service worker, or meets a pack with a codebook or one of palettes."""
 
 ORT_DIST = Path("node_modules/onnxruntime-web/dist")
 ORT_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
@@ -103,7 +104,7 @@ def loads(assets: list[Asset], shared: Library) -> Loads:
         return [a for name, a in inside.items() if name.rpartition("/")[0].startswith(folder) and name.endswith(suffixes)]
 
     return Loads(
-        scripts=[a for name, a in inside.items() if "/" not in name and name != SERVICE_WORKER],
+        scripts=[a for name, a in inside.items() if "/" not in name and name not in LATER],
         tables=chosen("packs", ".bin", ".json"),
         runtime=chosen("ort", ""),
         graphs=chosen("packs", ".onnx"),

@@ -34,7 +34,7 @@ class Tuning:
 
 
 TUNINGS: Final[dict[Tune, Tuning]] = {
-    "natural": Tuning(rounding=0.5, lagrangian=0.015),
+    "natural": Tuning(rounding=0.5, lagrangian=0.03),
     "faithful": Tuning(rounding=1.0 / 3.0, lagrangian=0.13),
 }
 """What an encoder is asked for. `faithful` takes the price of a bit that minimises the squared error at equal bytes; it drops lonely
