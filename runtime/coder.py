@@ -284,9 +284,7 @@ class CoderTables:
     def to_bytes(self) -> bytes:
         """Magic, channels u8, zero u8, mixing rate u8, count limit u8, then every array in the order above, little-endian, C order."""
         head = TABLES_MAGIC + bytes([self.channels, 0, self.mix_rate, self.count_limit])
-        return head + b"".join(
-            getattr(self, name).astype(np.dtype(kind).newbyteorder("<")).tobytes() for name, kind, _ in _table_fields(self.channels)
-        )
+        return head + stored_arrays(self, _table_fields(self.channels))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> CoderTables:
@@ -294,17 +292,7 @@ class CoderTables:
         if len(data) < 8 or data[:4] != TABLES_MAGIC:
             raise CorruptPackError("coder tables do not begin with 'sdzT'; rebuild the pack")
         channels = data[4]
-        at = 8
-        arrays = {}
-        for name, kind, shape in _table_fields(channels):
-            size = int(np.prod(shape)) * np.dtype(kind).itemsize
-            if at + size > len(data):
-                raise CorruptPackError(f"coder tables end inside '{name}' (byte {len(data)}); rebuild the pack")
-            stored = np.frombuffer(data, np.dtype(kind).newbyteorder("<"), int(np.prod(shape)), at)
-            arrays[name] = stored.reshape(shape).astype(np.int32 if name == "weights" else kind)
-            at += size
-        if at != len(data):
-            raise CorruptPackError(f"coder tables have {len(data) - at} bytes too many; rebuild the pack")
+        arrays = read_arrays(data, 8, _table_fields(channels), "coder tables")
         tables = cls(**arrays, mix_rate=data[6], count_limit=data[7])
         if channels == 0 or max(tables.energy_cross_channel.max(), tables.prediction_channel.max()) >= channels:
             raise CorruptPackError("coder tables name a channel that does not exist; rebuild the pack")
@@ -317,7 +305,34 @@ class CoderTables:
         return tables
 
 
-def _table_fields(channels: int) -> list[tuple[str, Any, tuple[int, ...]]]:
+TableField = tuple[str, Any, tuple[int, ...]]
+"""Name, stored type and shape of one array of a pack's tables."""
+
+
+def stored_arrays(tables: Any, fields: list[TableField]) -> bytes:
+    """The arrays that `fields` name, attributes of `tables`, as files hold them: one after the other, little-endian, C order."""
+    return b"".join(getattr(tables, name).astype(np.dtype(kind).newbyteorder("<")).tobytes() for name, kind, _ in fields)
+
+
+def read_arrays(data: bytes, at: int, fields: list[TableField], what: str) -> dict[str, NDArray[Any]]:
+    """The arrays that `stored_arrays` wrote, from byte `at` to the end; weights come as int32, all others in their stored type.
+
+    Raises CorruptPackError, which calls them `what`, where there are too few or too many bytes.
+    """
+    arrays = {}
+    for name, kind, shape in fields:
+        size = int(np.prod(shape)) * np.dtype(kind).itemsize
+        if at + size > len(data):
+            raise CorruptPackError(f"{what} end inside '{name}' (byte {len(data)}); rebuild the pack")
+        stored = np.frombuffer(data, np.dtype(kind).newbyteorder("<"), int(np.prod(shape)), at)
+        arrays[name] = stored.reshape(shape).astype(np.int32 if name == "weights" else kind)
+        at += size
+    if at != len(data):
+        raise CorruptPackError(f"{what} have {len(data) - at} bytes too many; rebuild the pack")
+    return arrays
+
+
+def _table_fields(channels: int) -> list[TableField]:
     layout = TableLayout(channels)
     return [
         ("order", np.int16, (channels,)),

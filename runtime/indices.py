@@ -26,10 +26,13 @@ from runtime.coder import (
     STRETCH,
     WINDOW_BYTES,
     CoderState,
+    TableField,
     code_mixed,
     finish_encoder,
     new_registers,
+    read_arrays,
     start_decoder,
+    stored_arrays,
 )
 from runtime.errors import CorruptPackError, EncodeInputError
 from runtime.planes import LEVEL_LIMIT, OUTPUT_SLACK, Latents, guard_l1
@@ -230,10 +233,7 @@ class IndexTables:
         head = TABLES_MAGIC + struct.pack(
             "<BHBBB", self.channels, len(self.codebook) - 1, self.mix_rate, self.count_limit, self.usage_limit
         )
-        return head + b"".join(
-            getattr(self, name).astype(np.dtype(kind).newbyteorder("<")).tobytes()
-            for name, kind, _ in _table_fields(len(self.codebook), self.channels)
-        )
+        return head + stored_arrays(self, _table_fields(len(self.codebook), self.channels))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> IndexTables:
@@ -244,17 +244,7 @@ class IndexTables:
         entries += 1
         if channels == 0 or entries < 2:
             raise CorruptPackError(f"index tables have {entries} entries of {channels} channels; rebuild the pack")
-        at = HEAD_BYTES
-        arrays = {}
-        for name, kind, shape in _table_fields(entries, channels):
-            size = int(np.prod(shape)) * np.dtype(kind).itemsize
-            if at + size > len(data):
-                raise CorruptPackError(f"index tables end inside '{name}' (byte {len(data)}); rebuild the pack")
-            stored = np.frombuffer(data, np.dtype(kind).newbyteorder("<"), int(np.prod(shape)), at)
-            arrays[name] = stored.reshape(shape).astype(np.int32 if name == "weights" else kind)
-            at += size
-        if at != len(data):
-            raise CorruptPackError(f"index tables have {len(data) - at} bytes too many; rebuild the pack")
+        arrays = read_arrays(data, HEAD_BYTES, _table_fields(entries, channels), "index tables")
         tables = cls(**arrays, mix_rate=mix_rate, count_limit=count_limit, usage_limit=usage_limit)
         if tables.usage.min() == 0:
             raise CorruptPackError(f"index tables have an entry, {tables.usage.argmin()}, without usage; rebuild the pack")
@@ -263,7 +253,7 @@ class IndexTables:
         return tables
 
 
-def _table_fields(entries: int, channels: int) -> list[tuple[str, Any, tuple[int, ...]]]:
+def _table_fields(entries: int, channels: int) -> list[TableField]:
     levels = (entries - 1).bit_length()
     layout = IndexLayout(levels)
     return [

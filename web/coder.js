@@ -83,6 +83,26 @@ export function tableLayout(channels) {
  */
 
 /**
+ * Reads the arrays of a pack's tables one after the other, little-endian: `take` the next, `end` when that was all.
+ * @param {Uint8Array} data @param {number} at where they begin @param {(problem: string) => never} fail for too few or too many bytes
+ */
+export function arrayReader(data, at, fail) {
+  return {
+    /** @template {Uint8Array | Int8Array | Uint16Array | Int16Array} T @param {new (buffer: ArrayBuffer) => T} kind @param {number} length */
+    take(kind, length) {
+      const bytes = length * /** @type {{BYTES_PER_ELEMENT: number}} */ (/** @type {unknown} */ (kind)).BYTES_PER_ELEMENT;
+      if (at + bytes > data.length) fail(`end too early (byte ${data.length})`);
+      // a copy: the array may start at an odd byte
+      const part = data.slice(at, (at += bytes));
+      return new kind(/** @type {ArrayBuffer} */ (part.buffer));
+    },
+    end() {
+      if (at !== data.length) fail(`have ${data.length - at} bytes too many`);
+    },
+  };
+}
+
+/**
  * Parses coder.bin: magic, channels u8, a zero, mixing rate u8, count limit u8, then every array in the order above, little-endian, C order.
  * @param {Uint8Array} data
  * @returns {CoderTables}
@@ -96,15 +116,7 @@ export function parseTables(data) {
   if (data.length < HEAD_BYTES || String.fromCharCode(...data.subarray(0, 4)) !== "sdzT") fail("do not begin with 'sdzT'");
   const channels = data[4];
   const { bases, setBases } = tableLayout(channels);
-  let at = HEAD_BYTES;
-  /** @template {Uint8Array | Int8Array | Uint16Array | Int16Array} T @param {new (buffer: ArrayBuffer) => T} kind @param {number} length */
-  const take = (kind, length) => {
-    const bytes = length * /** @type {{BYTES_PER_ELEMENT: number}} */ (/** @type {unknown} */ (kind)).BYTES_PER_ELEMENT;
-    if (at + bytes > data.length) fail(`end too early (byte ${data.length})`);
-    // a copy: the array may start at an odd byte
-    const part = data.slice(at, (at += bytes));
-    return new kind(/** @type {ArrayBuffer} */ (part.buffer));
-  };
+  const { take, end } = arrayReader(data, HEAD_BYTES, fail);
   /** @type {CoderTables} */
   const tables = {
     channels,
@@ -123,7 +135,7 @@ export function parseTables(data) {
     count: take(Uint8Array, bases[bases.length - 1]),
     weights: take(Int16Array, setBases[setBases.length - 1]),
   };
-  if (at !== data.length) fail(`have ${data.length - at} bytes too many`);
+  end();
   if (channels === 0 || [...tables.energyCrossChannel, ...tables.predictionChannel].some((c) => c >= channels)) {
     fail("name a channel that does not exist");
   }

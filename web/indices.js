@@ -4,9 +4,9 @@
  * tables' types.
  */
 
-import { Decoder, INPUTS } from "./coder.js";
+import { Decoder, INPUTS, arrayReader } from "./coder.js";
 import { SdzError } from "./errors.js";
-import { guardL1 } from "./planes.js";
+import { LEVEL_LIMIT, emptyLatents, guardL1 } from "./planes.js";
 
 /** @import { Latents, Room, Window } from "./planes.js" */
 
@@ -69,9 +69,6 @@ const AGREEMENTS = 5;
 const PATTERNS = 324;
 const JOINT_BITS = 13;
 const JOINT_PREFIX = 4;
-
-/** Signed levels are clipped here before a network sees them. */
-const LEVEL_LIMIT = 15;
 
 /** How many leading bits of W and N join the position's own in a context. @param {number} level */
 const jointPrefix = (level) => Math.max(0, Math.min(level + 1, JOINT_PREFIX, (JOINT_BITS - level) >> 1));
@@ -158,15 +155,7 @@ export function parseIndexTables(data) {
   if (channels === 0 || entries < 2) fail(`have ${entries} entries of ${channels} channels`);
   const levels = levelsOf(entries);
   const { stored, setBases } = indexLayout(levels);
-  let at = HEAD_BYTES;
-  /** @template {Uint8Array | Uint16Array | Int16Array} T @param {new (buffer: ArrayBuffer) => T} kind @param {number} length */
-  const take = (kind, length) => {
-    const bytes = length * /** @type {{BYTES_PER_ELEMENT: number}} */ (/** @type {unknown} */ (kind)).BYTES_PER_ELEMENT;
-    if (at + bytes > data.length) fail(`end too early (byte ${data.length})`);
-    // a copy: the array may start at an odd byte
-    const part = data.slice(at, (at += bytes));
-    return new kind(/** @type {ArrayBuffer} */ (part.buffer));
-  };
+  const { take, end } = arrayReader(data, HEAD_BYTES, fail);
   const codebook = take(Int16Array, entries * channels);
   const usage = take(Uint16Array, entries);
   const precision = take(Uint8Array, levels + 1);
@@ -175,7 +164,7 @@ export function parseIndexTables(data) {
   const storedProbability = take(Uint16Array, stored);
   const storedCount = take(Uint8Array, stored);
   const weights = take(Int16Array, setBases[setBases.length - 1]);
-  if (at !== data.length) fail(`have ${data.length - at} bytes too many`);
+  end();
   if (usage.includes(0)) fail(`have an entry, ${usage.indexOf(0)}, without usage`);
   if (precision.some((code) => code > MAX_PRECISION)) fail(`have a precision code over ${MAX_PRECISION}`);
   const tree = buildTree(codebook, usage);
@@ -318,11 +307,7 @@ export function dequantizeIndices(known, tables, l1Limit, window, room) {
   const { channels, tree, precision: codes, halfWidth: halves } = tables;
   const { top, left, rows: h, columns: w } = window ?? { top: 0, left: 0, rows: known.h, columns: known.w };
   const area = h * w;
-  const size = channels * area;
-  const values = room ? room.integers("values", size) : new Int32Array(size);
-  const levels = room ? room.floats("levels", size) : new Int8Array(size);
-  const precision = room ? room.floats("precision", size) : new Uint8Array(size);
-  const halfWidth = room ? room.floats("halfWidth", size) : new Int32Array(size);
+  const { values, levels, precision, halfWidth } = emptyLatents(channels * area, room);
   for (let y = 0, position = 0; y < h; y++) {
     for (let x = 0; x < w; x++, position++) {
       const node = known.node[(top + y) * known.w + left + x];

@@ -303,11 +303,24 @@ const GRID = 4;
 const MANTISSA = Int32Array.from({ length: 8 }, (_, j) => Math.round(2 ** (j / 8) * GRID * 4096));
 
 /** Signed levels are clipped here before a network sees them. */
-const LEVEL_LIMIT = 15;
+export const LEVEL_LIMIT = 15;
 
 /** @param {number} stepIndex 0..80 @returns {number} the quantization step, GRID units */
 export function stepUnits(stepIndex) {
   return (MANTISSA[stepIndex % 8] << (stepIndex >> 3)) >> 12;
+}
+
+/**
+ * Arrays for what `dequantize` gives, of any content.
+ * @param {number} size @param {Room} [room] where they stand, until its next use; new arrays when left out
+ */
+export function emptyLatents(size, room) {
+  return {
+    values: room ? room.integers("values", size) : new Int32Array(size),
+    levels: room ? room.floats("levels", size) : new Int8Array(size),
+    precision: room ? room.floats("precision", size) : new Uint8Array(size),
+    halfWidth: room ? room.floats("halfWidth", size) : new Int32Array(size),
+  };
 }
 
 /**
@@ -323,11 +336,7 @@ export function dequantize(known, stepIndex, { reconstruction, l1Limit }, window
   const { top, left, rows: h, columns: w } = window ?? { top: 0, left: 0, rows: known.h, columns: known.w };
   const step = stepUnits(stepIndex);
   const area = h * w;
-  const size = channels * area;
-  const values = room ? room.integers("values", size) : new Int32Array(size);
-  const levels = room ? room.floats("levels", size) : new Int8Array(size);
-  const precision = room ? room.floats("precision", size) : new Uint8Array(size);
-  const halfWidth = room ? room.floats("halfWidth", size) : new Int32Array(size);
+  const { values, levels, precision, halfWidth } = emptyLatents(channels * area, room);
   for (let c = 0, to = 0; c < channels; c++) {
     for (let y = 0; y < h; y++) {
       let from = (c * known.h + top + y) * stride + left;
