@@ -22,12 +22,14 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from export.models import LightDecoder, OneStepDenoiser, TinyAutoencoder
 from export.models.autoencoder import CENTRE, PATCH, RESIDUAL_GAIN, Encoder, EncoderBlock, ScaledTransform
+from export.models.lapping import kernel_of
 from export.models.layers import QuantConv2d, ResidualBlock
 from export.quantize import GridWeights, LinearTable, grid_weights, integer_conv, linear_table
 from runtime.linear import LAP_LIMIT, LAP_PLACES, LAP_SHIFT
@@ -320,16 +322,15 @@ def _lap(b: GraphBuilder, lines: str, patch: int, lapping: NDArray[np.int32], of
     A product of whole blocks that stand half a block further, so that their borders are in the middle, with one matrix. The picture is
     continued by its mirror image, whose borders are no borders: mirrored pixels do not differ.
     """
-    overlap, middle = len(lapping), patch // 2
-    corner = lapping[::-1, ::-1]
-    inner = np.block([[corner, -corner[:, ::-1]], [-corner[::-1], corner[::-1, ::-1]]])
-    kernel = np.eye(patch) + np.pad(inner, middle - overlap) * 2.0**-LAP_SHIFT
+    middle = patch // 2
+    # entries are 2**-LAP_SHIFT times small integers, exact in float32
+    kernel = kernel_of(torch.from_numpy(lapping).float() * 2.0**-LAP_SHIFT, patch).numpy()
     x = b.op("Reshape", b.op("Reshape", lines, b.shape(0, 0, -1)), b.shape(-1, 1, 0))
     above = b.op("Reshape", _continued(b, x, middle, 0), b.shape(-1, patch, 0))
-    filtered = b.op("Floor", b.op("Add", b.op("MatMul", b.constant(kernel.astype(np.float32)), above), b.scalar(0.5)))
+    filtered = b.op("Floor", b.op("Add", b.op("MatMul", b.constant(kernel), above), b.scalar(0.5)))
     x = b.op("Reshape", _inside(b, b.op("Reshape", filtered, b.shape(-1, 1, 0)), middle, 0), b.shape(0, -1, 4))
     beside = b.op("Reshape", _continued(b, x, middle, 1), b.shape(0, -1, patch * 4))
-    by_column = b.constant(np.kron(kernel.T, np.eye(4)).astype(np.float32))
+    by_column = b.constant(np.kron(kernel.T, np.eye(4, dtype=np.float32)))
     filtered = b.op("Floor", b.op("Add", b.op("MatMul", beside, by_column), b.constant(np.tile(offset + np.float32(0.5), patch))))
     return _inside(b, b.op("Reshape", filtered, b.shape(0, -1, 4)), middle, 1)
 

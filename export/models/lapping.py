@@ -33,6 +33,17 @@ def inverse(matrix: Tensor) -> Tensor:
     return undone
 
 
+def kernel_of(matrix: Tensor, patch: int) -> Tensor:
+    """What the filter does to `patch` pixels with a border in their middle: (patch, patch) of `matrix` (overlap, overlap)."""
+    overlap, middle = len(matrix), patch // 2
+    # upper left: M on the mirrored pixels before the border; the others by its mirror images
+    flipped = matrix.flip(0)
+    before = torch.cat([flipped.flip(1), -flipped], dim=1)
+    inner = torch.cat([before, before.flip(0, 1)])
+    grown: Tensor = nn.functional.pad(inner, [middle - overlap] * 4)
+    return torch.eye(patch, dtype=matrix.dtype, device=matrix.device) + grown
+
+
 class Lapping(nn.Module):
     """The filter over the borders of blocks of `patch` pixels, rows first; `matrix` (overlap, overlap) is trained."""
 
@@ -42,15 +53,8 @@ class Lapping(nn.Module):
         self.matrix = nn.Parameter(matrix.clone())
 
     def kernel(self) -> Tensor:
-        """What the filter does to `patch` pixels with a border in their middle: (patch, patch)."""
-        overlap, middle = len(self.matrix), self.patch // 2
-        kernel = torch.eye(self.patch, dtype=self.matrix.dtype, device=self.matrix.device)
-        # upper left: M on the mirrored pixels before the border; the others by its mirror images
-        flipped = self.matrix.flip(0)
-        before = torch.cat([flipped.flip(1), -flipped], dim=1)
-        inner = torch.cat([before, before.flip(0, 1)])
-        grown: Tensor = nn.functional.pad(inner, [middle - overlap] * 4)
-        return kernel + grown
+        """`kernel_of` what is trained."""
+        return kernel_of(self.matrix, self.patch)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Filtered pixels (N, 3, patch h, patch w)."""
