@@ -170,10 +170,13 @@ def _loss(case: _Case, autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser, 
     return float(10 * np.log10(np.square(quantized - source).mean() / np.square(real - source).mean()))
 
 
-def graph_runner(data: bytes, *, plain: bool) -> Runner:
-    """A function that runs a graph; `plain` without graph optimization, which would fold a scale into weights that are exact without it."""
+def graph_runner(data: bytes, *, plain: bool, threads: int = 1) -> Runner:
+    """A function that runs a graph; `plain` without graph optimization, which would fold a scale into weights that are exact without it.
+
+    `threads`: 0 for as many as there are cores.
+    """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3
     if plain:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -15,7 +15,6 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -28,8 +27,8 @@ from export.foreign.coding import Coding, coding_of, gains_for
 from export.foreign.distilled import Distilled, check_distilled
 from export.foreign.graphs import Feeds, decoder_model, encoder_model, half_weights, int8_model
 from export.models.autoencoder import GRID
-from export.pack import RECONSTRUCTION_UNITS, graph_entry, table_entry, write_folder
-from export.parity import ParityError
+from export.pack import PROBE, RECONSTRUCTION_UNITS, graph_entry, table_entry, write_folder
+from export.parity import ParityError, Runner, graph_runner
 from export.truncation import RECONSTRUCTION
 from runtime.pack import FORMAT, HALO_LIMIT, MANIFEST, PLANES, Pack, load_pack
 from runtime.tiles import Tiling
@@ -106,9 +105,8 @@ def build_foreign_pack(
     encoder = half_weights(encoder_model(family, measured.gains))
     feeds = [coding.coded(measured.latents[i], i) for i in range(CALIBRATION_CROPS)]
     patch, channels = family.patch, family.channels
-    probe = figures.PROBE
-    latents, pixels = torch.zeros(1, channels, probe, probe), torch.zeros(1, 3, probe * patch, probe * patch)
-    encoder_macs = figures.macs_per_pixel(family.encoder, pixels, (probe * patch) ** 2)
+    latents, pixels = torch.zeros(1, channels, PROBE, PROBE), torch.zeros(1, 3, PROBE * patch, PROBE * patch)
+    encoder_macs = figures.macs_per_pixel(family.encoder, pixels, (PROBE * patch) ** 2)
     graphs = {"encoder": ("encoder.onnx", encoder.SerializeToString(), encoder_macs)}
     halo: dict[str, int] = {}
     table, shift, limits = measured.table, measured.shift, [measured.l1_limit]
@@ -117,7 +115,7 @@ def build_foreign_pack(
         decoder = decoder_model(family, measured.gains)
         numbers = _gate(family, measured, encoder, decoder, feeds)
         precision, reference = _reference(family, decoder, feeds, measured, precision, numbers)
-        macs = figures.macs_per_pixel(family.decoder, latents, (probe * patch) ** 2)
+        macs = figures.macs_per_pixel(family.decoder, latents, (PROBE * patch) ** 2)
         graphs["decoder"] = (f"decoder.{precision}.onnx", reference.SerializeToString(), macs)
         graphs["decoder-fp32"] = ("decoder.fp32.onnx", decoder.SerializeToString(), macs)
         reach = receptive_field(family.decoder, channels, patch)
@@ -189,25 +187,21 @@ def receptive_field(decoder: nn.Module, channels: int, patch: int) -> int | None
     if mixes_everything(decoder):
         return None
     reach = 0.0
-    probe = figures.PROBE
 
     def note(module: nn.Conv2d, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         nonlocal reach
-        reach += module.dilation[0] * (module.kernel_size[0] // 2) * probe / inputs[0].shape[2]
+        reach += module.dilation[0] * (module.kernel_size[0] // 2) * PROBE / inputs[0].shape[2]
 
     hooks = [module.register_forward_hook(note) for module in decoder.modules() if isinstance(module, nn.Conv2d)]
     with torch.no_grad():
-        decoder(torch.zeros(1, channels, probe, probe))
+        decoder(torch.zeros(1, channels, PROBE, PROBE))
     for hook in hooks:
         hook.remove()
     return math.ceil(reach) if reach <= HALO_LIMIT else None
 
 
-def _runner(model: onnx.ModelProto) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return lambda feeds: session.run(None, feeds)[0]
+def _runner(model: onnx.ModelProto) -> Runner:
+    return graph_runner(model.SerializeToString(), plain=False, threads=0)
 
 
 @torch.no_grad()
@@ -240,7 +234,8 @@ def _reference(
     if precision == "fp32":
         return precision, decoder
     candidates: tuple[Precision, ...] = ("int8", "fp16") if precision == "auto" else (precision,)
-    exact = [_runner(decoder)(feed)[:, :, :3] for feed in feeds]
+    run = _runner(decoder)
+    exact = [run(feed)[:, :, :3] for feed in feeds]
     for kind in candidates:
         model = half_weights(decoder) if kind == "fp16" else int8_model(decoder, feeds, whole=not family.has_global_operations)
         run = _runner(model)

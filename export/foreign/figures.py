@@ -14,9 +14,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from runtime.pack import Pack
 from runtime.session import Session
 
-PROBE: Final = 16
-"""Latent positions on the side of the image on which operations are counted."""
-
 SIDE: Final = 512
 """Pixels on the side of the picture that expected times are for."""
 
