@@ -72,7 +72,7 @@ def _add_build(command: argparse.ArgumentParser) -> None:
         "--tune",
         choices=("natural", "faithful"),
         default="natural",
-        help="texture, or a small squared error (default natural)",
+        help="texture, or a small error (default natural)",
     )
     command.add_argument(
         "--auto", action="store_true", help="keep an AVIF instead where it is as near by ST-LPIPS in no more bytes (some seconds a photo)"

@@ -24,7 +24,7 @@ from torch import Tensor
 from export.cleanup import UnetError, load_clean_up
 from export.data import CropSampler, TrainingDataError, load_photos
 from export.families import FamilyError, load_family
-from export.loop import COLOURS, PRECISION_RANGE, Loop, TrainingOptions, add_options, chosen, draw_precision
+from export.loop import COLOURS, PRECISION_RANGE, Loop, TrainingOptions, add_options, chosen, draw_precision, draw_tilt
 from export.models import LightDecoder, OneStepDenoiser
 from export.models.denoiser import FINEST_TRAINED
 from export.pack import TINY_WEIGHTS
@@ -98,18 +98,11 @@ class Distiller(Loop):
     def _quantized(self) -> bool:
         return is_calibrated(self.model)
 
-    def _known(self, latents: Tensor) -> tuple[Truncated, Tensor]:
-        """Latents as drawn precisions leave them, and the intervals' widths (N,)."""
-        base, code, depth, rounding = (
-            t.to(self.device) for t in draw_precision(len(latents), self.space.channels, self.generator, DENOISER_COARSEST)
-        )
-        return truncate(latents, code, depth, rounding), torch.exp2(base.flatten() / 8.0)
-
     def _student(self, known: Truncated) -> Tensor:
         return torch.as_tensor(self.model(known.values, known.levels, known.precision, known.half_width))
 
     def _observe(self, pixels: Tensor) -> None:
-        self._student(_drawn(self.space.encode(pixels), self.generator)[0])
+        self._student(_drawn(self.space.encode(pixels), self.space, self.generator)[0])
 
     def _loss(self, pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
         through = bool(torch.rand((), generator=self.generator) < self.judged)
@@ -125,7 +118,7 @@ class Distiller(Loop):
                 elif through:
                     painted = self.space.decode(wanted, torch.full_like(wanted, float(PRECISION_RANGE[0])))
             draws = 1 if through else self.chosen.draws
-            known, width = _drawn(clean.repeat_interleave(draws, dim=0), self.generator)
+            known, width = _drawn(clean.repeat_interleave(draws, dim=0), self.space, self.generator)
             values = self._student(known)
             output = self.space.decode(values, known.precision) if through else None
         if output is not None:
@@ -178,10 +171,13 @@ class DecoderDistiller(Loop):
         return (COLOURS * error / width).mean(), figures
 
 
-def _drawn(latents: Tensor, generator: torch.Generator) -> tuple[Truncated, Tensor]:
-    """Latents as drawn precisions leave them, up to the coarsest at which a decoder runs a denoiser, and the intervals' widths (N,)."""
+def _drawn(latents: Tensor, space: LatentSpace, generator: torch.Generator) -> tuple[Truncated, Tensor]:
+    """Latents of a space as drawn precisions leave them, up to the coarsest at which a decoder runs a denoiser, and the intervals' widths
+    (N,)."""
     drawn = draw_precision(len(latents), latents.shape[1], generator, DENOISER_COARSEST)
     base, code, depth, rounding = (t.to(latents.device) for t in drawn)
+    if space.own is not None:
+        code = code - draw_tilt(len(latents), space.own.octaves, generator, natural=True).to(latents.device)
     return truncate(latents, code, depth, rounding), torch.exp2(base.flatten() / 8.0)
 
 

@@ -25,8 +25,9 @@ ENTRY = "sdz.js"
 """The module a page loads."""
 
 SERVICE_WORKER = "sw.js"
-LATER = (SERVICE_WORKER, "indices.js", "palette.js")
-"""Modules that a page loads only if it registers the service worker, or meets a pack with a codebook or one of palettes."""
+LATER = (SERVICE_WORKER, "indices.js", "palette.js", "alpha.js", "inflate.js")
+"""Modules that a page loads only if it registers the service worker, or meets a pack with a codebook, one of palettes or a picture with
+alpha."""
 
 ORT_DIST = Path("node_modules/onnxruntime-web/dist")
 ORT_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")

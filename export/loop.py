@@ -27,6 +27,7 @@ from export.losses import PerceptualDistance, distortion
 from export.models import OneStepDenoiser
 from export.models.denoiser import DELTA_SCALE_EXPONENT, FINEST_TRAINED
 from export.models.layers import freeze_ranges, set_quantization
+from runtime.limits import MAX_TILT
 
 PRECISION_RANGE = (FINEST_TRAINED, 72)
 """Precision codes drawn in training: intervals of 2**(22/8) = 6.7 to 2**(72/8) = 512 grey levels (about 1.2 to 0.01 bpp)."""
@@ -97,6 +98,13 @@ def draw_precision(
     least, most = ROUNDING_RANGE
     rounding = least + (most - least) * torch.rand((count, 1, 1, 1), generator=generator)
     return base, base + 8.0 * behind.float(), depth + behind.float(), rounding
+
+
+def draw_tilt(count: int, octaves: list[int], generator: torch.Generator, *, natural: bool) -> Tensor:
+    """How many codes finer each channel is than the file says, (N, C, 1, 1), at random tilts: those of pictures that shall look natural
+    make fine structure finer, those of faithful ones coarser (`runtime.planes.channel_steps`)."""
+    tilt = torch.randint(0, MAX_TILT + 1, (count, 1, 1, 1), generator=generator) * (1 if natural else -1)
+    return ((tilt * torch.tensor(octaves)[None, :, None, None] + 8) >> 4).float()
 
 
 class Loop(ABC):

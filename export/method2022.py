@@ -87,7 +87,7 @@ def cleaned(data: bytes, session: Session, clean_up: CleanUp) -> Pixels:
     assert isinstance(opened.known, Known)
     family = pack.manifest["family"]
     gains, centre = (torch.tensor(family[key], dtype=torch.float32)[None, :, None, None] for key in ("gains", "centre"))
-    values = dequantize(opened.known, opened.header.step_index, pack.reconstruction, pack.l1_limit).values
+    values = dequantize(opened.known, opened.steps, pack.reconstruction, pack.l1_limit).values
     latents = torch.from_numpy(values.astype(np.float32))[None] / (GRID * gains) + centre
     levels = ((clean_up(latents) - centre) * gains)[0].numpy()
     # as integers of the finest step, a grey level

@@ -28,7 +28,7 @@ from runtime.planes import encode_planes
 from runtime.quantize import TYPICAL_ROUNDING, Tune, dead_zone
 from runtime.session import Session
 
-RECIPE = 2
+RECIPE = 3
 """Raised when this module, the encoder or `measure` would give other figures of the same photo and pack."""
 
 NATURAL, FAITHFUL = "sdz", "sdz, faithful"

@@ -119,6 +119,7 @@ def build_pack(weights: Path, out: Path, coder_table: bytes, *, name: str = "tin
         "denoiser": {"min_step_index": denoiser.config.min_step_index},
         "halo": {key: cost.halo for key, cost in costs.items()},
         "lapping": table.lapping.tolist(),
+        "octaves": autoencoder.octaves,
         "tables": {key: table_entry(file, data) for key, (file, data) in tables.items()},
         "graphs": {key: graph_entry(file, data, cost.macs) for key, (file, data, cost) in kept.items()},
     }

@@ -8,6 +8,7 @@ coder itself has learned after coding the training latents at many steps.
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -33,8 +34,8 @@ from runtime.coder import (
     new_registers,
 )
 from runtime.files import write_atomically
-from runtime.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, _run, pass_order, plane_count
-from runtime.quantize import TYPICAL_ROUNDING, dead_zone
+from runtime.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, _run, channel_steps, pass_order, plane_count
+from runtime.quantize import TUNINGS, TYPICAL_ROUNDING, dead_zone
 
 STEP_INDICES = (24, 28, 32, 36, 40, 44, 48, 52, 56)
 """Steps at which the training latents are coded: 8 to 128 grey levels."""
@@ -352,11 +353,16 @@ def _count_activity(state: CoderState, layout: TableLayout, source: NDArray[np.i
 
 
 def photo_latents(weights: Path, sources: list[Path], count: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Latents (N, C, 24, 24) of `count` random 384x384 crops of photos, and the synthesis gains (C,)."""
+    """Latents (N, C, 24, 24) of `count` random 384x384 crops of photos, tilted as one of the tunings does, and the synthesis gains (C,)."""
     autoencoder = TinyAutoencoder.from_pretrained(weights / "autoencoder", low_cpu_mem_usage=False).eval()
     sampler = CropSampler(load_photos(sources, CROP), CROP, seed)
     with torch.inference_mode():
         latents = [autoencoder.encode(sampler.batch(1))[0].numpy() for _ in tqdm(range(count), desc="latents", disable=None)]
+    # as the coder meets them: the tunings take turns, and a finer step is a larger latent
+    octaves, middle = np.array(autoencoder.octaves, np.int32), STEP_INDICES[len(STEP_INDICES) // 2]
+    for number, tuning in zip(range(count), itertools.cycle(TUNINGS.values()), strict=False):
+        finer = middle - channel_steps(middle, tuning.tilt, octaves, len(octaves))
+        latents[number] *= np.exp2(finer / 8.0).astype(np.float32)[:, None, None]
     return np.stack(latents), autoencoder.decoder.linear.gain.detach().numpy()
 
 

@@ -39,7 +39,7 @@ from runtime.errors import SdzError
 from runtime.files import write_atomically
 from runtime.linear import linear_stage
 from runtime.pack import Pack, default_pack, load_pack
-from runtime.planes import decode_planes, dequantize
+from runtime.planes import channel_steps, decode_planes, dequantize
 from runtime.session import Session
 
 PROGRAM = "python -m export speed"
@@ -156,12 +156,13 @@ def python_stages(pack: Pack, image: Image.Image, data: bytes, repetitions: int)
     assert chunk is not None
     shape = (pack.channels, -(-header.height // pack.patch), -(-header.width // pack.patch))
     known = decode_planes(chunk.payload, *shape, header.planes, header.step_index, pack.coder)
-    latents = dequantize(known, header.step_index, pack.reconstruction, pack.l1_limit)
+    steps = channel_steps(header.step_index, header.tilt, pack.octaves, pack.channels)
+    latents = dequantize(known, steps, pack.reconstruction, pack.l1_limit)
     values = session.denoise(latents)
     slow = -(-repetitions // SLOW_SHARE)
     return {
         "entropy": figure(timed(lambda: decode_planes(chunk.payload, *shape, header.planes, header.step_index, pack.coder), repetitions)),
-        "dequantize": figure(timed(lambda: dequantize(known, header.step_index, pack.reconstruction, pack.l1_limit), repetitions)),
+        "dequantize": figure(timed(lambda: dequantize(known, steps, pack.reconstruction, pack.l1_limit), repetitions)),
         "linear_stage": figure(timed(lambda: linear_stage(latents.values, pack.linear, pack.linear_shift), repetitions)),
         "denoiser": figure(timed(lambda: session.denoise(latents), repetitions)),
         "decoder": figure(timed(lambda: session.decode(values, latents.precision), repetitions)),

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from export.data import CropSampler, TrainingDataError, load_photos
-from export.loop import COLOURS, Loop, TrainingOptions, add_options, chosen, draw_precision
+from export.loop import COLOURS, Loop, TrainingOptions, add_options, chosen, draw_precision, draw_tilt
 from export.models import OneStepDenoiser, TinyAutoencoder
 from export.quantize import is_calibrated
 from export.rate import ContextRateModel
@@ -73,11 +73,12 @@ class Trainer(Loop):
         """Rate-distortion loss of a batch (N, 3, H, W) and its figures."""
         base, code, depth, rounding = self._draw(len(pixels))
         denoise = bool(torch.rand((), generator=self.generator) < DENOISED_SHARE)
+        finer = draw_tilt(len(pixels), self.pipeline.autoencoder.octaves, self.generator, natural=denoise).to(self.device)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             latents = self.pipeline.autoencoder.encode(pixels)
-            known = truncate(latents, code, depth, rounding)
+            known = truncate(latents, code - finer, depth, rounding)
             output = self.pipeline.reconstruct(known, denoise=denoise)
-        bits = self.pipeline.rate(latents, base).sum(dim=(1, 2, 3))
+        bits = self.pipeline.rate(latents, base - finer).sum(dim=(1, 2, 3))
         # without the denoiser the picture is the faithful one, judged by distortion alone; with it, the natural one
         error, figures = self._error(output, pixels, natural=denoise)
         width = torch.exp2(base.flatten() / 8.0)

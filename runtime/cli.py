@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         "--tune",
         choices=("natural", "faithful"),
         default="natural",
-        help="texture, or a small squared error (default: natural)",
+        help="texture, or a small error (default: natural)",
     )
     encode.add_argument("--alt", metavar="TEXT", help="alternative text to store in the file")
     encode.add_argument("--keep-metadata", action="store_true", help="store the EXIF block (left out by default)")
@@ -229,7 +229,7 @@ def _describe_lines(report: Report) -> str:
     lines = [
         f"{report['input']}: {report['width']}x{report['height']} {report['mode']}, {report['bytes']} bytes, {report['bpp']:.3f} bpp",
         f"  pack        {pack['id']} ({pack['name'] or 'not installed'}{', approximate' if pack['exact'] is False else ''})",
-        f"  step index  {report['step_index']} ({report['step']:g} grey levels)",
+        f"  step index  {report['step_index']} ({report['step']:g} grey levels), tilt {report['tilt']}",
         f"  planes      {report['planes']}",
     ]
     if report["alt"] is not None:

@@ -6,7 +6,8 @@ An .sdz file is a header and then chunks until the file ends. All integers are l
     |  0..2   "SDZ"        magic                                                |
     |  3      1            version                                              |
     |  4..7   pack id      first 4 bytes of the SHA-256 of the pack's manifest  |
-    |  8      flags        bit 0: grey (decode to one channel); bits 1..7: 0    |
+    |  8      flags        bit 0: grey (decode to one channel); bits 1..3:      |
+    |                      tilt, -3..3 in two's complement; bits 4..7: 0        |
     |  9      step index   0..80, quantization step 2**(i/8) grey levels        |
     | 10      planes       0..15, bit-planes in the latent chunk                |
     | 11..    width - 1    varint, below 16,384                                 |
@@ -42,6 +43,8 @@ from runtime.errors import CorruptFileError, LimitError, NotAnSdzError, Unsuppor
 MAGIC: Final = b"SDZ"
 VERSION: Final = 1
 FLAG_GREY: Final = 0b1
+TILT_SHIFT: Final = 1
+TILT_MASK: Final = 0b111
 PACK_ID_BYTES: Final = 4
 CRC_BYTES: Final = 4
 
@@ -57,7 +60,8 @@ _MAX_PAYLOAD: Final = {ALT_TEXT: limits.MAX_ALT_BYTES, EXIF: limits.MAX_EXIF_BYT
 
 @dataclass(frozen=True)
 class Header:
-    """The header's fields. `width` and `height` in pixels, 1..16,384; `pack_id` is 4 bytes."""
+    """The header's fields. `width` and `height` in pixels, 1..16,384; `pack_id` is 4 bytes; `tilt`, -3..3, says how much finer the steps
+    become from one octave of frequency to the next (`runtime.planes.channel_steps`)."""
 
     width: int
     height: int
@@ -65,6 +69,7 @@ class Header:
     planes: int
     pack_id: bytes
     grey: bool = False
+    tilt: int = 0
 
 
 @dataclass(frozen=True)
@@ -162,8 +167,12 @@ def _read_header(data: bytes | _FileBytes) -> tuple[Header, int]:
         if field == "version" and data[offset] != VERSION:
             raise UnsupportedVersionError(data[offset])
     flags, step_index, planes = data[8], data[9], data[10]
-    if flags & ~FLAG_GREY:
+    if flags & ~(FLAG_GREY | TILT_MASK << TILT_SHIFT):
         raise CorruptFileError(f"reserved bits are set in {flags:#04x}", 8, "flags")
+    # three bits in two's complement
+    tilt = (flags >> TILT_SHIFT & TILT_MASK ^ 4) - 4
+    if abs(tilt) > limits.MAX_TILT:
+        raise CorruptFileError(f"{tilt} is not in -{limits.MAX_TILT}..{limits.MAX_TILT}", 8, "tilt")
     if step_index > limits.MAX_STEP_INDEX:
         raise CorruptFileError(f"{step_index} is over {limits.MAX_STEP_INDEX}", 9, "step index")
     if planes > limits.MAX_PLANES:
@@ -179,7 +188,7 @@ def _read_header(data: bytes | _FileBytes) -> tuple[Header, int]:
             raise LimitError(f"{less_one + 1} pixels, at most {limits.MAX_SIDE} are allowed", offset, field)
         sides.append(less_one + 1)
         offset = after
-    return Header(sides[0], sides[1], step_index, planes, data[4:8], bool(flags & FLAG_GREY)), offset
+    return Header(sides[0], sides[1], step_index, planes, data[4:8], bool(flags & FLAG_GREY), tilt), offset
 
 
 def _read_chunk(data: bytes | _FileBytes, offset: int, seen: set[bytes], header_bytes: int, payloads: Collection[bytes] | None) -> Chunk:
@@ -256,7 +265,8 @@ def latent_span(data: bytes) -> tuple[int, int]:
 
 def serialize(header: Header, chunks: Iterable[Chunk]) -> bytes:
     """The file's bytes: the header, then the chunks in the order given. The fields must be in their ranges."""
-    fixed = bytes((VERSION,)) + header.pack_id + bytes((FLAG_GREY if header.grey else 0, header.step_index, header.planes))
+    flags = (FLAG_GREY if header.grey else 0) | (header.tilt & TILT_MASK) << TILT_SHIFT
+    fixed = bytes((VERSION,)) + header.pack_id + bytes((flags, header.step_index, header.planes))
     head = MAGIC + fixed + varint(header.width - 1) + varint(header.height - 1)
     out = [head]
     for chunk in chunks:

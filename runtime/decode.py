@@ -26,7 +26,7 @@ from runtime.errors import CorruptFileError, LimitError, MissingPackError
 from runtime.indices import KnownIndices, decode_indices, dequantize_indices, known_bits
 from runtime.linear import linear_stage, reduced, reduced_stage, reductions
 from runtime.pack import FULL_STRENGTH, INDICES, PALETTE, Pack, find_pack
-from runtime.planes import Known, Latents, decode_planes, dequantize
+from runtime.planes import Known, Latents, channel_steps, decode_planes, dequantize
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -107,6 +107,11 @@ class Opened:
         return None if chunk is None else chunk.payload
 
     @functools.cached_property
+    def steps(self) -> NDArray[np.int32]:
+        """The step index of each channel, int32 (C,) (`runtime.planes.channel_steps`)."""
+        return channel_steps(self.header.step_index, self.header.tilt, self.pack.octaves, self.pack.channels)
+
+    @functools.cached_property
     def _begun(self) -> NDArray[np.intp]:
         """The channels that are not all zeros: of a large picture's first bytes they are few, and the others add nothing."""
         if isinstance(self.known, KnownIndices):
@@ -122,7 +127,7 @@ class Opened:
 
     def reached(self, stage: Stage, realism: float = 1.0) -> Stage:
         """`stage`, or `decoded` in place of `denoised` where the pack or the `realism` skips the denoiser."""
-        if stage == "denoised" and not (strength_of(realism) and denoiser_applies(self.known, self.header.step_index, self.pack)):
+        if stage == "denoised" and not (strength_of(realism) and denoiser_applies(self.known, self.steps, self.pack)):
             return "decoded"
         return stage
 
@@ -178,7 +183,7 @@ class Opened:
         """The linear stage's pixels of a window; of a lapped pack each block's neighbours have a say."""
         pack, side = self.pack, self.pack.patch // reduce
         wide = window if pack.lapping is None else _grow(window, 1, self.known)
-        values = _latents_in(self.known, wide, self.header.step_index, pack, self._begun).values
+        values = _latents_in(self.known, wide, self.steps, pack, self._begun).values
         if reduce == 1:
             rgb = linear_stage(values, pack.linear[self._begun], pack.linear_shift, pack.lapping)
         else:
@@ -192,7 +197,7 @@ class Opened:
         """The networks' pixels of a window: in one piece with their margins, or blended from the tiles of the pack's tiling."""
         tiling, patch = self.pack.tiling, self.pack.patch
         if tiling is None:
-            return _run_networks(self.known, window, self.header.step_index, session, strength, watch)
+            return _run_networks(self.known, window, self.steps, session, strength, watch)
         spans = tiling.spans(*self.known.sides)
         height, width = ((part.stop - part.start) * patch for part in window)
         sums = np.zeros((height, width, 3), np.int64)
@@ -211,7 +216,7 @@ class Opened:
         """A tile of the pack's tiling; those of two rows of tiles are kept, for the windows that share them."""
         found = self._tiles.pop(key, None)
         if found is None:
-            found = _run_networks(self.known, window, self.header.step_index, session, key[0], watch)
+            found = _run_networks(self.known, window, self.steps, session, key[0], watch)
         self._tiles[key] = found
         assert self.pack.tiling is not None
         across = len(self.pack.tiling.spans(*self.known.sides)[1])
@@ -333,7 +338,7 @@ def strength_of(realism: float) -> int:
     return math.floor(realism * FULL_STRENGTH + 0.5)
 
 
-def denoiser_applies(known: Known | KnownIndices, step_index: int, pack: Pack) -> bool:
+def denoiser_applies(known: Known | KnownIndices, steps: NDArray[np.int32], pack: Pack) -> bool:
     """Whether the denoiser runs: the pack has one, and the mean over all latents of the precision code is at least its `min_step_index`,
     above which there is something to add, and at most DENOISER_COARSEST, beyond which nearly nothing is known to add it to.
 
@@ -347,13 +352,15 @@ def denoiser_applies(known: Known | KnownIndices, step_index: int, pack: Pack) -
         codes = pack.channels * int(pack.indices.precision[known_bits(known.node, pack.indices)].sum(dtype=np.int64))
     else:
         count = known.plane.size
-        codes = 8 * int(known.plane.sum(dtype=np.int64)) + step_index * count
+        codes = 8 * int(known.plane.sum(dtype=np.int64)) + int(steps.sum()) * (count // len(steps))
     return bool(least * count <= codes <= limits.DENOISER_COARSEST * count)
 
 
 def _decode_latents(container: Container, pack: Pack) -> Known | KnownIndices:
     header = container.header
     rows, columns = -(-header.height // pack.patch), -(-header.width // pack.patch)
+    if header.tilt and pack.octaves is None:
+        raise CorruptFileError(f"{header.tilt}, of a pack that tells no frequencies apart it must be 0", 8, "tilt")
     if pack.quantizer == PALETTE:
         from runtime.palette import decode_palette, unknown_latents
 
@@ -403,28 +410,28 @@ def _within(inner: Window, outer: Window) -> Window:
 
 
 def _latents_in(
-    known: Known | KnownIndices, window: Window, step_index: int, pack: Pack, channels: NDArray[np.intp] | None = None
+    known: Known | KnownIndices, window: Window, steps: NDArray[np.int32], pack: Pack, channels: NDArray[np.intp] | None = None
 ) -> Latents:
-    """The latents of a window, of some channels where they are named."""
+    """The latents of a window at the channels' step indices, of some channels where they are named."""
     rows, columns = window
     if isinstance(known, KnownIndices):
         return dequantize_indices(known.node[rows, columns], pack.indices, pack.l1_limit)
     magnitude, negative, plane = (a[:, rows, columns] for a in (known.magnitude, known.negative, known.plane))
     if channels is not None and len(channels) < len(magnitude):
-        magnitude, negative, plane = magnitude[channels], negative[channels], plane[channels]
+        magnitude, negative, plane, steps = magnitude[channels], negative[channels], plane[channels], steps[channels]
     part = Known(np.ascontiguousarray(magnitude), np.ascontiguousarray(negative), np.ascontiguousarray(plane), known.complete)
-    return dequantize(part, step_index, pack.reconstruction, pack.l1_limit)
+    return dequantize(part, steps, pack.reconstruction, pack.l1_limit)
 
 
 def _run_networks(
-    known: Known | KnownIndices, core: Window, step_index: int, session: Session, strength: int, watch: Stopwatch
+    known: Known | KnownIndices, core: Window, steps: NDArray[np.int32], session: Session, strength: int, watch: Stopwatch
 ) -> NDArray[np.uint8]:
     """The networks' pixels of the window `core`: each network sees its receptive field's margin around what is asked of it."""
     pack = session.pack
     decoded = _grow(core, pack.decoder_halo, known)
     widest = _grow(decoded, pack.denoiser_halo, known) if strength else decoded
     with watch("dequantize"):
-        latents = _latents_in(known, widest, step_index, pack)
+        latents = _latents_in(known, widest, steps, pack)
     rows, columns = _within(decoded, widest)
     values = latents.values
     if strength:

@@ -25,7 +25,7 @@ from runtime.errors import EncodeInputError, LimitError, UnknownImageError
 from runtime.indices import encode_indices
 from runtime.pack import INDICES, PALETTE, Pack, default_pack
 from runtime.planes import encode_planes
-from runtime.quantize import TUNINGS, Tune, Tuning, nearest_entries, posterior_weights, quantize
+from runtime.quantize import TUNINGS, Tune, Tuning, activity_weights, nearest_entries, posterior_weights, quantize
 
 if TYPE_CHECKING:
     from runtime.session import Session
@@ -81,7 +81,7 @@ def encode(
     `target_size` bytes of the whole file. A size is met exactly, with two exceptions: the file is smaller where even the finest step needs
     fewer bytes, and one byte short where the length of the latents takes one byte more to write. A pack with a palette has other
     qualities (`palette_entries`, default 100), and its files have at most the size.
-    `tune` chooses what the bytes are spent on: "natural" keeps texture alive, "faithful" keeps the squared error small.
+    `tune` chooses what the bytes are spent on: "natural" keeps texture alive, "faithful" keeps the error small.
     `session` runs the encoder and fixes the pack; without one, `pack` or else the default is run on one CPU thread. `alt` is
     stored as alternative text. `keep_metadata` stores the EXIF block. Colour profiles are converted away, never stored.
     Raises EncodeInputError for an option or image that cannot be encoded, LimitError for one too large.
@@ -98,7 +98,8 @@ def encode(
 
         session = Session(pack or default_pack())
     latents, deviation = encode_with_deviation(source.rgb, session)
-    weights = None if deviation is None else posterior_weights(deviation)
+    masking = TUNINGS[tune].masking
+    weights = activity_weights(source.rgb, session.pack.patch, masking) if deviation is None else posterior_weights(deviation)
     writers: dict[str, type[_IndexWriter | _PaletteWriter | _PlaneWriter]] = {INDICES: _IndexWriter, PALETTE: _PaletteWriter}
     kind = writers.get(session.pack.quantizer, _PlaneWriter)
     writer = kind(latents, weights, width, height, source.grey, session.pack, TUNINGS[tune], before, after)
@@ -359,7 +360,8 @@ class _Writer:
     after: list[Chunk]
 
     def _file(self, step_index: int, planes: int, payload: bytes, tag: bytes = LATENTS) -> bytes:
-        header = Header(self.width, self.height, step_index, planes, self.pack.id, self.grey)
+        tilt = 0 if self.pack.octaves is None else self.tuning.tilt
+        header = Header(self.width, self.height, step_index, planes, self.pack.id, self.grey, tilt)
         return serialize(header, [*self.before, Chunk(tag, payload), *self.after])
 
     def _least(self, size: int) -> int:
@@ -413,7 +415,8 @@ class _PlaneWriter(_Writer):
 
     def _code(self, step_index: int) -> tuple[int, bytes]:
         coder = self.pack.coder
-        return encode_planes(quantize(self.latents, step_index, coder, self.tuning, self.weights), step_index, coder)
+        integers = quantize(self.latents, step_index, coder, self.tuning, self.weights, self.pack.octaves)
+        return encode_planes(integers, step_index, coder)
 
 
 class _PaletteWriter(_Writer):

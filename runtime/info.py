@@ -34,6 +34,7 @@ def describe(data: bytes) -> Report:
         "pack": {"id": header.pack_id.hex(), "name": None if pack is None else pack.name, "exact": None if pack is None else pack.exact},
         "step_index": header.step_index,
         "step": round(2.0 ** (header.step_index / 8), 3),
+        "tilt": header.tilt,
         "planes": header.planes,
         "alt": None if alt is None else alt.payload.decode("utf-8"),
         "chunks": [_describe_chunk(chunk) for chunk in container.chunks],

@@ -13,6 +13,14 @@ MAX_SIDE: Final = 16_384
 MAX_STEP_INDEX: Final = 80
 """Coarsest step: 2**(80/8) = 1,024 grey levels, beyond which an orthonormal 16x16 transform keeps little but its means."""
 
+MAX_TILT: Final = 3
+"""Eighths of an octave by which steps become finer or coarser for every octave of frequency: with three the highest frequencies have steps
+of half the size of the lowest."""
+
+MAX_OCTAVE: Final = 64
+"""Sixteenths of an octave that a pack may place a channel above or below the frequency whose step is the file's: four octaves, more than
+blocks of 32 pixels have on either side."""
+
 DENOISER_COARSEST: Final = 88
 """Mean precision code up to which a denoiser runs: intervals of 2,048 grey levels. In a picture of a few dozen bytes it has nothing to
 go by."""

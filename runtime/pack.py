@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import CorruptPackError, MissingPackError
+from runtime.limits import MAX_OCTAVE
 from runtime.linear import LAP_PLACES, LAP_SUM
 from runtime.tiles import Tiling
 
@@ -99,6 +100,7 @@ class Pack:
     the reference graphs give the same bytes everywhere. `tiling`: how large pictures go through networks that have no finite halo;
     None where they have one; `encoder_tiling` the same for the encoder, where it is another. `quantizer`: one of `QUANTIZERS`.
     `lapping`: int32 (n, n), what the linear stage does over the borders of blocks (`runtime.linear.lapped`); None where they stand alone.
+    `octaves`: int32 (C,), each channel's frequency as octaves above a quarter of the highest, in sixteenths; None where files have no tilt.
     """
 
     directory: Path
@@ -118,6 +120,7 @@ class Pack:
     encoder_tiling: Tiling | None
     quantizer: str
     lapping: NDArray[np.int32] | None
+    octaves: NDArray[np.int32] | None
     tables: dict[str, PackFile]
     graphs: dict[str, PackFile]
 
@@ -232,6 +235,7 @@ def load_pack(path: Path | str) -> Pack:
         encoder_tiling=reader.tiling("encoder_tiling", patch) if reader.has("encoder_tiling") else tiling,
         quantizer=reader.choice("quantizer", QUANTIZERS) if reader.has("quantizer") else PLANES,
         lapping=reader.lapping("lapping", patch) if laps else None,
+        octaves=reader.octaves("octaves") if reader.has("octaves") else None,
         tables=tables,
         graphs=graphs,
     )
@@ -376,6 +380,16 @@ class _Reader:
         if any(sum(map(abs, row)) > LAP_SUM for row in rows):
             raise self._error(f"has a row whose entries sum to more than {LAP_SUM} without their signs", (key,))
         return np.array(rows, np.int32)
+
+    def octaves(self, key: str) -> NDArray[np.int32]:
+        found, channels = self.value(key), self.value("channels")
+        if (
+            not isinstance(found, list)
+            or len(found) != channels
+            or any(type(entry) is not int or abs(entry) > MAX_OCTAVE for entry in found)
+        ):
+            raise self._error(f"is not one integer from -{MAX_OCTAVE} to {MAX_OCTAVE} for each of {channels} channels", (key,))
+        return np.array(found, np.int32)
 
     def constant(self, key: str, expected: int) -> None:
         if self.value(key) != expected:

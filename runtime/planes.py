@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from runtime import limits
 from runtime.coder import (
     CHANCE,
     CROSS_TERMS,
@@ -423,21 +424,38 @@ def step_units(step_index: int) -> int:
     return (MANTISSA[step_index % 8] << (step_index // 8)) >> 12
 
 
-def dequantize(known: Known, step_index: int, reconstruction: int, l1_limit: int) -> Latents:
-    """Values, guarded (`guard_l1`), and intervals of what is known; `reconstruction` in sixteenths of the unknown part."""
-    step = step_units(step_index)
-    planes = np.arange(MAX_PLANES + 1)
-    middle = ((((1 << planes) - 1) * reconstruction * step + 8) >> 4).astype(np.int32)
-    interval = (step << planes).astype(np.int32)
-    values = np.where(known.magnitude == 0, 0, known.magnitude * np.int32(step) + middle[known.plane])
-    levels = np.minimum(known.magnitude >> known.plane, LEVEL_LIMIT)
+def step_sizes(steps: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The quantization steps of the channels' step indices (C,), in grid units, int32 (C, 1, 1)."""
+    return np.array([step_units(index) for index in steps.tolist()], np.int32)[:, None, None]
+
+
+def channel_steps(step_index: int, tilt: int, octaves: NDArray[np.int32] | None, channels: int) -> NDArray[np.int32]:
+    """The step index of each of the channels, 0..MAX_STEP_INDEX, int32 (C,).
+
+    It is the file's, lowered by `tilt` eighths of an octave of the step for every octave of the channel's frequency. `octaves`, sixteenths,
+    int32 (C,), are the pack's; where it has none, all channels have the file's step.
+    """
+    if octaves is None:
+        return np.full(channels, step_index, np.int32)
+    steps: NDArray[np.int32] = np.clip(step_index - ((tilt * octaves + 8) >> 4), 0, limits.MAX_STEP_INDEX)
+    return steps
+
+
+def dequantize(known: Known, steps: NDArray[np.int32], reconstruction: int, l1_limit: int) -> Latents:
+    """Values, guarded (`guard_l1`), and intervals of what is known at the channels' step indices `steps`, int32 (C,);
+    `reconstruction` in sixteenths of the unknown part."""
+    step, plane = step_sizes(steps), known.plane.astype(np.int32)
+    # 2**15 * 16 * 4096, the largest product there is, is 2**31: the unknown part is one less
+    middle = (((1 << plane) - 1) * (step * reconstruction) + 8) >> 4
+    values = np.where(known.magnitude == 0, 0, known.magnitude * step + middle)
+    levels = np.minimum(known.magnitude >> plane, LEVEL_LIMIT)
     for signed in (values, levels):
         np.negative(signed, out=signed, where=known.negative)
     return Latents(
         guard_l1(values, l1_limit),
         levels,
-        known.plane.astype(np.int32) * 8 + step_index,
-        interval[known.plane] >> (known.magnitude > 0),
+        plane * 8 + steps[:, None, None],
+        (step << plane) >> (known.magnitude > 0),
     )
 
 

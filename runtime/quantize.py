@@ -4,7 +4,7 @@ A dead-zone quantizer's integers go through the coder; what it charged for every
 latent by latent, which of the two nearest integers is the better bargain, and the coder runs again on what that gives (the
 rate-distortion optimised quantization of video encoders, Karczewicz, Ye and Chong 2008, against an adaptive coder's own
 probabilities). Free for the decoder. What counts as a bargain is a `Tuning`, and where some errors matter more than others, weights
-say so: `posterior_weights` has them from a variational autoencoder's own deviations.
+say so: `posterior_weights` has them from a variational autoencoder's deviations, `activity_weights` from the picture.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from runtime import limits
 from runtime.coder import STRETCH, CoderTables
 from runtime.pack import GRID
-from runtime.planes import last_chances, step_units
+from runtime.planes import channel_steps, last_chances, step_sizes, step_units
 
 Tune = Literal["natural", "faithful"]
 
@@ -27,18 +27,25 @@ Tune = Literal["natural", "faithful"]
 @dataclass(frozen=True)
 class Tuning:
     """`rounding` in [0, 1/2] is added before a magnitude is first rounded down; `lagrangian` is what one bit is worth then, in
-    squared steps."""
+    squared steps. `tilt`, -3..3, makes steps finer (or coarser) by as many eighths of an octave for every octave of frequency, in packs
+    that know their channels' frequencies. `masking` is the exponent of `activity_weights`."""
 
     rounding: float
     lagrangian: float
+    tilt: int = 0
+    masking: float = 0.0
 
 
 TUNINGS: Final[dict[Tune, Tuning]] = {
     "natural": Tuning(rounding=0.5, lagrangian=0.03),
-    "faithful": Tuning(rounding=1.0 / 3.0, lagrangian=0.13),
+    "faithful": Tuning(rounding=1.0 / 3.0, lagrangian=0.13, tilt=-1, masking=0.15),
 }
 """What an encoder is asked for. `faithful` takes the price of a bit that minimises the squared error at equal bytes; it drops lonely
-values first, and with them texture. `natural` charges less and keeps it, at equal bytes with a coarser step."""
+values first, and with them texture; its tilt and masking buy structure (MS-SSIM, SSIMULACRA2) with a little squared error. `natural`
+charges less and keeps texture, at equal bytes with a coarser step; a positive tilt would suit ST-LPIPS, but smooth areas turn blotchy."""
+
+STEADY_VARIANCE: Final = 8.0
+"""Squared grey levels added to a block's variance: below that, a block counts as smooth whatever its noise."""
 
 TYPICAL_ROUNDING: Final = 0.45
 """A plain dead-zone quantizer's rounding between the two tunings: by it coder tables are learned, ranges calibrated, coders compared."""
@@ -55,6 +62,9 @@ SIGN_BITS: Final = 1.0
 LEVEL_BITS: Final = 2.5
 """What one more step of magnitude costs, about, before the coder was asked: by it the tuning `faithful` has its rounding."""
 
+LUMA: Final = (0.299, 0.587, 0.114)
+"""BT.601."""
+
 COARSEST_ROUNDING: Final = -2.0
 """A latent of the least weight is rounded down by two steps more at first, where the bargains could not bring it."""
 
@@ -67,14 +77,21 @@ WEIGHT_RANGE: Final = (1.0 / 16.0, 16.0)
 
 
 def quantize(
-    latents: NDArray[np.float32], step_index: int, tables: CoderTables, tuning: Tuning, weights: NDArray[np.float32] | None = None
+    latents: NDArray[np.float32],
+    step_index: int,
+    tables: CoderTables,
+    tuning: Tuning,
+    weights: NDArray[np.float32] | None = None,
+    octaves: NDArray[np.int32] | None = None,
 ) -> NDArray[np.int32]:
     """Signed integers int32 (C, h, w), magnitudes below 2**15, in the decoders' steps, of latents float32 (C, h, w).
 
-    `weights`, positive float32 (C, h, w), say how much the squared error of each latent counts; None is the same as ones.
+    `octaves`, int32 (C,), are the pack's, by which the tuning's tilt tells the channels' steps apart; without them all have the same.
+    `weights`, positive float32 (C or 1, h, w), say how much the squared error of each latent counts; None is the same as ones.
     """
-    integers = dead_zone(latents, step_index, tuning.rounding if weights is None else weighted_rounding(weights, tuning))
-    size = np.abs(latents) * np.float32(GRID / step_units(step_index))
+    steps = channel_steps(step_index, tuning.tilt, octaves, len(latents))
+    integers = dead_zone(latents, steps, tuning.rounding if weights is None else weighted_rounding(weights, tuning))
+    size = np.abs(latents) * (GRID / step_sizes(steps)).astype(np.float32)
     sign = np.where(latents < 0, np.int32(-1), np.int32(1))
     for _ in range(ROUNDS):
         magnitude = _bargains(size, np.abs(integers), last_chances(integers, step_index, tables), tuning, weights)
@@ -94,8 +111,30 @@ def posterior_weights(deviation: NDArray[np.float32]) -> NDArray[np.float32]:
     return weights
 
 
+def activity_weights(rgb: NDArray[np.uint8], patch: int, masking: float) -> NDArray[np.float32] | None:
+    """How much squared errors count in each block of `patch` pixels of `rgb` uint8 (H, W, 3): float32 (1, ceil(H/p), ceil(W/p)), None
+    without `masking`.
+
+    An error shows less where the picture is busy (contrast masking; Watson, "DCTune", 1993): weights fall with the variance of luma to
+    the power of `masking`. Their geometric mean is 1.
+    """
+    if not masking:
+        return None
+    height, width = rgb.shape[:2]
+    beyond = -width % patch
+    variances = []
+    # one row of blocks at a time: a large photo in floating point would take several times its own memory
+    for top in range(0, height, patch):
+        luma = np.pad(rgb[top : top + patch] @ np.array(LUMA, np.float32), ((0, 0), (0, beyond)), mode="edge")
+        variances.append(luma.reshape(len(luma), -1, patch).var(axis=(0, 2)))
+    activity = np.log(np.stack(variances).astype(np.float64) + STEADY_VARIANCE)
+    weights: NDArray[np.float32] = np.exp(masking * (activity.mean() - activity)).astype(np.float32)[None]
+    return weights
+
+
 def weighted_rounding(weights: NDArray[np.float32], tuning: Tuning) -> NDArray[np.float64]:
-    """The first rounding of each latent, COARSEST_ROUNDING to 1/2: the tuning's at weight 1, less where less is lost by it.
+    """The first rounding of each latent, of the weights' shape, COARSEST_ROUNDING to 1/2: the tuning's at weight 1, less where less is
+    lost by it.
 
     With squared errors counting w and a level costing LEVEL_BITS, the next level pays from 1/2 + lagrangian · LEVEL_BITS / 2w on.
     """
@@ -103,14 +142,15 @@ def weighted_rounding(weights: NDArray[np.float32], tuning: Tuning) -> NDArray[n
     return moved.clip(COARSEST_ROUNDING, 0.5)
 
 
-def dead_zone(latents: NDArray[np.float32], step_index: int, rounding: float | NDArray[np.float64]) -> NDArray[np.int32]:
+def dead_zone(latents: NDArray[np.float32], steps: int | NDArray[np.int32], rounding: float | NDArray[np.float64]) -> NDArray[np.int32]:
     """sign · max(0, floor(|y| / step + rounding)), |q| below 2**15: int32 (C, h, w) of latents float32 (C, h, w), with
-    the decoders' step, 2**(step_index/8) on the GRID.
+    the decoders' steps, 2**(index/8) on the GRID for the step indices `steps`, one for all channels or one for each, int32 (C,).
 
     With a rounding below 1/2 zero gets a wider interval than the others, because for the peaked distribution of latents the
     bits a borderline value costs outweigh the distortion it saves (JPEG 2000 and video coders).
     """
-    scaled = np.abs(latents.astype(np.float64)) * GRID / step_units(step_index) + rounding
+    step = step_units(steps) if isinstance(steps, int) else step_sizes(steps)
+    scaled = np.abs(latents.astype(np.float64)) * GRID / step + rounding
     magnitude = np.clip(np.floor(scaled), 0, (1 << limits.MAX_PLANES) - 1)
     signed: NDArray[np.float64] = np.copysign(magnitude, latents)
     return signed.astype(np.int32)

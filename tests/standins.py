@@ -79,6 +79,7 @@ class StandInPack:
     encoder_tiling: Tiling | None = None
     quantizer: str = "planes"
     lapping: NDArray[np.int32] | None = None
+    octaves: NDArray[np.int32] | None = None
 
 
 def _around(a: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -23,7 +23,7 @@ from runtime.container import latent_span, parse, serialize
 from runtime.decode import Stage, decode
 from runtime.encode import encode
 from runtime.pack import Pack
-from runtime.planes import decode_planes, dequantize
+from runtime.planes import channel_steps, decode_planes, dequantize
 from runtime.session import Session
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
@@ -149,11 +149,12 @@ def test_vectors(site: Site, page: Any) -> None:
           const { dequantize } = await import(argument.base + "planes.js");
           const manifest = JSON.parse(new TextDecoder().decode(await read("pack/pack.json")));
           const pack = { coder: parseTables(await read("pack/coder.bin")), id: (await hash(await read("pack/pack.json"))).slice(0, 8),
-                         patch: 16, reconstruction: manifest.reconstruction, l1Limit: manifest.l1_limit };
+                         patch: 16, reconstruction: manifest.reconstruction, l1Limit: manifest.l1_limit,
+                         octaves: Int32Array.from(JSON.parse(new TextDecoder().decode(await read("pack/octaves.json")))) };
           const out = {};
           for (const name of argument.names) {
             const { header, known } = await readPicture(await read(`valid/${name}.sdz`), pack);
-            const latents = dequantize(known, header.stepIndex, pack);
+            const latents = dequantize(known, header, pack);
             const wide = [latents.values, latents.levels, latents.precision, latents.halfWidth].map((a) => Int32Array.from(a));
             out[name] = [await hash(Int32Array.from(known.magnitude), known.negative, known.plane), await hash(...wide)];
           }
@@ -172,7 +173,9 @@ def test_integers_of_every_cut(site: Site, page: Any, pack: Pack, files: dict[st
     expected = {}
     for cut in range(start, end + 1):
         known = decode_planes(data[start:cut], pack.channels, 12, 16, header.planes, header.step_index, pack.coder)
-        latents = dequantize(known, header.step_index, pack.reconstruction, pack.l1_limit)
+        latents = dequantize(
+            known, channel_steps(header.step_index, header.tilt, pack.octaves, pack.channels), pack.reconstruction, pack.l1_limit
+        )
         expected[str(cut)] = sha256(*(a.astype("<i4") for a in (known.magnitude, known.plane, latents.values, latents.half_width)))
     site.files["a.sdz"] = data
     page.goto(site.url("empty.html"))
@@ -186,7 +189,7 @@ def test_integers_of_every_cut(site: Site, page: Any, pack: Pack, files: dict[st
           const out = {};
           for (let cut = argument.start; cut <= bytes.length; cut++) {
             const { header, known } = await readPicture(bytes.subarray(0, cut), pack);
-            const { values, halfWidth } = dequantize(known, header.stepIndex, pack);
+            const { values, halfWidth } = dequantize(known, header, pack);
             out[cut] = await hash(...[known.magnitude, known.plane, values, halfWidth].map((a) => Int32Array.from(a)));
           }
           return out;
@@ -669,7 +672,9 @@ def test_fp32_graphs_on_wasm_are_those_of_python(site: Site, page: Any, pack: Pa
     header = parse(small).header
     start, end = latent_span(small)
     known = decode_planes(small[start:end], pack.channels, 3, 5, header.planes, header.step_index, pack.coder)
-    latents = dequantize(known, header.step_index, pack.reconstruction, pack.l1_limit)
+    latents = dequantize(
+        known, channel_steps(header.step_index, header.tilt, pack.octaves, pack.channels), pack.reconstruction, pack.l1_limit
+    )
     inputs = {"latents": latents.values, "levels": latents.levels, "precision": latents.precision, "half_width": latents.half_width}
     feeds = {
         name: array[None].astype(np.float32) for name, array in inputs.items() if network == "denoiser" or name in ("latents", "precision")

@@ -27,6 +27,8 @@ def test_serialize_writes_exactly_these_bytes() -> None:
     assert serialize(HEADER, [Chunk(b"L", b"\x01\x02\x03\x04")]) == HEAD + bytes.fromhex("4c 04 a96071d9 01020304")
     assert serialize(HEADER, [Chunk(b"T", b"a cat"), Chunk(b"L", b"\x01\x02\x03\x04"), Chunk(b"E", b"II*\0")]) == FILE
     assert serialize(Header(1, 1, 0, 0, bytes(4), grey=True), []) == bytes.fromhex("53445a 01 00000000 01 00 00 00 00")
+    assert serialize(Header(1, 1, 0, 0, bytes(4), tilt=3), []) == bytes.fromhex("53445a 01 00000000 06 00 00 00 00")
+    assert serialize(Header(1, 1, 0, 0, bytes(4), grey=True, tilt=-3), []) == bytes.fromhex("53445a 01 00000000 0b 00 00 00 00")
     assert serialize(Header(16384, 129, 80, 15, b"\xff" * 4), []) == bytes.fromhex("53445a 01 ffffffff 00 50 0f ff7f 8001")
 
 
@@ -51,6 +53,12 @@ def test_parse_finds_every_field_and_chunk() -> None:
     )
     assert latent_span(FILE) == (32, 36)
     assert latent_span(HEAD) == (15, 15)
+
+
+@pytest.mark.parametrize("tilt", range(-3, 4))
+def test_every_tilt_comes_back(tilt: int) -> None:
+    header = Header(9, 9, 40, 3, bytes(4), grey=tilt % 2 == 0, tilt=tilt)
+    assert parse(serialize(header, [])).header == header
 
 
 def test_unknown_chunks_are_kept_but_not_known() -> None:
@@ -88,7 +96,8 @@ def test_a_header_cut_anywhere_names_the_field(end: int) -> None:
 @pytest.mark.parametrize(
     ("data", "offset", "field"),
     [
-        (HEAD[:8] + b"\x02" + HEAD[9:], 8, "flags"),
+        (HEAD[:8] + b"\x10" + HEAD[9:], 8, "flags"),
+        (HEAD[:8] + b"\x08" + HEAD[9:], 8, "tilt"),
         (HEAD[:8] + b"\x80" + HEAD[9:], 8, "flags"),
         (HEAD[:9] + b"\x51" + HEAD[10:], 9, "step index"),
         (HEAD[:10] + b"\x10" + HEAD[11:], 10, "planes"),

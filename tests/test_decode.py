@@ -12,7 +12,7 @@ from standins import StandInPack, StandInSession, neutral_tables
 from runtime import limits
 from runtime.alpha import encode_alpha
 from runtime.container import Chunk, Header, latent_span, parse, serialize
-from runtime.decode import decode, denoiser_applies, luma
+from runtime.decode import decode, denoiser_applies, luma, open_latents
 from runtime.errors import CorruptFileError, LimitError, MissingPackError, NotAnSdzError
 from runtime.planes import decode_planes, encode_planes
 from runtime.tiles import Tiling
@@ -32,6 +32,11 @@ def sdz(
 ) -> bytes:
     planes, payload = encode_planes(latents(-(-height // 16), -(-width // 16)), step, PACK.coder)
     return serialize(Header(width, height, step, planes, PACK.id, grey), [*before, Chunk(b"L", payload), *after])
+
+
+def steps(index: int) -> np.ndarray:
+    """The same step index for all channels."""
+    return np.full(4, index, np.int32)
 
 
 def test_linear_stage_is_exact_and_needs_no_session() -> None:
@@ -131,6 +136,25 @@ def test_windows_of_a_tiled_pack_share_its_tiles() -> None:
     assert [call[0] for call in session.calls].count("decode") == 6
 
 
+def test_tilted_channels_have_their_own_steps_in_every_stage_and_tile() -> None:
+    pack = StandInPack(octaves=np.array([0, 64, -64, 16], np.int32))
+    planes, payload = encode_planes(latents(3, 4), STEP, pack.coder)
+    data = serialize(Header(64, 48, STEP, planes, PACK.id, tilt=2), [Chunk(b"L", payload)])
+    assert open_latents(data, pack=pack).steps.tolist() == [40, 32, 48, 38]  # type: ignore[arg-type]
+    q = latents(3, 4)[:3] * np.array([2, 1, 4])[:, None, None]
+    expected = np.clip(128 + q, 0, 255).astype(np.uint8).repeat(16, axis=1).repeat(16, axis=2).transpose(1, 2, 0)
+    assert np.array_equal(decode(data, stage="linear", pack=pack).pixels, expected)  # type: ignore[arg-type]
+    whole = decode(data, session=StandInSession(pack)).pixels
+    assert np.array_equal(decode(data, session=StandInSession(pack), tile=1).pixels, whole)
+    assert not np.array_equal(decode(sdz(64, 48), session=StandInSession(pack)).pixels, whole)
+
+
+def test_a_tilt_of_a_pack_that_tells_no_frequencies_apart_is_refused() -> None:
+    with pytest.raises(CorruptFileError, match="1, of a pack that tells no frequencies apart it must be 0") as caught:
+        decode(serialize(Header(64, 48, STEP, 3, PACK.id, tilt=1), []), pack=PACK)
+    assert (caught.value.offset, caught.value.field) == (8, "tilt")
+
+
 def test_the_denoiser_is_skipped_below_the_stated_precision() -> None:
     for step, stage in ((39, "decoded"), (40, "denoised")):
         session = StandInSession()
@@ -139,14 +163,14 @@ def test_the_denoiser_is_skipped_below_the_stated_precision() -> None:
     data = sdz(32, 32, step=33)
     planes = parse(data).header.planes
     nothing = decode_planes(b"", 4, 2, 2, planes, 33, neutral_tables())
-    assert denoiser_applies(nothing, 33, PACK) and not denoiser_applies(nothing, 39 - 8 * planes, PACK)
+    assert denoiser_applies(nothing, steps(33), PACK) and not denoiser_applies(nothing, steps(39 - 8 * planes), PACK)
     assert decode(data[: latent_span(data)[0]], session=StandInSession()).stage == "denoised"
 
 
 def test_the_denoiser_is_skipped_where_next_to_nothing_is_known() -> None:
     known = decode_planes(b"", 4, 2, 2, 6, 40, neutral_tables())
     assert (known.plane == 6).all()
-    assert denoiser_applies(known, 40, PACK) and not denoiser_applies(known, 41, PACK)
+    assert denoiser_applies(known, steps(40), PACK) and not denoiser_applies(known, steps(41), PACK)
 
 
 def test_every_prefix_decodes_and_the_last_is_the_whole() -> None:

@@ -26,7 +26,7 @@ from runtime.encode import (
 from runtime.errors import EncodeInputError, LimitError
 from runtime.files import image_suffixes
 from runtime.planes import decode_planes, step_units
-from runtime.quantize import TUNINGS, posterior_weights, quantize
+from runtime.quantize import TUNINGS, activity_weights, posterior_weights, quantize
 from runtime.tiles import Tiling
 
 SESSION = StandInSession()
@@ -274,8 +274,24 @@ def test_the_file_holds_the_quantized_latents() -> None:
     assert chunk is not None
     known = decode_planes(chunk.payload, 4, 2, 3, header.planes, header.step_index, StandInPack().coder)
     latents = encode_latents(np.asarray(image), SESSION)  # type: ignore[arg-type]
-    expected = quantize(latents, header.step_index, StandInPack().coder, TUNINGS["natural"])
+    weights = activity_weights(np.asarray(image), 16, TUNINGS["natural"].masking)  # type: ignore[arg-type]
+    expected = quantize(latents, header.step_index, StandInPack().coder, TUNINGS["natural"], weights)
     assert np.array_equal(np.where(known.negative, -known.magnitude, known.magnitude), expected)
+
+
+def test_a_pack_with_octaves_has_its_files_tilted_as_the_tuning_says() -> None:
+    pack = StandInPack(octaves=np.array([-32, 0, 16, 32], np.int32))
+    session, image = StandInSession(pack), photo(48, 32)
+    latents = encode_latents(np.asarray(image), session)  # type: ignore[arg-type]
+    for tune, tuning in TUNINGS.items():
+        header = parse(data := encode(image, quality=80, tune=tune, session=session)).header
+        chunk = parse(data).find(b"L")
+        assert chunk is not None and header.tilt == tuning.tilt
+        known = decode_planes(chunk.payload, 4, 2, 3, header.planes, header.step_index, pack.coder)
+        weights = activity_weights(np.asarray(image), 16, tuning.masking)  # type: ignore[arg-type]
+        expected = quantize(latents, header.step_index, pack.coder, tuning, weights, pack.octaves)
+        assert np.array_equal(np.where(known.negative, -known.magnitude, known.magnitude), expected)
+    assert parse(encode(image, quality=80, session=SESSION)).header.tilt == 0
 
 
 def test_a_faithful_file_is_smaller_at_the_same_step_and_an_unknown_tuning_is_refused() -> None:

@@ -138,6 +138,10 @@ def test_a_changed_file_is_refused(built: BuiltPack, copy: Path, name: str) -> N
         (lambda m: m.update(lapping=[[0] * 9] * 9), "'lapping' is not a square"),
         (lambda m: m.update(lapping=[[True]]), "'lapping' is not a square"),
         (lambda m: m.update(lapping=[[0, 0], [-116, 117]]), "'lapping' has a row whose entries sum to more than 232"),
+        (lambda m: m.update(octaves=[0] * 7), "'octaves' is not one integer from -64 to 64 for each of 8 channels"),
+        (lambda m: m.update(octaves=[0] * 7 + [65]), "'octaves' is not one integer"),
+        (lambda m: m.update(octaves=[0] * 7 + [True]), "'octaves' is not one integer"),
+        (lambda m: m.update(octaves=0), "'octaves' is not one integer"),
         (lambda m: m.update(linear_shift=4), "'linear_shift' is 4, not an integer from 5 to 20"),
         (lambda m: m["halo"].update(decoder=0), "'halo.decoder' is 0, not an integer from 1"),
         (lambda m: m.update(name=""), "'name' is ''"),
@@ -194,7 +198,7 @@ def test_a_pack_may_have_another_patch_no_denoiser_a_tiling_and_no_exactness(bui
 
 
 def test_tables_of_the_wrong_size_are_refused(copy: Path) -> None:
-    edit(copy, lambda m: m.update(channels=CHANNELS - 1))
+    edit(copy, lambda m: m.update(channels=CHANNELS - 1, octaves=[0] * (CHANNELS - 1)))
     with pytest.raises(CorruptPackError, match=f"{CHANNELS - 1} channels need {2 * 768 * (CHANNELS - 1)}"):
         _ = load_pack(copy).linear
     with pytest.raises(CorruptPackError, match=f"for {CHANNELS} channels, the manifest says {CHANNELS - 1}"):

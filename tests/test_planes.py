@@ -13,7 +13,18 @@ from standins import neutral_tables
 
 from export.truncation import truncate
 from runtime.errors import EncodeInputError
-from runtime.planes import Known, decode_planes, dequantize, encode_planes, guard_l1, pass_order, plane_count, spent_bytes, step_units
+from runtime.planes import (
+    Known,
+    channel_steps,
+    decode_planes,
+    dequantize,
+    encode_planes,
+    guard_l1,
+    pass_order,
+    plane_count,
+    spent_bytes,
+    step_units,
+)
 from runtime.quantize import dead_zone
 
 STEP_INDEX = 40
@@ -135,7 +146,7 @@ def test_dequantize_is_what_training_simulated() -> None:
     for depth in (0, 1, 3):
         magnitude = np.abs(dead_zone(true, STEP_INDEX, 1 / 3))
         known = Known((magnitude >> depth) << depth, true < 0, np.full(true.shape, depth, np.uint8), True)
-        seen = dequantize(known, STEP_INDEX, 7, 1 << 20)
+        seen = dequantize(known, np.full(6, STEP_INDEX, np.int32), 7, 1 << 20)
         taught = truncate(
             torch.from_numpy(true)[None], torch.tensor(STEP_INDEX + 8.0 * depth), torch.tensor(float(depth)), torch.tensor(1 / 3)
         )
@@ -145,13 +156,33 @@ def test_dequantize_is_what_training_simulated() -> None:
         assert np.array_equal(seen.half_width / 4.0, taught.half_width[0].numpy())
 
 
+def test_a_tilt_makes_steps_finer_where_frequencies_are_higher() -> None:
+    octaves = np.array([0, -32, 7, 8, 32, 64], np.int32)
+    assert channel_steps(40, 0, octaves, 6).tolist() == [40] * 6
+    assert channel_steps(40, 1, octaves, 6).tolist() == [40, 42, 40, 39, 38, 36]
+    assert channel_steps(40, -1, octaves, 6).tolist() == [40, 38, 40, 40, 42, 44]
+    assert channel_steps(40, 3, octaves, 6).tolist() == [40, 46, 39, 38, 34, 28]
+    assert channel_steps(2, 3, octaves, 6).tolist() == [2, 8, 1, 0, 0, 0]
+    assert channel_steps(79, -3, octaves, 6).tolist() == [79, 73, 80, 80, 80, 80]
+    assert channel_steps(40, 3, None, 2).tolist() == [40, 40]
+
+
+def test_dequantize_gives_every_channel_its_own_step() -> None:
+    known = Known(np.array([[[3]], [[0]], [[2]]], np.int32), np.zeros((3, 1, 1), bool), np.array([[[0]], [[1]], [[1]]], np.uint8), True)
+    seen = dequantize(known, np.array([32, 40, 24], np.int32), 7, 1 << 20)
+    assert seen.values.ravel().tolist() == [3 * 64, 0, 2 * 32 + 14]
+    assert seen.precision.ravel().tolist() == [32, 48, 32]
+    assert seen.half_width.ravel().tolist() == [32, 256, 32]
+
+
 def test_guard_halves_what_no_photo_reaches() -> None:
     negative = np.array([[[True, False]], [[False, False]]])
     known = Known(np.array([[[100, 1]], [[60, 0]]], np.int32), negative, np.zeros((2, 1, 2), np.uint8), True)
-    free = dequantize(known, 32, 7, 1 << 20)
+    steps = np.array([32, 32], np.int32)
+    free = dequantize(known, steps, 7, 1 << 20)
     assert free.values.tolist() == [[[-6400, 64]], [[3840, 0]]]
     assert free.half_width.tolist() == [[[32, 32]], [[32, 64]]]
-    held = dequantize(known, 32, 7, 5200)
+    held = dequantize(known, steps, 7, 5200)
     assert held.values.tolist() == [[[-3200, 64]], [[1920, 0]]]
     assert held.half_width.tolist() == free.half_width.tolist()
     assert held.levels.tolist() == [[[-15, 1]], [[15, 0]]]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from PIL import Image
 from standins import neutral_tables
 
-from export.prime import _solve_prediction, fit_neighbours, prime
-from runtime.planes import encode_planes, pass_order
-from runtime.quantize import dead_zone
+from export.data import CropSampler, load_photos
+from export.models import TinyAutoencoder
+from export.prime import _solve_prediction, fit_neighbours, photo_latents, prime
+from runtime.planes import channel_steps, encode_planes, pass_order
+from runtime.quantize import TUNINGS, dead_zone
 
 
 def structured(count: int, seed: int) -> NDArray[np.float32]:
@@ -50,3 +56,23 @@ def test_prediction_finds_the_neighbour_that_tells() -> None:
     solved = _solve_prediction(gram[None], [(0, 0, 0), (1, 0, -1), (2, -1, 0)], [])
     assert (solved["prediction_channel"][0, 0], solved["prediction_dx"][0, 0], solved["prediction"][0, 0]) == (1, -1, 128)
     assert not solved["prediction"][0, 1:].any()
+
+
+def test_latents_to_learn_from_are_tilted_as_the_tunings_do(tmp_path: Path) -> None:
+    """The tunings take turns, and a finer step makes a larger latent."""
+    torch.manual_seed(0)
+    autoencoder = TinyAutoencoder((6, 1, 1), (8, 8, 8), (1, 1, 1), (8, 8, 8), (1, 1, 1))
+    autoencoder.save_pretrained(tmp_path / "run" / "autoencoder")
+    noise = np.random.default_rng(4).integers(0, 256, (384, 384, 3), np.uint8)
+    (tmp_path / "photos").mkdir()
+    Image.fromarray(noise).save(tmp_path / "photos" / "noise.png")
+    found, gains = photo_latents(tmp_path / "run", [tmp_path / "photos"], 2, 7)
+    sampler = CropSampler(load_photos([tmp_path / "photos"], 384), 384, 7)
+    with torch.inference_mode():
+        plain = np.stack([autoencoder.encode(sampler.batch(1))[0].numpy() for _ in range(2)])
+    assert gains.tolist() == [1.0] * 8
+    octaves = np.array(autoencoder.octaves, np.int32)
+    for latents, untilted, tuning in zip(found, plain, TUNINGS.values(), strict=True):
+        finer = 40 - channel_steps(40, tuning.tilt, octaves, 8)
+        np.testing.assert_allclose(latents, untilted * 2.0 ** (finer[:, None, None] / 8), rtol=1e-6)
+    assert TUNINGS["natural"].tilt != TUNINGS["faithful"].tilt

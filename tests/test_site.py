@@ -133,8 +133,8 @@ def test_scripts_of_the_first_paint_keep_their_budget(built: Report) -> None:
     folder = next((built.site / "assets").glob("sdz-*"))
     sizes = {path.name: len(brotli.compress(path.read_bytes(), quality=11)) for path in folder.glob("*.js")}
     assert {path.name for path in library.WEB.glob("*.js")} == sizes.keys()
-    # loaded by the service worker's pages, after everything else; by packs with a codebook; by packs with palettes
-    for name in ("sw.js", "indices.js", "palette.js"):
+    # loaded by the service worker's pages, after everything else; by packs with a codebook or with palettes; by pictures with alpha
+    for name in ("sw.js", "indices.js", "palette.js", "alpha.js", "inflate.js"):
         del sizes[name]
     assert sum(sizes.values()) <= 25_000, sizes
 

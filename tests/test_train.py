@@ -14,13 +14,15 @@ from torch import Tensor
 
 from export.data import CropSampler, TrainingDataError, load_photos
 from export.distill import main as distill
-from export.loop import TrainingOptions, draw_precision
+from export.loop import TrainingOptions, draw_precision, draw_tilt
 from export.models import OneStepDenoiser, TinyAutoencoder, UniformPosterior
-from export.models.autoencoder import dct_basis
+from export.models.autoencoder import dct_basis, dct_octaves
 from export.models.layers import QuantConv2d, ResidualBlock
 from export.rate import ContextRateModel, laplace_bits
 from export.train import Pipeline, Trainer, main
 from export.truncation import truncate
+from runtime.limits import MAX_TILT
+from runtime.planes import channel_steps
 
 CROP = 176
 THIRD = torch.tensor(1 / 3)
@@ -165,6 +167,29 @@ def test_rate_model_sees_only_causal_context() -> None:
     assert not differs[:, 2, :2].any()
     assert differs[2, 2, 2]
     assert differs[:, 2, 3].any()
+
+
+def test_octaves_tell_the_frequencies_of_the_channels() -> None:
+    octaves = dct_octaves((140, 28, 24))
+    assert len(octaves) == 192
+    # three means, then luma's lowest; 4 cycles are none above a quarter of 16, 13 are the most that 140 functions hold
+    assert octaves[:6] == [0, 0, 0, -32, -32, -24]
+    assert (min(octaves), max(octaves)) == (-32, 27)
+    energy = dct_basis((140, 28, 24)).reshape(192, 3, 16, 16)
+    changes = energy.diff(dim=2).square().sum(dim=(1, 2, 3)) + energy.diff(dim=3).square().sum(dim=(1, 2, 3))
+    by_octave = [float(changes[[i for i in range(3, 192) if octaves[i] == o]].mean()) for o in sorted(set(octaves[3:]))]
+    assert by_octave == sorted(by_octave)
+
+
+def test_tilts_are_drawn_on_the_side_that_a_picture_is_for() -> None:
+    octaves = [0, -32, 27]
+    natural = draw_tilt(200, octaves, torch.Generator().manual_seed(1), natural=True)
+    faithful = draw_tilt(200, octaves, torch.Generator().manual_seed(1), natural=False)
+    assert natural.shape == (200, 3, 1, 1)
+    assert sorted({tuple(row) for row in natural.flatten(1).tolist()}) == [(0, -6, 5), (0, -4, 3), (0, -2, 2), (0, 0, 0)]
+    assert sorted({tuple(row) for row in faithful.flatten(1).tolist()}) == [(0, 0, 0), (0, 2, -2), (0, 4, -3), (0, 6, -5)]
+    taught = {tuple(40 - channel_steps(40, tilt, np.array(octaves, np.int32), 3)) for tilt in range(MAX_TILT + 1)}
+    assert {tuple(row) for row in natural.flatten(1).tolist()} == taught
 
 
 def test_precision_draws_are_whole_codes_in_range() -> None:

@@ -77,5 +77,6 @@ def test_invalid_files_with_a_codebook_name_the_field() -> None:
         "step-index-8": {"error": "CorruptFileError", "offset": 9, "field": "step index"},
         "planes-3": {"error": "CorruptFileError", "offset": 10, "field": "planes"},
         "both": {"error": "CorruptFileError", "offset": 9, "field": "step index"},
+        "tilt-2": {"error": "CorruptFileError", "offset": 8, "field": "tilt"},
         "crc": {"error": "CorruptFileError", "offset": 15, "field": "chunk crc"},
     }

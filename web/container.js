@@ -4,7 +4,7 @@
  */
 
 import { SdzError } from "./errors.js";
-import { MAX_ALT_BYTES, MAX_EXIF_BYTES, MAX_PLANES, MAX_SIDE, MAX_STEP_INDEX, MAX_VARINT_BYTES } from "./limits.js";
+import { MAX_ALT_BYTES, MAX_EXIF_BYTES, MAX_PLANES, MAX_SIDE, MAX_STEP_INDEX, MAX_TILT, MAX_VARINT_BYTES } from "./limits.js";
 
 /**
  * @typedef {object} Header
@@ -14,6 +14,7 @@ import { MAX_ALT_BYTES, MAX_EXIF_BYTES, MAX_PLANES, MAX_SIDE, MAX_STEP_INDEX, MA
  * @property {number} planes 0..15
  * @property {string} packId 8 hexadecimal digits
  * @property {boolean} grey
+ * @property {number} tilt -3..3, how much finer the steps become from one octave of frequency to the next
  *
  * @typedef {object} Chunk `complete` is false for the one chunk that the end of the file may cut; `payload` is what there is of it
  * @property {string} tag
@@ -41,6 +42,8 @@ export const MAX_HEADER_BYTES = 11 + 2 * MAX_VARINT_BYTES;
 
 const VERSION = 1;
 const FLAG_GREY = 1;
+const TILT_SHIFT = 1;
+const TILT_MASK = 7;
 const CRC_BYTES = 4;
 
 /** @type {Record<string, string>} */
@@ -103,7 +106,12 @@ function readHeader(data) {
     }
   }
   const [flags, stepIndex, planes] = data.subarray(8, 11);
-  if (flags & ~FLAG_GREY) throw new SdzError("CorruptFileError", `reserved bits are set in ${flags}`, { offset: 8, field: "flags" });
+  if (flags & ~(FLAG_GREY | (TILT_MASK << TILT_SHIFT))) throw new SdzError("CorruptFileError", `reserved bits are set in ${flags}`, { offset: 8, field: "flags" });
+  // three bits in two's complement
+  const tilt = (((flags >> TILT_SHIFT) & TILT_MASK) ^ 4) - 4;
+  if (Math.abs(tilt) > MAX_TILT) {
+    throw new SdzError("CorruptFileError", `${tilt} is not in -${MAX_TILT}..${MAX_TILT}`, { offset: 8, field: "tilt" });
+  }
   if (stepIndex > MAX_STEP_INDEX) {
     throw new SdzError("CorruptFileError", `${stepIndex} is over ${MAX_STEP_INDEX}`, { offset: 9, field: "step index" });
   }
@@ -120,7 +128,7 @@ function readHeader(data) {
     offset = read[1];
   }
   const packId = hex8(new DataView(data.buffer, data.byteOffset).getUint32(4));
-  return [{ width: sides[0], height: sides[1], stepIndex, planes, packId, grey: (flags & FLAG_GREY) !== 0 }, offset];
+  return [{ width: sides[0], height: sides[1], stepIndex, planes, packId, grey: (flags & FLAG_GREY) !== 0, tilt }, offset];
 }
 
 /**

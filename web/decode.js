@@ -5,13 +5,12 @@
  * margin says how its tiles overlap, and those are blended. The twin of runtime/decode.py.
  */
 
-import { decodeAlpha } from "./alpha.js";
 import { ALPHA, LATENTS, PALETTE_LATENTS, altText, find, parse } from "./container.js";
 import { SdzError } from "./errors.js";
 import { DENOISER_COARSEST, MAX_PIXELS } from "./limits.js";
 import { linearStage } from "./linear.js";
-import { fetchReader, loadPack } from "./pack.js";
-import { Room, decodePlanes, dequantize } from "./planes.js";
+import { fetchReader, later, loadPack } from "./pack.js";
+import { Room, channelSteps, decodePlanes, dequantize } from "./planes.js";
 import { FULL_STRENGTH, Session } from "./session.js";
 import { full, spans, weights } from "./tiles.js";
 
@@ -81,7 +80,7 @@ export async function readPicture(bytes, pack) {
   }
   const known = await decodeLatents(container, pack);
   const chunk = find(container, ALPHA);
-  const alpha = chunk ? await decodeAlpha(chunk.payload, header.height, header.width, chunk.start) : null;
+  const alpha = chunk ? await (await later.alpha()).decodeAlpha(chunk.payload, header.height, header.width, chunk.start) : null;
   return { header, pack, known, alpha, alt: altText(container) };
 }
 
@@ -92,6 +91,10 @@ export async function readPicture(bytes, pack) {
 async function decodeLatents(container, pack) {
   const { header } = container;
   const [h, w] = [Math.ceil(header.height / pack.patch), Math.ceil(header.width / pack.patch)];
+  if (header.tilt && !pack.octaves) {
+    const problem = `${header.tilt}, of a pack that tells no frequencies apart it must be 0`;
+    throw new SdzError("CorruptFileError", problem, { offset: 8, field: "tilt" });
+  }
   if (pack.palette) {
     const chunk = find(container, PALETTE_LATENTS);
     if (!chunk) return pack.palette.unknownLatents(pack.channels, h, w, header.planes);
@@ -114,7 +117,7 @@ async function decodeLatents(container, pack) {
  */
 export function latentsIn({ known, header, pack }, window, room) {
   if ("node" in known) return indicesOf(pack).dequantizeIndices(known, indexTables(pack), pack.l1Limit, window, room);
-  return dequantize(known, header.stepIndex, pack, window, room);
+  return dequantize(known, header, pack, window, room);
 }
 
 /** The module for a pack with a codebook. @param {Pack} pack */
@@ -140,7 +143,7 @@ export function strengthOf(realism) {
 export function denoiserApplies({ known, header, pack }) {
   if (pack.denoiserMinStepIndex === null) return false;
   const count = known.channels * known.h * known.w;
-  let codes = header.stepIndex * count;
+  let codes = channelSteps(header, pack.octaves, known.channels).reduce((sum, step) => sum + step, 0) * known.h * known.w;
   if ("node" in known) codes = known.channels * indicesOf(pack).precisionSum(known, indexTables(pack));
   else for (const plane of known.plane) codes += 8 * plane;
   return pack.denoiserMinStepIndex * count <= codes && codes <= DENOISER_COARSEST * count;

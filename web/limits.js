@@ -6,6 +6,12 @@ export const MAX_SIDE = 16_384;
 /** Coarsest step: 2**(80/8) = 1,024 grey levels. */
 export const MAX_STEP_INDEX = 80;
 
+/** Eighths of an octave by which steps become finer or coarser for every octave of frequency. */
+export const MAX_TILT = 3;
+
+/** Sixteenths of an octave that a pack may place a channel above or below the frequency whose step is the file's. */
+export const MAX_OCTAVE = 64;
+
 /** Mean precision code up to which a denoiser runs: in a picture of a few dozen bytes it has nothing to go by. */
 export const DENOISER_COARSEST = 88;
 

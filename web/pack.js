@@ -6,6 +6,7 @@
 
 import { parseTables } from "./coder.js";
 import { SdzError } from "./errors.js";
+import { MAX_OCTAVE } from "./limits.js";
 import { LAP_PLACES, LAP_SUM } from "./linear.js";
 import { tilingProblem } from "./tiles.js";
 
@@ -27,6 +28,8 @@ import { tilingProblem } from "./tiles.js";
  * @property {number} linearShift
  * @property {Int16Array} linear (C, 3 p p)
  * @property {Int32Array | null} lapping (n, n), what the linear stage does over the borders of blocks; null where they stand alone
+ * @property {Int32Array | null} octaves each channel's frequency as octaves above a quarter of the highest, sixteenths; null where files have
+ *   no tilt
  * @property {CoderTables | IndexTables} coder the latter for a pack with a codebook
  * @property {number | null} denoiserMinStepIndex null where the pack has no denoiser
  * @property {{denoiser: number, decoder: number}} halo latent positions of receptive field on each side
@@ -41,10 +44,14 @@ const FORMAT = 1;
 const PATCHES = [4, 8, 16, 32];
 const QUANTIZERS = ["planes", "indices", "palette"];
 
-/** The modules of the other two, which no page loads before it meets such a pack. A service worker, which may not, puts its own here. */
-export const quantizers = {
+/**
+ * Modules that no page loads before it meets a pack or a picture that asks for them. A service worker, which may not load any later, puts
+ * its own here.
+ */
+export const later = {
   indices: () => import("./indices.js"),
   palette: () => import("./palette.js"),
+  alpha: () => import("./alpha.js"),
 };
 
 /** Hundreds of times a manifest's size. */
@@ -153,6 +160,15 @@ function lappingOf(value, patch) {
   return Int32Array.from(value.flat());
 }
 
+/** @param {any} value @param {number} channels @returns {Int32Array} */
+function octavesOf(value, channels) {
+  const fits = (/** @type {any} */ entry) => Number.isInteger(entry) && Math.abs(entry) <= MAX_OCTAVE;
+  if (!Array.isArray(value) || value.length !== channels || !value.every(fits)) {
+    throw corrupt(`the manifest's 'octaves' is not one integer in -${MAX_OCTAVE}..${MAX_OCTAVE} for each of ${channels} channels`);
+  }
+  return Int32Array.from(value);
+}
+
 /** @param {any} value @param {string} field @returns {Entry} */
 function entry(value, field) {
   const { file, sha256: digest, bytes } = value ?? {};
@@ -202,8 +218,8 @@ export async function loadPack(id, read) {
   const largest = linear.reduce((most, weight) => Math.max(most, Math.abs(weight)), 0);
   if (l1Limit * largest + 2 ** (linearShift + 8) >= 2 ** 31) throw corrupt("the linear table's sums can pass 32 bits");
   const quantizer = manifest.quantizer === undefined ? QUANTIZERS[0] : choice(manifest.quantizer, "quantizer", QUANTIZERS);
-  const indices = quantizer === "indices" ? await quantizers.indices() : null;
-  const palette = quantizer === "palette" ? await quantizers.palette() : null;
+  const indices = quantizer === "indices" ? await later.indices() : null;
+  const palette = quantizer === "palette" ? await later.palette() : null;
   const coder = indices ? indices.parseIndexTables(coderBytes) : parseTables(coderBytes);
   if (coder.channels !== channels) throw corrupt("the coder's tables are for another number of channels");
   /** @type {Map<string, Promise<Uint8Array>>} */
@@ -218,6 +234,7 @@ export async function loadPack(id, read) {
     linearShift,
     linear,
     lapping,
+    octaves: manifest.octaves === undefined ? null : octavesOf(manifest.octaves, channels),
     coder,
     denoiserMinStepIndex: denoises ? integer(manifest.denoiser?.min_step_index, "denoiser.min_step_index", 0, 255) : null,
     halo: {

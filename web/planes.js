@@ -4,6 +4,7 @@
  */
 
 import { BORDER, CROSS_TERMS, Decoder, ENERGY_LEVELS, INPUTS, PREDICTION_TERMS, tableLayout } from "./coder.js";
+import { MAX_STEP_INDEX } from "./limits.js";
 
 /** @import { CoderTables } from "./coder.js" */
 
@@ -324,26 +325,43 @@ export function emptyLatents(size, room) {
 }
 
 /**
+ * The step index of each channel: the file's, lowered by `tilt` eighths of an octave of the step for every octave of the channel's frequency.
+ * @param {{stepIndex: number, tilt: number}} header
+ * @param {Int32Array | null} octaves sixteenths, the pack's; where it has none, all channels have the file's step
+ * @param {number} channels
+ * @returns {Int32Array}
+ */
+export function channelSteps({ stepIndex, tilt }, octaves, channels) {
+  const steps = new Int32Array(channels).fill(stepIndex);
+  octaves?.forEach((octave, c) => {
+    steps[c] = Math.min(Math.max(stepIndex - ((tilt * octave + 8) >> 4), 0), MAX_STEP_INDEX);
+  });
+  return steps;
+}
+
+/**
  * Values, levels, precision codes and intervals of the latents in a window.
- * @param {Known} known @param {number} stepIndex
- * @param {{reconstruction: number, l1Limit: number}} pack `reconstruction`: where in its interval a latent is put, sixteenths
+ * @param {Known} known @param {{stepIndex: number, tilt: number}} header
+ * @param {{reconstruction: number, l1Limit: number, octaves: Int32Array | null}} pack `reconstruction`: where in its interval a latent is
+ *   put, sixteenths
  * @param {Window} [window] all of it when left out
  * @param {Room} [room] where the results go, until its next use; new arrays when left out
  * @returns {Latents & {values: Int32Array}}
  */
-export function dequantize(known, stepIndex, { reconstruction, l1Limit }, window, room) {
+export function dequantize(known, header, { reconstruction, l1Limit, octaves }, window, room) {
   const { channels, w: stride } = known;
   const { top, left, rows: h, columns: w } = window ?? { top: 0, left: 0, rows: known.h, columns: known.w };
-  const step = stepUnits(stepIndex);
+  const steps = channelSteps(header, octaves, channels);
   const area = h * w;
   const { values, levels, precision, halfWidth } = emptyLatents(channels * area, room);
   for (let c = 0, to = 0; c < channels; c++) {
+    const step = stepUnits(steps[c]);
     for (let y = 0; y < h; y++) {
       let from = (c * known.h + top + y) * stride + left;
       for (let x = 0; x < w; x++, from++, to++) {
         const plane = known.plane[from];
         const magnitude = known.magnitude[from];
-        precision[to] = stepIndex + 8 * plane;
+        precision[to] = steps[c] + 8 * plane;
         if (magnitude === 0) {
           values[to] = 0;
           levels[to] = 0;

@@ -9,12 +9,13 @@
  * linear stage, and at last to what the page would have got without a service worker.
  */
 
+import * as alpha from "./alpha.js";
 import { ACCEPT, MEDIA_TYPE } from "./container.js";
 import { PACKS, paint, reached, readContainer, readPicture } from "./decode.js";
 import { SdzError } from "./errors.js";
 import * as indices from "./indices.js";
 import { MAX_DOWNLOAD_BYTES } from "./limits.js";
-import { PACK_CACHE, fetchReader, loadPack, quantizers } from "./pack.js";
+import { PACK_CACHE, fetchReader, later, loadPack } from "./pack.js";
 import * as palette from "./palette.js";
 import { Session } from "./session.js";
 // @ts-expect-error  it lies there on a site only; and a service worker may not import() it later
@@ -36,8 +37,9 @@ import * as runtime from "./ort/ort.wasm.bundle.min.mjs";
 
 const scope = /** @type {ServiceWorkerScope} */ (/** @type {unknown} */ (globalThis));
 const ort = /** @type {Ort} */ (runtime);
-quantizers.indices = async () => indices;
-quantizers.palette = async () => palette;
+later.indices = async () => indices;
+later.palette = async () => palette;
+later.alpha = async () => alpha;
 
 /** @typedef {{name: string, entries: number, bytes: number}} Bound of a cache; what was put or used longest ago goes first */
 

@@ -71,7 +71,11 @@ class PlaneCoding:
         index = STEPS[number % len(STEPS)]
         integers = dead_zone(latents, index, TYPICAL_ROUNDING)
         known = Known(np.abs(integers), integers < 0, np.zeros(integers.shape, np.uint8), True)
-        return _feeds(dequantize(known, index, round(RECONSTRUCTION * RECONSTRUCTION_UNITS), self._measured.l1_limit))
+        return _feeds(
+            dequantize(
+                known, np.full(len(integers), index, np.int32), round(RECONSTRUCTION * RECONSTRUCTION_UNITS), self._measured.l1_limit
+            )
+        )
 
 
 class CodebookCoding:

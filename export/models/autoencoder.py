@@ -53,6 +53,24 @@ def opponent_matrix() -> Tensor:
     return m / m.square().sum(dim=1, keepdim=True).sqrt()
 
 
+def _functions(counts: tuple[int, int, int]) -> list[tuple[int, int, int]]:
+    """(plane, u, v) of every basis function, coarse to fine; `counts` as for `dct_basis`."""
+    order = sorted((u * u + v * v, u, v) for u in range(PATCH) for v in range(PATCH))
+    entries = [
+        # chroma of the same frequency is coarser to the eye: place it later in the channel order
+        (math.sqrt(radius) * (1.0 if plane == 0 else 1.6) + 0.01 * plane + 1e-4 * rank, (plane, u, v))
+        for plane, count in enumerate(counts)
+        for rank, (radius, u, v) in enumerate(order[:count])
+    ]
+    return [function for _, function in sorted(entries)]
+
+
+def dct_octaves(counts: tuple[int, int, int]) -> list[int]:
+    """Each basis function's frequency as octaves above a quarter of the highest, in sixteenths; 0 for the means, which a tilt spares."""
+    frequencies = [math.hypot(u, v) for _, u, v in _functions(counts)]
+    return [round(16 * math.log2(4 * frequency / PATCH)) if frequency else 0 for frequency in frequencies]
+
+
 def dct_basis(counts: tuple[int, int, int]) -> Tensor:
     """Orthonormal DCT-II basis functions in opponent colours, coarse to fine: (sum(counts), 3 * 256) float32.
 
@@ -63,17 +81,9 @@ def dct_basis(counts: tuple[int, int, int]) -> Tensor:
     k = torch.arange(n, dtype=torch.float64)
     one = torch.cos(math.pi * (2 * k[None, :] + 1) * k[:, None] / (2 * n)) * math.sqrt(2.0 / n)
     one[0] /= math.sqrt(2.0)
-    order = sorted((u * u + v * v, u, v) for u in range(n) for v in range(n))
     colours = opponent_matrix()
-    entries: list[tuple[float, Tensor]] = []
-    for plane, count in enumerate(counts):
-        for rank, (radius, u, v) in enumerate(order[:count]):
-            pattern = torch.einsum("r,c->rc", one[u], one[v])
-            # chroma of the same frequency is coarser to the eye: place it later in the channel order
-            key = math.sqrt(radius) * (1.0 if plane == 0 else 1.6) + 0.01 * plane + 1e-4 * rank
-            entries.append((key, torch.einsum("k,rc->krc", colours[plane], pattern).reshape(-1)))
-    entries.sort(key=lambda e: e[0])
-    return torch.stack([e[1] for e in entries]).float()
+    functions = [torch.einsum("k,r,c->krc", colours[plane], one[u], one[v]).reshape(-1) for plane, u, v in _functions(counts)]
+    return torch.stack(functions).float()
 
 
 class ScaledTransform(nn.Module):
@@ -235,6 +245,7 @@ class TinyAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         super().__init__()  # type: ignore[no-untyped-call]
         counts = _triple(basis_counts)
         self.channels = sum(counts)
+        self.octaves = dct_octaves(counts)
         self.encoder = Encoder(self.channels, counts, _triple(encoder_widths), _triple(encoder_blocks), overlap)
         self.decoder = Decoder(dct_basis(counts), _triple(decoder_widths), _triple(decoder_blocks), overlap)
 
@@ -255,4 +266,4 @@ class TinyAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return self.decoder.linear_stage(round_ste(latents * GRID) / GRID) + CENTRE
 
 
-__all__ = ["Activation", "Decoder", "Encoder", "TinyAutoencoder", "UniformPosterior", "dct_basis", "opponent_matrix"]
+__all__ = ["Activation", "Decoder", "Encoder", "TinyAutoencoder", "UniformPosterior", "dct_basis", "dct_octaves", "opponent_matrix"]

@@ -43,7 +43,7 @@ from runtime.container import Chunk, Header, latent_span, parse, serialize  # no
 from runtime.decode import decode, open_latents  # noqa: E402
 from runtime.errors import SdzError  # noqa: E402
 from runtime.palette import encode_palette  # noqa: E402
-from runtime.planes import dequantize, encode_planes  # noqa: E402
+from runtime.planes import channel_steps, dequantize, encode_planes  # noqa: E402
 
 CHANNELS = 60
 """Beyond 54, where the contexts' last band of channels begins."""
@@ -94,7 +94,9 @@ def make_tables() -> CoderTables:
 def make_pack() -> dict[str, bytes]:
     linear = Numbers(2).array((CHANNELS, 3 * PATCH * PATCH), -400, 400, np.int16)
     parameters = json.dumps(PARAMETERS, sort_keys=True, separators=(",", ":")) + "\n"
-    return {"coder.bin": make_tables().to_bytes(), "linear.bin": linear.astype("<i2").tobytes(), "pack.json": parameters.encode()}
+    octaves = json.dumps(Numbers(3).array((CHANNELS,), -64, 64, np.int32).tolist()) + "\n"
+    tables = {"coder.bin": make_tables().to_bytes(), "linear.bin": linear.astype("<i2").tobytes(), "octaves.json": octaves.encode()}
+    return tables | {"pack.json": parameters.encode()}
 
 
 def load_pack(files: dict[str, bytes], quantizer: str = "planes") -> Any:
@@ -103,6 +105,7 @@ def load_pack(files: dict[str, bytes], quantizer: str = "planes") -> Any:
         quantizer=quantizer,
         patch=PATCH,
         lapping=None,
+        octaves=np.array(json.loads(files["octaves.json"]), np.int32) if quantizer == "planes" else None,
         id=hashlib.sha256(files["pack.json"]).digest()[:4],
         coder=CoderTables.from_bytes(files["coder.bin"]),
         linear=np.frombuffer(files["linear.bin"], "<i2").reshape(CHANNELS, -1).astype(np.int16),
@@ -128,15 +131,15 @@ def make_latents(width: int, height: int, bits: int, seed: int) -> NDArray[np.in
 
 
 def make_valid(pack: Any) -> dict[str, bytes]:
-    def header(width: int, height: int, step: int, planes: int, grey: bool = False) -> Header:
-        return Header(width, height, step, planes, pack.id, grey)
+    def header(width: int, height: int, step: int, planes: int, grey: bool = False, tilt: int = 0) -> Header:
+        return Header(width, height, step, planes, pack.id, grey, tilt)
 
     def picture(width: int, height: int, step: int, bits: int, **side: Any) -> bytes:
         planes, payload = encode_planes(make_latents(width, height, bits, width * 7 + height), step, pack.coder)
         if "keep" in side:
             payload = payload[: side["keep"]]
         chunks = [*side.get("before", ()), Chunk(b"L", payload), *side.get("after", ())]
-        return serialize(header(width, height, step, planes, side.get("grey", False)), chunks)
+        return serialize(header(width, height, step, planes, side.get("grey", False), side.get("tilt", 0)), chunks)
 
     alpha = np.array([[min(255, x * y) for x in range(37)] for y in range(21)], np.uint8)
     side = {
@@ -161,6 +164,11 @@ def make_valid(pack: Any) -> dict[str, bytes]:
         "l1-guard": picture(16, 32, 80, 11),
         "grey": picture(40, 40, 44, 6, grey=True),
         "everything": full,
+        **{f"tilt-{tilt}": picture(33, 17, 40, 6, tilt=tilt) for tilt in (-3, -2, -1, 1, 2, 3)},
+        "tilt-grey": picture(33, 17, 40, 6, tilt=-3, grey=True),
+        "tilt-below-the-finest-step": picture(33, 17, 2, 12, tilt=3),
+        "tilt-beyond-the-coarsest-step": picture(33, 17, 79, 3, tilt=-3),
+        "tilt-cut": picture(61, 35, 32, 8, keep=300, tilt=2),
         "grey-alpha": picture(37, 21, 40, 7, grey=True, before=side["before"][1:]),
         "unknown-chunks": picture(18, 18, 44, 6, before=unknown, after=unknown),
         "cut-by-writer": picture(61, 35, 32, 8, keep=300),
@@ -195,7 +203,8 @@ def make_invalid(pack: Any) -> dict[str, bytes]:
         "version-2": good[:3] + b"\x02" + good[4:],
         "version-2-alone": good[:3] + b"\x02",
         **{f"header-cut-at-{n}": good[:n] for n in range(3, 13)},
-        **{f"reserved-flag-{bit}": good[:8] + bytes([1 << bit]) + good[9:] for bit in range(1, 8)},
+        **{f"reserved-flag-{bit}": good[:8] + bytes([1 << bit]) + good[9:] for bit in range(4, 8)},
+        "tilt-minus-4": good[:8] + b"\x08" + good[9:],
         "step-index-81": good[:9] + b"\x51" + good[10:],
         "step-index-255": good[:9] + b"\xff" + good[10:],
         "planes-16": good[:10] + b"\x10" + good[11:],
@@ -241,8 +250,8 @@ def make_palette(pack: Any) -> tuple[dict[str, bytes], dict[str, bytes]]:
     raw = bytes([2]) + palette.tobytes() + bytes([2, 0])
     many = numbers.array((256, CHANNELS), -20, 20, np.int8)
 
-    def file(payload: bytes, width: int = 20, height: int = 10, step: int = 20, grey: bool = False) -> bytes:
-        return serialize(Header(width, height, step, 8, pack.id, grey), [Chunk(b"P", payload)])
+    def file(payload: bytes, width: int = 20, height: int = 10, step: int = 20, grey: bool = False, tilt: int = 0) -> bytes:
+        return serialize(Header(width, height, step, 8, pack.id, grey, tilt), [Chunk(b"P", payload)])
 
     def wrong(raw: bytes) -> bytes:
         return file(zlib.compress(raw))
@@ -271,6 +280,7 @@ def make_palette(pack: Any) -> tuple[dict[str, bytes], dict[str, bytes]]:
         "cut-stream": file(zlib.compress(raw)[:-2]),
         "trailing-bytes": file(zlib.compress(raw) + b"\0"),
         "wrong-adler": file(zlib.compress(raw)[:-1] + bytes([zlib.compress(raw)[-1] ^ 1])),
+        "tilt-without-octaves": file(good[-1:], tilt=2),
         "entry-not-there": wrong(raw[:-1] + b"\3"),
         "second-palette": good + good[13:],
     }
@@ -286,7 +296,9 @@ def expect_valid(data: bytes, pack: Any) -> dict[str, Any]:
     container = parse(data)
     header = container.header
     known = open_latents(data, pack=pack).known
-    latents = dequantize(known, header.step_index, pack.reconstruction, pack.l1_limit)
+    latents = dequantize(
+        known, channel_steps(header.step_index, header.tilt, pack.octaves, pack.channels), pack.reconstruction, pack.l1_limit
+    )
     whole = (latents.values, latents.levels, latents.precision, latents.half_width)
     image = decode(data, stage="linear", pack=pack)
     channels = image.pixels.shape[2]
@@ -298,6 +310,7 @@ def expect_valid(data: bytes, pack: Any) -> dict[str, Any]:
             "planes": header.planes,
             "packId": header.pack_id.hex(),
             "grey": header.grey,
+            "tilt": header.tilt,
             "bytes": container.header_bytes,
         },
         "chunks": [

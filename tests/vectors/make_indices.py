@@ -66,6 +66,7 @@ def load_pack(files: dict[str, bytes]) -> Any:
     """The vectors' pack as `decode` wants it, for the linear stage."""
     return SimpleNamespace(
         lapping=None,
+        octaves=None,
         id=hashlib.sha256(files["pack.json"]).digest()[:4],
         indices=IndexTables.from_bytes(files["coder.bin"]),
         linear=np.frombuffer(files["linear.bin"], "<i2").reshape(CHANNELS, -1).astype(np.int16),
@@ -106,6 +107,7 @@ def make_invalid(pack: Any) -> dict[str, bytes]:
     return {
         "step-index-8": serialize(Header(20, 10, 8, 0, pack.id), chunk),
         "planes-3": serialize(Header(20, 10, 0, 3, pack.id), chunk),
+        "tilt-2": serialize(Header(20, 10, 0, 0, pack.id, tilt=2), chunk),
         "both": serialize(Header(20, 10, 8, 3, pack.id), chunk),
         "crc": serialize(Header(20, 10, 0, 0, pack.id), chunk)[:-1] + b"\x57",
     }

@@ -14,7 +14,7 @@ const LATENTS_START = HEADER_BYTES + (6 + TEXT.length) + (6 + 2) + 6;
 
 test("fields of the header", () => {
   const { header, headerBytes } = parse(WHOLE);
-  assert.deepEqual(header, { width: 300, height: 200, stepIndex: 48, planes: 9, packId: "01020304", grey: true });
+  assert.deepEqual(header, { width: 300, height: 200, stepIndex: 48, planes: 9, packId: "01020304", grey: true, tilt: 0 });
   assert.equal(headerBytes, HEADER_BYTES);
 });
 

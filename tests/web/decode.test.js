@@ -27,6 +27,7 @@ const pack = {
   indices: null,
   palette: null,
   lapping: Int32Array.of(-40, 12, 7, -90),
+  octaves: null,
   graphBytes: () => Promise.reject(new Error("no graphs here")),
 };
 

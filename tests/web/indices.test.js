@@ -38,6 +38,7 @@ const pack = {
   indices,
   palette: null,
   lapping: null,
+  octaves: null,
   graphBytes: () => Promise.reject(new Error("the vectors' pack has no networks")),
 };
 

@@ -40,7 +40,7 @@ test("a whole pack", async () => {
     [pack.id, pack.channels, pack.patch, pack.reconstruction, pack.l1Limit, pack.linearShift, pack.denoiserMinStepIndex, pack.halo],
     [id, 4, 16, 7, 1 << 17, 12, 9, { denoiser: 5, decoder: 8 }],
   );
-  assert.deepEqual([pack.exact, pack.tiling, pack.indices, pack.palette, pack.lapping], [true, null, null, null, null]);
+  assert.deepEqual([pack.exact, pack.tiling, pack.indices, pack.palette, pack.lapping, pack.octaves], [true, null, null, null, null, null]);
   assert.ok(pack.linear.length === 4 * 768 && pack.linear.every((weight) => weight === -5));
   assert.equal(pack.coder.countLimit, 127);
   assert.deepEqual([...(await pack.graphBytes("decoder"))], [1, 2, 3]);
@@ -49,6 +49,8 @@ test("a whole pack", async () => {
 test("a pack that laps its blocks", async () => {
   const { files, id } = makePack((manifest) => (manifest.lapping = [[-64, 32], [16, -128]]));
   assert.deepEqual((await loadPack(id, reader(files))).lapping, Int32Array.of(-64, 32, 16, -128));
+  const tilting = makePack((manifest) => (manifest.octaves = Array.from({ length: manifest.channels }, (_, c) => c % 65)));
+  assert.deepEqual((await loadPack(tilting.id, reader(tilting.files))).octaves?.slice(0, 3), Int32Array.of(0, 1, 2));
 });
 
 test("a pack of palettes brings its module", async () => {
@@ -124,6 +126,9 @@ test("manifests that are refused", async () => {
     ["channels that are no number", (m) => (m.channels = "4")],
     ["channels unlike the tables'", (m) => (m.channels = 5)],
     ["a shift of zero", (m) => (m.linear_shift = 0)],
+    ["octaves for other channels", (m) => (m.octaves = [0])],
+    ["octaves of no integers", (m) => (m.octaves = Array(m.channels).fill(0.5))],
+    ["octaves far beyond", (m) => (m.octaves = Array(m.channels).fill(65))],
     ["no rows of a lapping", (m) => (m.lapping = [])],
     ["a lapping that is not square", (m) => (m.lapping = [[1, 2]])],
     ["a lapping beyond half a patch", (m) => (m.lapping = Array(9).fill(Array(9).fill(0)))],

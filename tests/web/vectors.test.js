@@ -40,11 +40,12 @@ const pack = {
   indices: null,
   palette: null,
   lapping: null,
+  octaves: Int32Array.from(json("pack/octaves.json")),
   graphBytes: () => Promise.reject(new Error("the vectors' pack has no networks")),
 };
 
 /** @type {import("../../web/pack.js").Pack} */
-const paletted = { ...pack, palette };
+const paletted = { ...pack, palette, octaves: null };
 
 /**
  * What this decoder makes of a file, as its JSON has it.
@@ -55,7 +56,7 @@ async function expectValid(data, withPack = pack) {
   const { header } = container;
   const { known, alpha } = await readPicture(data, withPack);
   assert.ok("plane" in known);
-  const latents = dequantize(known, header.stepIndex, withPack);
+  const latents = dequantize(known, header, withPack);
   const image = await decodeBytes(data, { stage: "linear", pack: withPack });
   const channels = [...(header.grey ? [0] : [0, 1, 2]), ...(find(container, "A") ? [3] : [])];
   const pixels = new Uint8Array(image.width * image.height * channels.length);
@@ -71,6 +72,7 @@ async function expectValid(data, withPack = pack) {
       planes: header.planes,
       packId: header.packId,
       grey: header.grey,
+      tilt: header.tilt,
       bytes: container.headerBytes,
     },
     chunks: container.chunks.map(({ tag, offset, start, payload, complete }) => ({ tag, offset, start, bytes: payload.length, complete })),
