@@ -38,7 +38,7 @@ class Tuning:
 
 TUNINGS: Final[dict[Tune, Tuning]] = {
     "natural": Tuning(rounding=0.5, lagrangian=0.03),
-    "faithful": Tuning(rounding=1.0 / 3.0, lagrangian=0.13, tilt=-1, masking=0.15),
+    "faithful": Tuning(rounding=1.0 / 3.0, lagrangian=0.13, tilt=-1, masking=0.1),
 }
 """What an encoder is asked for. `faithful` takes the price of a bit that minimises the squared error at equal bytes; it drops lonely
 values first, and with them texture; its tilt and masking buy structure (MS-SSIM, SSIMULACRA2) with a little squared error. `natural`
