@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -28,6 +29,7 @@ from export.models import OneStepDenoiser
 from export.models.denoiser import DELTA_SCALE_EXPONENT, FINEST_TRAINED
 from export.models.layers import freeze_ranges, set_quantization
 from runtime.limits import MAX_TILT
+from runtime.planes import finer_by
 
 PRECISION_RANGE = (FINEST_TRAINED, 72)
 """Precision codes drawn in training: intervals of 2**(22/8) = 6.7 to 2**(72/8) = 512 grey levels (about 1.2 to 0.01 bpp)."""
@@ -102,9 +104,9 @@ def draw_precision(
 
 def draw_tilt(count: int, octaves: list[int], generator: torch.Generator, *, natural: bool) -> Tensor:
     """How many codes finer each channel is than the file says, (N, C, 1, 1), at random tilts: those of pictures that shall look natural
-    make fine structure finer, those of faithful ones coarser (`runtime.planes.channel_steps`)."""
+    make fine structure finer, those of faithful ones coarser (`runtime.planes.finer_by`)."""
     tilt = torch.randint(0, MAX_TILT + 1, (count, 1, 1, 1), generator=generator) * (1 if natural else -1)
-    return ((tilt * torch.tensor(octaves)[None, :, None, None] + 8) >> 4).float()
+    return torch.from_numpy(finer_by(tilt.numpy(), np.array(octaves, np.int32)[:, None, None])).float()
 
 
 class Loop(ABC):

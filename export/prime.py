@@ -34,7 +34,7 @@ from runtime.coder import (
     new_registers,
 )
 from runtime.files import write_atomically
-from runtime.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, _run, channel_steps, pass_order, plane_count
+from runtime.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, _run, finer_by, pass_order, plane_count
 from runtime.quantize import TUNINGS, TYPICAL_ROUNDING, dead_zone
 
 STEP_INDICES = (24, 28, 32, 36, 40, 44, 48, 52, 56)
@@ -359,10 +359,9 @@ def photo_latents(weights: Path, sources: list[Path], count: int, seed: int) -> 
     with torch.inference_mode():
         latents = [autoencoder.encode(sampler.batch(1))[0].numpy() for _ in tqdm(range(count), desc="latents", disable=None)]
     # as the coder meets them: the tunings take turns, and a finer step is a larger latent
-    octaves, middle = np.array(autoencoder.octaves, np.int32), STEP_INDICES[len(STEP_INDICES) // 2]
+    octaves = np.array(autoencoder.octaves, np.int32)
     for number, tuning in zip(range(count), itertools.cycle(TUNINGS.values()), strict=False):
-        finer = middle - channel_steps(middle, tuning.tilt, octaves, len(octaves))
-        latents[number] *= np.exp2(finer / 8.0).astype(np.float32)[:, None, None]
+        latents[number] *= np.exp2(finer_by(tuning.tilt, octaves) / 8.0).astype(np.float32)[:, None, None]
     return np.stack(latents), autoencoder.decoder.linear.gain.detach().numpy()
 
 

@@ -429,6 +429,12 @@ def step_sizes(steps: NDArray[np.int32]) -> NDArray[np.int32]:
     return np.array([step_units(index) for index in steps.tolist()], np.int32)[:, None, None]
 
 
+def finer_by(tilt: int | NDArray[np.int64], octaves: NDArray[np.int32]) -> NDArray[np.int32]:
+    """By how many step indices channels of these `octaves` (sixteenths) are finer at a tilt, of the shape that both broadcast to."""
+    finer: NDArray[np.int32] = ((tilt * octaves + 8) >> 4).astype(np.int32)
+    return finer
+
+
 def channel_steps(step_index: int, tilt: int, octaves: NDArray[np.int32] | None, channels: int) -> NDArray[np.int32]:
     """The step index of each of the channels, 0..MAX_STEP_INDEX, int32 (C,).
 
@@ -437,7 +443,7 @@ def channel_steps(step_index: int, tilt: int, octaves: NDArray[np.int32] | None,
     """
     if octaves is None:
         return np.full(channels, step_index, np.int32)
-    steps: NDArray[np.int32] = np.clip(step_index - ((tilt * octaves + 8) >> 4), 0, limits.MAX_STEP_INDEX)
+    steps: NDArray[np.int32] = np.clip(step_index - finer_by(tilt, octaves), 0, limits.MAX_STEP_INDEX)
     return steps
 
 

@@ -19,7 +19,7 @@ from export.prime import prime
 from export.truncation import RECONSTRUCTION
 from runtime.indices import decode_indices, dequantize_indices, encode_indices
 from runtime.pack import INDICES, PLANES
-from runtime.planes import Known, Latents, dequantize
+from runtime.planes import Known, Latents, channel_steps, dequantize
 from runtime.quantize import TYPICAL_ROUNDING, dead_zone, nearest_entries
 
 STEPS: Final = (16, 40, 56)
@@ -68,14 +68,10 @@ class PlaneCoding:
 
     def coded(self, latents: NDArray[np.float32], number: int) -> Feeds:
         """At one of STEPS."""
-        index = STEPS[number % len(STEPS)]
-        integers = dead_zone(latents, index, TYPICAL_ROUNDING)
+        steps = channel_steps(STEPS[number % len(STEPS)], 0, None, len(latents))
+        integers = dead_zone(latents, steps, TYPICAL_ROUNDING)
         known = Known(np.abs(integers), integers < 0, np.zeros(integers.shape, np.uint8), True)
-        return _feeds(
-            dequantize(
-                known, np.full(len(integers), index, np.int32), round(RECONSTRUCTION * RECONSTRUCTION_UNITS), self._measured.l1_limit
-            )
-        )
+        return _feeds(dequantize(known, steps, round(RECONSTRUCTION * RECONSTRUCTION_UNITS), self._measured.l1_limit))
 
 
 class CodebookCoding:
