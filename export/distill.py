@@ -150,7 +150,7 @@ class DecoderDistiller(Loop):
         with torch.no_grad():
             clean = self.space.encode(pixels).float()
         base, code, depth, rounding = (
-            t.to(self.device) for t in draw_precision(len(clean), self.space.channels, self.generator, DENOISER_COARSEST)
+            t.to(self.device) for t in draw_precision(len(clean), self.space.channels, self.generator, DENOISER_COARSEST, natural=True)
         )
         return clean, truncate(clean, code, depth, rounding), torch.exp2(base.flatten() / 8.0)
 
@@ -174,7 +174,7 @@ class DecoderDistiller(Loop):
 def _drawn(latents: Tensor, space: LatentSpace, generator: torch.Generator) -> tuple[Truncated, Tensor]:
     """Latents of a space as drawn precisions leave them, up to the coarsest at which a decoder runs a denoiser, and the intervals' widths
     (N,)."""
-    drawn = draw_precision(len(latents), latents.shape[1], generator, DENOISER_COARSEST)
+    drawn = draw_precision(len(latents), latents.shape[1], generator, DENOISER_COARSEST, natural=True)
     base, code, depth, rounding = (t.to(latents.device) for t in drawn)
     if space.own is not None:
         code = code - draw_tilt(len(latents), space.own.octaves, generator, natural=True).to(latents.device)

@@ -44,8 +44,11 @@ CALIBRATION_BATCHES = 12
 """Batches whose activations set the int8 ranges."""
 
 ROUNDING_RANGE = (1.0 / 3.0, 1.0 / 2.0)
-"""What the encoder may add before it rounds magnitudes down (`runtime.encode`): drawn per image, so that one decoder serves all its
-tunings."""
+"""What the encoder may add before it rounds magnitudes down (`runtime.encode`): drawn per image, most often near what the tuning has
+whose pictures the image stands for, `faithful` or `natural`."""
+
+DEPTHS = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 2.0)
+"""Planes cut from an image, each as likely as the others: most files are seen whole."""
 
 COLOURS = 3.0
 """Squared errors are means over three colours, rates are bits per pixel."""
@@ -77,7 +80,7 @@ class TrainingOptions:
     learning_rate: float = 3e-4
     final_learning_rate: float = 2e-5
     quantize_from: float = 2.0
-    """Share of the run after which quantization is simulated (2: never)."""
+    """Share of the run after which quantization is simulated (2: never, or from the first step with weights whose ranges are fixed)."""
     perceptual: float = 0.0
     """Squared levels that one unit of ST-LPIPS (AlexNet trunk) is worth; 0 leaves it out."""
     seed: int = 1
@@ -86,26 +89,29 @@ class TrainingOptions:
 
 
 def draw_precision(
-    count: int, channels: int, generator: torch.Generator, coarsest: int = PRECISION_RANGE[1]
+    count: int, channels: int, generator: torch.Generator, coarsest: int = PRECISION_RANGE[1], *, natural: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Random truncations: (base code (N, 1, 1, 1), code per channel (N, C, 1, 1), planes cut and rounding, both (N, 1, 1, 1))."""
     low, high = PRECISION_RANGE[0], coarsest
     fine = torch.randint(low, COARSE_FROM, (count, 1, 1, 1), generator=generator)
     coarse = torch.randint(COARSE_FROM, high + 1, (count, 1, 1, 1), generator=generator)
     base = torch.where(torch.rand((count, 1, 1, 1), generator=generator) < COARSE_SHARE, coarse, fine).float()
-    depth = torch.tensor([0.0, 0.0, 1.0, 2.0])[torch.randint(0, 4, (count, 1, 1, 1), generator=generator)]
+    depth = torch.tensor(DEPTHS)[torch.randint(0, len(DEPTHS), (count, 1, 1, 1), generator=generator)]
     cut = torch.randint(1, channels, (count, 1, 1, 1), generator=generator)
     partial = torch.rand((count, 1, 1, 1), generator=generator) < 0.4
     behind = (torch.arange(channels)[None, :, None, None] >= cut) & partial & (depth > 0)
     least, most = ROUNDING_RANGE
-    rounding = least + (most - least) * torch.rand((count, 1, 1, 1), generator=generator)
+    moved = (most - least) * torch.rand((count, 1, 1, 1), generator=generator).square()
+    rounding = most - moved if natural else least + moved
     return base, base + 8.0 * behind.float(), depth + behind.float(), rounding
 
 
 def draw_tilt(count: int, octaves: list[int], generator: torch.Generator, *, natural: bool) -> Tensor:
     """How many codes finer each channel is than the file says, (N, C, 1, 1), at random tilts: those of pictures that shall look natural
     make fine structure finer, those of faithful ones coarser (`runtime.planes.finer_by`)."""
-    tilt = torch.randint(0, MAX_TILT + 1, (count, 1, 1, 1), generator=generator) * (1 if natural else -1)
+    # squared: half of the images have none
+    drawn = torch.rand((count, 1, 1, 1), generator=generator).square() * (MAX_TILT + 1)
+    tilt = drawn.floor().long() * (1 if natural else -1)
     return torch.from_numpy(finer_by(tilt.numpy(), np.array(octaves, np.int32)[:, None, None])).float()
 
 
@@ -122,13 +128,13 @@ class Loop(ABC):
         self.device = torch.device(options.device)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=options.learning_rate)
+        self.optimizer = torch.optim.Adam([p for p in self.model.parameters() if p.requires_grad], lr=options.learning_rate)
         self.perceptual = PerceptualDistance("alex").to(self.device) if options.perceptual > 0 else None
         self.generator = torch.Generator().manual_seed(options.seed)
         self.step = 0
         self.minutes = 0.0
-        # weights whose ranges are fixed were trained under quantization and go on under it
-        self.quantizing = self._quantized()
+        # weights whose ranges are fixed were trained under quantization and go on under it, unless a later start is asked for
+        self.quantizing = self._quantized() and options.quantize_from > 1
         set_quantization(self.model, enabled=self.quantizing)
 
     @abstractmethod
@@ -221,19 +227,20 @@ class Loop(ABC):
         return torch.cat([error[:judged] + weight * distance, error[judged:]]), figures | {"stlpips": float(distance.detach().mean())}
 
     def _start_quantizing(self) -> None:
-        """Observe activation ranges on a few batches, fix the power-of-two scales, then simulate int8."""
-        set_quantization(self.model, enabled=False, observe=True)
-        with torch.no_grad():
-            for _ in range(CALIBRATION_BATCHES):
-                self._observe(self.sampler.batch(self.options.batch).to(self.device))
-        freeze_ranges(self.model)
-        for module in self.model.modules():
-            if isinstance(module, OneStepDenoiser):
-                module.head.activation.exponent.fill_(DELTA_SCALE_EXPONENT)
+        """Simulate int8 from now on. Ranges that are not fixed yet are observed on a few batches first."""
+        if not self._quantized():
+            set_quantization(self.model, enabled=False, observe=True)
+            with torch.no_grad():
+                for _ in range(CALIBRATION_BATCHES):
+                    self._observe(self.sampler.batch(self.options.batch).to(self.device))
+            freeze_ranges(self.model)
+            for module in self.model.modules():
+                if isinstance(module, OneStepDenoiser):
+                    module.head.activation.exponent.fill_(DELTA_SCALE_EXPONENT)
+            for name, value in self.model.state_dict().items():
+                if name.endswith((".exponent", ".peak")):
+                    self.average[name].copy_(value)
         set_quantization(self.model, enabled=True)
-        for name, value in self.model.state_dict().items():
-            if name.endswith((".exponent", ".peak")):
-                self.average[name].copy_(value)
         self.quantizing = True
 
     def save(self) -> None:

@@ -2,7 +2,8 @@
 
 Every step draws, per image, how precisely its latents are known (a step and a cut, `export.truncation`), so one model
 serves every rate. The loss is `distortion / step + LAGRANGIAN * step * bits`: the Lagrangian of a uniform quantizer
-whose slope dD/dR is proportional to step squared, scaled so that coarse and fine precisions pull equally hard.
+whose slope dD/dR is proportional to step squared, scaled so that coarse and fine precisions pull equally hard. With `--encoder 0` files and
+their bits stand still, and a step costs half.
 `python -m export train --help` lists the options. Resumable: a run directory holds `autoencoder/`, `denoiser/` (moving
 averages, diffusers layout) and `state.safetensors`.
 """
@@ -10,7 +11,9 @@ averages, diffusers layout) and `state.safetensors`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +30,15 @@ from export.truncation import Truncated, truncate
 LAGRANGIAN = 0.13
 """dD/dR of a uniform quantizer with dead zone in units of step**2 per bit (0.85 * 2**(-8/3) in HEVC's reference encoder)."""
 
-DENOISED_SHARE = 0.75
-"""Share of training steps that run the denoiser; the others teach the decoder to stand alone while the denoiser loads."""
+
+@dataclass
+class JointOptions(TrainingOptions):
+    """What `train` needs besides what training needs."""
+
+    faithful: float = 0.25
+    """Share of the steps without the denoiser, judged by distortion alone: what teaches the decoder to stand alone."""
+    encoder: int = 1
+    """Whether the encoder and the linear pair are trained (1), or decoder and denoiser on latents that stay as they are (0)."""
 
 
 class Pipeline(nn.Module):
@@ -51,8 +61,15 @@ class Pipeline(nn.Module):
 class Trainer(Loop):
     """One run that trains autoencoder, denoiser and rate model together."""
 
-    def __init__(self, pipeline: Pipeline, sampler: CropSampler, out: Path, options: TrainingOptions) -> None:
+    def __init__(self, pipeline: Pipeline, sampler: CropSampler, out: Path, options: JointOptions) -> None:
         self.pipeline = pipeline
+        self.faithful = options.faithful
+        self.still = not options.encoder
+        if self.still:
+            decoder = pipeline.autoencoder.decoder
+            assert decoder.lapping is not None
+            for part in (pipeline.rate, pipeline.autoencoder.encoder, decoder.linear, decoder.lapping):
+                part.requires_grad_(False)
         super().__init__(pipeline, sampler, out, options)
 
     def _quantized(self) -> bool:
@@ -61,30 +78,34 @@ class Trainer(Loop):
     def _models(self) -> dict[str, Any]:
         return {"autoencoder": self.pipeline.autoencoder, "denoiser": self.pipeline.denoiser}
 
-    def _draw(self, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        base, code, depth, rounding = draw_precision(count, self.pipeline.autoencoder.channels, self.generator)
-        return base.to(self.device), code.to(self.device), depth.to(self.device), rounding.to(self.device)
+    def _known(self, pixels: Tensor, *, natural: bool) -> tuple[Tensor, Tensor, Tensor, Truncated]:
+        """A batch's latents, their precision codes by image and by channel, and what is known of them."""
+        autoencoder = self.pipeline.autoencoder
+        drawn = draw_precision(len(pixels), autoencoder.channels, self.generator, natural=natural)
+        base, code, depth, rounding = (t.to(self.device) for t in drawn)
+        finer = draw_tilt(len(pixels), autoencoder.octaves, self.generator, natural=natural).to(self.device)
+        with torch.no_grad() if self.still else contextlib.nullcontext():
+            latents = autoencoder.encode(pixels)
+        return latents, base, base - finer, truncate(latents, code - finer, depth, rounding)
 
     def _observe(self, pixels: Tensor) -> None:
-        _, code, depth, rounding = self._draw(len(pixels))
-        self.pipeline.reconstruct(truncate(self.pipeline.autoencoder.encode(pixels), code, depth, rounding), denoise=True)
+        self.pipeline.reconstruct(self._known(pixels, natural=True)[-1], denoise=True)
 
     def _loss(self, pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Rate-distortion loss of a batch (N, 3, H, W) and its figures."""
-        base, code, depth, rounding = self._draw(len(pixels))
-        denoise = bool(torch.rand((), generator=self.generator) < DENOISED_SHARE)
-        finer = draw_tilt(len(pixels), self.pipeline.autoencoder.octaves, self.generator, natural=denoise).to(self.device)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            latents = self.pipeline.autoencoder.encode(pixels)
-            known = truncate(latents, code - finer, depth, rounding)
-            output = self.pipeline.reconstruct(known, denoise=denoise)
-        bits = self.pipeline.rate(latents, base - finer).sum(dim=(1, 2, 3))
         # without the denoiser the picture is the faithful one, judged by distortion alone; with it, the natural one
-        error, figures = self._error(output, pixels, natural=denoise)
+        natural = bool(torch.rand((), generator=self.generator) >= self.faithful)
+        with torch.autocast(self.device.type, dtype=torch.bfloat16):
+            latents, base, codes, known = self._known(pixels, natural=natural)
+            output = self.pipeline.reconstruct(known, denoise=natural)
+        error, figures = self._error(output, pixels, natural=natural)
         width = torch.exp2(base.flatten() / 8.0)
-        area = float(pixels.shape[-1] * pixels.shape[-2])
-        loss = (COLOURS * error / width + LAGRANGIAN * width * bits / area).mean()
-        return loss, {"bpp": float(bits.detach().mean() / area)} | figures
+        loss = COLOURS * error / width
+        if not self.still:
+            bits = self.pipeline.rate(latents, codes).sum(dim=(1, 2, 3)) / float(pixels.shape[-1] * pixels.shape[-2])
+            loss = loss + LAGRANGIAN * width * bits
+            figures = {"bpp": float(bits.detach().mean())} | figures
+        return loss.mean(), figures
 
 
 def load_pipeline(weights: Path | None) -> Pipeline:
@@ -100,9 +121,9 @@ def load_pipeline(weights: Path | None) -> Pipeline:
 def main(arguments: list[str]) -> int:
     """`python -m export train`; 0 done, 1 no usable data."""
     command = argparse.ArgumentParser(prog="python -m export train", description="Train the autoencoder and its denoiser.")
-    add_options(command, TrainingOptions())
+    add_options(command, JointOptions())
     given = command.parse_args(arguments)
-    options = chosen(given, TrainingOptions())
+    options = chosen(given, JointOptions())
     try:
         sampler = CropSampler(load_photos(given.data, options.crop), options.crop, options.seed)
     except TrainingDataError as error:

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from export.data import CropSampler, TrainingDataError, load_photos
 from export.distill import main as distill
-from export.loop import TrainingOptions, draw_precision, draw_tilt
+from export.loop import draw_precision, draw_tilt
 from export.models import OneStepDenoiser, TinyAutoencoder, UniformPosterior
 from export.models.autoencoder import dct_basis, dct_octaves
 from export.models.layers import QuantConv2d, ResidualBlock
 from export.rate import ContextRateModel, laplace_bits
-from export.train import Pipeline, Trainer, main
+from export.train import JointOptions, Pipeline, Trainer, main
 from export.truncation import truncate
 from runtime.limits import MAX_TILT
 from runtime.planes import channel_steps
@@ -45,7 +45,7 @@ def small_pipeline() -> Pipeline:
 
 
 def trainer(photos: Path, run: Path, **options: float) -> Trainer:
-    chosen = TrainingOptions(batch=2, crop=CROP, **options)  # type: ignore[arg-type]
+    chosen = JointOptions(batch=2, crop=CROP, **options)  # type: ignore[arg-type]
     return Trainer(small_pipeline(), CropSampler(load_photos([photos], CROP), CROP, 5), run, chosen)
 
 
@@ -72,6 +72,32 @@ def test_a_run_saves_resumes_and_ends_quantized(photos: Path, tmp_path: Path) ->
     third.run()
     assert third.step == 4
     assert third.quantizing
+
+
+def test_training_on_latents_that_stay_moves_the_networks_alone(photos: Path, tmp_path: Path) -> None:
+    run = trainer(photos, tmp_path / "run", steps=3, learning_rate=0.01, faithful=1.0, encoder=0)
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    run.run()
+    moved = {".".join(name.split(".")[:3]) for name, value in run.model.state_dict().items() if not torch.equal(before[name], value)}
+    # nothing but the decoder's network: the first steps reach no further than its last layer, which starts at zero
+    assert "autoencoder.decoder.head" in moved
+    assert moved <= {f"autoencoder.decoder.{part}" for part in ("stem", "coarse", "up2", "middle", "up1", "fine", "head")}
+    assert not run.quantizing
+
+
+def test_ranges_that_are_fixed_stay_when_quantization_starts_late(photos: Path, tmp_path: Path) -> None:
+    # far enough that no layer is still all zeros, which has no range
+    first = trainer(photos, tmp_path / "first", steps=6, quantize_from=0.5, learning_rate=0.01, faithful=0.0)
+    first.run()
+    assert first._quantized()
+    second = trainer(photos, tmp_path / "second", steps=2, quantize_from=0.5)
+    second.model.load_state_dict(first.average)
+    second.average = {name: value.clone() for name, value in first.average.items()}
+    second.run()
+    assert second.quantizing
+    for name, value in first.average.items():
+        if name.endswith((".exponent", ".peak")):
+            assert torch.equal(second.average[name], value)
 
 
 def test_distillation_of_the_own_pack_moves_the_denoiser_alone(photos: Path, tmp_path: Path) -> None:
@@ -193,11 +219,13 @@ def test_tilts_are_drawn_on_the_side_that_a_picture_is_for() -> None:
 
 
 def test_precision_draws_are_whole_codes_in_range() -> None:
-    base, code, depth, rounding = draw_precision(200, 8, torch.Generator().manual_seed(1))
+    base, code, depth, rounding = draw_precision(200, 8, torch.Generator().manual_seed(1), natural=True)
     assert base.shape == (200, 1, 1, 1)
     assert code.shape == (200, 8, 1, 1)
     assert torch.equal(code, code.round())
     assert set((code - base).unique().tolist()) == {0.0, 8.0}
     assert set(depth.unique().tolist()) == {0.0, 1.0, 2.0, 3.0}
     assert (int(base.min()), int(base.max())) == (22, 72)
-    assert 1 / 3 <= float(rounding.min()) < float(rounding.max()) <= 1 / 2
+    assert 1 / 3 <= float(rounding.min()) < 5 / 12 < float(rounding.median()) < float(rounding.max()) <= 1 / 2
+    mirrored = draw_precision(200, 8, torch.Generator().manual_seed(1), natural=False)[3]
+    assert torch.allclose(mirrored, 5 / 6 - rounding)
