@@ -37,7 +37,7 @@ class Tuning:
 
 
 TUNINGS: Final[dict[Tune, Tuning]] = {
-    "natural": Tuning(rounding=0.5, lagrangian=0.03),
+    "natural": Tuning(rounding=0.5, lagrangian=0.015),
     "faithful": Tuning(rounding=1.0 / 3.0, lagrangian=0.13, tilt=-1, masking=0.1),
 }
 """What an encoder is asked for. `faithful` takes the price of a bit that minimises the squared error at equal bytes; it drops lonely
