@@ -63,9 +63,8 @@ class Trainer(Loop):
 
     def __init__(self, pipeline: Pipeline, sampler: CropSampler, out: Path, options: JointOptions) -> None:
         self.pipeline = pipeline
-        self.faithful = options.faithful
-        self.still = not options.encoder
-        if self.still:
+        self.chosen = options
+        if not options.encoder:
             decoder = pipeline.autoencoder.decoder
             assert decoder.lapping is not None
             for part in (pipeline.rate, pipeline.autoencoder.encoder, decoder.linear, decoder.lapping):
@@ -84,7 +83,7 @@ class Trainer(Loop):
         drawn = draw_precision(len(pixels), autoencoder.channels, self.generator, natural=natural)
         base, code, depth, rounding = (t.to(self.device) for t in drawn)
         finer = draw_tilt(len(pixels), autoencoder.octaves, self.generator, natural=natural).to(self.device)
-        with torch.no_grad() if self.still else contextlib.nullcontext():
+        with contextlib.nullcontext() if self.chosen.encoder else torch.no_grad():
             latents = autoencoder.encode(pixels)
         return latents, base, base - finer, truncate(latents, code - finer, depth, rounding)
 
@@ -94,14 +93,14 @@ class Trainer(Loop):
     def _loss(self, pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Rate-distortion loss of a batch (N, 3, H, W) and its figures."""
         # without the denoiser the picture is the faithful one, judged by distortion alone; with it, the natural one
-        natural = bool(torch.rand((), generator=self.generator) >= self.faithful)
+        natural = bool(torch.rand((), generator=self.generator) >= self.chosen.faithful)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             latents, base, codes, known = self._known(pixels, natural=natural)
             output = self.pipeline.reconstruct(known, denoise=natural)
         error, figures = self._error(output, pixels, natural=natural)
         width = torch.exp2(base.flatten() / 8.0)
         loss = COLOURS * error / width
-        if not self.still:
+        if self.chosen.encoder:
             bits = self.pipeline.rate(latents, codes).sum(dim=(1, 2, 3)) / float(pixels.shape[-1] * pixels.shape[-2])
             loss = loss + LAGRANGIAN * width * bits
             figures = {"bpp": float(bits.detach().mean())} | figures
