@@ -37,12 +37,12 @@ class Tuning:
 
 
 TUNINGS: Final[dict[Tune, Tuning]] = {
-    "natural": Tuning(rounding=0.5, lagrangian=0.015),
+    "natural": Tuning(rounding=0.5, lagrangian=0.015, tilt=1),
     "faithful": Tuning(rounding=1.0 / 3.0, lagrangian=0.13, tilt=-1, masking=0.1),
 }
 """What an encoder is asked for. `faithful` takes the price of a bit that minimises the squared error at equal bytes; it drops lonely
 values first, and with them texture; its tilt and masking buy structure (MS-SSIM, SSIMULACRA2) with a little squared error. `natural`
-charges less and keeps texture, at equal bytes with a coarser step; a positive tilt would suit ST-LPIPS, but smooth areas turn blotchy."""
+charges less and keeps texture, its finest most of all, at equal bytes with a coarser step; tilted further, smooth areas turn blotchy."""
 
 STEADY_VARIANCE: Final = 8.0
 """Squared grey levels added to a block's variance: below that, a block counts as smooth whatever its noise."""
