@@ -94,8 +94,10 @@ class Trainer(Loop):
         """Rate-distortion loss of a batch (N, 3, H, W) and its figures."""
         # without the denoiser the picture is the faithful one, judged by distortion alone; with it, the natural one
         natural = bool(torch.rand((), generator=self.generator) >= self.chosen.faithful)
+        # the denoiser is made for natural files only; the decoder alone, at realism 0, shows files of either tuning
+        tuned = natural or bool(torch.rand((), generator=self.generator) < 0.5)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            latents, base, codes, known = self._known(pixels, natural=natural)
+            latents, base, codes, known = self._known(pixels, natural=tuned)
             output = self.pipeline.reconstruct(known, denoise=natural)
         error, figures = self._error(output, pixels, natural=natural)
         width = torch.exp2(base.flatten() / 8.0)

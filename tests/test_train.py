@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,6 +84,25 @@ def test_training_on_latents_that_stay_moves_the_networks_alone(photos: Path, tm
     assert "autoencoder.decoder.head" in moved
     assert moved <= {f"autoencoder.decoder.{part}" for part in ("stem", "coarse", "up2", "middle", "up1", "fine", "head")}
     assert not run.quantizing
+
+
+def test_the_decoder_alone_sees_files_of_both_tunings(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tunings: list[bool] = []
+
+    def draw(*arguments: Any, natural: bool) -> Tensor:
+        tunings.append(natural)
+        return draw_tilt(*arguments, natural=natural)
+
+    monkeypatch.setattr("export.train.draw_tilt", draw)
+    run = trainer(photos, tmp_path / "run", faithful=1.0)
+    for _ in range(8):
+        run._train_step()
+    assert set(tunings) == {False, True}
+    tunings.clear()
+    run = trainer(photos, tmp_path / "other", faithful=0.0)
+    for _ in range(8):
+        run._train_step()
+    assert tunings == [True] * 8
 
 
 def test_ranges_that_are_fixed_stay_when_quantization_starts_late(photos: Path, tmp_path: Path) -> None:
