@@ -74,7 +74,7 @@ class DistillOptions(TrainingOptions):
     """Share of the big decoder's picture in what the light decoder learns; the rest is the photo."""
 
 
-class Distiller(Loop):
+class Distiller(Loop[DistillOptions]):
     """A run whose only moving part is the denoiser."""
 
     def __init__(
@@ -86,7 +86,6 @@ class Distiller(Loop):
         options: DistillOptions,
         teacher: Teacher | None = None,
     ) -> None:
-        self.chosen = options
         self.space = space
         self.teacher = teacher
         self.judged = options.judged if options.judged >= 0 else _judged_steps(space, options.device)
@@ -111,13 +110,13 @@ class Distiller(Loop):
                 clean = self.space.encode(pixels).float()
                 wanted = clean
                 if self.teacher is not None:
-                    wanted = torch.lerp(clean, self.teacher(clean, self.generator), self.chosen.taught)
+                    wanted = torch.lerp(clean, self.teacher(clean, self.generator), self.options.taught)
                 if through and self.space.own is not None and self.teacher is None:
                     # a light decoder's own losses are not worth learning: only a big one shows what its latents mean
                     painted = pixels
                 elif through:
                     painted = self.space.decode(wanted, torch.full_like(wanted, float(PRECISION_RANGE[0])))
-            draws = 1 if through else self.chosen.draws
+            draws = 1 if through else self.options.draws
             known, width = _drawn(clean.repeat_interleave(draws, dim=0), self.space, self.generator)
             values = self._student(known)
             output = self.space.decode(values, known.precision) if through else None
@@ -130,13 +129,12 @@ class Distiller(Loop):
         return (COLOURS * error / width).mean(), figures
 
 
-class DecoderDistiller(Loop):
+class DecoderDistiller(Loop[DistillOptions]):
     """A run whose only moving part is the light decoder."""
 
     prefix = "decoder-"
 
     def __init__(self, decoder: LightDecoder, space: LatentSpace, sampler: CropSampler, out: Path, options: DistillOptions) -> None:
-        self.chosen = options
         self.space = space
         super().__init__(decoder, sampler, out, options)
 
@@ -162,10 +160,10 @@ class DecoderDistiller(Loop):
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
             clean, known, width = self._known(pixels)
             target = pixels
-            if self.chosen.imitate > 0:
+            if self.options.imitate > 0:
                 with torch.no_grad():
                     painted = self.space.decode(clean, torch.full_like(clean, float(PRECISION_RANGE[0]))).float().clamp(0, 255)
-                target = torch.lerp(pixels, painted, self.chosen.imitate)
+                target = torch.lerp(pixels, painted, self.options.imitate)
             output = self.model.decode(known.values, known.precision)
         error, figures = self._error(output, target, natural=True)
         return (COLOURS * error / width).mean(), figures

@@ -14,7 +14,7 @@ import time
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -88,6 +88,9 @@ class TrainingOptions:
     save_minutes: float = 4.0
 
 
+Options = TypeVar("Options", bound=TrainingOptions)
+
+
 def draw_precision(
     count: int, channels: int, generator: torch.Generator, coarsest: int = PRECISION_RANGE[1], *, natural: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -115,13 +118,13 @@ def draw_tilt(count: int, octaves: list[int], generator: torch.Generator, *, nat
     return torch.from_numpy(finer_by(tilt.numpy(), np.array(octaves, np.int32)[:, None, None])).float()
 
 
-class Loop(ABC):
+class Loop(ABC, Generic[Options]):
     """One run that trains `model` on crops; `run()` trains until its steps or minutes are over and saves on the way."""
 
     prefix = ""
     """What the files of the run's state, options and log begin with: a directory may hold runs of two kinds."""
 
-    def __init__(self, model: nn.Module, sampler: CropSampler, out: Path, options: TrainingOptions) -> None:
+    def __init__(self, model: nn.Module, sampler: CropSampler, out: Path, options: Options) -> None:
         self.options = options
         self.out = out
         self.sampler = sampler
@@ -296,9 +299,6 @@ class Loop(ABC):
         self.quantizing = meta["quantizing"] == "1"
         if self.quantizing:
             set_quantization(self.model, enabled=True)
-
-
-Options = TypeVar("Options", bound=TrainingOptions)
 
 
 def add_options(command: argparse.ArgumentParser, defaults: TrainingOptions) -> None:

@@ -58,12 +58,11 @@ class Pipeline(nn.Module):
         return self.autoencoder.decode(values, known.precision)
 
 
-class Trainer(Loop):
+class Trainer(Loop[JointOptions]):
     """One run that trains autoencoder, denoiser and rate model together."""
 
     def __init__(self, pipeline: Pipeline, sampler: CropSampler, out: Path, options: JointOptions) -> None:
         self.pipeline = pipeline
-        self.chosen = options
         if not options.encoder:
             decoder = pipeline.autoencoder.decoder
             assert decoder.lapping is not None
@@ -83,7 +82,7 @@ class Trainer(Loop):
         drawn = draw_precision(len(pixels), autoencoder.channels, self.generator, natural=natural)
         base, code, depth, rounding = (t.to(self.device) for t in drawn)
         finer = draw_tilt(len(pixels), autoencoder.octaves, self.generator, natural=natural).to(self.device)
-        with contextlib.nullcontext() if self.chosen.encoder else torch.no_grad():
+        with contextlib.nullcontext() if self.options.encoder else torch.no_grad():
             latents = autoencoder.encode(pixels)
         return latents, base, base - finer, truncate(latents, code - finer, depth, rounding)
 
@@ -93,7 +92,7 @@ class Trainer(Loop):
     def _loss(self, pixels: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Rate-distortion loss of a batch (N, 3, H, W) and its figures."""
         # without the denoiser the picture is the faithful one, judged by distortion alone; with it, the natural one
-        natural = bool(torch.rand((), generator=self.generator) >= self.chosen.faithful)
+        natural = bool(torch.rand((), generator=self.generator) >= self.options.faithful)
         # the denoiser is made for natural files only; the decoder alone, at realism 0, shows files of either tuning
         tuned = natural or bool(torch.rand((), generator=self.generator) < 0.5)
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
@@ -102,7 +101,7 @@ class Trainer(Loop):
         error, figures = self._error(output, pixels, natural=natural)
         width = torch.exp2(base.flatten() / 8.0)
         loss = COLOURS * error / width
-        if self.chosen.encoder:
+        if self.options.encoder:
             bits = self.pipeline.rate(latents, codes).sum(dim=(1, 2, 3)) / float(pixels.shape[-1] * pixels.shape[-2])
             loss = loss + LAGRANGIAN * width * bits
             figures = {"bpp": float(bits.detach().mean())} | figures
