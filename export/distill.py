@@ -147,10 +147,7 @@ class DecoderDistiller(Loop[DistillOptions]):
     def _known(self, pixels: Tensor) -> tuple[Tensor, Truncated, Tensor]:
         with torch.no_grad():
             clean = self.space.encode(pixels).float()
-        base, code, depth, rounding = (
-            t.to(self.device) for t in draw_precision(len(clean), self.space.channels, self.generator, DENOISER_COARSEST, natural=True)
-        )
-        return clean, truncate(clean, code, depth, rounding), torch.exp2(base.flatten() / 8.0)
+        return clean, *_drawn(clean, self.space, self.generator)
 
     def _observe(self, pixels: Tensor) -> None:
         known = self._known(pixels)[1]
