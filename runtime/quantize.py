@@ -27,8 +27,9 @@ Tune = Literal["natural", "faithful"]
 @dataclass(frozen=True)
 class Tuning:
     """`rounding` in [0, 1/2] is added before a magnitude is first rounded down; `lagrangian` is what one bit is worth then, in
-    squared steps. `tilt`, -3..3, makes steps finer (or coarser) by as many eighths of an octave for every octave of frequency, in packs
-    that know their channels' frequencies. `masking` is the exponent of `activity_weights`."""
+    squared steps; where it is 0 nothing is weighed and the coder not asked. `tilt`, -3..3, makes steps finer (or coarser) by as many
+    eighths of an octave for every octave of frequency, in packs that know their channels' frequencies. `masking` is the exponent of
+    `activity_weights`."""
 
     rounding: float
     lagrangian: float
@@ -37,12 +38,12 @@ class Tuning:
 
 
 TUNINGS: Final[dict[Tune, Tuning]] = {
-    "natural": Tuning(rounding=0.5, lagrangian=0.015, tilt=1),
-    "faithful": Tuning(rounding=1.0 / 3.0, lagrangian=0.13, tilt=-1, masking=0.1),
+    "natural": Tuning(rounding=0.5, lagrangian=0.0, tilt=2),
+    "faithful": Tuning(rounding=1.0 / 3.0, lagrangian=0.13, masking=0.1),
 }
 """What an encoder is asked for. `faithful` takes the price of a bit that minimises the squared error at equal bytes; it drops lonely
-values first, and with them texture; its tilt and masking buy structure (MS-SSIM, SSIMULACRA2) with a little squared error. `natural`
-charges less and keeps texture, its finest most of all, at equal bytes with a coarser step; tilted further, smooth areas turn blotchy."""
+values first, and with them texture; its masking buys structure (MS-SSIM, SSIMULACRA2) with a little squared error. `natural` charges
+nothing and keeps texture, its finest most of all, at equal bytes with a coarser step; tilted further, edges grow patterns."""
 
 STEADY_VARIANCE: Final = 8.0
 """Squared grey levels added to a block's variance: below that, a block counts as smooth whatever its noise."""
@@ -91,6 +92,8 @@ def quantize(
     """
     steps = channel_steps(step_index, tuning.tilt, octaves, len(latents))
     integers = dead_zone(latents, steps, tuning.rounding if weights is None else weighted_rounding(weights, tuning))
+    if not tuning.lagrangian:
+        return integers
     size = np.abs(latents) * (GRID / step_sizes(steps)).astype(np.float32)
     sign = np.where(latents < 0, np.int32(-1), np.int32(1))
     for _ in range(ROUNDS):
