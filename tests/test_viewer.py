@@ -169,6 +169,18 @@ def test_an_error_is_said_in_the_window_and_the_next_picture_shown(window: Windo
     assert np.array_equal(painted(window, 200, 120), final(folder / "a.sdz"))
 
 
+def test_an_error_of_several_lines_is_shown_whole(window: Window, folder: Path) -> None:
+    data = bytearray((folder / "a.sdz").read_bytes())
+    data[4:8] = b"none"
+    (folder / "other.sdz").write_bytes(data)
+    window.open(folder / "other.sdz")
+    wait(lambda: window.middle.currentWidget() is window.error)
+    text = window.error.text
+    assert text.text().startswith("Corrupt file: chunk b'T' has CRC ") and text.text().endswith(" (field 'chunk crc' at byte 16)")
+    assert text.height() >= text.fontMetrics().boundingRect(0, 0, text.width(), 1000, Qt.TextFlag.TextWordWrap, text.text()).height()
+    assert text.height() >= 2 * text.fontMetrics().height()
+
+
 def test_names_are_never_taken_for_markup(window: Window, folder: Path) -> None:
     name = "<b>a&b.sdz"
     (folder / name).write_bytes(b"")

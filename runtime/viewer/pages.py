@@ -49,6 +49,8 @@ class MessagePage(QWidget):
         """Shows these words."""
         self.title.setText(title)
         self.text.setText(text)
+        # centred in a layout, a wrapped label is given one line's height, whatever its lines
+        self.text.setFixedHeight(self.text.heightForWidth(TEXT_WIDTH))
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """The canvas's background."""
