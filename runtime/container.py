@@ -213,7 +213,7 @@ def _read_chunk(data: bytes | _FileBytes, offset: int, seen: set[bytes], header_
     (stated,) = struct.unpack("<I", data[crc_offset:start])
     actual = _crc(data[:header_bytes], tag, payload)
     if actual != stated:
-        raise CorruptFileError(f"chunk {tag!r} has CRC {actual:08x}, stated is {stated:08x}", crc_offset, "chunk crc")
+        raise CorruptFileError(f"chunk {tag.decode('latin-1')!r} has CRC {actual:08x}, stated is {stated:08x}", crc_offset, "chunk crc")
     if tag == ALT_TEXT:
         try:
             payload.decode("utf-8")

@@ -262,7 +262,7 @@ def test_verify(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     assert "foreign.sdz: model pack aabbccdd is not installed" in errors[0]
     assert f"cut.sdz: corrupt file: the file ends after {latents - 1} of {latents} bytes (field 'latents' at byte 22)" in errors[1]
     assert "headless.sdz: corrupt file: the file ends before its latents (field 'latents' at byte 13)" in errors[2]
-    assert "flipped.sdz: corrupt file: chunk b'L' has CRC" in errors[3] and errors[3].endswith("(field 'chunk crc' at byte 24)")
+    assert "flipped.sdz: corrupt file: chunk 'L' has CRC" in errors[3] and errors[3].endswith("(field 'chunk crc' at byte 24)")
 
 
 def test_verify_reads_palettes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

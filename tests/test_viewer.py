@@ -176,7 +176,7 @@ def test_an_error_of_several_lines_is_shown_whole(window: Window, folder: Path) 
     window.open(folder / "other.sdz")
     wait(lambda: window.middle.currentWidget() is window.error)
     text = window.error.text
-    assert text.text().startswith("Corrupt file: chunk b'T' has CRC ") and text.text().endswith(" (field 'chunk crc' at byte 16)")
+    assert text.text().startswith("Corrupt file: chunk 'T' has CRC ") and text.text().endswith(" (field 'chunk crc' at byte 16)")
     assert text.height() >= text.fontMetrics().boundingRect(0, 0, text.width(), 1000, Qt.TextFlag.TextWordWrap, text.text()).height()
     assert text.height() >= 2 * text.fontMetrics().height()
 
