@@ -88,12 +88,13 @@ def quantize(
     """Signed integers int32 (C, h, w), magnitudes below 2**15, in the decoders' steps, of latents float32 (C, h, w).
 
     `octaves`, int32 (C,), are the pack's, by which the tuning's tilt tells the channels' steps apart; without them all have the same.
-    `weights`, positive float32 (C or 1, h, w), say how much the squared error of each latent counts; None is the same as ones.
+    `weights`, positive float32 (C or 1, h, w), say how much the squared error of each latent counts
+    where a bit has a price; None is the same as ones.
     """
     steps = channel_steps(step_index, tuning.tilt, octaves, len(latents))
-    integers = dead_zone(latents, steps, tuning.rounding if weights is None else weighted_rounding(weights, tuning))
     if not tuning.lagrangian:
-        return integers
+        return dead_zone(latents, steps, tuning.rounding)
+    integers = dead_zone(latents, steps, tuning.rounding if weights is None else weighted_rounding(weights, tuning))
     size = np.abs(latents) * (GRID / step_sizes(steps)).astype(np.float32)
     sign = np.where(latents < 0, np.int32(-1), np.int32(1))
     for _ in range(ROUNDS):
