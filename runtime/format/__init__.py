@@ -1,0 +1,1 @@
+"""What FORMAT.md specifies: bytes and the integers they stand for."""
