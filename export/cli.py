@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from export.site import Report
+    from .site.build import Report
 
 PROGRAM = "python -m export"
 
@@ -30,13 +30,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 FORWARDED = {
-    "train": ("export.train", "train the autoencoder and its denoiser"),
-    "distill": ("export.distill", "distill a one-step denoiser or a light decoder for a pack"),
-    "prime": ("export.prime", "learn the entropy coder's tables from photos"),
-    "coders": ("export.coders", "compare this coder with deflate, PNG and JPEG XL on the same integers of a pack"),
-    "bench": ("export.bench", "measure the codec beside its peers"),
-    "speed": ("export.speed", "measure time, memory and download sizes beside a TAESD-shaped decoder"),
-    "pack": ("export.pack", "weights to a model pack: ONNX, int8, parity gate, manifest"),
+    "train": ("sdz.export.training.train", "train the autoencoder and its denoiser"),
+    "distill": ("sdz.export.training.distill", "distill a one-step denoiser or a light decoder for a pack"),
+    "prime": ("sdz.export.packs.prime", "learn the entropy coder's tables from photos"),
+    "coders": ("sdz.export.bench.lossless", "compare this coder with deflate, PNG and JPEG XL on the same integers of a pack"),
+    "bench": ("sdz.export.bench", "measure the codec beside its peers"),
+    "speed": ("sdz.export.speed", "measure time, memory and download sizes beside a TAESD-shaped decoder"),
+    "pack": ("sdz.export.packs.own", "weights to a model pack: ONNX, int8, parity gate, manifest"),
 }
 """Subcommands whose module has its own `main(arguments)`: what follows the name is theirs."""
 
@@ -125,8 +125,8 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
 
 def _model_pack(options: argparse.Namespace) -> Path:
     """The directory of the pack that --pack-from asks for; what it measured goes to standard error."""
-    from export.foreign.site import ModelOptions, pack_for_site
-    from export.site import gather
+    from .packs.from_model import ModelOptions, pack_for_site
+    from .site.build import gather
 
     model = ModelOptions(
         options.pack_from, options.subfolder, options.revision, options.variant, options.local_files_only, options.decoder_from,
@@ -142,15 +142,15 @@ def _model_pack(options: argparse.Namespace) -> Path:
 
 
 def _build(options: argparse.Namespace) -> int:
-    from export.library import MissingRuntimeError
-    from export.photos import PhotoOptions
-    from export.site import BuildOptions, NoPhotosError, SiteWriteError, build
-    from runtime.errors import SdzError
+    from ..runtime.errors import SdzError
+    from .site.build import BuildOptions, NoPhotosError, SiteWriteError, build
+    from .site.library import MissingRuntimeError
+    from .site.photos import PhotoOptions
 
     if options.pack_from is not None:
-        from export.families import FamilyError
-        from export.parity import ParityError
-        from export.quantize import QuantizationError
+        from .families import FamilyError
+        from .packs.parity import ParityError
+        from .packs.weights import QuantizationError
 
         try:
             options.pack = _model_pack(options)
@@ -186,7 +186,7 @@ def _build(options: argparse.Namespace) -> int:
 
 def text_report(report: Report) -> str:
     """The table of photos and what a visitor downloads, for people."""
-    from export.pages import kilobytes, payback
+    from .site.pages import kilobytes, payback
 
     rows: list[tuple[str, ...]] = [("photo", "pixels", "bytes", "bpp", "PSNR", "MS-SSIM", "AVIF at equal ST-LPIPS", "encode ms")]
     for photo in report.photos:

@@ -16,8 +16,8 @@ from typing import IO, Any, Final, cast
 
 from PIL import Image, ImageFile
 
-from runtime.container import ALPHA, ALT_TEXT, EXIF, MAGIC, survey
-from runtime.errors import NotAnSdzError, SdzError
+from .errors import NotAnSdzError, SdzError
+from .format.container import ALPHA, ALT_TEXT, EXIF, MAGIC, survey
 
 FORMAT: Final = "SDZ"
 SUFFIX: Final = ".sdz"
@@ -70,8 +70,8 @@ class SdzImageFile(ImageFile.ImageFile):
         width, height = self.size
         if len(self.tile) != 1 or (size is not None and (width < size[0] or height < size[1])):
             return None
-        from runtime.decode import reduction_to
-        from runtime.pack import find_pack
+        from .decode import reduction_to
+        from .pack import find_pack
 
         with _pillows_errors():
             patch = find_pack(self._pack_id).patch
@@ -96,7 +96,7 @@ class SdzDecoder(ImageFile.PyDecoder):
 
     def decode(self, buffer: bytes | bytearray | memoryview[int] | Image.SupportsArrayInterface) -> tuple[int, int]:
         """Pillow's protocol: everything is consumed, and no error left to report."""
-        from runtime.decode import decode
+        from .decode import decode
 
         assert self.fd is not None
         stage, reduce = self.args
@@ -109,7 +109,7 @@ class SdzDecoder(ImageFile.PyDecoder):
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     """Options: quality, bpp, target_size, alt as of `runtime.encode.encode`; exif (bytes or Image.Exif) is stored, its orientation applied;
     icc_profile (bytes, None for sRGB) says what the pixels are in, in place of the image's own profile. What is stored is sRGB."""
-    from runtime.encode import encode
+    from .encode import encode
 
     options = image.encoderinfo
     exif = options.get("exif")

@@ -9,7 +9,7 @@ gc.set_threshold(100_000)
 # numba looks for SciPy's BLAS before its first call, and nothing here uses it: 0.15 s of a cold start where SciPy is installed
 sys.modules.setdefault("scipy", None)  # type: ignore[arg-type]
 
-from runtime.cli import main  # noqa: E402
+from sdz.runtime.cli import main  # noqa: E402
 
 
 def run() -> NoReturn:

@@ -17,14 +17,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from runtime.container import ALPHA, LATENTS, PALETTE_LATENTS, TAGS, Container, parse
-from runtime.errors import CorruptFileError, MissingExtraError, MissingPackError, SdzError, in_words
-from runtime.files import PIPE, Job, find_inputs, image_suffixes, plan, write_atomically
-from runtime.info import Report, bits_per_pixel, describe
+from .errors import CorruptFileError, MissingExtraError, MissingPackError, SdzError, in_words
+from .files import PIPE, Job, find_inputs, image_suffixes, plan, write_atomically
+from .format.container import ALPHA, LATENTS, PALETTE_LATENTS, TAGS, Container, parse
+from .info import Report, bits_per_pixel, describe
 
 if TYPE_CHECKING:
-    from runtime.pack import Pack
-    from runtime.session import Session
+    from .pack import Pack
+    from .session import Session
 
 SUFFIX: Final = ".sdz"
 PROGRAM: Final = "python -m runtime"
@@ -125,7 +125,7 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
 
 
 def _encode(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
-    from runtime.encode import encode, open_image
+    from .encode import encode, open_image
 
     _check_batch(parser, args)
     session = _Sessions(args).for_encoding()
@@ -164,7 +164,7 @@ def _encode(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
 
 
 def _decode(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
-    from runtime.decode import decode
+    from .decode import decode
 
     _check_batch(parser, args)
     if args.bytes is not None and args.bytes < 0:
@@ -251,7 +251,7 @@ def _describe_lines(report: Report) -> str:
 
 
 def _providers(args: argparse.Namespace) -> int:
-    from runtime.session import providers
+    from .session import providers
 
     found = providers()
     if args.json:
@@ -263,7 +263,7 @@ def _providers(args: argparse.Namespace) -> int:
 
 
 def _verify(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
-    from runtime.pack import find_pack, load_pack
+    from .pack import find_pack, load_pack
 
     given = load_pack(Path(args.pack)) if args.pack else None
     intact: set[bytes] = set()
@@ -295,14 +295,14 @@ def _verified_line(report: Report) -> str:
 
 
 def _verify_latents(container: Container, pack: Pack) -> None:
-    from runtime.pack import PALETTE
+    from .pack import PALETTE
 
     tag = PALETTE_LATENTS if pack.quantizer == PALETTE else LATENTS
     chunk = container.find(tag)
     if chunk is None:
         raise CorruptFileError(f"the file ends before its {TAGS[tag]}", container.header_bytes, TAGS[tag])
     if tag == PALETTE_LATENTS:
-        from runtime.palette import decode_palette
+        from .format.palette import decode_palette
 
         rows, columns = -(-container.header.height // pack.patch), -(-container.header.width // pack.patch)
         decode_palette(chunk.payload, pack.channels, rows, columns, chunk.start)
@@ -311,14 +311,14 @@ def _verify_latents(container: Container, pack: Pack) -> None:
 def _verify_alpha(container: Container) -> None:
     alpha = container.find(ALPHA)
     if alpha is not None:
-        from runtime.alpha import decode_alpha
+        from .format.alpha import decode_alpha
 
         decode_alpha(alpha.payload, container.header.height, container.header.width, alpha.start)
 
 
 def _view(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     try:
-        from runtime.viewer.app import run
+        from .viewer.app import run
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("PySide6"):
             raise
@@ -327,7 +327,7 @@ def _view(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
 
 
 def _thumbnail(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
-    from runtime.desktop import thumbnail
+    from .desktop.integration import thumbnail
 
     try:
         write_atomically(Path(args.output), thumbnail(Path(args.input).read_bytes(), args.size))
@@ -338,7 +338,7 @@ def _thumbnail(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int
 
 
 def _install_desktop(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
-    from runtime.desktop import SYSTEM, install, remove, user_share
+    from .desktop.integration import SYSTEM, install, remove, user_share
 
     share = user_share() if args.user else SYSTEM
     try:
@@ -361,13 +361,13 @@ class _Sessions:
         self._args = args
         self._given: Pack | None = None
         if args.pack:
-            from runtime.pack import load_pack
+            from .pack import load_pack
 
             self._given = load_pack(Path(args.pack))
         self._by_pack: dict[bytes, Session] = {}
 
     def for_encoding(self) -> Session:
-        from runtime.pack import default_pack
+        from .pack import default_pack
 
         return self._session(self._given or default_pack())
 
@@ -377,12 +377,12 @@ class _Sessions:
             return {"pack": self._given}
         if self._given is not None:
             return {"session": self._session(self._given)}
-        from runtime.pack import find_pack
+        from .pack import find_pack
 
         return {"session": self._session(find_pack(parse(data).header.pack_id))}
 
     def _session(self, pack: Pack) -> Session:
-        from runtime.session import Session
+        from .session import Session
 
         if pack.id not in self._by_pack:
             self._by_pack[pack.id] = Session(pack, provider=self._args.provider, threads=self._args.threads)

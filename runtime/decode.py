@@ -20,19 +20,19 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import limits
-from runtime.container import ALPHA, ALT_TEXT, EXIF, LATENTS, PALETTE_LATENTS, Container, Header, parse
-from runtime.errors import CorruptFileError, LimitError, MissingPackError
-from runtime.indices import KnownIndices, decode_indices, dequantize_indices, known_bits
-from runtime.linear import linear_stage, reduced, reduced_stage, reductions
-from runtime.pack import FULL_STRENGTH, INDICES, PALETTE, Pack, find_pack
-from runtime.planes import Known, Latents, channel_steps, decode_planes, dequantize
+from . import limits
+from .errors import CorruptFileError, LimitError, MissingPackError
+from .format.container import ALPHA, ALT_TEXT, EXIF, LATENTS, PALETTE_LATENTS, Container, Header, parse
+from .format.indices import KnownIndices, decode_indices, dequantize_indices, known_bits
+from .format.linear import linear_stage, reduced, reduced_stage, reductions
+from .format.planes import Known, Latents, channel_steps, decode_planes, dequantize
+from .pack import FULL_STRENGTH, INDICES, PALETTE, Pack, find_pack
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from runtime.session import Session
-    from runtime.tiles import Span
+    from .format.tiles import Span
+    from .session import Session
 
 Stage = Literal["linear", "decoded", "denoised"]
 STAGES: Final[tuple[Stage, ...]] = ("linear", "decoded", "denoised")
@@ -108,7 +108,7 @@ class Opened:
 
     @functools.cached_property
     def steps(self) -> NDArray[np.int32]:
-        """The step index of each channel, int32 (C,) (`runtime.planes.channel_steps`)."""
+        """The step index of each channel, int32 (C,) (`runtime.format.planes.channel_steps`)."""
         return channel_steps(self.header.step_index, self.header.tilt, self.pack.octaves, self.pack.channels)
 
     @functools.cached_property
@@ -249,7 +249,7 @@ class Opened:
         """The alpha plane of a file that has one, uint8, its sides divided by `reduce`; decoded at every call. Raises CorruptFileError."""
         chunk = self.container.find(ALPHA)
         assert chunk is not None
-        from runtime.alpha import decode_alpha
+        from .format.alpha import decode_alpha
 
         return reduced_plane(decode_alpha(chunk.payload, self.header.height, self.header.width, chunk.start), reduce)
 
@@ -321,7 +321,7 @@ def decode(
     stage = opened.reached(stage, realism)
     if session is None and stage != "linear":
         with watch("pack"):
-            from runtime.session import Session
+            from .session import Session
 
             session = Session(opened.pack)
     pixels = opened.paint(stage, session, realism=realism, reduce=reduce, tile=tile, watch=watch)
@@ -362,7 +362,7 @@ def _decode_latents(container: Container, pack: Pack) -> Known | KnownIndices:
     if header.tilt and pack.octaves is None:
         raise CorruptFileError(f"{header.tilt}, of a pack that tells no frequencies apart it must be 0", 8, "tilt")
     if pack.quantizer == PALETTE:
-        from runtime.palette import decode_palette, unknown_latents
+        from .format.palette import decode_palette, unknown_latents
 
         chunk = container.find(PALETTE_LATENTS)
         if chunk is None:

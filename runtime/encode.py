@@ -19,16 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from runtime import limits
-from runtime.container import ALPHA, ALT_TEXT, EXIF, LATENTS, PALETTE_LATENTS, Chunk, Header, serialize
-from runtime.errors import EncodeInputError, LimitError, UnknownImageError
-from runtime.indices import encode_indices
-from runtime.pack import INDICES, PALETTE, Pack, default_pack
-from runtime.planes import encode_planes
-from runtime.quantize import TUNINGS, Tune, Tuning, activity_weights, nearest_entries, posterior_weights, quantize
+from . import limits
+from .errors import EncodeInputError, LimitError, UnknownImageError
+from .format.container import ALPHA, ALT_TEXT, EXIF, LATENTS, PALETTE_LATENTS, Chunk, Header, serialize
+from .format.indices import encode_indices
+from .format.planes import encode_planes
+from .pack import INDICES, PALETTE, Pack, default_pack
+from .quantize import TUNINGS, Tune, Tuning, activity_weights, nearest_entries, posterior_weights, quantize
 
 if TYPE_CHECKING:
-    from runtime.session import Session
+    from .session import Session
 
 FINEST_STEP_INDEX: Final = 16
 """Step of quality 100: 4 grey levels of an orthonormal transform. Finer steps cost bytes that the networks cannot turn into
@@ -94,7 +94,7 @@ def encode(
     height, width = source.rgb.shape[:2]
     before, after = _side_chunks(source, alt, keep_metadata)
     if session is None:
-        from runtime.session import Session
+        from .session import Session
 
         session = Session(pack or default_pack())
     latents, deviation = encode_with_deviation(source.rgb, session)
@@ -334,7 +334,7 @@ def _side_chunks(source: Source, alt: str | None, keep_metadata: bool) -> tuple[
             raise EncodeInputError(f"the alternative text has {len(text)} bytes, at most {limits.MAX_ALT_BYTES} are allowed")
         before.append(Chunk(ALT_TEXT, text))
     if source.alpha is not None:
-        from runtime.alpha import encode_alpha
+        from .format.alpha import encode_alpha
 
         before.append(Chunk(ALPHA, encode_alpha(source.alpha)))
     if keep_metadata and source.exif:
@@ -441,7 +441,7 @@ class _PaletteWriter(_Writer):
         return best
 
     def _with(self, entries: int) -> bytes:
-        from runtime.palette import encode_palette, quantize_palette, scale_index
+        from .format.palette import encode_palette, quantize_palette, scale_index
 
         step_index = scale_index(self.latents)
         palette, indices = quantize_palette(self.latents, step_index, entries, dither=self.tuning is TUNINGS["natural"])

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from runtime.container import ALPHA, ALT_TEXT, LATENTS, TAGS, Chunk, Container, parse
-from runtime.errors import SdzError
-from runtime.limits import MAX_PIXELS
-from runtime.pack import INDICES
+from .errors import SdzError
+from .format.container import ALPHA, ALT_TEXT, LATENTS, TAGS, Chunk, Container, parse
+from .limits import MAX_PIXELS
+from .pack import INDICES
 
 if TYPE_CHECKING:
-    from runtime.pack import Pack
+    from .pack import Pack
 
 Report = dict[str, Any]
 
@@ -78,8 +78,8 @@ def _spent_on_latents(container: Container, pack: Pack) -> Report | None:
     if chunk is None or header.width * header.height > MAX_PIXELS:
         return None
     # numba comes with these: files of other packs are described without
-    from runtime import indices
-    from runtime.planes import BANDS, spent_bytes
+    from .format import indices
+    from .format.planes import BANDS, spent_bytes
 
     rows, columns = -(-header.height // pack.patch), -(-header.width // pack.patch)
     if pack.quantizer == INDICES:
@@ -99,7 +99,7 @@ def _spent_on_latents(container: Container, pack: Pack) -> Report | None:
 
 
 def _installed_pack(pack_id: bytes) -> Pack | None:
-    from runtime.pack import find_pack
+    from .pack import find_pack
 
     try:
         return find_pack(pack_id)

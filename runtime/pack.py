@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.errors import CorruptPackError, MissingPackError
-from runtime.limits import MAX_OCTAVE
-from runtime.linear import LAP_PLACES, LAP_SUM
-from runtime.tiles import Tiling
+from .errors import CorruptPackError, MissingPackError
+from .format.linear import LAP_PLACES, LAP_SUM
+from .format.tiles import Tiling
+from .limits import MAX_OCTAVE
 
 if TYPE_CHECKING:
-    from runtime.coder import CoderTables
-    from runtime.indices import IndexTables
+    from .format.coder import CoderTables
+    from .format.indices import IndexTables
 
 MANIFEST: Final = "manifest.json"
 PACKS_VARIABLE: Final = "SDZ_PACKS"
@@ -99,7 +99,7 @@ class Pack:
     `denoiser_min_step_index`: mean precision code under which the denoiser is skipped; None where the pack has none. `exact`: whether
     the reference graphs give the same bytes everywhere. `tiling`: how large pictures go through networks that have no finite halo;
     None where they have one; `encoder_tiling` the same for the encoder, where it is another. `quantizer`: one of `QUANTIZERS`.
-    `lapping`: int32 (n, n), what the linear stage does over the borders of blocks (`runtime.linear.lapped`); None where they stand alone.
+    `lapping`: int32 (n, n), what the linear stage does over the borders of blocks (`linear.lapped`); None where they stand alone.
     `octaves`: int32 (C,), each channel's frequency as octaves above a quarter of the highest, in sixteenths; None where files have no tilt.
     """
 
@@ -155,7 +155,7 @@ class Pack:
     @functools.cached_property
     def coder(self) -> CoderTables:
         """The coder's tables of a pack whose quantizer is PLANES. Raises CorruptPackError."""
-        from runtime.coder import CoderTables
+        from .format.coder import CoderTables
 
         tables = CoderTables.from_bytes(self.coder_bytes)
         self._check_channels(tables.channels)
@@ -164,7 +164,7 @@ class Pack:
     @functools.cached_property
     def indices(self) -> IndexTables:
         """The codebook and coder's tables of a pack whose quantizer is INDICES. Raises CorruptPackError."""
-        from runtime.indices import IndexTables
+        from .format.indices import IndexTables
 
         tables = IndexTables.from_bytes(self.coder_bytes)
         self._check_channels(tables.channels)

@@ -16,10 +16,10 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime import limits
-from runtime.coder import STRETCH, CoderTables
-from runtime.pack import GRID
-from runtime.planes import channel_steps, last_chances, step_sizes, step_units
+from . import limits
+from .format.coder import STRETCH, CoderTables
+from .format.planes import channel_steps, last_chances, step_sizes, step_units
+from .pack import GRID
 
 Tune = Literal["natural", "faithful"]
 

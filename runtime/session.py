@@ -14,11 +14,11 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from runtime.errors import CorruptPackError, EncodeInputError, ProviderError
-from runtime.pack import FULL_STRENGTH, Pack
+from .errors import CorruptPackError, EncodeInputError, ProviderError
+from .pack import FULL_STRENGTH, Pack
 
 if TYPE_CHECKING:
-    from runtime.planes import Latents
+    from .format.planes import Latents
 
 PROVIDERS: Final = {
     "cpu": "CPUExecutionProvider",
@@ -75,7 +75,7 @@ class Session:
             "precision": latents.precision,
             "half_width": latents.half_width,
         }
-        from runtime.planes import guard_l1  # brings numba in, which encoding and listing providers do without
+        from .format.planes import guard_l1  # brings numba in, which encoding and listing providers do without
 
         denoised = self._run(self._denoiser, {name: self._map(name, value) for name, value in feeds.items()})[0]
         moves = denoised[0].astype(np.int32) - latents.values

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import uvicorn
 
-from server.app import CACHE_BYTES, Cache, create_app
-from server.headers import COEP_VALUES, COOP_VALUES, CORP_VALUES, ISOLATED, Isolation
-from server.log import log_to_stderr
-from server.upload import Uploads
+from sdz.server.app import CACHE_BYTES, Cache, create_app
+from sdz.server.headers import COEP_VALUES, COOP_VALUES, CORP_VALUES, ISOLATED, Isolation
+from sdz.server.log import log_to_stderr
+from sdz.server.upload import Uploads
 
 LOOPBACK = "127.0.0.1"
 """Nothing is offered to a network unless `--host` says so."""

@@ -19,15 +19,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Mount, Route
 
-from server.cache import DiskCache, TemporaryFolder
-from server.catalogue import Catalogue
-from server.decoded import DecodedPictures
-from server.errors import RequestError, answer_http_error, answer_refusal
-from server.headers import Isolation, SecurityHeaders
-from server.log import AccessLog
-from server.metrics import Metrics
-from server.static import SiteFiles
-from server.upload import Encoder, Uploads
+from .cache import DiskCache, TemporaryFolder
+from .catalogue import Catalogue
+from .decoded import DecodedPictures
+from .errors import RequestError, answer_http_error, answer_refusal
+from .headers import Isolation, SecurityHeaders
+from .log import AccessLog
+from .metrics import Metrics
+from .static import SiteFiles
+from .upload import Encoder, Uploads
 
 CACHE_BYTES: Final = 256 << 20
 """Decoded pictures kept on disk: a thousand of a few hundred kilobytes."""

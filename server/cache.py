@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
-from runtime.files import write_atomically
+from ..runtime.files import write_atomically
 
 DIGEST_BYTES: Final = 32
 

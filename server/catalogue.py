@@ -24,9 +24,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from runtime.container import ALT_TEXT, parse
-from runtime.errors import SdzError
-from runtime.files import write_atomically
+from ..runtime.errors import SdzError
+from ..runtime.files import write_atomically
+from ..runtime.format.container import ALT_TEXT, parse
 
 SUFFIX: Final = ".sdz"
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")

@@ -12,13 +12,13 @@ import hashlib
 from collections.abc import Sequence
 from typing import Final
 
-from runtime.container import parse
-from runtime.errors import SdzError
-from server.cache import DiskCache
-from server.errors import RequestError
-from server.metrics import Metrics
-from server.processes import GIB, WorkerDiedError, WorkerRefusedError, Workers, WorkerTimeoutError
-from server.worker import LARGEST_SIDE, MAX_PIXELS
+from ..runtime.errors import SdzError
+from ..runtime.format.container import parse
+from .cache import DiskCache
+from .errors import RequestError
+from .metrics import Metrics
+from .processes import GIB, WorkerDiedError, WorkerRefusedError, Workers, WorkerTimeoutError
+from .worker import LARGEST_SIDE, MAX_PIXELS
 
 RECIPE: Final = 2
 """Raised when the same .sdz would be made into other bytes; part of every key."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.negotiate import SDZ
+from .negotiate import SDZ
 
 MEDIA_TYPES = {
     ".avif": "image/avif",

@@ -14,9 +14,9 @@ from urllib.parse import quote
 
 from starlette.responses import HTMLResponse
 
-from runtime.container import ALT_TEXT, parse
-from runtime.errors import SdzError
-from server.headers import REVALIDATE, policy
+from ..runtime.errors import SdzError
+from ..runtime.format.container import ALT_TEXT, parse
+from .headers import REVALIDATE, policy
 
 SUFFIX: Final = ".sdz"
 

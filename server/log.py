@@ -15,8 +15,8 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server.errors import SCOPE_KEY, RequestError, problem
-from server.metrics import Metrics
+from .errors import SCOPE_KEY, RequestError, problem
+from .metrics import Metrics
 
 LOGGER: Final = logging.getLogger("sdz.access")
 

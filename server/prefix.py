@@ -11,9 +11,9 @@ from typing import Final
 
 from starlette.datastructures import QueryParams
 
-from runtime.container import parse
-from runtime.errors import SdzError
-from server.errors import RequestError
+from ..runtime.errors import SdzError
+from ..runtime.format.container import parse
+from .errors import RequestError
 
 PARAMETER: Final = "bytes"
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from server.worker import Message, receive, send
+from .worker import Message, receive, send
 
 GIB: Final = 1 << 30
 
@@ -105,7 +105,7 @@ class Workers:
         environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
         # an image library's own complaints are not for this server's log: the job's answer says what was wrong
         child = subprocess.Popen(
-            [sys.executable, "-m", "server.worker", str(self.memory)],
+            [sys.executable, "-m", "sdz.server.worker", str(self.memory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

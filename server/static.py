@@ -24,12 +24,12 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
-from server.decoded import MAX_BYTES, DecodedPictures
-from server.errors import RequestError
-from server.headers import IMMUTABLE, cache_control, media_type
-from server.listing import SUFFIX, listing
-from server.negotiate import SDZ, acceptable, weights
-from server.prefix import check_prefix, prefix_length
+from .decoded import MAX_BYTES, DecodedPictures
+from .errors import RequestError
+from .headers import IMMUTABLE, cache_control, media_type
+from .listing import SUFFIX, listing
+from .negotiate import SDZ, acceptable, weights
+from .prefix import check_prefix, prefix_length
 
 CODINGS: Final = (("br", ".br"), ("gzip", ".gz"))
 """Content codings by preference and the suffix of the sibling that holds them: brotli is the smaller one throughout."""

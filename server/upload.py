@@ -21,12 +21,12 @@ from typing import Any, Final
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
-from runtime.limits import MAX_ALT_BYTES
-from server.catalogue import Catalogue
-from server.errors import RequestError
-from server.metrics import Metrics
-from server.processes import GIB, WorkerDiedError, WorkerRefusedError, Workers, WorkerTimeoutError
-from server.worker import MAX_PIXELS
+from ..runtime.limits import MAX_ALT_BYTES
+from .catalogue import Catalogue
+from .errors import RequestError
+from .metrics import Metrics
+from .processes import GIB, WorkerDiedError, WorkerRefusedError, Workers, WorkerTimeoutError
+from .worker import MAX_PIXELS
 
 MAX_BYTES: Final = 20_000_000
 """Of one upload: what phones and most cameras write as JPEG."""

@@ -16,12 +16,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from runtime.errors import LimitError, SdzError
+from ..runtime.errors import LimitError, SdzError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from runtime.session import Session
+    from ..runtime.session import Session
 
 Message = dict[str, Any]
 
@@ -50,16 +50,16 @@ UPLOAD_FORMATS: Final = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 
 @cache
 def _session(pack_id: bytes) -> Session:
-    from runtime.pack import find_pack
-    from runtime.session import Session
+    from ..runtime.pack import find_pack
+    from ..runtime.session import Session
 
     return Session(find_pack(pack_id))
 
 
 @cache
 def _encoding_session() -> Session:
-    from runtime.pack import default_pack
-    from runtime.session import Session
+    from ..runtime.pack import default_pack
+    from ..runtime.session import Session
 
     return Session(default_pack())
 
@@ -68,10 +68,10 @@ def decode_picture(job: Message, data: bytes) -> tuple[Message, bytes]:
     """The .sdz `data` as a picture of the media type `job["media"]`, or a preview of it where it is over MAX_PIXELS."""
     from PIL import Image
 
-    from runtime.container import parse
-    from runtime.decode import decode
-    from runtime.linear import reductions
-    from runtime.pack import find_pack
+    from ..runtime.decode import decode
+    from ..runtime.format.container import parse
+    from ..runtime.format.linear import reductions
+    from ..runtime.pack import find_pack
 
     header = parse(data).header
     pixels = header.width * header.height
@@ -94,8 +94,8 @@ def decode_picture(job: Message, data: bytes) -> tuple[Message, bytes]:
 
 def encode_upload(job: Message, data: bytes) -> tuple[Message, bytes]:
     """The image file `job["path"]` as an .sdz without metadata; `job` may have `quality` and `alt`. `data` is not looked at."""
-    from runtime.container import parse
-    from runtime.encode import encode, open_image
+    from ..runtime.encode import encode, open_image
+    from ..runtime.format.container import parse
 
     with open_image(Path(job["path"]), UPLOAD_FORMATS) as image:
         _check_size(image, job["max_pixels"])

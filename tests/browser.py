@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image
 
-from export.chromium import CHROMIUM_ARGUMENTS
+from sdz.export.speed.chromium import CHROMIUM_ARGUMENTS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 WEB: Final = ROOT / "web"
@@ -122,7 +122,9 @@ def compressed(body: bytes) -> bytes:
 
 def scripts() -> dict[str, bytes | Path]:
     """The modules as a page loads them, and onnxruntime-web beside them."""
-    files: dict[str, bytes | Path] = {path.name: path for path in WEB.glob("*.js")}
+    files: dict[str, bytes | Path] = {
+        path.relative_to(WEB).as_posix(): path for path in WEB.rglob("*.js") if not path.is_relative_to(WEB / "demo")
+    }
     for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"):
         files[f"ort/{name}"] = ORT / name
     return files
@@ -142,3 +144,17 @@ def picture(width: int, height: int, seed: int = 0) -> Image.Image:
     rgb[(x - 2.2) ** 2 + (y - 1.7) ** 2 < 1.2] += (60, -40, 20)
     rgb[: height // 2, : width // 2] += random.normal(0, 12, (height // 2, width // 2, 1))
     return Image.fromarray(np.clip(rgb, 0, 255).astype(np.uint8))
+
+
+DECODE = """
+async ({ base, wanted }) => {
+  const { decodeBytes } = await import(base + "decode.js");
+  const out = {};
+  for (const name of wanted) {
+    const bytes = new Uint8Array(await (await fetch(base + name)).arrayBuffer());
+    const { data, stage } = await decodeBytes(bytes, { packs: base + "packs/", ort: base + "ort/" });
+    out[name] = [stage, btoa(Array.from(data, (byte) => String.fromCharCode(byte)).join(""))];
+  }
+  return out;
+}
+"""

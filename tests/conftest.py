@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from browser import ARGUMENTS, CHROMIUM
 
-from runtime.pack import BUILT_IN, DEFAULT, Pack, load_pack
-from runtime.session import Session
+from sdz.runtime.pack import BUILT_IN, DEFAULT, Pack, load_pack
+from sdz.runtime.session import Session
 
 
 @pytest.fixture(scope="module")

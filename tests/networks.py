@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from standins import neutral_tables
 
-from export.models import OneStepDenoiser, TinyAutoencoder
-from export.pack import BuiltPack, build_pack
-from export.parity import gate_photos
-from export.quantize import calibrate
+from sdz.export.models import OneStepDenoiser, TinyAutoencoder
+from sdz.export.packs.own import BuiltPack, build_pack
+from sdz.export.packs.parity import gate_photos
+from sdz.export.packs.weights import calibrate
 
 CHANNELS = 8
 

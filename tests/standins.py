@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import runtime.decode
-from runtime.coder import CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, WEIGHT_ONE, CoderTables, TableLayout
-from runtime.container import LATENTS, Chunk, Header, serialize
-from runtime.errors import MissingPackError, ProviderError
-from runtime.pack import FULL_STRENGTH
-from runtime.planes import Latents, encode_planes
-from runtime.tiles import Tiling
+import sdz.runtime.decode
+from sdz.runtime.errors import MissingPackError, ProviderError
+from sdz.runtime.format.coder import CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, WEIGHT_ONE, CoderTables, TableLayout
+from sdz.runtime.format.container import LATENTS, Chunk, Header, serialize
+from sdz.runtime.format.planes import Latents, encode_planes
+from sdz.runtime.format.tiles import Tiling
+from sdz.runtime.pack import FULL_STRENGTH
 
 CHANNELS = 4
 PATCH = 16
@@ -149,23 +149,23 @@ def use_stand_ins(monkeypatch: pytest.MonkeyPatch) -> StandIns:
         made.sessions.append(StandInSession(pack))
         return made.sessions[-1]
 
-    monkeypatch.setattr("runtime.decode.find_pack", find_pack)
-    monkeypatch.setattr("runtime.pack.find_pack", find_pack)
-    monkeypatch.setattr("runtime.session.Session", session)
+    monkeypatch.setattr("sdz.runtime.decode.find_pack", find_pack)
+    monkeypatch.setattr("sdz.runtime.pack.find_pack", find_pack)
+    monkeypatch.setattr("sdz.runtime.session.Session", session)
     return made
 
 
 def held_decoder(monkeypatch: pytest.MonkeyPatch, seconds: float) -> tuple[threading.Event, threading.Event]:
     """Has `open_latents` set the first event when it is asked and then wait for the second, `seconds` at most."""
     begun, go_on = threading.Event(), threading.Event()
-    open_latents = runtime.decode.open_latents
+    open_latents = sdz.runtime.decode.open_latents
 
     def held(*args: Any, **options: Any) -> Any:
         begun.set()
         assert go_on.wait(seconds)
         return open_latents(*args, **options)
 
-    monkeypatch.setattr(runtime.decode, "open_latents", held)
+    monkeypatch.setattr(sdz.runtime.decode, "open_latents", held)
     return begun, go_on
 
 

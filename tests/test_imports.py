@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -10,43 +11,117 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"torch", "diffusers", "onnx", "safetensors", "pytorch_msssim", "stlpips_pytorch"}
 OWN = {"runtime", "export", "server"}
-ALLOWED = {"runtime": {"runtime"}, "server": {"server", "runtime"}, "export": {"export", "runtime"}}
+ROOMS: dict[str, set[str]] = {
+    "runtime": set(),
+    "runtime/format": {"runtime"},
+    "runtime/desktop": {"runtime", "runtime/format"},
+    "runtime/viewer": {"runtime", "runtime/format", "runtime/desktop"},
+    "server": {"runtime", "runtime/format"},
+    "export": {"runtime", "runtime/format"},
+    "export/metrics": set(),
+    "export/models": set(),
+    "export/families": {"export/models", "export/metrics"},
+    "export/packs": {"export/families", "export/models", "export/metrics", "export"},
+    "export/training": {"export/packs", "export/families", "export/models", "export/metrics", "export"},
+    "export/site": {"export/metrics", "export"},
+    "export/speed": {"export/site", "export/metrics", "export"},
+    "export/bench": {"export/speed", "export/site", "export/packs", "export/families", "export/metrics", "export"},
+}
+"""Whom each room may reach, besides itself; rooms of `export` may reach `runtime` and its format. Inside `runtime` a file's own
+direction is what `test_no_circle_of_imports` checks: the format's files stand below those that read and write pictures with them."""
 
 
-def imported(path: Path) -> set[str]:
-    """Top-level names that a Python file imports anywhere in it, by statement or by a literal `import_module`."""
-    names: set[str] = set()
+def imports(path: Path) -> list[str]:
+    """The modules that a Python file imports anywhere in it, by statement or by a literal `import_module`, with dots in full."""
+    names: list[str] = []
+    inside = ["sdz", *path.relative_to(ROOT).with_suffix("").parts[:-1]]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute"
-            names.add(node.module or "")
+            base = [*inside[: len(inside) - node.level + 1]] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            names += [f"{module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if called in ("import_module", "__import__"):
-                names.add(str(node.args[0].value))
-    return {name.partition(".")[0] for name in names}
+                names.append(str(node.args[0].value))
+    return names
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names that a Python file imports; of the project's own modules the package in `sdz`."""
+    return {name.split(".")[1] if name.startswith("sdz.") else name.partition(".")[0] for name in imports(path)}
+
+
+def file_of(name: str) -> Path | None:
+    """The file of the project that an import's name means: a module, or the module that the name is taken from."""
+    parts = name.split(".")[1:] if name.startswith("sdz.") else []
+    for count in (len(parts), len(parts) - 1):
+        stem = ROOT.joinpath(*parts[:count])
+        if count > 0 and stem.with_suffix(".py").is_file():
+            return stem.with_suffix(".py")
+        if count > 0 and (stem / "__init__.py").is_file():
+            return stem / "__init__.py"
+    return None
 
 
 def sources(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
-@pytest.mark.parametrize("package", sorted(ALLOWED))
-def test_packages_reach_only_what_they_may(package: str) -> None:
-    assert sources(package)
-    strays = {str(path.relative_to(ROOT)): (imported(path) & OWN) - ALLOWED[package] for path in sources(package)}
+ALL = [path for package in sorted(OWN) for path in sources(package)]
+
+
+def reached(path: Path) -> set[Path]:
+    """The project's files that a file imports."""
+    return {found for name in imports(path) if (found := file_of(name)) is not None} - {path}
+
+
+def test_no_name_of_the_rooms_is_imported_without_its_package() -> None:
+    strays = {str(path.relative_to(ROOT)): {n for n in imports(path) if n.partition(".")[0] in OWN} for path in ALL}
     assert {path: names for path, names in strays.items() if names} == {}
+
+
+def test_rooms_reach_only_what_they_may() -> None:
+    strays = set()
+    for path in ALL:
+        room = path.parent.relative_to(ROOT).as_posix()
+        allowed = {room} | ROOMS[room] | ({"runtime", "runtime/format"} if room.startswith("export/") else set())
+        if room == "runtime":
+            # what opens a window or installs one is imported when it is asked for
+            allowed |= {"runtime/format", "runtime/desktop", "runtime/viewer"}
+        if path == ROOT / "export/cli.py":
+            allowed |= set(ROOMS)
+        for other in reached(path):
+            if other.parent.relative_to(ROOT).as_posix() not in allowed:
+                strays.add((str(path.relative_to(ROOT)), str(other.relative_to(ROOT))))
+    assert strays == set()
+
+
+def test_no_circle_of_imports() -> None:
+    graph = {path: reached(path) for path in ALL}
+    order = graphlib.TopologicalSorter(graph)
+    assert len(tuple(order.static_order())) == len(ALL)
+
+
+def test_rooms_are_small() -> None:
+    """No folder with more than 16 files beside sub-folders, no file over 500 lines."""
+    folders = [ROOT / name for name in (*ROOMS, "web", "web/format", "web/page", "web/demo")]
+    crowded = {str(f.relative_to(ROOT)): n for f in folders if (n := sum(p.is_file() for p in f.iterdir())) > 16}
+    long = {
+        str(p.relative_to(ROOT)): n for f in folders for p in f.iterdir() if p.is_file() and (n := len(p.read_bytes().splitlines())) > 500
+    }
+    assert (crowded, long) == ({}, {})
 
 
 @pytest.mark.parametrize("package", ["runtime", "server"])
 def test_runtime_and_server_never_reach_torch(package: str) -> None:
-    reached = {str(path.relative_to(ROOT)): imported(path) & HEAVY for path in sources(package)}
-    assert {path: names for path, names in reached.items() if names} == {}
+    found = {str(path.relative_to(ROOT)): imported(path) & HEAVY for path in sources(package)}
+    assert {path: names for path, names in found.items() if names} == {}
 
 
 def test_only_the_viewer_reaches_qt() -> None:
@@ -56,7 +131,7 @@ def test_only_the_viewer_reaches_qt() -> None:
 
 
 def test_the_viewers_worker_and_folder_need_no_qt() -> None:
-    script = "import sys, runtime.viewer.worker, runtime.viewer.folder; print('PySide6' in sys.modules)"
+    script = "import sys, sdz.runtime.viewer.worker, sdz.runtime.viewer.folder; print('PySide6' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert out.stdout == "False\n"
 
@@ -64,10 +139,10 @@ def test_the_viewers_worker_and_folder_need_no_qt() -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "import runtime.cli, runtime.encode, runtime.decode, runtime.session",
-        "import server.app, server.__main__",
-        "import export.cli; export.cli.parser()",
-        "import export.site",
+        "import sdz.runtime.cli, sdz.runtime.encode, sdz.runtime.decode, sdz.runtime.session",
+        "import sdz.server.app, sdz.server.__main__",
+        "import sdz.export.cli; sdz.export.cli.parser()",
+        "import sdz.export.site",
     ],
 )
 def test_nothing_heavy_is_loaded_in_fact(code: str) -> None:

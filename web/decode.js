@@ -5,19 +5,19 @@
  * margin says how its tiles overlap, and those are blended. The twin of runtime/decode.py.
  */
 
-import { ALPHA, LATENTS, PALETTE_LATENTS, altText, find, parse } from "./container.js";
+import { ALPHA, LATENTS, PALETTE_LATENTS, altText, find, parse } from "./format/container.js";
 import { SdzError } from "./errors.js";
 import { DENOISER_COARSEST, MAX_PIXELS } from "./limits.js";
-import { linearStage } from "./linear.js";
+import { linearStage } from "./format/linear.js";
 import { fetchReader, later, loadPack } from "./pack.js";
-import { Room, channelSteps, decodePlanes, dequantize } from "./planes.js";
+import { Room, channelSteps, decodePlanes, dequantize } from "./format/planes.js";
 import { FULL_STRENGTH, Session } from "./session.js";
-import { full, spans, weights } from "./tiles.js";
+import { full, spans, weights } from "./format/tiles.js";
 
-/** @import { Header } from "./container.js" */
+/** @import { Header } from "./format/container.js" */
 /** @import { Pack } from "./pack.js" */
-/** @import { IndexTables, KnownIndices } from "./indices.js" */
-/** @import { Known, Latents, Window } from "./planes.js" */
+/** @import { IndexTables, KnownIndices } from "./format/indices.js" */
+/** @import { Known, Latents, Window } from "./format/planes.js" */
 
 /**
  * @typedef {"linear" | "decoded" | "denoised"} Stage
@@ -85,7 +85,7 @@ export async function readPicture(bytes, pack) {
 }
 
 /**
- * @param {import("./container.js").Container} container @param {Pack} pack
+ * @param {import("./format/container.js").Container} container @param {Pack} pack
  * @returns {Promise<Known | KnownIndices>}
  */
 async function decodeLatents(container, pack) {
@@ -121,7 +121,7 @@ export function latentsIn({ known, header, pack }, window, room) {
 }
 
 /** The module for a pack with a codebook. @param {Pack} pack */
-const indicesOf = ({ indices }) => /** @type {typeof import("./indices.js")} */ (indices);
+const indicesOf = ({ indices }) => /** @type {typeof import("./format/indices.js")} */ (indices);
 
 /** The tables of a pack with a codebook. @param {Pack} pack */
 const indexTables = ({ coder }) => /** @type {IndexTables} */ (coder);
@@ -301,7 +301,7 @@ async function runNetworks(picture, decoded, strength, session, room) {
 async function* blend(picture, strength, session, room) {
   const { known, pack } = picture;
   const { patch } = pack;
-  const tiling = /** @type {import("./tiles.js").Tiling} */ (pack.tiling);
+  const tiling = /** @type {import("./format/tiles.js").Tiling} */ (pack.tiling);
   const { down, across } = spans(tiling, known.h, known.w);
   const total = full(tiling, patch) ** 2;
   const stride = known.w * patch * 3;

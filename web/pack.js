@@ -4,15 +4,15 @@
  * Cache API, or for the life of the worker where storage is refused. The twin of runtime/pack.py.
  */
 
-import { parseTables } from "./coder.js";
+import { parseTables } from "./format/coder.js";
 import { SdzError } from "./errors.js";
 import { MAX_OCTAVE } from "./limits.js";
-import { LAP_PLACES, LAP_SUM } from "./linear.js";
-import { tilingProblem } from "./tiles.js";
+import { LAP_PLACES, LAP_SUM } from "./format/linear.js";
+import { tilingProblem } from "./format/tiles.js";
 
-/** @import { CoderTables } from "./coder.js" */
-/** @import { IndexTables } from "./indices.js" */
-/** @import { Tiling } from "./tiles.js" */
+/** @import { CoderTables } from "./format/coder.js" */
+/** @import { IndexTables } from "./format/indices.js" */
+/** @import { Tiling } from "./format/tiles.js" */
 
 /**
  * @typedef {{file: string, sha256: string, bytes: number}} Entry
@@ -35,8 +35,8 @@ import { tilingProblem } from "./tiles.js";
  * @property {{denoiser: number, decoder: number}} halo latent positions of receptive field on each side
  * @property {boolean} exact whether the reference graphs give the same bytes everywhere
  * @property {Tiling | null} tiling how large pictures go through networks that have no finite receptive field
- * @property {typeof import("./indices.js") | null} indices where files carry the indices of a codebook
- * @property {typeof import("./palette.js") | null} palette where they carry a palette; neither: bit-planes
+ * @property {typeof import("./format/indices.js") | null} indices where files carry the indices of a codebook
+ * @property {typeof import("./format/palette.js") | null} palette where they carry a palette; neither: bit-planes
  * @property {(name: string) => Promise<Uint8Array>} graphBytes
  */
 
@@ -49,9 +49,9 @@ const QUANTIZERS = ["planes", "indices", "palette"];
  * its own here.
  */
 export const later = {
-  indices: () => import("./indices.js"),
-  palette: () => import("./palette.js"),
-  alpha: () => import("./alpha.js"),
+  indices: () => import("./format/indices.js"),
+  palette: () => import("./format/palette.js"),
+  alpha: () => import("./format/alpha.js"),
 };
 
 /** Hundreds of times a manifest's size. */

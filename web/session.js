@@ -6,10 +6,10 @@
  */
 
 import { SdzError, asSdzError } from "./errors.js";
-import { guardL1 } from "./planes.js";
+import { guardL1 } from "./format/planes.js";
 
 /** @import { Pack } from "./pack.js" */
-/** @import { Latents } from "./planes.js" */
+/** @import { Latents } from "./format/planes.js" */
 /** @typedef {typeof import("onnxruntime-web")} Ort */
 /** @typedef {import("onnxruntime-web").InferenceSession} InferenceSession */
 /** @typedef {"wasm" | "webgpu"} Provider */

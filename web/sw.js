@@ -9,14 +9,14 @@
  * linear stage, and at last to what the page would have got without a service worker.
  */
 
-import * as alpha from "./alpha.js";
-import { ACCEPT, MEDIA_TYPE } from "./container.js";
+import * as alpha from "./format/alpha.js";
+import { ACCEPT, MEDIA_TYPE } from "./format/container.js";
 import { PACKS, paint, reached, readContainer, readPicture } from "./decode.js";
 import { SdzError } from "./errors.js";
-import * as indices from "./indices.js";
+import * as indices from "./format/indices.js";
 import { MAX_DOWNLOAD_BYTES } from "./limits.js";
 import { PACK_CACHE, fetchReader, later, loadPack } from "./pack.js";
-import * as palette from "./palette.js";
+import * as palette from "./format/palette.js";
 import { Session } from "./session.js";
 // @ts-expect-error  it lies there on a site only; and a service worker may not import() it later
 import * as runtime from "./ort/ort.wasm.bundle.min.mjs";

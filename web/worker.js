@@ -7,7 +7,7 @@
  * total, final} behind the tiles that it names; {type: "error", id, code, message}.
  */
 
-import { ACCEPT, MAX_HEADER_BYTES, altText } from "./container.js";
+import { ACCEPT, MAX_HEADER_BYTES, altText } from "./format/container.js";
 import { paint, reached, readContainer, readPicture, strengthOf } from "./decode.js";
 import { SdzError, asSdzError } from "./errors.js";
 import { MAX_DOWNLOAD_BYTES } from "./limits.js";

@@ -1,6 +1,6 @@
 """What the bytes cost: time per megapixel beside the peers in the same run, and the decoder's own download.
 
-Takes photos and a pack, hands on milliseconds and bytes. `export.speed` has the browser's times and the memory.
+Takes photos and a pack, hands on milliseconds and bytes. `export.speed.run` has the browser's times and the memory.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 
 from PIL import Image
 
-from export.library import Library
-from export.own import NATURAL, Own
-from export.peers import FULL, PEERS, Pixels, Setting
-from export.speed import machine, sizes
-from runtime.decode import decode
-from runtime.encode import DEFAULT_QUALITY
-from runtime.pack import Pack
-from runtime.session import Session
+from ...runtime.decode import decode
+from ...runtime.encode import DEFAULT_QUALITY
+from ...runtime.pack import Pack
+from ...runtime.session import Session
+from ..site.library import Library
+from ..speed.run import machine, sizes
+from .peers import FULL, PEERS, Pixels, Setting
+from .sdz_codec import NATURAL, Own
 
 REPETITIONS = 3
 
@@ -30,7 +30,7 @@ PEER_QUALITIES = {"AVIF": 24, "JPEG XL": 15, "WebP": 20, "JPEG": 20}
 """Each at full size: near a quarter of a bit per pixel on photos, or as near as the codec comes."""
 
 DOWNLOADED = ("scripts", "tables", "graphs", "runtime")
-"""What a visitor needs once, as `export.speed` groups it."""
+"""What a visitor needs once, as `export.speed.run` groups it."""
 
 
 def times(photos: list[Pixels], pack: Pack, repetitions: int = REPETITIONS) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import io
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from runtime.container import LATENTS, parse
-from runtime.decode import decode
-from runtime.encode import encode
-from runtime.session import Session
+from ...runtime.decode import decode
+from ...runtime.encode import encode
+from ...runtime.format.container import LATENTS, parse
+from ...runtime.session import Session
 
 RUNGS = tuple(2**k for k in range(13, -1, -1))
 """Bytes of latents, 8 kB to one; the last rung, one bit, follows."""

@@ -18,20 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from export import measure
-from export.bench import BenchInputError, find_photos
-from export.curves import bd_rate, envelope, mean_curve
-from export.own import layouts, lossless, narrow
-from export.peers import Pixels
-from export.summary import GRID, METRICS
-from runtime.container import LATENTS, Chunk, Header, serialize
-from runtime.decode import decode
-from runtime.encode import encode_latents, encode_with_deviation, open_image, prepare
-from runtime.errors import SdzError
-from runtime.pack import PALETTE, PLANES, Pack, default_pack, load_pack
-from runtime.planes import encode_planes
-from runtime.quantize import TUNINGS, TYPICAL_ROUNDING, Tune, dead_zone, posterior_weights, quantize
-from runtime.session import Session
+from ...runtime.decode import decode
+from ...runtime.encode import encode_latents, encode_with_deviation, open_image, prepare
+from ...runtime.errors import SdzError
+from ...runtime.format.container import LATENTS, Chunk, Header, serialize
+from ...runtime.format.planes import encode_planes
+from ...runtime.pack import PALETTE, PLANES, Pack, default_pack, load_pack
+from ...runtime.quantize import TUNINGS, TYPICAL_ROUNDING, Tune, dead_zone, posterior_weights, quantize
+from ...runtime.session import Session
+from ..metrics import similarity
+from ..metrics.curves import bd_rate, envelope, mean_curve
+from .peers import Pixels
+from .run import BenchInputError, find_photos
+from .sdz_codec import layouts, lossless, narrow
+from .summary import GRID, METRICS
 
 PROGRAM = "python -m export coders"
 
@@ -162,12 +162,12 @@ def _files(photo: Pixels, latents: NDArray[np.float32], weights: NDArray[np.floa
 
 
 def _figures(picture: Pixels, photo: Pixels) -> dict[str, float]:
-    similarity = measure.structural_similarity(picture, photo)
-    out = {"psnr": measure.psnr(picture, photo)}
-    if similarity is not None:
-        out["ms_ssim"] = similarity
-    if min(photo.shape[:2]) >= measure.JUDGED_MINIMUM:
-        out["st_lpips"] = measure.perceptual_distance(picture, photo)
+    structure = similarity.structural_similarity(picture, photo)
+    out = {"psnr": similarity.psnr(picture, photo)}
+    if structure is not None:
+        out["ms_ssim"] = structure
+    if min(photo.shape[:2]) >= similarity.JUDGED_MINIMUM:
+        out["st_lpips"] = similarity.perceptual_distance(picture, photo)
     return out
 
 

@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from export.assets import digest
-from export.cleanup import CleanUp
-from export.kept import Kept
-from export.peers import Pixels, Plan, figures
-from runtime.decode import Opened, decode, open_latents
-from runtime.encode import encode, palette_entries
-from runtime.pack import GRID, PALETTE, PLANES, Pack
-from runtime.planes import Known, dequantize
-from runtime.session import Session
+from ...runtime.decode import Opened, decode, open_latents
+from ...runtime.encode import encode, palette_entries
+from ...runtime.format.planes import Known, dequantize
+from ...runtime.pack import GRID, PALETTE, PLANES, Pack
+from ...runtime.session import Session
+from ..families.unet import CleanUp
+from ..site.assets import digest
+from .peers import Pixels, Plan, figures
+from .store import Kept
 
 RECIPE: Final = 1
 """Raised when this module, the palette's encoder or `measure` would give other figures of the same photo and pack."""

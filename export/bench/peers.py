@@ -18,10 +18,10 @@ import pillow_jxl  # noqa: F401 (registers JPEG XL with Pillow)
 from numpy.typing import NDArray
 from PIL import Image
 
-from export import frechet, measure
-from export.assets import digest
-from export.kept import Kept
-from runtime.encode import DEFAULT_QUALITY
+from ...runtime.encode import DEFAULT_QUALITY
+from ..metrics import frechet, similarity
+from ..site.assets import digest
+from .store import Kept
 
 RECIPE = 1
 """Raised when this module or `measure` would give other figures of the same photo."""
@@ -72,7 +72,7 @@ class Setting:
 
 
 def _avif(name: str, subsampling: str, shrink: int, *qualities: int) -> Setting:
-    return Setting("AVIF", name, "AVIF", qualities, shrink, {"speed": measure.AVIF_SPEED, "subsampling": subsampling, "max_threads": 1})
+    return Setting("AVIF", name, "AVIF", qualities, shrink, {"speed": similarity.AVIF_SPEED, "subsampling": subsampling, "max_threads": 1})
 
 
 def _jxl(name: str, shrink: int, *qualities: int) -> Setting:
@@ -159,15 +159,15 @@ class EqualFile:
 def figures(picture: Pixels, reference: Pixels, size: int, visible_rate: float = VISIBLE_RATE) -> dict[str, float]:
     """`bytes`, `bpp`, `psnr` and, where the rate and the photo's sides allow, `ms_ssim`, `st_lpips` and `ssimulacra2`."""
     bpp = 8.0 * size / reference[..., 0].size
-    out = {"bytes": size, "bpp": bpp, "psnr": measure.psnr(picture, reference)}
+    out = {"bytes": size, "bpp": bpp, "psnr": similarity.psnr(picture, reference)}
     if bpp <= JUDGED_RATE:
-        similarity = measure.structural_similarity(picture, reference)
-        if similarity is not None:
-            out["ms_ssim"] = similarity
-        if min(reference.shape[:2]) >= measure.JUDGED_MINIMUM:
-            out["st_lpips"] = measure.perceptual_distance(picture, reference)
+        structure = similarity.structural_similarity(picture, reference)
+        if structure is not None:
+            out["ms_ssim"] = structure
+        if min(reference.shape[:2]) >= similarity.JUDGED_MINIMUM:
+            out["st_lpips"] = similarity.perceptual_distance(picture, reference)
     if bpp >= visible_rate:
-        out["ssimulacra2"] = measure.ssimulacra2(picture, reference)
+        out["ssimulacra2"] = similarity.ssimulacra2(picture, reference)
     return out
 
 
@@ -219,7 +219,7 @@ def equal_file(settings: Sequence[Codec], rate: float, reference: Pixels, points
 def recipe(plan: Plan) -> str:
     """Changes with everything that decides about the peers' figures, and with nothing else."""
     parts = [RECIPE, [repr(s) for s in plan.settings], JUDGED_RATE, plan.visible_rate, plan.equal_rates, NEAR_ENOUGH]
-    parts += [measure.JUDGED_SIDE, frechet.SQUARE, frechet.PATCH, frechet.STRIDE]
+    parts += [similarity.JUDGED_SIDE, frechet.SQUARE, frechet.PATCH, frechet.STRIDE]
     return digest(json.dumps(parts).encode())[:16]
 
 

@@ -13,11 +13,11 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from export.method2022 import PALETTE_2022
-from export.own import FAITHFUL, NATURAL, POINTS
-from export.peers import PEERS, Pixels
-from export.summary import GRID, METRICS, Measured, mean_curves
-from runtime.files import write_atomically
+from ...runtime.files import write_atomically
+from .palette2022 import PALETTE_2022
+from .peers import PEERS, Pixels
+from .sdz_codec import FAITHFUL, NATURAL, POINTS
+from .summary import GRID, METRICS, Measured, mean_curves
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

@@ -14,10 +14,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from export.method2022 import METHODS, PALETTE_2022
-from export.own import FAITHFUL, NATURAL, POINTS
-from export.peers import JUDGED_RATE, PEERS, SHRINKING, VISIBLE_RATE
-from export.summary import METRICS, TRANSPARENT
+from .palette2022 import METHODS, PALETTE_2022
+from .peers import JUDGED_RATE, PEERS, SHRINKING, VISIBLE_RATE
+from .sdz_codec import FAITHFUL, NATURAL, POINTS
+from .summary import METRICS, TRANSPARENT
 
 TEMPLATE = Path(__file__).with_name("report.html")
 

@@ -28,22 +28,22 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from export import costs, method2022, own, peers, plots, report, summary
-from export.assets import digest
-from export.cleanup import CleanUp, UnetError, load_clean_up
-from export.data import SUFFIXES
-from export.kept import Kept
-from export.ladder import ladder
-from export.library import MissingRuntimeError, collect
-from export.method2022 import PaletteError
-from export.own import POINTS
-from export.peers import FULL, QUICK, SHRINKING, Pixels, Plan
-from export.summary import Measured
-from runtime.encode import open_image, prepare
-from runtime.errors import SdzError
-from runtime.files import write_atomically
-from runtime.pack import Pack, default_pack, load_pack
-from runtime.session import Session
+from ...runtime.encode import open_image, prepare
+from ...runtime.errors import SdzError
+from ...runtime.files import write_atomically
+from ...runtime.pack import Pack, default_pack, load_pack
+from ...runtime.session import Session
+from ..crops import SUFFIXES
+from ..families.unet import CleanUp, UnetError, load_clean_up
+from ..site.assets import digest
+from ..site.library import MissingRuntimeError, collect
+from . import costs, palette2022, peers, plots, report, sdz_codec, summary
+from .ladder import ladder
+from .palette2022 import PaletteError
+from .peers import FULL, QUICK, SHRINKING, Pixels, Plan
+from .sdz_codec import POINTS
+from .store import Kept
+from .summary import Measured
 
 PROGRAM = "python -m export bench"
 
@@ -93,7 +93,7 @@ def main(arguments: list[str]) -> int:
             return 0
         pack = default_pack() if options.pack is None else load_pack(options.pack)
         if options.palette_pack is not None:
-            method2022.check(load_pack(options.palette_pack), options.unet is not None)
+            palette2022.check(load_pack(options.palette_pack), options.unet is not None)
             _clean_up(options.unet)
         elif options.unet is not None:
             raise BenchInputError("a UNet cleans up palettes: name a pack of them with --palette-pack")
@@ -209,7 +209,7 @@ def _measured(
     if palette_path is None:
         return found
     reference, kept = _read(data, str(path)), Kept(report, digest(data))
-    theirs = method2022.measure_photo(reference, kept, _session(palette_path), plan, _clean_up(unet), unet)
+    theirs = palette2022.measure_photo(reference, kept, _session(palette_path), plan, _clean_up(unet), unet)
     return replace(found, points=[*found.points, *theirs["points"]])
 
 
@@ -217,7 +217,7 @@ def measure(data: bytes, name: str, report: Path, session: Session, plan: Plan) 
     """One photo's file, by the peers and by this codec; what is kept in `report` is not measured again."""
     reference, kept = _read(data, name), Kept(report, digest(data))
     theirs = peers.measure_photo(reference, kept, plan)
-    ours = own.measure_photo(reference, kept, session, plan)
+    ours = sdz_codec.measure_photo(reference, kept, session, plan)
     equal = {rate: entry | ours["equal"].get(rate, {}) for rate, entry in theirs["equal"].items()}
     return Measured(
         id=digest(data),
@@ -225,7 +225,7 @@ def measure(data: bytes, name: str, report: Path, session: Session, plan: Plan) 
         height=reference.shape[0],
         points=[*ours["points"], *theirs["points"]],
         equal=equal,
-        features=kept.features(plan.name) | kept.features(own.kept_name(session.pack, plan)),
+        features=kept.features(plan.name) | kept.features(sdz_codec.kept_name(session.pack, plan)),
         coder=ours.get("coder", {}),
         denoiser=ours.get("denoiser", {}),
     )
@@ -276,8 +276,8 @@ def _method_2022(measured: list[Measured], options: argparse.Namespace) -> dict[
     if options.palette_pack is None:
         return None
     pack = load_pack(options.palette_pack)
-    points = [[p for p in photo.points if p["codec"] in method2022.METHODS] for photo in measured]
-    rows = method2022.averages(points, tuple(m.key for m in summary.METRICS))
+    points = [[p for p in photo.points if p["codec"] in palette2022.METHODS] for photo in measured]
+    rows = palette2022.averages(points, tuple(m.key for m in summary.METRICS))
     return {"pack": pack.id.hex(), "name": pack.name, "unet": options.unet is not None, "rows": rows}
 
 
@@ -321,7 +321,7 @@ def _side_by_side(path: Path, photo: Measured, session: Session, plan: Plan, out
     pictures: list[tuple[str, Pixels]] = [("original", np.asarray(_read(path.read_bytes(), str(path))))]
     for point in (p for p in POINTS if p in files):
         entry = files[point]
-        pictures.append((f"{point}: {entry['bytes']:,} bytes", own.shown(kept.file(entry["file"]), session, point)))
+        pictures.append((f"{point}: {entry['bytes']:,} bytes", sdz_codec.shown(kept.file(entry["file"]), session, point)))
     for codec in (c for c in SHRINKING if c in files):
         entry = files[codec]
         setting = next(s for s in plan.of(codec) if s.name == entry["setting"])

@@ -17,16 +17,16 @@ import pillow_jxl  # noqa: F401 (registers JPEG XL with Pillow)
 from numpy.typing import NDArray
 from PIL import Image
 
-from export import frechet, measure
-from export.assets import digest
-from export.kept import Kept
-from export.peers import NEAR_ENOUGH, Pixels, Plan, equal_file, figures
-from runtime.decode import Stage, decode
-from runtime.encode import encode, encode_latents
-from runtime.pack import Pack
-from runtime.planes import encode_planes
-from runtime.quantize import TYPICAL_ROUNDING, Tune, dead_zone
-from runtime.session import Session
+from ...runtime.decode import Stage, decode
+from ...runtime.encode import encode, encode_latents
+from ...runtime.format.planes import encode_planes
+from ...runtime.pack import Pack
+from ...runtime.quantize import TYPICAL_ROUNDING, Tune, dead_zone
+from ...runtime.session import Session
+from ..metrics import frechet, similarity
+from ..site.assets import digest
+from .peers import NEAR_ENOUGH, Pixels, Plan, equal_file, figures
+from .store import Kept
 
 RECIPE = 3
 """Raised when this module, the encoder or `measure` would give other figures of the same photo and pack."""
@@ -73,7 +73,7 @@ class Own:
 
 def recipe(plan: Plan) -> str:
     """Changes with everything but the photo and the pack that decides about the figures."""
-    parts = [RECIPE, plan.qualities, plan.equal_rates, plan.visible_rate, NEAR_ENOUGH, CODER_STEPS, CUTS, CUT_RATE, measure.JUDGED_SIDE]
+    parts = [RECIPE, plan.qualities, plan.equal_rates, plan.visible_rate, NEAR_ENOUGH, CODER_STEPS, CUTS, CUT_RATE, similarity.JUDGED_SIDE]
     parts += [frechet.SQUARE, frechet.PATCH, frechet.STRIDE]
     return digest(json.dumps(parts).encode())[:16]
 

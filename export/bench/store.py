@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from export.frechet import Features
-from runtime.files import write_atomically
+from ...runtime.files import write_atomically
+from ..metrics.frechet import Features
 
 
 class Kept:

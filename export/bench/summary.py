@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from export.curves import Curve, ahead, bd_rate, envelope, mean_curve
-from export.frechet import Features, frechet_distance
-from export.own import CODER_STEPS, CUT_FIGURES, CUTS, NATURAL, POINTS
-from export.peers import EQUAL_RATES, PEERS, SHRINKING
-from runtime.encode import DEFAULT_QUALITY
+from ...runtime.encode import DEFAULT_QUALITY
+from ..metrics.curves import Curve, ahead, bd_rate, envelope, mean_curve
+from ..metrics.frechet import Features, frechet_distance
+from .peers import EQUAL_RATES, PEERS, SHRINKING
+from .sdz_codec import CODER_STEPS, CUT_FIGURES, CUTS, NATURAL, POINTS
 
 
 @dataclass(frozen=True)

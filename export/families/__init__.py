@@ -6,16 +6,16 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any, Final
 
-from export.families.errors import FamilyError
-from export.families.family import Family, grey_latents
-from export.families.source import CLASS, Source
-from runtime.pack import PATCHES
+from ...runtime.pack import PATCHES
+from .errors import FamilyError
+from .family import Family, grey_latents
+from .source import CLASS, Source
 
 FAMILIES: Final = {
-    "AutoencoderKL": "export.families.kl",
-    "AutoencoderTiny": "export.families.tiny",
-    "TinyAutoencoder": "export.families.own",
-    "VQModel": "export.families.vq",
+    "AutoencoderKL": "sdz.export.families.kl",
+    "AutoencoderTiny": "sdz.export.families.tiny",
+    "TinyAutoencoder": "sdz.export.families.own",
+    "VQModel": "sdz.export.families.vq",
 }
 """Class name in a model's configuration -> the module whose `load(source, config)` gives its `Family`."""
 

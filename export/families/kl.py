@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from export.families.family import Family, mixes_everything
-from export.families.source import Source
+from .family import Family, mixes_everything
+from .source import Source
 
 
 class Encoder(nn.Module):

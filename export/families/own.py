@@ -1,4 +1,4 @@
-"""TinyAutoencoder: the project's own, for training against. Its packs come from `export.pack`, which keeps them exact."""
+"""TinyAutoencoder: the project's own, for training against. Its packs come from `export.packs.own`, which keeps them exact."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from export.families.family import Family
-from export.families.source import Source
-from export.models import TinyAutoencoder
-from export.models.autoencoder import PATCH
+from ..models import TinyAutoencoder
+from ..models.autoencoder import PATCH
+from .family import Family
+from .source import Source
 
 
 class Encoder(nn.Module):

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from torch import nn
 
-from export.families.errors import FamilyError
+from .errors import FamilyError
 
 CONFIG: Final = "config.json"
 CLASS: Final = "_class_name"

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from export.families.family import Family, mixes_everything
-from export.families.kl import scaling_of
-from export.families.source import Source
+from .family import Family, mixes_everything
+from .kl import scaling_of
+from .source import Source
 
 
 class Encoder(nn.Module):

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from export.families.errors import FamilyError
-from export.families.family import Family, mixes_everything
-from export.families.kl import scaling_of
-from export.families.source import Source
-from runtime.indices import MAX_ENTRIES
+from ...runtime.format.indices import MAX_ENTRIES
+from .errors import FamilyError
+from .family import Family, mixes_everything
+from .kl import scaling_of
+from .source import Source
 
 
 class Encoder(nn.Module):

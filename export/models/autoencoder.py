@@ -21,8 +21,8 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.models.lapping import Lapping, boosted_matrix, inverse
-from export.models.layers import Activation, GridConv2d, QuantConv2d, ResidualBlock, round_ste
+from .lapping import Lapping, boosted_matrix, inverse
+from .layers import Activation, GridConv2d, QuantConv2d, ResidualBlock, round_ste
 
 PATCH = 16
 """Pixels per latent position along each side."""

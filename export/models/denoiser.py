@@ -1,7 +1,7 @@
 """The one-step denoiser at latent resolution, conditioned on the interval every latent is known to lie in.
 
 It moves each latent inside its interval: `latents + half_width * delta` with |delta| <= 1. The student sees truncated
-latents and is taught the clean ones, or what the decoder should make of them (`export.distill`).
+latents and is taught the clean ones, or what the decoder should make of them (`export.training.distill`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
-from export.models.autoencoder import GRID, INPUT_GAIN, PRECISION_GAIN
-from export.models.layers import GridConv2d, QuantConv2d, ResidualBlock, round_ste
+from .autoencoder import GRID, INPUT_GAIN, PRECISION_GAIN
+from .layers import GridConv2d, QuantConv2d, ResidualBlock, round_ste
 
 LEVEL_LIMIT = 15
 """Known magnitudes (in intervals of their precision) are clipped here before the network sees them."""

@@ -13,8 +13,8 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor
 
-from export.models.autoencoder import CENTRE, GRID, Decoder
-from export.models.layers import round_ste
+from .autoencoder import CENTRE, GRID, Decoder
+from .layers import round_ste
 
 BUDGETS = {4: ((48,), (6,)), 8: ((32, 96), (4, 7)), 16: ((32, 96, 128), (4, 5, 2))}
 """Widths and blocks, fine to coarse, by patch: 10 to 15 kMAC per pixel, so that a denoiser finds room under 25."""

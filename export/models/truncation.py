@@ -1,7 +1,7 @@
 """What the decoder knows of a latent when a file is cut: the training-time twin of the embedded bit-planes.
 
 A file quantizes every latent with one step; a cut leaves the lowest `depth` planes unknown. `truncate` gives, for float
-latents, what `runtime.planes` would give back: reconstructed values, known magnitudes, precision codes, half-widths.
+latents, what `runtime.format.planes` would give back: reconstructed values, known magnitudes, precision codes, half-widths.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from export.models.layers import round_ste
+from .layers import round_ste
 
 RECONSTRUCTION = 7.0 / 16.0
 """Where in the unknown low planes a magnitude is taken to lie: a little below the middle, as Laplacian tails ask."""

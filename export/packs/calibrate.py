@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from export.data import CropSampler
-from export.families import Family, FamilyError
-from export.families.family import GREY
-from export.models.autoencoder import GRID
-from runtime.encode import open_image, prepare
-from runtime.errors import SdzError
+from ...runtime.encode import open_image, prepare
+from ...runtime.errors import SdzError
+from ..crops import CropSampler
+from ..families import Family, FamilyError
+from ..families.family import GREY
+from ..models.autoencoder import GRID
 
 Steps = Literal["linear", "posterior"]
 STEPS: Final = ("linear", "posterior")

@@ -1,6 +1,6 @@
 """A codebook and the indices of calibration photos -> an index pack's tables: the tree's order, the coder's starting states.
 
-Takes code vectors and, of every photo, which of them stands where; hands on `runtime.indices.IndexTables`. The order comes from splits
+Takes code vectors and, of every photo, which of them stands where; returns `IndexTables`. The order comes from splits
 along principal axes, neighbours' pulls from logistic regressions, starting states and mixing weights from what the coder itself has
 learned after coding the photos, as in `prime`.
 """
@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from runtime.coder import COUNT_LIMIT, INPUTS, WEIGHT_ONE, CoderState, new_registers
-from runtime.indices import (
+from ...runtime.format.coder import COUNT_LIMIT, INPUTS, WEIGHT_ONE, CoderState, new_registers
+from ...runtime.format.indices import (
     LEAN_LIMIT,
     LEAN_UNIT,
     MAX_PRECISION,
@@ -28,9 +28,9 @@ from runtime.indices import (
     leaf_nodes,
     run_levels,
 )
-from runtime.pack import GRID
-from runtime.planes import OUTPUT_SLACK
-from runtime.quantize import nearest_entries
+from ...runtime.format.planes import OUTPUT_SLACK
+from ...runtime.pack import GRID
+from ...runtime.quantize import nearest_entries
 
 SPREAD = 128.0
 """Grey levels: a grid unit, to which entries are rounded, is then 1/512 of their spread."""

@@ -10,17 +10,17 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from export.codebook import learn_tables, uniform_gain
-from export.families import Family
-from export.foreign.calibrate import Calibration
-from export.foreign.graphs import Feeds
-from export.pack import RECONSTRUCTION_UNITS
-from export.prime import prime
-from export.truncation import RECONSTRUCTION
-from runtime.indices import decode_indices, dequantize_indices, encode_indices
-from runtime.pack import INDICES, PLANES
-from runtime.planes import Known, Latents, channel_steps, dequantize
-from runtime.quantize import TYPICAL_ROUNDING, dead_zone, nearest_entries
+from ...runtime.format.indices import decode_indices, dequantize_indices, encode_indices
+from ...runtime.format.planes import Known, Latents, channel_steps, dequantize
+from ...runtime.pack import INDICES, PLANES
+from ...runtime.quantize import TYPICAL_ROUNDING, dead_zone, nearest_entries
+from ..families import Family
+from ..models.truncation import RECONSTRUCTION
+from .calibrate import Calibration
+from .codebook import learn_tables, uniform_gain
+from .own import RECONSTRUCTION_UNITS
+from .prime import prime
+from .traced import Feeds
 
 STEPS: Final = (16, 40, 56)
 """Step indices of the latents that a decoder is calibrated and gated with, in turn: fine, usual, coarse."""

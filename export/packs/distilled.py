@@ -16,24 +16,24 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from export.families import Family, FamilyError
-from export.families.source import CLASS, CONFIG
-from export.graph import decoder_graph, decoder_table, denoiser_graph, serialize
-from export.models import LightDecoder, OneStepDenoiser
-from export.models.autoencoder import GRID
-from export.models.denoiser import DELTA_SCALE_EXPONENT, LEVEL_LIMIT
-from export.models.layers import set_quantization
-from export.pack import Cost, graph_cost
-from export.parity import ParityError, graph_runner
-from export.quantize import LinearTable, grid_weights, is_calibrated
-from export.truncation import truncate
-from runtime.quantize import TYPICAL_ROUNDING
+from ...runtime.quantize import TYPICAL_ROUNDING
+from ..families import Family, FamilyError
+from ..families.source import CLASS, CONFIG
+from ..models import LightDecoder, OneStepDenoiser
+from ..models.autoencoder import GRID
+from ..models.denoiser import DELTA_SCALE_EXPONENT, LEVEL_LIMIT
+from ..models.layers import set_quantization
+from ..models.truncation import truncate
+from .graph import decoder_graph, decoder_table, denoiser_graph, serialize
+from .own import Cost, graph_cost
+from .parity import ParityError, graph_runner
+from .weights import LinearTable, grid_weights, is_calibrated
 
 CODES: Final = (28, 40, 58)
 """Precision codes of the latents on which graphs and networks are compared."""
 
 TOLERANCES: Final = {
-    # as `export.parity` has them for the project's own pack, and for the same reasons; deeper students meet more ties: 0.6 was seen
+    # as `export.packs.parity` has them for the project's own pack, and for the same reasons; deeper students meet more ties: 0.6 was seen
     "denoiser int8: mean error against torch (levels of delta)": 1.0,
     "denoiser int8: values that differ from fp32": 0.0,
     # the residual over a foreign autoencoder's linear stage is large, so its grid is of a level or more: 1.2 was seen

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from runtime.pack import Pack
-from runtime.session import Session
+from ...runtime.pack import Pack
+from ...runtime.session import Session
 
 SIDE: Final = 512
 """Pixels on the side of the picture that expected times are for."""

@@ -19,19 +19,19 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from export.families import Family, FamilyError
-from export.families.family import mixes_everything
-from export.foreign import figures
-from export.foreign.calibrate import L1_LIMIT, Calibration, Steps, calibrate
-from export.foreign.coding import Coding, coding_of, gains_for
-from export.foreign.distilled import Distilled, check_distilled
-from export.foreign.graphs import Feeds, decoder_model, encoder_model, half_weights, int8_model
-from export.models.autoencoder import GRID
-from export.pack import PROBE, RECONSTRUCTION_UNITS, graph_entry, table_entry, write_folder
-from export.parity import ParityError, Runner, graph_runner
-from export.truncation import RECONSTRUCTION
-from runtime.pack import FORMAT, HALO_LIMIT, MANIFEST, PLANES, Pack, load_pack
-from runtime.tiles import Tiling
+from ...runtime.format.tiles import Tiling
+from ...runtime.pack import FORMAT, HALO_LIMIT, MANIFEST, PLANES, Pack, load_pack
+from ..families import Family, FamilyError
+from ..families.family import mixes_everything
+from ..models.autoencoder import GRID
+from ..models.truncation import RECONSTRUCTION
+from . import expected
+from .calibrate import L1_LIMIT, Calibration, Steps, calibrate
+from .coding import Coding, coding_of, gains_for
+from .distilled import Distilled, check_distilled
+from .own import PROBE, RECONSTRUCTION_UNITS, graph_entry, table_entry, write_folder
+from .parity import ParityError, Runner, graph_runner
+from .traced import Feeds, decoder_model, encoder_model, half_weights, int8_model
 
 Precision = Literal["auto", "int8", "fp16", "fp32"]
 PRECISIONS: Final = ("auto", "int8", "fp16", "fp32")
@@ -58,7 +58,7 @@ TOLERANCES: Final = {
     "decoder fp32: largest error against torch (pixel levels)": 2.0,
     "encoder: mean error against torch (share of the latents' spread)": 0.01,
 }
-"""Largest acceptable value of the gate's figures."""
+"""Largest acceptable value of the gate's expected."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def build_foreign_pack(
     feeds = [coding.coded(measured.latents[i], i) for i in range(CALIBRATION_CROPS)]
     patch, channels = family.patch, family.channels
     latents, pixels = torch.zeros(1, channels, PROBE, PROBE), torch.zeros(1, 3, PROBE * patch, PROBE * patch)
-    encoder_macs = figures.macs_per_pixel(family.encoder, pixels, (PROBE * patch) ** 2)
+    encoder_macs = expected.macs_per_pixel(family.encoder, pixels, (PROBE * patch) ** 2)
     graphs = {"encoder": ("encoder.onnx", encoder.SerializeToString(), encoder_macs)}
     halo: dict[str, int] = {}
     table, shift, limits = measured.table, measured.shift, [measured.l1_limit]
@@ -115,7 +115,7 @@ def build_foreign_pack(
         decoder = decoder_model(family, measured.gains)
         numbers = _gate(family, measured, encoder, decoder, feeds)
         precision, reference = _reference(family, decoder, feeds, measured, precision, numbers)
-        macs = figures.macs_per_pixel(family.decoder, latents, (PROBE * patch) ** 2)
+        macs = expected.macs_per_pixel(family.decoder, latents, (PROBE * patch) ** 2)
         graphs["decoder"] = (f"decoder.{precision}.onnx", reference.SerializeToString(), macs)
         graphs["decoder-fp32"] = ("decoder.fp32.onnx", decoder.SerializeToString(), macs)
         reach = receptive_field(family.decoder, channels, patch)
@@ -146,7 +146,7 @@ def build_foreign_pack(
             "gains": [round(float(gain), 6) for gain in measured.gains],
             "centre": [round(float(value), 6) for value in family.centre.flatten()],
         },
-        "expected_seconds": vars(figures.expected(graphs["decoder"][2], precision)),
+        "expected_seconds": vars(expected.expected(graphs["decoder"][2], precision)),
     }
     if distilled.decoder is None:
         manifest["exact"] = False
@@ -166,8 +166,8 @@ def build_foreign_pack(
     contents[MANIFEST] = (json.dumps(manifest, sort_keys=True, separators=(",", ":")) + "\n").encode()
     write_folder(out, contents)
     pack = load_pack(out)
-    numbers["decoder: seconds for 512x512 pixels here, one thread"] = figures.measured_python(pack)
-    return ForeignPack(pack, numbers, figures.warning(pack))
+    numbers["decoder: seconds for 512x512 pixels here, one thread"] = expected.measured_python(pack)
+    return ForeignPack(pack, numbers, expected.warning(pack))
 
 
 def public_name(source: str) -> str:

@@ -14,17 +14,17 @@ from typing import Any, Final
 
 import torch
 
-from export.data import CropSampler
-from export.families import Family, FamilyError, load_family
-from export.families.source import CONFIG
-from export.foreign.build import Precision, build_foreign_pack, pack_name
-from export.foreign.calibrate import CROPS, Steps, read_photos
-from export.foreign.distilled import is_light_decoder, load_distilled
-from export.pack import build_pack
-from export.prime import prime
-from runtime.errors import CorruptPackError
-from runtime.files import write_atomically
-from runtime.pack import PLANES, Pack, load_pack
+from ...runtime.errors import CorruptPackError
+from ...runtime.files import write_atomically
+from ...runtime.pack import PLANES, Pack, load_pack
+from ..crops import CropSampler
+from ..families import Family, FamilyError, load_family
+from ..families.source import CONFIG
+from .calibrate import CROPS, Steps, read_photos
+from .distilled import is_light_decoder, load_distilled
+from .foreign import Precision, build_foreign_pack, pack_name
+from .own import build_pack
+from .prime import prime
 
 FOLDER: Final = "packs"
 """Inside the site: the whole pack, with the encoder, for whoever wants the files outside a browser."""
@@ -127,7 +127,7 @@ def _is_own_run(model: ModelOptions) -> bool:
 
 
 def _warning(pack: Pack) -> str | None:
-    from export.foreign.figures import warning
+    from .expected import warning
 
     return warning(pack) if "expected_seconds" in pack.manifest else None
 

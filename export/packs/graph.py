@@ -1,6 +1,6 @@
 """Trained networks -> ONNX graphs, written node by node: the same weights give the same bytes, so the same digests, on every machine.
 
-Takes the modules of `export.models` and hands `onnx.ModelProto`s of opset 21 with dynamic height and width to `export.pack`. The
+Takes the modules of `export.models` and hands `onnx.ModelProto`s of opset 21 with dynamic height and width to `export.packs.own`. The
 decoder and the denoiser come in three variants of one structure:
 
 - "int8": the reference. onnxruntime's own NHWC operators QLinearConv and QLinearAdd are written out in between, so that neither results nor
@@ -27,12 +27,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from export.models import LightDecoder, OneStepDenoiser, TinyAutoencoder
-from export.models.autoencoder import CENTRE, PATCH, RESIDUAL_GAIN, Encoder, EncoderBlock, ScaledTransform
-from export.models.lapping import kernel_of
-from export.models.layers import QuantConv2d, ResidualBlock
-from export.quantize import GridWeights, LinearTable, grid_weights, integer_conv, linear_table
-from runtime.linear import LAP_LIMIT, LAP_PLACES, LAP_SHIFT
+from ...runtime.format.linear import LAP_LIMIT, LAP_PLACES, LAP_SHIFT
+from ..models import LightDecoder, OneStepDenoiser, TinyAutoencoder
+from ..models.autoencoder import CENTRE, PATCH, RESIDUAL_GAIN, Encoder, EncoderBlock, ScaledTransform
+from ..models.lapping import kernel_of
+from ..models.layers import QuantConv2d, ResidualBlock
+from .weights import GridWeights, LinearTable, grid_weights, integer_conv, linear_table
 
 OPSET = 21
 CONTRIB = "com.microsoft"
@@ -288,7 +288,7 @@ def _paint(b: GraphBuilder, table: LinearTable, stored: type[np.signedinteger[An
     `stored`: the type of the table's integers in the file.
 
     Sums run over integers times 2**-shift, below 2**24 of them, so they are exact; clipping and truncation then give
-    clamp(floor(linear + residual + 128.5), 0, 255), as `runtime.linear` computes it with integers where the residual is zero.
+    clamp(floor(linear + residual + 128.5), 0, 255), as `runtime.format.linear` computes it with integers where the residual is zero.
     """
     patch = math.isqrt(len(table.weight) // 3)
     order = _pixel_order(patch)
@@ -316,7 +316,7 @@ def _paint(b: GraphBuilder, table: LinearTable, stored: type[np.signedinteger[An
 
 
 def _lap(b: GraphBuilder, lines: str, patch: int, lapping: NDArray[np.int32], offset: NDArray[np.float32]) -> str:
-    """Append the filter over the borders of blocks (`runtime.linear.lapped`): `lines` (h, patch, w, patch * 4) -> (patch h, patch w, 4),
+    """Append the filter over the borders of blocks (`linear.lapped`): `lines` (h, patch, w, patch * 4) -> (patch h, patch w, 4),
     to which the integers `offset` (4,) are added.
 
     A product of whole blocks that stand half a block further, so that their borders are in the middle, with one matrix. The picture is

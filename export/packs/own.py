@@ -21,19 +21,19 @@ import brotli
 import onnx
 from onnx import shape_inference
 
-from export.graph import decoder_graph, decoder_table, denoiser_graph, encoder_graph, serialize
-from export.models import OneStepDenoiser, TinyAutoencoder
-from export.models.autoencoder import GRID, PATCH
-from export.parity import ParityError, check_parity, gate_photos
-from export.quantize import QuantizationError, calibrate, grid_weights, is_calibrated, settle_gains
-from export.truncation import RECONSTRUCTION
-from runtime.errors import SdzError
-from runtime.pack import FORMAT, MANIFEST, Pack, load_pack
+from ...runtime.errors import SdzError
+from ...runtime.pack import FORMAT, MANIFEST, Pack, load_pack
+from ..models import OneStepDenoiser, TinyAutoencoder
+from ..models.autoencoder import GRID, PATCH
+from ..models.truncation import RECONSTRUCTION
+from .graph import decoder_graph, decoder_table, denoiser_graph, encoder_graph, serialize
+from .parity import ParityError, check_parity, gate_photos
+from .weights import QuantizationError, calibrate, grid_weights, is_calibrated, settle_gains
 
-TINY_WEIGHTS = Path(__file__).parent / "weights" / "tiny"
+TINY_WEIGHTS = Path(__file__).parents[1] / "weights" / "tiny"
 """The default pack's trained weights, in half precision."""
 
-TINY_PACK = Path(__file__).parents[1] / "runtime" / "packs" / "tiny"
+TINY_PACK = Path(__file__).parents[2] / "runtime" / "packs" / "tiny"
 """The default pack."""
 
 MODEL_CARD = "README.md"
@@ -71,7 +71,7 @@ def build_pack(weights: Path, out: Path, coder_table: bytes, *, name: str = "tin
     """Write the pack directory `out`, replacing a pack that is there.
 
     Raises OSError where `weights` lacks a model, QuantizationError for weights that do not fit the integer grids, ParityError if a graph
-    does not compute what its network computes, CorruptPackError for a `coder_table` that `runtime.coder` does not read.
+    does not compute what its network computes, CorruptPackError for a `coder_table` that `runtime.format.coder` does not read.
     """
     autoencoder = TinyAutoencoder.from_pretrained(weights / "autoencoder", use_safetensors=True, low_cpu_mem_usage=False).eval()
     denoiser = OneStepDenoiser.from_pretrained(weights / "denoiser", use_safetensors=True, low_cpu_mem_usage=False).eval()

@@ -15,12 +15,12 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from export.models import OneStepDenoiser, TinyAutoencoder
-from export.models.autoencoder import GRID
-from export.models.denoiser import DELTA_SCALE_EXPONENT
-from export.models.layers import set_quantization
-from export.truncation import Truncated, truncate
-from runtime.quantize import TYPICAL_ROUNDING
+from ...runtime.quantize import TYPICAL_ROUNDING
+from ..models import OneStepDenoiser, TinyAutoencoder
+from ..models.autoencoder import GRID
+from ..models.denoiser import DELTA_SCALE_EXPONENT
+from ..models.layers import set_quantization
+from ..models.truncation import Truncated, truncate
 
 PHOTOS = ("astronaut", "chelsea", "coffee", "rocket")
 """Names in `skimage.data`: photos that come with a package, so that the gate needs no download."""

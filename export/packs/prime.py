@@ -1,6 +1,6 @@
 """The coder's tables from latents: what a pack's entropy coder knows before the first bit.
 
-Takes float latents (grey levels) of training photos, hands on `runtime.coder.CoderTables`. Neighbour weights come from
+Takes float latents (grey levels) of training photos, hands on `runtime.format.coder.CoderTables`. Neighbour weights come from
 non-negative and ordinary least squares on simulated partial knowledge; starting states and mixing weights are what the
 coder itself has learned after coding the training latents at many steps.
 """
@@ -19,10 +19,8 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from tqdm import tqdm
 
-from export.data import CropSampler, TrainingDataError, load_photos
-from export.models import TinyAutoencoder
-from export.truncation import RECONSTRUCTION
-from runtime.coder import (
+from ...runtime.files import write_atomically
+from ...runtime.format.coder import (
     CROSS_TERMS,
     ENERGY_LEVELS,
     INPUTS,
@@ -33,9 +31,11 @@ from runtime.coder import (
     TableLayout,
     new_registers,
 )
-from runtime.files import write_atomically
-from runtime.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, _run, finer_by, pass_order, plane_count
-from runtime.quantize import TUNINGS, TYPICAL_ROUNDING, dead_zone
+from ...runtime.format.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, _run, finer_by, pass_order, plane_count
+from ...runtime.quantize import TUNINGS, TYPICAL_ROUNDING, dead_zone
+from ..crops import CropSampler, TrainingDataError, load_photos
+from ..models import TinyAutoencoder
+from ..models.truncation import RECONSTRUCTION
 
 STEP_INDICES = (24, 28, 32, 36, 40, 44, 48, 52, 56)
 """Steps at which the training latents are coded: 8 to 128 grey levels."""

@@ -1,7 +1,7 @@
 """A family's networks -> the single-file ONNX graphs of a pack, in fp32, with weights in half precision, and in int8.
 
 Takes a family and its gains, hands on bytes. Inputs and outputs are those of every pack: integers in grid units in, RGBA bytes out. The
-graphs are traced, so unlike `export.graph`'s they are no one's reference to the bit.
+graphs are traced, so unlike `export.packs.graph`'s they are no one's reference to the bit.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, version_converter
 from torch import Tensor, nn
 
-from export.families import Family
-from export.models.autoencoder import GRID
+from ..families import Family
+from ..models.autoencoder import GRID
 
 TRACED_OPSET: Final = 20
 """The newest that torch's own exporter writes; the other exporter needs one more package."""

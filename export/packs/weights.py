@@ -1,7 +1,7 @@
 """Trained layers -> the integers that the graphs hold: weights, biases, scales, and the proof that fp32 sums of them are exact.
 
-Takes modules of `export.models.layers` whose activation ranges are fixed (by quantization-aware training, or by `calibrate`) and
-hands `IntegerConv`, `GridWeights` and `LinearTable` to `export.graph`. All rounding of weights happens here, once, so that every variant
+Takes modules of `models.layers` whose activation ranges are fixed (by quantization-aware training, or by `calibrate`) and
+hands `IntegerConv`, `GridWeights` and `LinearTable` to `graph`. All rounding of weights happens here, once, so that every variant
 of a graph and the linear table hold the identical integers.
 """
 
@@ -15,15 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.models import OneStepDenoiser, TinyAutoencoder
-from export.models.autoencoder import GRID, INPUT_GAIN, PRECISION_GAIN, ScaledTransform
-from export.models.denoiser import DELTA_SCALE_EXPONENT, LEVEL_GAIN, LEVEL_LIMIT
-from export.models.lapping import Lapping
-from export.models.layers import WEIGHT_LEVELS, Activation, GridConv2d, QuantConv2d, freeze_ranges, grid_scale, set_quantization
-from export.truncation import truncate
-from runtime.limits import MAX_PLANES, MAX_STEP_INDEX
-from runtime.linear import LAP_PLACES, LAP_SHIFT, LAP_SUM
-from runtime.quantize import TYPICAL_ROUNDING
+from ...runtime.format.linear import LAP_PLACES, LAP_SHIFT, LAP_SUM
+from ...runtime.limits import MAX_PLANES, MAX_STEP_INDEX
+from ...runtime.quantize import TYPICAL_ROUNDING
+from ..models import OneStepDenoiser, TinyAutoencoder
+from ..models.autoencoder import GRID, INPUT_GAIN, PRECISION_GAIN, ScaledTransform
+from ..models.denoiser import DELTA_SCALE_EXPONENT, LEVEL_GAIN, LEVEL_LIMIT
+from ..models.lapping import Lapping
+from ..models.layers import WEIGHT_LEVELS, Activation, GridConv2d, QuantConv2d, freeze_ranges, grid_scale, set_quantization
+from ..models.truncation import truncate
 
 EXACT_LIMIT = 2**24
 """Every integer of magnitude up to this is a float32: sums that stay below are exact in any order of summation."""
@@ -107,7 +107,7 @@ class GridWeights:
 class LinearTable:
     """The linear stage: `weight` int16 (O=768, C), colour * 256 + row * 16 + column by latent, `2**shift` per grey level over GRID units;
     `l1_limit` as `GridWeights.l1_limit`, with room for the rounding offset and the decoder network's residual; `lapping` int32 (n, n) as
-    `runtime.linear.lapped` takes it, None where blocks stand alone."""
+    `runtime.format.linear.lapped` takes it, None where blocks stand alone."""
 
     weight: NDArray[np.int16]
     shift: int

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import brotli
 
-from runtime.files import write_atomically
+from ...runtime.files import write_atomically
 
 DIGEST_DIGITS = 16
 """Hexadecimal digits of SHA-256 in a name: 64 bits, far beyond chance collisions on one site."""

@@ -23,11 +23,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from export import library, pages
-from export.assets import BROTLI_QUALITY, Asset, copy_asset, digest, hashed_name, write_asset
-from export.library import Library
-from export.photos import Photo, PhotoJob, PhotoOptions, PhotoResult, make_photo, open_pack
-from runtime.files import find_inputs, image_suffixes, write_atomically
+from ...runtime.files import find_inputs, image_suffixes, write_atomically
+from . import library, pages
+from .assets import BROTLI_QUALITY, Asset, copy_asset, digest, hashed_name, write_asset
+from .library import Library
+from .photos import Photo, PhotoJob, PhotoOptions, PhotoResult, make_photo, open_pack
 
 FORMAT = 1
 """Of the site's manifest; another one is built anew."""

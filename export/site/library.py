@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.assets import DIGEST_DIGITS, Asset, digest
-from runtime.pack import MANIFEST, Pack
+from ...runtime.pack import MANIFEST, Pack
+from .assets import DIGEST_DIGITS, Asset, digest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 """The project's directory: `web/` and `node_modules/` stand there."""
 
 WEB = ROOT / "web"
@@ -25,7 +25,7 @@ ENTRY = "sdz.js"
 """The module a page loads."""
 
 SERVICE_WORKER = "sw.js"
-LATER = (SERVICE_WORKER, "indices.js", "palette.js", "alpha.js", "inflate.js")
+LATER = (SERVICE_WORKER, "format/indices.js", "format/palette.js", "format/alpha.js", "format/inflate.js")
 """Modules that a page loads only if it registers the service worker, or meets a pack with a codebook, one of palettes or a picture with
 alpha."""
 
@@ -73,7 +73,7 @@ class Loads:
 
 def collect(pack: Pack) -> Library:
     """All files of the library; raises `MissingRuntimeError`, OSError, or CorruptPackError for a pack that fails its digests."""
-    sources = [*WEB.glob("*.js"), *DEMO.glob("*.js"), *DEMO.glob("*.css")]
+    sources = [*WEB.rglob("*.js"), *DEMO.glob("*.css")]
     files = {path.relative_to(WEB).as_posix(): path.read_bytes() for path in sources}
     files = {name: stripped(data.decode()).encode() if name.endswith(".js") else data for name, data in files.items()}
     for name in ORT_FILES:
@@ -105,7 +105,7 @@ def loads(assets: list[Asset], shared: Library) -> Loads:
         return [a for name, a in inside.items() if name.rpartition("/")[0].startswith(folder) and name.endswith(suffixes)]
 
     return Loads(
-        scripts=[a for name, a in inside.items() if "/" not in name and name not in LATER],
+        scripts=[a for name, a in inside.items() if not name.startswith(("packs/", "ort/", "demo/")) and name not in LATER],
         tables=chosen("packs", ".bin", ".json"),
         runtime=chosen("ort", ""),
         graphs=chosen("packs", ".onnx"),

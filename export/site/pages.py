@@ -15,12 +15,12 @@ from html import escape
 from string import Template
 from typing import TYPE_CHECKING
 
-from export.assets import Asset
-from export.library import DEMO, ENTRY, Library
-from export.photos import Photo
+from .assets import Asset
+from .library import DEMO, ENTRY, Library
+from .photos import Photo
 
 if TYPE_CHECKING:
-    from export.site import Report
+    from .build import Report
 
 CURVE_WIDTH, CURVE_HEIGHT = 600, 72
 """Units of the rate curve's drawing; it is stretched to the slider's width."""

@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from export.assets import Asset, digest, hashed_name, write_asset
-from runtime.container import parse
-from runtime.decode import STAGES, decode
-from runtime.encode import encode, open_image, prepare
-from runtime.errors import CorruptPackError, SdzError
-from runtime.pack import Pack, default_pack, load_pack
-from runtime.quantize import Tune
-from runtime.session import Session
+from ...runtime.decode import STAGES, decode
+from ...runtime.encode import encode, open_image, prepare
+from ...runtime.errors import CorruptPackError, SdzError
+from ...runtime.format.container import parse
+from ...runtime.pack import Pack, default_pack, load_pack
+from ...runtime.quantize import Tune
+from ...runtime.session import Session
+from .assets import Asset, digest, hashed_name, write_asset
 
 RECIPE = 2
 """Raised when this module would make other files or figures of the same photo; part of every key."""
@@ -218,13 +218,13 @@ def _known(job: PhotoJob, key: str) -> Photo | None:
 
 
 def _make(job: PhotoJob, key: str, picture: Image.Image, session: Session) -> Photo:
-    from export import measure  # torch takes seconds to load: not in a process that finds nothing to do
+    from ..metrics import similarity  # torch takes seconds to load: not in a process that finds nothing to do
 
     options = job.options
     start = time.perf_counter()
     data = encode(picture, quality=options.quality, bpp=options.bpp, target_size=options.target_size, tune=options.tune, session=session)
     encode_ms = 1000.0 * (time.perf_counter() - start)
-    pixels = np.asarray(measure.on_white(picture))
+    pixels = np.asarray(similarity.on_white(picture))
     stages = []
     decode_ms = 0.0
     result = pixels
@@ -235,17 +235,17 @@ def _make(job: PhotoJob, key: str, picture: Image.Image, session: Session) -> Ph
         if decoded.stage != stage:
             continue
         rgba = decoded.to_pil().convert("RGBA")
-        result = np.asarray(measure.on_white(rgba))
+        result = np.asarray(similarity.on_white(rgba))
         stages.append(_measured(stage, rgba, pixels))
     ladder = []
     for cut in _cuts(len(data)) if picture.width * picture.height <= LADDER_PIXELS else []:
-        partial = np.asarray(measure.on_white(decode(data, session=session, max_bytes=cut).to_pil()))
-        ladder.append((cut, round(measure.psnr(partial, pixels), 3)))
+        partial = np.asarray(similarity.on_white(decode(data, session=session, max_bytes=cut).to_pil()))
+        ladder.append((cut, round(similarity.psnr(partial, pixels), 3)))
     judgement: dict[str, Any] = {}
     kept = b""
-    if (job.judged or options.auto) and min(picture.size) >= measure.JUDGED_MINIMUM:
-        distance = measure.perceptual_distance(result, pixels)
-        equal = measure.avif_at_distance(picture, distance)
+    if (job.judged or options.auto) and min(picture.size) >= similarity.JUDGED_MINIMUM:
+        distance = similarity.perceptual_distance(result, pixels)
+        equal = similarity.avif_at_distance(picture, distance)
         judgement = {"st_lpips": distance, "avif_equal": equal.size, "avif_bound": equal.bound}
         if options.auto:
             kept = equal.data if len(equal.data) <= len(data) else b""
@@ -282,10 +282,10 @@ def _make(job: PhotoJob, key: str, picture: Image.Image, session: Session) -> Ph
 
 
 def _measured(stage: str, rgba: Image.Image, pixels: NDArray[np.uint8]) -> Measured:
-    from export import measure  # as above
+    from ..metrics import similarity  # as above
 
-    result = np.asarray(measure.on_white(rgba))
-    figures = _finite(measure.psnr(result, pixels)), measure.structural_similarity(result, pixels)
+    result = np.asarray(similarity.on_white(rgba))
+    figures = _finite(similarity.psnr(result, pixels)), similarity.structural_similarity(result, pixels)
     return Measured(stage, *figures, hashlib.sha256(rgba.tobytes()).hexdigest())
 
 
@@ -304,7 +304,7 @@ def title_of(source: Path) -> str:
 
 def fallback_bytes(picture: Image.Image, kind: str) -> bytes:
     """The picture as `avif`, `webp` or `jpeg` for visitors without JavaScript; JPEG lays transparency on white."""
-    from export import measure  # as above
+    from ..metrics import similarity  # as above
 
     target = io.BytesIO()
     quality = FALLBACK_QUALITY[kind]
@@ -313,7 +313,7 @@ def fallback_bytes(picture: Image.Image, kind: str) -> bytes:
     elif kind == "webp":
         picture.save(target, "WEBP", quality=quality, method=6)
     else:
-        measure.on_white(picture).save(target, "JPEG", quality=quality, optimize=True, progressive=True)
+        similarity.on_white(picture).save(target, "JPEG", quality=quality, optimize=True, progressive=True)
     return target.getvalue()
 
 

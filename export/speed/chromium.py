@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from export.library import Library
+from ..site.library import Library
 
 CHROMIUM_ARGUMENTS = (
     "--no-sandbox",
@@ -104,7 +104,7 @@ def page_files(library: Library, more: Mapping[str, bytes]) -> dict[str, bytes]:
     """What the server holds: an empty page, its script, the modules and the pack as a site has them, and `more`."""
     files = {f"web/{name}": data for name, data in library.files.items()}
     empty = b"<!doctype html><title>speed</title><body></body>"
-    return {PAGE: empty, ISOLATED_PAGE: empty, "export/speed.js": SCRIPT.read_bytes(), **files, **more}
+    return {PAGE: empty, ISOLATED_PAGE: empty, "export/speed/speed.js": SCRIPT.read_bytes(), **files, **more}
 
 
 class Chromium:

@@ -28,19 +28,19 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from export.assets import BROTLI_QUALITY, BROTLI_WINDOW, Asset, digest
-from export.chromium import Chromium, NoBrowserError, page_files
-from export.library import ROOT, Library, MissingRuntimeError, collect, loads
-from export.reference import SCALE, Reference, taesd_decoder
-from runtime.container import LATENTS, parse
-from runtime.decode import decode
-from runtime.encode import encode
-from runtime.errors import SdzError
-from runtime.files import write_atomically
-from runtime.linear import linear_stage
-from runtime.pack import Pack, default_pack, load_pack
-from runtime.planes import channel_steps, decode_planes, dequantize
-from runtime.session import Session
+from ...runtime.decode import decode
+from ...runtime.encode import encode
+from ...runtime.errors import SdzError
+from ...runtime.files import write_atomically
+from ...runtime.format.container import LATENTS, parse
+from ...runtime.format.linear import linear_stage
+from ...runtime.format.planes import channel_steps, decode_planes, dequantize
+from ...runtime.pack import Pack, default_pack, load_pack
+from ...runtime.session import Session
+from ..site.assets import BROTLI_QUALITY, BROTLI_WINDOW, Asset, digest
+from ..site.library import ROOT, Library, MissingRuntimeError, collect, loads
+from .chromium import Chromium, NoBrowserError, page_files
+from .reference import SCALE, Reference, taesd_decoder
 
 PROGRAM = "python -m export speed"
 

@@ -4,7 +4,7 @@
  */
 
 import { ORT, PACKS, decodeBytes, latentsIn, readPicture } from "../web/decode.js";
-import { linearStage } from "../web/linear.js";
+import { linearStage } from "../web/format/linear.js";
 import { fetchReader, loadPack } from "../web/pack.js";
 import { Session } from "../web/session.js";
 

@@ -3,7 +3,7 @@
 The autoencoder stands still. The denoiser sees truncated latents and is taught the clean ones (with `--teacher` in part what a diffusion
 UNet makes of these), judged in latent space, or through the autoencoder's decoder where that is affordable; the project's own is taught
 the photo, through its decoder. The light decoder sees truncated latents and is taught the photo (with `--imitate` in part what the big
-decoder makes of the clean latents). Both end under simulated int8. Resumable like `export.train`, whose loop this is; the run directory
+decoder makes of the clean latents). Both end under simulated int8. Resumable like `train`, whose loop this is; the run directory
 holds `denoiser/` or `decoder/` in diffusers layout.
 """
 
@@ -21,20 +21,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.cleanup import UnetError, load_clean_up
-from export.data import CropSampler, TrainingDataError, load_photos
-from export.families import FamilyError, load_family
-from export.loop import COLOURS, PRECISION_RANGE, Loop, TrainingOptions, add_options, chosen, draw_precision, draw_tilt
-from export.models import LightDecoder, OneStepDenoiser
-from export.models.denoiser import FINEST_TRAINED
-from export.pack import TINY_WEIGHTS
-from export.parity import gate_photos
-from export.quantize import is_calibrated
-from export.skip import least_code, measure, table
-from export.space import LatentSpace, fit_basis, open_space
-from export.teacher import Teacher
-from export.truncation import Truncated, truncate
-from runtime.limits import DENOISER_COARSEST
+from ...runtime.limits import DENOISER_COARSEST
+from ..crops import CropSampler, TrainingDataError, load_photos
+from ..families import FamilyError, load_family
+from ..families.unet import UnetError, load_clean_up
+from ..models import LightDecoder, OneStepDenoiser
+from ..models.denoiser import FINEST_TRAINED
+from ..models.truncation import Truncated, truncate
+from ..packs.own import TINY_WEIGHTS
+from ..packs.parity import gate_photos
+from ..packs.weights import is_calibrated
+from .loop import COLOURS, PRECISION_RANGE, Loop, TrainingOptions, add_options, chosen, draw_precision, draw_tilt
+from .skip import least_code, measure, table
+from .space import LatentSpace, fit_basis, open_space
+from .teacher import Teacher
 
 AFFORDABLE = {"cpu": 5_000_000, "cuda": 200_000_000}
 """Weights of an autoencoder whose decoder may judge: beyond that a step of the student would wait for seconds of the decoder."""

@@ -23,13 +23,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from export.data import CropSampler
-from export.losses import PerceptualDistance, distortion
-from export.models import OneStepDenoiser
-from export.models.denoiser import DELTA_SCALE_EXPONENT, FINEST_TRAINED
-from export.models.layers import freeze_ranges, set_quantization
-from runtime.limits import MAX_TILT
-from runtime.planes import finer_by
+from ...runtime.format.planes import finer_by
+from ...runtime.limits import MAX_TILT
+from ..crops import CropSampler
+from ..metrics.distortion import PerceptualDistance, distortion
+from ..models import OneStepDenoiser
+from ..models.denoiser import DELTA_SCALE_EXPONENT, FINEST_TRAINED
+from ..models.layers import freeze_ranges, set_quantization
 
 PRECISION_RANGE = (FINEST_TRAINED, 72)
 """Precision codes drawn in training: intervals of 2**(22/8) = 6.7 to 2**(72/8) = 512 grey levels (about 1.2 to 0.01 bpp)."""
@@ -111,7 +111,7 @@ def draw_precision(
 
 def draw_tilt(count: int, octaves: list[int], generator: torch.Generator, *, natural: bool) -> Tensor:
     """How many codes finer each channel is than the file says, (N, C, 1, 1), at random tilts: those of pictures that shall look natural
-    make fine structure finer, those of faithful ones coarser (`runtime.planes.finer_by`)."""
+    make fine structure finer, those of faithful ones coarser (`runtime.format.planes.finer_by`)."""
     # squared: half of the images have none
     drawn = torch.rand((count, 1, 1, 1), generator=generator).square() * (MAX_TILT + 1)
     tilt = drawn.floor().long() * (1 if natural else -1)

@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from export.models import OneStepDenoiser
-from export.models.denoiser import FINEST_TRAINED
-from export.models.layers import set_quantization
-from export.quantize import is_calibrated
-from export.space import LatentSpace
-from export.truncation import truncate
-from runtime import limits
-from runtime.quantize import TYPICAL_ROUNDING
+from ...runtime import limits
+from ...runtime.quantize import TYPICAL_ROUNDING
+from ..models import OneStepDenoiser
+from ..models.denoiser import FINEST_TRAINED
+from ..models.layers import set_quantization
+from ..models.truncation import truncate
+from ..packs.weights import is_calibrated
+from .space import LatentSpace
 
 CODES = range(FINEST_TRAINED, limits.DENOISER_COARSEST + 1, 6)
 """Precision codes measured: from the finest trained to the coarsest at which a decoder runs a denoiser."""

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from export.families import Family, FamilyError
-from export.families import own as own_family
-from export.foreign.calibrate import fit_linear, gains_of
-from export.models import TinyAutoencoder
+from ..families import Family, FamilyError
+from ..families import own as own_family
+from ..models import TinyAutoencoder
+from ..packs.calibrate import fit_linear, gains_of
 
 GAIN_DIGITS = 4
 """Significant digits of a gain: machines that sum in another order find the same."""

@@ -1,6 +1,6 @@
 """A diffusion UNet as the denoiser's second teacher: what a few unconditional DDIM steps at low strength make of clean latents.
 
-The latents get the noise of that strength first, as image to image does it, and `export.cleanup` takes it away again.
+The latents get the noise of that strength first, as image to image does it, and `export.families.unet` takes it away again.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from export.cleanup import CleanUp, UnetError
-from export.space import LatentSpace
+from ..families.unet import CleanUp, UnetError
+from .space import LatentSpace
 
 
 class Teacher:

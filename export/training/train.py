@@ -1,6 +1,6 @@
 """`python -m export train`: rate-distortion training of the autoencoder and its denoiser under simulated truncation.
 
-Every step draws, per image, how precisely its latents are known (a step and a cut, `export.truncation`), so one model
+Every step draws, per image, how precisely its latents are known (a step and a cut, `export.models.truncation`), so one model
 serves every rate. The loss is `distortion / step + LAGRANGIAN * step * bits`: the Lagrangian of a uniform quantizer
 whose slope dD/dR is proportional to step squared, scaled so that coarse and fine precisions pull equally hard. With `--encoder 0` files and
 their bits stand still, and a step costs half.
@@ -20,12 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from export.data import CropSampler, TrainingDataError, load_photos
-from export.loop import COLOURS, Loop, TrainingOptions, add_options, chosen, draw_precision, draw_tilt
-from export.models import OneStepDenoiser, TinyAutoencoder
-from export.quantize import is_calibrated
-from export.rate import ContextRateModel
-from export.truncation import Truncated, truncate
+from ..crops import CropSampler, TrainingDataError, load_photos
+from ..models import OneStepDenoiser, TinyAutoencoder
+from ..models.truncation import Truncated, truncate
+from ..packs.weights import is_calibrated
+from .loop import COLOURS, Loop, TrainingOptions, add_options, chosen, draw_precision, draw_tilt
+from .rate import ContextRateModel
 
 LAGRANGIAN = 0.13
 """dD/dR of a uniform quantizer with dead zone in units of step**2 per bit (0.85 * 2**(-8/3) in HEVC's reference encoder)."""

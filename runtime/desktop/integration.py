@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from runtime.errors import DesktopError
-from runtime.files import write_atomically
+from ..errors import DesktopError
+from ..files import write_atomically
 
 APPLICATION_ID: Final = "sdz"
 MIME: Final = "image/x-sdz"
@@ -92,9 +92,9 @@ def thumbnail(data: bytes, size: int) -> bytes:
         raise DesktopError(f"a thumbnail of {size} pixels: choose {THUMBNAIL_SIZES[0]} to {THUMBNAIL_SIZES[1]}")
     from PIL import Image
 
-    from runtime.container import latent_span, parse
-    from runtime.decode import decode, reduction_to
-    from runtime.pack import find_pack
+    from ..decode import decode, reduction_to
+    from ..format.container import latent_span, parse
+    from ..pack import find_pack
 
     header = parse(data).header
     factor = reduction_to(find_pack(header.pack_id).patch, (max(header.width, header.height), size))
@@ -110,7 +110,7 @@ def _command() -> str:
     script = Path(sys.executable).with_name("sdz")
     if script.is_file():
         return _quoted(str(script))
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     return " ".join(_quoted(word) for word in ("env", f"PYTHONPATH={root}", sys.executable, "-m", "runtime"))
 
 

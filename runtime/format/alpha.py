@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from runtime.errors import CorruptFileError
+from ..errors import CorruptFileError
 
 _FIELD: Final = "alpha"
 _LAST_FILTER: Final = 4

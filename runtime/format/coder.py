@@ -1,7 +1,7 @@
 """The binary arithmetic coder and its adaptive, logistically mixed probabilities: integers only.
 
 Takes decisions (bits) with the indices of their context states, hands on bytes, and back. Everything here is 32-bit
-integer arithmetic with products below 2**53, so that the twin in `web/coder.js` computes the same numbers; FORMAT.md
+integer arithmetic with products below 2**53, so that the twin in `web/format/coder.js` computes the same numbers; FORMAT.md
 ("Coder") is the specification. Sources: the carryless range coder and logistic mixing of Mahoney's lpaq (2007) and
 "Adaptive Weighing of Context Models for Lossless Data Compression" (2005); the prefix rule is this project's own.
 
@@ -18,7 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from runtime.errors import CorruptPackError
+from ..errors import CorruptPackError
 
 STRETCH_LIMIT = 2047
 """Largest |stretch(p)|: ln(p / (1 - p)) * 256, i.e. odds of about 3000 to 1."""

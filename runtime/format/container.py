@@ -37,8 +37,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import BinaryIO, Final, overload
 
-from runtime import limits
-from runtime.errors import CorruptFileError, LimitError, NotAnSdzError, UnsupportedVersionError
+from .. import limits
+from ..errors import CorruptFileError, LimitError, NotAnSdzError, UnsupportedVersionError
 
 MAGIC: Final = b"SDZ"
 VERSION: Final = 1
@@ -61,7 +61,7 @@ _MAX_PAYLOAD: Final = {ALT_TEXT: limits.MAX_ALT_BYTES, EXIF: limits.MAX_EXIF_BYT
 @dataclass(frozen=True)
 class Header:
     """The header's fields. `width` and `height` in pixels, 1..16,384; `pack_id` is 4 bytes; `tilt`, -3..3, says how much finer the steps
-    become from one octave of frequency to the next (`runtime.planes.channel_steps`)."""
+    become from one octave of frequency to the next (`runtime.format.planes.channel_steps`)."""
 
     width: int
     height: int

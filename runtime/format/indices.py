@@ -3,7 +3,7 @@
 Takes the codebook entry of every position (h, w) and hands on bytes; back, it hands on for every position the node of the codebook's
 tree that is known of it. A pack's entries stand in an order whose halves, quarters and so on are neighbourhoods: an index's leading
 bits name a subtree, whose mean stands for it until more is known. One pass sends one bit of every position, so a cut never favours one
-half of the picture. The model of each decision is in FORMAT.md ("Indices"); `web/indices.js` is the twin of this file.
+half of the picture. The model of each decision is in FORMAT.md ("Indices"); `web/format/indices.js` is the twin of this file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from runtime.coder import (
+from ..errors import CorruptPackError, EncodeInputError
+from .coder import (
     INPUTS,
     POSITION,
     RATES,
@@ -34,8 +35,7 @@ from runtime.coder import (
     start_decoder,
     stored_arrays,
 )
-from runtime.errors import CorruptPackError, EncodeInputError
-from runtime.planes import LEVEL_LIMIT, OUTPUT_SLACK, Latents, guard_l1
+from .planes import LEVEL_LIMIT, OUTPUT_SLACK, Latents, guard_l1
 
 MAX_ENTRIES: Final = 1 << 16
 """Entries of a codebook: its tree then has at most 16 levels, and every mean is a sum of products below 2**53."""

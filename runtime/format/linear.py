@@ -2,7 +2,7 @@
 
 Takes latent values (C, h, w) in grid units and the pack's table, hands on the picture that stands while the networks are
 on their way, or instead of them; or a smaller picture, for thumbnails and overviews. Blocks of a lapped pack overlap: a filter over their
-borders is part of the synthesis (FORMAT.md, "Linear stage"). Exact integer arithmetic; `web/linear.js` is the twin.
+borders is part of the synthesis (FORMAT.md, "Linear stage"). Exact integer arithmetic; `web/format/linear.js` is the twin.
 """
 
 from __future__ import annotations

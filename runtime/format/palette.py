@@ -2,8 +2,8 @@
 
 M. Bühlmann, "Stable Diffusion based image compression" (2022): latents are scaled to 8 bit, reduced to a palette of up to 256 vectors of
 C numbers with error diffusion (Floyd and Steinberg, "An adaptive algorithm for spatial greyscale", 1976), and deflated. Takes latents in
-grey levels and hands on the payload of the palette chunk; back, it hands on integers as `runtime.planes` does, known to the last bit.
-The scale is the header's step. Nothing here is embedded: a cut payload is of no use. `web/palette.js` is the reading half's twin.
+grey levels and hands on the payload of the palette chunk; back, it hands on integers as `planes` does, known to the last bit.
+The scale is the header's step. Nothing here is embedded: a cut payload is of no use. `web/format/palette.js` is the reading half's twin.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from runtime import limits
-from runtime.errors import CorruptFileError, EncodeInputError, MissingExtraError
-from runtime.pack import GRID
-from runtime.planes import Known, step_units
+from .. import limits
+from ..errors import CorruptFileError, EncodeInputError, MissingExtraError
+from ..pack import GRID
+from .planes import Known, step_units
 
 MAX_ENTRIES: Final = 256
 """An index is one byte: the published setting, 1,024 bytes of palette for four channels."""

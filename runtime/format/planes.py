@@ -3,7 +3,7 @@
 Takes signed integers (C, h, w) and hands on bytes; back, it hands on for every latent the known part of its magnitude,
 its sign, and down to which plane it is known. One pass sends one plane of one channel over the whole picture; passes
 stand in the order of their measured rate-distortion slope (a table of the pack), so a cut never favours one half of
-the picture. The model of each decision is in FORMAT.md ("Contexts"); `web/planes.js` is the twin of this file.
+the picture. The model of each decision is in FORMAT.md ("Contexts"); `web/format/planes.js` is the twin of this file.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from runtime import limits
-from runtime.coder import (
+from .. import limits
+from ..errors import EncodeInputError
+from .coder import (
     CHANCE,
     CROSS_TERMS,
     ENERGY_LEVELS,
@@ -38,7 +39,6 @@ from runtime.coder import (
     new_registers,
     start_decoder,
 )
-from runtime.errors import EncodeInputError
 
 MAX_PLANES = 15
 """Magnitudes are below 2**15: the mean of 16x16 pixels needs 13 bits at the finest step."""

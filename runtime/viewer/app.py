@@ -12,10 +12,10 @@ from PySide6.QtCore import QSettings, QTimer
 from PySide6.QtGui import QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication
 
-from runtime.desktop import APPLICATION_ID, ICON
-from runtime.errors import DesktopError
-from runtime.viewer.appearance import Appearance, apply
-from runtime.viewer.window import Window
+from ..desktop.integration import APPLICATION_ID, ICON
+from ..errors import DesktopError
+from .appearance import Appearance, apply
+from .window import Window
 
 LAST_STEP_SECONDS: Final = 3.0
 """How long the program waits at its end for the decoder's step under way."""

@@ -30,7 +30,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QWidget
 
-from runtime.viewer.worker import DIRECT_TILES, STAGES, TILE_PIXELS, Side, Stage, Tile, Version
+from .worker import DIRECT_TILES, STAGES, TILE_PIXELS, Side, Stage, Tile, Version
 
 MAX_TILES: Final = 40
 """Tiles of a layer kept for painting: 160 MB. More are never in view at once: the overview stands in for them."""

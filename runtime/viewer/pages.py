@@ -10,8 +10,8 @@ from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from runtime.viewer.bars import plain_tooltip
-from runtime.viewer.canvas import background
+from .bars import plain_tooltip
+from .canvas import background
 
 NOTICE_MILLISECONDS: Final = 6000
 RECENT_SHOWN: Final = 5

@@ -12,9 +12,9 @@ from PySide6.QtCore import QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from runtime.info import Report
-from runtime.viewer.bars import kilobytes
-from runtime.viewer.worker import Facts
+from ..info import Report
+from .bars import kilobytes
+from .worker import Facts
 
 WIDTH: Final = 300
 

@@ -24,31 +24,15 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QMenu, QMessageBox, QStackedWidget, QVBoxLayout, QWidget
 
-from runtime.errors import in_words
-from runtime.session import providers
-from runtime.viewer.appearance import Appearance, apply
-from runtime.viewer.bars import BottomBar, CompareBar
-from runtime.viewer.canvas import ZOOM_STEP, Canvas, Fit, to_image
-from runtime.viewer.folder import SUFFIX, Walk, original_of, shown_in, suffixes
-from runtime.viewer.pages import MessagePage, Notice, WelcomePage
-from runtime.viewer.panel import Panel
-from runtime.viewer.worker import (
-    CPU,
-    Described,
-    Device,
-    Event,
-    Export,
-    Exported,
-    Facts,
-    Failed,
-    Goal,
-    Loaded,
-    Painted,
-    Side,
-    Stage,
-    Version,
-    Worker,
-)
+from ..errors import in_words
+from ..session import providers
+from .appearance import Appearance, apply
+from .bars import BottomBar, CompareBar
+from .canvas import ZOOM_STEP, Canvas, Fit, to_image
+from .folder import SUFFIX, Walk, original_of, shown_in, suffixes
+from .pages import MessagePage, Notice, WelcomePage
+from .panel import Panel
+from .worker import CPU, Described, Device, Event, Export, Exported, Facts, Failed, Goal, Loaded, Painted, Side, Stage, Version, Worker
 
 RECENT_KEPT: Final = 10
 

@@ -22,15 +22,15 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.container import ALPHA, ALT_TEXT, LATENTS, Container, parse
-from runtime.errors import LimitError, ProviderError, in_words
-from runtime.files import write_atomically
-from runtime.info import Report, describe
-from runtime.limits import MAX_PIXELS
+from ..errors import LimitError, ProviderError, in_words
+from ..files import write_atomically
+from ..format.container import ALPHA, ALT_TEXT, LATENTS, Container, parse
+from ..info import Report, describe
+from ..limits import MAX_PIXELS
 
 if TYPE_CHECKING:
-    from runtime.decode import Opened, Stopwatch, Window
-    from runtime.session import Session
+    from ..decode import Opened, Stopwatch, Window
+    from ..session import Session
 
 Side = Literal["shown", "other"]
 SIDES: Final[tuple[Side, ...]] = ("shown", "other")
@@ -298,7 +298,7 @@ class Worker:
         return True
 
     def _load(self, side: Side, goal: Goal, held: _Held) -> bool:
-        from runtime.decode import Stopwatch
+        from ..decode import Stopwatch
 
         held.watch = Stopwatch()
         size = _size_of(goal.path)
@@ -330,7 +330,7 @@ class Worker:
         return True
 
     def _step(self, side: Side, goal: Goal, held: _Held) -> bool:
-        from runtime.decode import Stopwatch, open_latents
+        from ..decode import Stopwatch, open_latents
 
         assert held.container is not None and held.watch is not None
         version = goal.version
@@ -429,7 +429,7 @@ class Worker:
             self._tell(Exported(export, None, in_words(error) or type(error).__name__))
 
     def _whole_picture(self, export: Export) -> NDArray[np.uint8]:
-        from runtime.decode import Stopwatch, open_latents
+        from ..decode import Stopwatch, open_latents
 
         held = self._held.get("shown")
         version = export.version
@@ -449,7 +449,7 @@ class Worker:
         return np.dstack([pixels, opened.alpha()]) if opened.has_alpha else pixels
 
     def _session(self, opened: Opened) -> Session:
-        from runtime.session import Session
+        from ..session import Session
 
         key = (opened.pack.id, self._device)
         if key not in self._sessions:
@@ -489,7 +489,7 @@ def _facts_of(container: Container, size: int) -> Facts:
 
 def _read_photo(data: bytes, watch: Stopwatch) -> tuple[NDArray[np.uint8], Facts]:
     """An ordinary image as the encoder would see it, upright and in sRGB: that is what an .sdz is to be compared with."""
-    from runtime.encode import open_image, prepare
+    from ..encode import open_image, prepare
 
     with watch("image"), open_image(io.BytesIO(data)) as image:
         name = image.format or "image"
@@ -506,7 +506,7 @@ def _reached(opened: Opened, stage: Stage) -> Stage:
 
 def _whole(opened: Opened, reduce: int, alpha: NDArray[np.uint8] | None, watch: Stopwatch) -> NDArray[np.uint8]:
     """The linear stage of the whole picture, its sides divided by `reduce`."""
-    from runtime.decode import reduced_plane
+    from ..decode import reduced_plane
 
     pixels = opened.paint("linear", reduce=reduce, watch=watch)
     return pixels if alpha is None else np.dstack([pixels, reduced_plane(alpha, reduce)])

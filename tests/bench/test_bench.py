@@ -15,13 +15,14 @@ import pytest
 from PIL import Image
 from standins import StandInPack, StandInSession
 
-from export import bench, costs, frechet, measure, own, peers, report, summary
-from export.bench import BenchInputError, drawn, find_photos, main, read_familiar
-from export.ladder import RUNGS, ladder, rungs
-from export.library import Library, MissingRuntimeError
-from export.own import CODER_STEPS, CUTS, POINTS, layouts, narrow
-from export.peers import FULL, PEERS, Plan
-from export.summary import Measured
+from sdz.export.bench import costs, peers, report, run, sdz_codec, summary
+from sdz.export.bench.ladder import RUNGS, ladder, rungs
+from sdz.export.bench.peers import FULL, PEERS, Plan
+from sdz.export.bench.run import BenchInputError, drawn, find_photos, main, read_familiar
+from sdz.export.bench.sdz_codec import CODER_STEPS, CUTS, POINTS, layouts, narrow
+from sdz.export.bench.summary import Measured
+from sdz.export.metrics import frechet, similarity
+from sdz.export.site.library import Library, MissingRuntimeError
 
 AREA = 512 * 512
 RATES = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
@@ -227,30 +228,30 @@ def test_a_new_pack_measures_only_its_own_part_again(tmp_path: Path, monkeypatch
         calls.append("peers")
         return curve("AVIF", 1.0)
 
-    def ours(image: Any, reference: Any, codec: own.Own, plan: Plan) -> list[dict[str, Any]]:
+    def ours(image: Any, reference: Any, codec: sdz_codec.Own, plan: Plan) -> list[dict[str, Any]]:
         calls.append(codec.session.pack.id.hex())
         return curve(codec.codec, 0.8)
 
     first_pack, other_pack = [["01020304"] * len(POINTS), ["05060708"] * len(POINTS)]
     monkeypatch.setattr(peers, "measure_points", theirs)
-    monkeypatch.setattr(own, "measure_points", ours)
+    monkeypatch.setattr(sdz_codec, "measure_points", ours)
     monkeypatch.setattr(frechet, "patch_features", lambda pixels: np.zeros((2, 4), np.float32))
     session: Any = StandInSession(StandInPack())
-    first = bench.measure(picture(1), "a", tmp_path, session, SMALL)
-    again = bench.measure(picture(1), "a", tmp_path, session, SMALL)
+    first = run.measure(picture(1), "a", tmp_path, session, SMALL)
+    again = run.measure(picture(1), "a", tmp_path, session, SMALL)
     assert calls == ["peers", *first_pack]
     assert (again.id, again.points) == (first.id, first.points)
     other: Any = StandInSession(StandInPack(id=b"\x05\x06\x07\x08"))
-    bench.measure(picture(1), "a", tmp_path, other, SMALL)
+    run.measure(picture(1), "a", tmp_path, other, SMALL)
     assert calls == ["peers", *first_pack, *other_pack]
-    bench.measure(picture(1), "a", tmp_path, session, SMALL)
+    run.measure(picture(1), "a", tmp_path, session, SMALL)
     assert len(calls) == 5
-    bench.measure(picture(2), "b", tmp_path, session, SMALL)
+    run.measure(picture(2), "b", tmp_path, session, SMALL)
     assert calls[5:] == ["peers", *first_pack]
 
 
 def test_the_whole_command_writes_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(measure, "perceptual_distance", lambda a, b: float(np.abs(a.astype(float) - b).mean()))
+    monkeypatch.setattr(similarity, "perceptual_distance", lambda a, b: float(np.abs(a.astype(float) - b).mean()))
     monkeypatch.setattr(frechet, "patch_features", lambda pixels: pixels[::8, ::8].reshape(-1, 3).astype(np.float32) / 256)
     monkeypatch.setattr(costs, "times", lambda photos, pack, repetitions: made_up()["times"])
     photos = tmp_path / "photos"
@@ -269,7 +270,7 @@ def test_the_whole_command_writes_its_files(tmp_path: Path, monkeypatch: pytest.
     assert 'src="plots/psnr.png"' in (out / "report.html").read_text()
     with Image.open(out / "ladder.jpg") as opened:
         assert opened.format == "JPEG"
-    monkeypatch.setattr(own, "measure_points", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(sdz_codec, "measure_points", lambda *_: pytest.fail("measured again"))
     monkeypatch.setattr(peers, "measure_points", lambda *_: pytest.fail("measured again"))
     assert main([str(photos), "--out", str(out), "--quick", "--jobs", "1"]) == 0
 
@@ -279,24 +280,24 @@ def test_downloads_are_weighed_once_and_left_out_without_the_runtime(
 ) -> None:
     pack: Any = StandInPack()
     shared = Library({}, "assets/sdz-0123")
-    monkeypatch.setattr(bench, "collect", lambda pack: shared)
+    monkeypatch.setattr(run, "collect", lambda pack: shared)
     monkeypatch.setattr(costs, "downloads", lambda shared: {"total": {"raw": 3, "gzip": 2, "brotli": 1}})
-    assert bench._downloads(pack, tmp_path) == {"total": {"raw": 3, "gzip": 2, "brotli": 1}}
+    assert run._downloads(pack, tmp_path) == {"total": {"raw": 3, "gzip": 2, "brotli": 1}}
     monkeypatch.setattr(costs, "downloads", lambda shared: pytest.fail("weighed again"))
-    assert bench._downloads(pack, tmp_path) == {"total": {"raw": 3, "gzip": 2, "brotli": 1}}
+    assert run._downloads(pack, tmp_path) == {"total": {"raw": 3, "gzip": 2, "brotli": 1}}
 
     def missing(pack: Any) -> Any:
         raise MissingRuntimeError("no runtime here")
 
-    monkeypatch.setattr(bench, "collect", missing)
-    assert bench._downloads(pack, tmp_path) is None
+    monkeypatch.setattr(run, "collect", missing)
+    assert run._downloads(pack, tmp_path) is None
     assert "no runtime here; sizes and break-even are left out" in capsys.readouterr().err
 
 
 def test_peers_only_measures_nothing_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.png").write_bytes(picture(3))
     monkeypatch.setattr(peers, "measure_points", lambda reference, plan: curve("AVIF", 1.0))
-    monkeypatch.setattr(own, "measure_photo", lambda *_: pytest.fail("a pack was measured"))
+    monkeypatch.setattr(sdz_codec, "measure_photo", lambda *_: pytest.fail("a pack was measured"))
     monkeypatch.setattr(frechet, "patch_features", lambda pixels: np.zeros((2, 4), np.float32))
     monkeypatch.setattr(peers, "equal_file", lambda *_: None)
     assert main([str(tmp_path / "a.png"), "--out", str(tmp_path / "out"), "--peers-only", "--jobs", "1"]) == 0
@@ -314,7 +315,7 @@ def test_no_photos_and_unreadable_ones_are_said(tmp_path: Path, capsys: pytest.C
 
 def test_without_names_the_photos_are_those_of_scikit_image() -> None:
     paths = find_photos([])
-    assert [p.name for p in paths] == list(bench.PHOTOS)
+    assert [p.name for p in paths] == list(run.PHOTOS)
     assert all(p.is_file() for p in paths)
 
 

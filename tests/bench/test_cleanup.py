@@ -8,32 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel, UNet2DModel
+from autoencoders import save_unet, small_unet
+from diffusers import DDIMScheduler
 
-from export.cleanup import STABLE_DIFFUSION, UnetError, load_clean_up
-
-
-def small_unet(conditional: bool = False, channels: int = 4, **extra: Any) -> Any:
-    torch.manual_seed(0)
-    common: dict[str, Any] = {
-        "in_channels": channels,
-        "out_channels": channels,
-        "block_out_channels": (8, 16),
-        "layers_per_block": 1,
-        "norm_num_groups": 4,
-    }
-    if conditional:
-        down, up = ("CrossAttnDownBlock2D", "DownBlock2D"), ("UpBlock2D", "CrossAttnUpBlock2D")
-        common |= {"cross_attention_dim": 8, "attention_head_dim": 4}
-        return UNet2DConditionModel(**common, down_block_types=down, up_block_types=up, **extra)
-    return UNet2DModel(**common, down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2, **extra)
-
-
-def saved(folder: Path, unet: Any, scheduler: Any = None) -> Path:
-    unet.save_pretrained(folder / "unet")
-    if scheduler is not None:
-        scheduler.save_pretrained(folder / "scheduler")
-    return folder
+from sdz.export.families.unet import STABLE_DIFFUSION, UnetError, load_clean_up
 
 
 @pytest.fixture(autouse=True)
@@ -51,13 +29,13 @@ def test_a_unet_that_sees_no_noise_changes_nothing(tmp_path: Path, conditional: 
     torch.nn.init.zeros_(unet.conv_out.weight)
     torch.nn.init.zeros_(unet.conv_out.bias)
     latents = torch.randn(1, 4, 7, 9)  # no multiple of what the UNet halves
-    cleaned = load_clean_up(saved(tmp_path, unet), local_files_only=True)(latents)
+    cleaned = load_clean_up(save_unet(tmp_path, unet), local_files_only=True)(latents)
     assert cleaned.shape == latents.shape
     assert torch.allclose(cleaned, latents, atol=1e-5)
 
 
 def test_a_random_unet_moves_latents_the_more_the_greater_the_strength(tmp_path: Path) -> None:
-    folder = saved(tmp_path, small_unet(conditional=True))
+    folder = save_unet(tmp_path, small_unet(conditional=True))
     latents = torch.randn(1, 4, 8, 8)
     moves = []
     for strength in (0.02, 0.1, 0.4):
@@ -88,7 +66,7 @@ def test_a_briefly_trained_unet_takes_noise_away(tmp_path: Path) -> None:
         optimizer.step()
     original = clean(8)
     dithered = (original * 3 + torch.rand(8, 4, 4, 4)).floor() / 3
-    cleaned = load_clean_up(saved(tmp_path, unet, scheduler), strength=0.15, local_files_only=True)(dithered)
+    cleaned = load_clean_up(save_unet(tmp_path, unet, scheduler), strength=0.15, local_files_only=True)(dithered)
     before, after = ((x - original).square().mean() for x in (dithered, cleaned))
     assert after < 0.8 * before
 
@@ -102,7 +80,7 @@ def test_a_briefly_trained_unet_takes_noise_away(tmp_path: Path) -> None:
 )
 def test_a_unet_that_wants_to_be_told_more_is_refused(tmp_path: Path, unet: dict[str, Any], problem: str) -> None:
     with pytest.raises(UnetError, match=f"more than a time .*{problem}"):
-        load_clean_up(saved(tmp_path, small_unet(**unet)), local_files_only=True)
+        load_clean_up(save_unet(tmp_path, small_unet(**unet)), local_files_only=True)
 
 
 def test_what_is_no_unet_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -121,7 +99,7 @@ def test_pickled_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_steps_strength_and_channels_are_checked(tmp_path: Path) -> None:
-    folder = saved(tmp_path, small_unet())
+    folder = save_unet(tmp_path, small_unet())
     for steps, strength in ((0, 0.1), (1, 0.0), (1, 1.5)):
         with pytest.raises(UnetError, match="at least one step"):
             load_clean_up(folder, steps=steps, strength=strength)

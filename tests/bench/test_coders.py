@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 from standins import StandInPack, StandInSession
 
-from export import coders, measure
-from export.coders import CODERS, STEPS, Saving, coder_table, compare, main, posterior_savings, posterior_table, sizes
-from runtime.planes import encode_planes
+from sdz.export.bench import lossless
+from sdz.export.bench.lossless import CODERS, STEPS, Saving, coder_table, compare, main, posterior_savings, posterior_table, sizes
+from sdz.export.metrics import similarity
+from sdz.runtime.format.planes import encode_planes
 
 PACK: Any = StandInPack()
 
@@ -51,10 +52,10 @@ def test_a_posterior_that_says_nothing_saves_nothing(monkeypatch: pytest.MonkeyP
             latents = self.encode(pixels)
             return latents, np.full_like(latents, 3.0)
 
-    monkeypatch.setattr(measure, "perceptual_distance", lambda a, b: float(np.abs(a.astype(float) - b).mean()))
+    monkeypatch.setattr(similarity, "perceptual_distance", lambda a, b: float(np.abs(a.astype(float) - b).mean()))
     # from the linear stage: the stand-in decoder is no image decoder
-    decode = coders.decode
-    monkeypatch.setattr(coders, "decode", lambda data, session: decode(data, stage="linear", pack=session.pack))
+    decode = lossless.decode
+    monkeypatch.setattr(lossless, "decode", lambda data, session: decode(data, stage="linear", pack=session.pack))
     session: Any = Equal()
     savings = posterior_savings([photo(3)], session)
     assert [(s.tune, s.metric) for s in savings] == [(t, m) for t in ("natural", "faithful") for m in ("PSNR", "MS-SSIM", "ST-LPIPS")]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from export.curves import Curve, ahead, bd_rate, envelope, mean_curve
+from sdz.export.metrics.curves import Curve, ahead, bd_rate, envelope, mean_curve
 
 POINTS = [(0.05, 24.0), (0.1, 26.5), (0.2, 29.0), (0.4, 31.0), (0.8, 34.0)]
 WINDOW = (0.01, 10.0)

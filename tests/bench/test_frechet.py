@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from export.frechet import PATCH, SQUARE, STRIDE, frechet_distance, patch_features
+from sdz.export.metrics.frechet import PATCH, SQUARE, STRIDE, frechet_distance, patch_features
 
 
 def gaussian(mean: list[float], deviations: list[float]) -> NDArray[np.float64]:

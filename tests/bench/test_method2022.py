@@ -12,15 +12,15 @@ import torch
 from PIL import Image
 from standins import StandInPack, StandInSession
 
-from export import method2022, report
-from export.bench import main
-from export.kept import Kept
-from export.method2022 import CLEANED, METHODS, PALETTE_2022, SAME_LATENTS, PaletteError, averages, check, cleaned, measure_photo
-from export.peers import FULL
-from runtime.container import parse
-from runtime.decode import decode
-from runtime.encode import encode
-from runtime.pack import BUILT_IN, DEFAULT
+from sdz.export.bench import palette2022, report
+from sdz.export.bench.palette2022 import CLEANED, METHODS, PALETTE_2022, SAME_LATENTS, PaletteError, averages, check, cleaned, measure_photo
+from sdz.export.bench.peers import FULL
+from sdz.export.bench.run import main
+from sdz.export.bench.store import Kept
+from sdz.runtime.decode import decode
+from sdz.runtime.encode import encode
+from sdz.runtime.format.container import parse
+from sdz.runtime.pack import BUILT_IN, DEFAULT
 
 REFERENCE = np.asarray(Image.radial_gradient("L").convert("RGB"))[:112, :160]
 
@@ -47,8 +47,8 @@ class Told:
 
 @pytest.fixture(autouse=True)
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(method2022, "Session", StandInSession)
-    monkeypatch.setattr(method2022, "figures", lambda picture, reference, size, rate: {"bytes": size, "bpp": size / 100, "psnr": 30.0})
+    monkeypatch.setattr(palette2022, "Session", StandInSession)
+    monkeypatch.setattr(palette2022, "figures", lambda picture, reference, size, rate: {"bytes": size, "bpp": size / 100, "psnr": 30.0})
 
 
 def test_each_method_has_a_point_at_every_quality_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +64,7 @@ def test_each_method_has_a_point_at_every_quality_and_is_kept(tmp_path: Path, mo
     told: Any = Told(0.0)
     more = measure_photo(REFERENCE, kept, SESSION, FULL, told, "unet")["points"]  # other points than those kept
     assert [p["codec"] for p in more[:3]] == [PALETTE_2022, SAME_LATENTS, CLEANED]
-    monkeypatch.setattr(method2022, "encode", lambda *_, **__: pytest.fail("measured again"))
+    monkeypatch.setattr(palette2022, "encode", lambda *_, **__: pytest.fail("measured again"))
     assert measure_photo(REFERENCE, kept, SESSION, FULL, told, "unet")["points"] == more
 
 

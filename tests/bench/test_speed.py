@@ -13,14 +13,26 @@ import onnx
 import pytest
 from PIL import Image
 
-import export.speed
-from export.chromium import Chromium, NoBrowserError, page_files, serve
-from export.cli import main
-from export.library import Library
-from export.reference import taesd_decoder
-from export.speed import LARGE, MEMORY_ROWS, PLACES, ROWS, SIZE_ROWS, figure, markdown, python_reference, python_stages, sizes, timed
-from runtime.encode import encode
-from runtime.pack import Pack
+import sdz.export.speed
+from sdz.export.cli import main
+from sdz.export.site.library import Library
+from sdz.export.speed.chromium import Chromium, NoBrowserError, page_files, serve
+from sdz.export.speed.reference import taesd_decoder
+from sdz.export.speed.run import (
+    LARGE,
+    MEMORY_ROWS,
+    PLACES,
+    ROWS,
+    SIZE_ROWS,
+    figure,
+    markdown,
+    python_reference,
+    python_stages,
+    sizes,
+    timed,
+)
+from sdz.runtime.encode import encode
+from sdz.runtime.pack import Pack
 
 REPORT: dict[str, Any] = {
     "machine": {
@@ -105,7 +117,7 @@ def test_python_measures_what_the_table_lists(pack: Pack) -> None:
 
 
 def test_the_page_measures_what_the_table_lists() -> None:
-    script = Path(export.speed.__file__).with_name("speed.js").read_text()
+    script = Path(sdz.export.speed.run.__file__).with_name("speed.js").read_text()
     parts = dict(re.findall(r"export async function (\w+)\((.*?)\n}\n", script, re.DOTALL))
     keys = {name: set(re.findall(r"^    (\w+): ", body, re.MULTILINE)) for name, body in parts.items()}
     assert {f"first_{key}" for key in keys["measureFirst"]} | keys["measureWarm"] - {"stage"} | {"reference"} == expected("chromium")
@@ -149,7 +161,7 @@ def test_server_holds_the_page_the_script_and_the_modules(served: str) -> None:
     from urllib.request import urlopen
 
     kinds, policies = {}, {}
-    for path in ("empty.html", "isolated.html", "export/speed.js", "web/sdz.js?1", "web/ort/a.wasm", "photo.sdz"):
+    for path in ("empty.html", "isolated.html", "export/speed/speed.js", "web/sdz.js?1", "web/ort/a.wasm", "photo.sdz"):
         with urlopen(served + path) as response:
             kinds[path] = response.headers["Content-Type"]
             policies[path] = response.headers["Cross-Origin-Embedder-Policy"]
@@ -175,7 +187,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, pack: Pack) -> list[tuple[Pack, bo
         calls.append((pack, quick, browser))
         return REPORT
 
-    monkeypatch.setattr(export.speed, "measure", measure)
+    monkeypatch.setattr(sdz.export.speed.run, "measure", measure)
     return calls
 
 

@@ -19,16 +19,16 @@ from browser import ARGUMENTS, CHROMIUM, ISOLATION, ORT, Site, pack_files, pictu
 from numpy.typing import NDArray
 from PIL import Image
 
-from runtime.container import latent_span, parse, serialize
-from runtime.decode import Stage, decode
-from runtime.encode import encode
-from runtime.pack import Pack
-from runtime.planes import channel_steps, decode_planes, dequantize
-from runtime.session import Session
+from sdz.runtime.decode import Stage, decode
+from sdz.runtime.encode import encode
+from sdz.runtime.format.container import latent_span, parse, serialize
+from sdz.runtime.format.planes import channel_steps, decode_planes, dequantize
+from sdz.runtime.pack import Pack
+from sdz.runtime.session import Session
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 
-VECTORS = Path(__file__).resolve().parent / "vectors"
+VECTORS = Path(__file__).resolve().parents[1] / "vectors"
 CSP = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; img-src 'self' blob:; "
     "style-src 'self'"

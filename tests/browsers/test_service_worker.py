@@ -17,11 +17,11 @@ import uvicorn
 from browser import WEB, Site, pack_files, picture, scripts
 from PIL import Image
 
-from runtime.decode import Stage, decode
-from runtime.encode import encode
-from runtime.pack import Pack
-from runtime.session import Session
-from server.app import create_app
+from sdz.runtime.decode import Stage, decode
+from sdz.runtime.encode import encode
+from sdz.runtime.pack import Pack
+from sdz.runtime.session import Session
+from sdz.server.app import create_app
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the service worker's tests need playwright")
 

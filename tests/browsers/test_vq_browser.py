@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from autoencoders import save_vq
 from browser import Site, pack_files, scripts
 from PIL import Image
-from test_vq import save_model
 
-from export.families import load_family
-from export.foreign.build import build_foreign_pack
-from runtime.decode import decode, open_latents
-from runtime.encode import encode
-from runtime.errors import CorruptPackError
-from runtime.indices import KnownIndices, entries_of
-from runtime.info import describe
-from runtime.pack import Pack
-from runtime.quantize import nearest_entries
-from runtime.session import Session
+from sdz.export.families import load_family
+from sdz.export.packs.foreign import build_foreign_pack
+from sdz.runtime.decode import decode, open_latents
+from sdz.runtime.encode import encode
+from sdz.runtime.errors import CorruptPackError
+from sdz.runtime.format.indices import KnownIndices, entries_of
+from sdz.runtime.info import describe
+from sdz.runtime.pack import Pack
+from sdz.runtime.quantize import nearest_entries
+from sdz.runtime.session import Session
 
 pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 
@@ -58,7 +58,7 @@ def photo() -> Image.Image:
 @pytest.fixture(scope="module")
 def vq_pack(tmp_path_factory: pytest.TempPathFactory, photo: Image.Image) -> Pack:
     folder = tmp_path_factory.mktemp("vq")
-    model = save_model(folder / "model")
+    model = save_vq(folder / "model")
     # a codebook that fits what the encoder gives
     crop = torch.from_numpy(np.asarray(photo)[:128, 64:192].copy()).permute(2, 0, 1)[None].float()
     latents = model.encode(crop / 127.5 - 1).latents[0].flatten(1).T
@@ -113,7 +113,7 @@ def test_what_is_said_of_the_pack_and_its_files(vq_pack: Pack, photo: Image.Imag
     with pytest.raises(CorruptPackError, match="for 4 channels, the manifest says 5"):
         replace(vq_pack, channels=5).indices  # noqa: B018
     data = encode(photo.crop((0, 0, 64, 64)), pack=vq_pack)
-    monkeypatch.setattr("runtime.pack.find_pack", lambda pack_id: vq_pack)
+    monkeypatch.setattr("sdz.runtime.pack.find_pack", lambda pack_id: vq_pack)
     report = describe(data)
     assert report["latents"]["channels"] == ["indices"]
     assert [plane["plane"] for plane in report["latents"]["planes"]] == [5, 4, 3, 2, 1, 0]

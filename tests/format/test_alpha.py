@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.alpha import decode_alpha, encode_alpha
-from runtime.errors import CorruptFileError
+from sdz.runtime.errors import CorruptFileError
+from sdz.runtime.format.alpha import decode_alpha, encode_alpha
 
 
 def test_exact_rows() -> None:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from standins import neutral_tables
 
-from runtime.coder import (
+from sdz.runtime.errors import CorruptPackError
+from sdz.runtime.format.coder import (
     POSITION,
     RATES,
     SQUASH,
@@ -23,7 +24,6 @@ from runtime.coder import (
     new_registers,
     start_decoder,
 )
-from runtime.errors import CorruptPackError
 
 PROBABILITIES = [32768, 60000, 200, 24, 65512, 12345]
 
@@ -110,7 +110,7 @@ def test_broken_tables_are_refused(change: object, problem: str) -> None:
 
 
 def test_tables_that_leave_32_bits_or_the_border_are_refused() -> None:
-    """What web/coder.js refuses, so that no pack is good on one side only."""
+    """What web/format/coder.js refuses, so that no pack is good on one side only."""
     tables = neutral_tables(5)
     weights = tables.prediction.copy()
     weights[3, :3] = (-21_845, 21_844, 1)

@@ -7,8 +7,8 @@ import zlib
 
 import pytest
 
-from runtime.container import Chunk, Container, Header, latent_span, parse, serialize, varint
-from runtime.errors import CorruptFileError, LimitError, NotAnSdzError, SdzError, UnsupportedVersionError
+from sdz.runtime.errors import CorruptFileError, LimitError, NotAnSdzError, SdzError, UnsupportedVersionError
+from sdz.runtime.format.container import Chunk, Container, Header, latent_span, parse, serialize, varint
 
 HEADER = Header(width=512, height=300, step_index=48, planes=9, pack_id=bytes.fromhex("a1b2c3d4"))
 HEAD = bytes.fromhex("53445a 01 a1b2c3d4 00 30 09 ff03 ab02")

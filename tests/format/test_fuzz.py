@@ -11,13 +11,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from standins import StandInPack
 
-from runtime import limits
-from runtime.container import Chunk, Container, Header, parse, serialize
-from runtime.decode import decode
-from runtime.errors import CorruptFileError, SdzError
-from runtime.planes import decode_planes
+from sdz.runtime import limits
+from sdz.runtime.decode import decode
+from sdz.runtime.errors import CorruptFileError, SdzError
+from sdz.runtime.format.container import Chunk, Container, Header, parse, serialize
+from sdz.runtime.format.planes import decode_planes
 
-FOLDER = Path(__file__).resolve().parent / "vectors"
+FOLDER = Path(__file__).resolve().parents[1] / "vectors"
 sys.path.insert(0, str(FOLDER))
 
 import make_indices  # noqa: E402

@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from runtime.coder import INPUTS, WEIGHT_ONE
-from runtime.errors import CorruptPackError, EncodeInputError
-from runtime.indices import (
+from sdz.runtime.errors import CorruptPackError, EncodeInputError
+from sdz.runtime.format.coder import INPUTS, WEIGHT_ONE
+from sdz.runtime.format.indices import (
     IndexLayout,
     IndexTables,
     build_tree,

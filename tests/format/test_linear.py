@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.linear import LAP_LIMIT, LAP_SUM, lapped, linear_stage, reduced, reduced_stage, reductions
+from sdz.runtime.format.linear import LAP_LIMIT, LAP_SUM, lapped, linear_stage, reduced, reduced_stage, reductions
 
 
 def test_zero_latents_are_mid_grey() -> None:

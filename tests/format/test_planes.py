@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from standins import neutral_tables
 
-from export.truncation import truncate
-from runtime.errors import EncodeInputError
-from runtime.planes import (
+from sdz.export.models.truncation import truncate
+from sdz.runtime.errors import EncodeInputError
+from sdz.runtime.format.planes import (
     Known,
     channel_steps,
     decode_planes,
@@ -25,7 +25,7 @@ from runtime.planes import (
     spent_bytes,
     step_units,
 )
-from runtime.quantize import dead_zone
+from sdz.runtime.quantize import dead_zone
 
 STEP_INDEX = 40
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from runtime.tiles import Span, Tiling
+from sdz.runtime.format.tiles import Span, Tiling
 
 
 def test_a_small_picture_is_one_piece_however_long() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.decode import open_latents
-from runtime.indices import KnownIndices, entries_of
+from sdz.runtime.decode import open_latents
+from sdz.runtime.format.indices import KnownIndices, entries_of
 
-FOLDER = Path(__file__).resolve().parent / "vectors"
+FOLDER = Path(__file__).resolve().parents[1] / "vectors"
 sys.path.insert(0, str(FOLDER))
 
 import make  # noqa: E402

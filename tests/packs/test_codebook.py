@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from export.codebook import LARGEST, SPREAD, learn_tables, tree_order, uniform_gain
-from runtime.indices import IndexTables, decode_indices, dequantize_indices, encode_indices, entries_of
-from runtime.quantize import nearest_entries
+from sdz.export.packs.codebook import LARGEST, SPREAD, learn_tables, tree_order, uniform_gain
+from sdz.runtime.format.indices import IndexTables, decode_indices, dequantize_indices, encode_indices, entries_of
+from sdz.runtime.quantize import nearest_entries
 
 
 def smooth_latents(count: int, side: int, seed: int) -> NDArray[np.float32]:

@@ -11,8 +11,8 @@ import torch
 from autoencoders import save_kl, save_tiny
 from networks import small_networks
 
-from export.families import FamilyError, load_family
-from export.families.family import mixes_everything
+from sdz.export.families import FamilyError, load_family
+from sdz.export.families.family import mixes_everything
 
 
 @pytest.fixture(scope="module")

@@ -12,26 +12,27 @@ import onnx
 import pytest
 import torch
 from autoencoders import photos, save_kl, save_tiny
-from browser import Site, pack_files, picture, scripts
+from browser import DECODE, Site, pack_files, picture, scripts
 from networks import small_networks
 from onnx import TensorProto, helper, numpy_helper
 
-import export.foreign.build
-from export.cli import main
-from export.families import FamilyError, load_family
-from export.foreign.build import ForeignPack, build_foreign_pack, pack_name, public_name, receptive_field
-from export.foreign.calibrate import fit_linear, gains_of, integer_table, read_photos
-from export.foreign.figures import expected
-from export.foreign.graphs import half_weights
-from export.foreign.site import ModelOptions, pack_for_site
-from export.parity import ParityError
-from export.site import BuildOptions, build
-from runtime.decode import decode
-from runtime.encode import encode, encode_with_deviation
-from runtime.linear import linear_stage
-from runtime.pack import load_pack
-from runtime.session import Session
-from runtime.tiles import Tiling
+import sdz.export.packs.foreign
+from sdz.export.cli import main
+from sdz.export.families import FamilyError, load_family
+from sdz.export.packs.calibrate import fit_linear, gains_of, integer_table, read_photos
+from sdz.export.packs.expected import expected
+from sdz.export.packs.foreign import ForeignPack, build_foreign_pack, pack_name, public_name, receptive_field
+from sdz.export.packs.from_model import ModelOptions, pack_for_site
+from sdz.export.packs.parity import ParityError
+from sdz.export.packs.traced import half_weights
+from sdz.export.site import build
+from sdz.export.site.build import BuildOptions
+from sdz.runtime.decode import decode
+from sdz.runtime.encode import encode, encode_with_deviation
+from sdz.runtime.format.linear import linear_stage
+from sdz.runtime.format.tiles import Tiling
+from sdz.runtime.pack import load_pack
+from sdz.runtime.session import Session
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def kl(tmp_path_factory: pytest.TempPathFactory) -> ForeignPack:
     """A pack of an AutoencoderKL that goes through in one piece up to 192 x 192 pixels only."""
     folder = tmp_path_factory.mktemp("kl")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export.foreign.build, "WHOLE_PIXELS", 192 * 192)
+        patch.setattr(sdz.export.packs.foreign, "WHOLE_PIXELS", 192 * 192)
         return build_foreign_pack(load_family(str(save_kl(folder / "model"))), photos(64), folder / "pack", precision="fp16")
 
 
@@ -192,25 +193,11 @@ def test_a_light_decoder_goes_through_in_tiles_that_join_and_the_full_encoder_in
 
 
 def test_a_pack_that_fails_the_gate_is_not_written(tiny: ForeignPack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(export.foreign.build.TOLERANCES, "encoder: mean error against torch (share of the latents' spread)", 0.0)
+    monkeypatch.setitem(sdz.export.packs.foreign.TOLERANCES, "encoder: mean error against torch (share of the latents' spread)", 0.0)
     family = load_family(str(tiny.pack.directory.parent / "model"))
     with pytest.raises(ParityError, match=r"encoder: mean error .* tolerance 0: the pack was not written"):
         build_foreign_pack(family, photos(64), tmp_path / "pack")
     assert list(tmp_path.iterdir()) == []
-
-
-DECODE = """
-async ({ base, wanted }) => {
-  const { decodeBytes } = await import(base + "decode.js");
-  const out = {};
-  for (const name of wanted) {
-    const bytes = new Uint8Array(await (await fetch(base + name)).arrayBuffer());
-    const { data, stage } = await decodeBytes(bytes, { packs: base + "packs/", ort: base + "ort/" });
-    out[name] = [stage, btoa(Array.from(data, (byte) => String.fromCharCode(byte)).join(""))];
-  }
-  return out;
-}
-"""
 
 
 @pytest.fixture

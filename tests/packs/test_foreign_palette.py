@@ -10,21 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from autoencoders import photos, save_kl, save_tiny
-from browser import Site, pack_files, picture, scripts
-from test_cleanup import saved, small_unet
-from test_foreign import DECODE
+from autoencoders import photos, save_kl, save_tiny, save_unet, small_unet
+from browser import DECODE, Site, pack_files, picture, scripts
 
-from export.cleanup import load_clean_up
-from export.families import FamilyError, load_family
-from export.foreign.build import ForeignPack, build_foreign_pack
-from export.foreign.calibrate import calibrate
-from export.method2022 import check, cleaned
-from runtime.container import parse
-from runtime.decode import decode, open_latents
-from runtime.encode import encode, encode_with_deviation
-from runtime.palette import scale_index
-from runtime.session import Session
+from sdz.export.bench.palette2022 import check, cleaned
+from sdz.export.families import FamilyError, load_family
+from sdz.export.families.unet import load_clean_up
+from sdz.export.packs.calibrate import calibrate
+from sdz.export.packs.foreign import ForeignPack, build_foreign_pack
+from sdz.runtime.decode import decode, open_latents
+from sdz.runtime.encode import encode, encode_with_deviation
+from sdz.runtime.format.container import parse
+from sdz.runtime.format.palette import scale_index
+from sdz.runtime.session import Session
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +75,12 @@ def test_a_unet_of_the_real_class_cleans_the_packs_latents(built: ForeignPack, t
     unet = small_unet(conditional=True)
     torch.nn.init.zeros_(unet.conv_out.weight)
     torch.nn.init.zeros_(unet.conv_out.bias)
-    untouched = cleaned(data, session, load_clean_up(saved(tmp_path / "zero", unet), local_files_only=True))
+    untouched = cleaned(data, session, load_clean_up(save_unet(tmp_path / "zero", unet), local_files_only=True))
     plain = decode(data, session=session).pixels
     # latents are rounded to a grey level on the way
     assert np.abs(untouched.astype(int) - plain).mean() < 1.0
     torch.nn.init.normal_(unet.conv_out.weight)
-    other = cleaned(data, session, load_clean_up(saved(tmp_path / "random", unet), strength=0.5, local_files_only=True))
+    other = cleaned(data, session, load_clean_up(save_unet(tmp_path / "random", unet), strength=0.5, local_files_only=True))
     assert np.abs(other.astype(int) - plain).mean() > 2 * np.abs(untouched.astype(int) - plain).mean()
 
 
@@ -108,7 +106,7 @@ def test_chromium_decodes_a_palette_as_python_does(built: ForeignPack, site: Sit
 
 
 def test_a_site_of_palettes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from export.cli import main
+    from sdz.export.cli import main
 
     (tmp_path / "in").mkdir()
     picture(96, 80).save(tmp_path / "in" / "a.png")

@@ -13,11 +13,11 @@ import torch
 from networks import CHANNELS, small_networks
 from numpy.typing import NDArray
 
-from export.graph import decoder_graph, decoder_table, denoiser_graph, encoder_graph, serialize
-from export.models import OneStepDenoiser, TinyAutoencoder
-from export.pack import graph_cost
-from export.quantize import EXACT_LIMIT, QuantizationError, grid_weights, integer_conv, linear_table, settle_gains
-from runtime.linear import linear_stage
+from sdz.export.models import OneStepDenoiser, TinyAutoencoder
+from sdz.export.packs.graph import decoder_graph, decoder_table, denoiser_graph, encoder_graph, serialize
+from sdz.export.packs.own import graph_cost
+from sdz.export.packs.weights import EXACT_LIMIT, QuantizationError, grid_weights, integer_conv, linear_table, settle_gains
+from sdz.runtime.format.linear import linear_stage
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from export.models import TinyAutoencoder
-from export.models.lapping import BOOST, Lapping, boosted_matrix, inverse
-from export.quantize import QuantizationError, lapping_entries
-from runtime.linear import LAP_PLACES, LAP_SHIFT, lapped
+from sdz.export.models import TinyAutoencoder
+from sdz.export.models.lapping import BOOST, Lapping, boosted_matrix, inverse
+from sdz.export.packs.weights import QuantizationError, lapping_entries
+from sdz.runtime.format.linear import LAP_PLACES, LAP_SHIFT, lapped
 
 
 def pixels(height: int, width: int) -> torch.Tensor:

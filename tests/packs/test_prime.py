@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from standins import neutral_tables
 
-from export.data import CropSampler, load_photos
-from export.models import TinyAutoencoder
-from export.prime import _solve_prediction, fit_neighbours, photo_latents, prime
-from runtime.planes import channel_steps, encode_planes, pass_order
-from runtime.quantize import TUNINGS, dead_zone
+from sdz.export.crops import CropSampler, load_photos
+from sdz.export.models import TinyAutoencoder
+from sdz.export.packs.prime import _solve_prediction, fit_neighbours, photo_latents, prime
+from sdz.runtime.format.planes import channel_steps, encode_planes, pass_order
+from sdz.runtime.quantize import TUNINGS, dead_zone
 
 
 def structured(count: int, seed: int) -> NDArray[np.float32]:

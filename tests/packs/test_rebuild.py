@@ -10,12 +10,12 @@ import numpy as np
 import onnx
 import pytest
 
-from export.graph import decoder_graph, decoder_table, denoiser_graph, serialize
-from export.models import OneStepDenoiser, TinyAutoencoder
-from export.pack import TINY_PACK, TINY_WEIGHTS
-from export.quantize import settle_gains
-from runtime.decode import decode
-from runtime.pack import default_pack, load_pack
+from sdz.export.models import OneStepDenoiser, TinyAutoencoder
+from sdz.export.packs.graph import decoder_graph, decoder_table, denoiser_graph, serialize
+from sdz.export.packs.own import TINY_PACK, TINY_WEIGHTS
+from sdz.export.packs.weights import settle_gains
+from sdz.runtime.decode import decode
+from sdz.runtime.pack import default_pack, load_pack
 
 GOLDEN = TINY_PACK.parents[2] / "tests" / "vectors" / "tiny"
 

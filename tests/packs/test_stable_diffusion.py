@@ -11,11 +11,11 @@ import pytest
 from autoencoders import photos, save_stable_diffusion
 from PIL import Image
 
-from export.families import load_family
-from export.foreign.build import build_foreign_pack
-from runtime.decode import decode
-from runtime.encode import encode
-from runtime.session import Session
+from sdz.export.families import load_family
+from sdz.export.packs.foreign import build_foreign_pack
+from sdz.runtime.decode import decode
+from sdz.runtime.encode import encode
+from sdz.runtime.session import Session
 
 
 @pytest.mark.slow

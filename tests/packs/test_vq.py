@@ -8,29 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from autoencoders import save_vq
 
-from export.families import FamilyError, load_family
-from runtime.encode import index_bits
-from runtime.errors import EncodeInputError
-from runtime.quantize import nearest_entries
-
-
-def save_model(folder: Path, **config: Any) -> Any:
-    """A small VQModel with random weights and a codebook as wide as its latents, saved; and itself."""
-    from diffusers import VQModel
-
-    torch.manual_seed(0)
-    blocks = {
-        "block_out_channels": (8, 16, 16),
-        "down_block_types": ("DownEncoderBlock2D",) * 3,
-        "up_block_types": ("UpDecoderBlock2D",) * 3,
-    }
-    options = {"latent_channels": 4, "num_vq_embeddings": 37, "norm_num_groups": 4, "scaling_factor": 0.5} | blocks | config
-    model: Any = VQModel(**options).eval().requires_grad_(False)
-    model.quantize.embedding.weight.data.normal_(0.0, 0.3)
-    model.save_pretrained(folder)
-    return model
-
+from sdz.export.families import FamilyError, load_family
+from sdz.runtime.encode import index_bits
+from sdz.runtime.errors import EncodeInputError
+from sdz.runtime.quantize import nearest_entries
 
 SPATIAL = {"norm_type": "spatial", "block_out_channels": (32, 32, 32), "force_upcast": True}
 """As Kandinsky's; spatial normalisation has 32 groups."""
@@ -45,7 +28,7 @@ def picture() -> torch.Tensor:
 
 @pytest.mark.parametrize("config", [{}, {"vq_embed_dim": 3}, SPATIAL])
 def test_a_family_computes_what_the_model_does(tmp_path: Path, picture: torch.Tensor, config: dict[str, Any]) -> None:
-    model = save_model(tmp_path / "vq", **config)
+    model = save_vq(tmp_path / "vq", **config)
     family = load_family(str(tmp_path / "vq"))
     assert (family.kind, family.patch, family.channels, family.has_posterior) == ("VQModel", 4, config.get("vq_embed_dim", 4), False)
     assert family.has_global_operations and family.codebook is not None
@@ -65,7 +48,7 @@ def test_the_nearest_entry_is_found_in_pieces(monkeypatch: pytest.MonkeyPatch) -
     codebook = rng.integers(-200, 200, (37, 3)).astype(np.int16)
     latents = rng.normal(0, 20, (3, 5, 7)).astype(np.float32)
     distance = np.square(latents[None] * 4 - codebook[:, :, None, None]).sum(axis=1)
-    monkeypatch.setattr("runtime.quantize.DISTANCES", 100)
+    monkeypatch.setattr("sdz.runtime.quantize.DISTANCES", 100)
     assert np.array_equal(nearest_entries(latents, codebook), distance.argmin(axis=0))
 
 
@@ -78,7 +61,7 @@ def test_quality_leaves_out_an_index_s_last_bits() -> None:
 
 
 def test_what_a_pack_cannot_hold_is_refused(tmp_path: Path) -> None:
-    save_model(tmp_path / "one", num_vq_embeddings=1)
+    save_vq(tmp_path / "one", num_vq_embeddings=1)
     with pytest.raises(FamilyError, match="a codebook of 1 entries; a pack has 2 to 65536"):
         load_family(str(tmp_path / "one"))
     config = tmp_path / "one" / "config.json"

@@ -14,17 +14,17 @@ import pytest
 from PIL import Image
 from standins import StandInPack, StandInSession
 
-import runtime.decode
-import runtime.pack
-import runtime.session
-from runtime.cli import main
-from runtime.container import Chunk, Header, parse, serialize
-from runtime.errors import MissingPackError, ProviderError
-from runtime.palette import encode_palette
-from runtime.planes import encode_planes
+import sdz.runtime.decode
+import sdz.runtime.pack
+import sdz.runtime.session
+from sdz.runtime.cli import main
+from sdz.runtime.errors import MissingPackError, ProviderError
+from sdz.runtime.format.container import Chunk, Header, parse, serialize
+from sdz.runtime.format.palette import encode_palette
+from sdz.runtime.format.planes import encode_planes
 
 PACK = StandInPack()
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -41,10 +41,10 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             raise ProviderError(f"execution provider '{provider}' is not part of the installed onnxruntime")
         return StandInSession(pack)
 
-    monkeypatch.setattr(runtime.pack, "find_pack", find_pack)
-    monkeypatch.setattr(runtime.decode, "find_pack", find_pack)
-    monkeypatch.setattr(runtime.pack, "default_pack", lambda: PACK)
-    monkeypatch.setattr(runtime.session, "Session", session)
+    monkeypatch.setattr(sdz.runtime.pack, "find_pack", find_pack)
+    monkeypatch.setattr(sdz.runtime.decode, "find_pack", find_pack)
+    monkeypatch.setattr(sdz.runtime.pack, "default_pack", lambda: PACK)
+    monkeypatch.setattr(sdz.runtime.session, "Session", session)
     monkeypatch.chdir(tmp_path)
 
 
@@ -77,7 +77,7 @@ def test_encode_and_decode_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "a.png -> a.sdz: 150x100, 60 bytes, 0.032 bpp\n"
     assert main(["decode", "a.sdz", "-o", "b.png"]) == 0
     assert capsys.readouterr().out == "a.sdz -> b.png: 150x100 RGB, denoised\n"
-    decoded = runtime.decode.decode(Path("a.sdz").read_bytes(), session=StandInSession())
+    decoded = sdz.runtime.decode.decode(Path("a.sdz").read_bytes(), session=StandInSession())
     assert np.array_equal(pixels("b.png"), decoded.pixels)
     assert sorted(path.name for path in Path().iterdir()) == ["a.png", "a.sdz", "b.png"]
 
@@ -267,7 +267,7 @@ def test_verify(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
 
 def test_verify_reads_palettes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StandInPack, "verify", lambda self: None, raising=False)
-    monkeypatch.setattr("runtime.pack.find_pack", lambda pack_id: StandInPack(quantizer="palette"))
+    monkeypatch.setattr("sdz.runtime.pack.find_pack", lambda pack_id: StandInPack(quantizer="palette"))
     header = Header(40, 30, 40, 7, PACK.id)
     payload = encode_palette(np.zeros((1, 4), np.int8), np.zeros((2, 3), np.uint8))
     Path("good.sdz").write_bytes(serialize(header, [Chunk(b"P", payload)]))
@@ -284,7 +284,7 @@ def test_verify_reads_palettes(capsys: pytest.CaptureFixture[str], monkeypatch: 
 def test_an_approximate_pack_is_called_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StandInPack, "verify", lambda self: None, raising=False)
     approximate = StandInPack(exact=False)
-    monkeypatch.setattr("runtime.pack.find_pack", lambda pack_id: approximate)
+    monkeypatch.setattr("sdz.runtime.pack.find_pack", lambda pack_id: approximate)
     sdz("a.sdz")
     assert main(["verify", "a.sdz"]) == 0
     assert capsys.readouterr().out == "a.sdz: ok (pixels approximate: pack stand-in promises no bits)\n"

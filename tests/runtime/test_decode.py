@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from standins import StandInPack, StandInSession, neutral_tables
 
-from runtime import limits
-from runtime.alpha import encode_alpha
-from runtime.container import Chunk, Header, latent_span, parse, serialize
-from runtime.decode import decode, denoiser_applies, luma, open_latents
-from runtime.errors import CorruptFileError, LimitError, MissingPackError, NotAnSdzError
-from runtime.planes import decode_planes, encode_planes
-from runtime.tiles import Tiling
+from sdz.runtime import limits
+from sdz.runtime.decode import decode, denoiser_applies, luma, open_latents
+from sdz.runtime.errors import CorruptFileError, LimitError, MissingPackError, NotAnSdzError
+from sdz.runtime.format.alpha import encode_alpha
+from sdz.runtime.format.container import Chunk, Header, latent_span, parse, serialize
+from sdz.runtime.format.planes import decode_planes, encode_planes
+from sdz.runtime.format.tiles import Tiling
 
 PACK = StandInPack()
 STEP = 40

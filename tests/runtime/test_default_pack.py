@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.container import parse
-from runtime.decode import decode
-from runtime.encode import encode
-from runtime.pack import default_pack
-from runtime.session import Session
+from sdz.runtime.decode import decode
+from sdz.runtime.encode import encode
+from sdz.runtime.format.container import parse
+from sdz.runtime.pack import default_pack
+from sdz.runtime.session import Session
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import runtime.decode
-import runtime.desktop
-from runtime.cli import main
-from runtime.desktop import INSTALLED, install, remove, thumbnail, user_share
-from runtime.encode import encode
-from runtime.errors import CorruptFileError, DesktopError, NotAnSdzError
+import sdz.runtime.decode
+import sdz.runtime.desktop
+from sdz.runtime.cli import main
+from sdz.runtime.desktop.integration import INSTALLED, install, remove, thumbnail, user_share
+from sdz.runtime.encode import encode
+from sdz.runtime.errors import CorruptFileError, DesktopError, NotAnSdzError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def ramp(width: int, height: int) -> Image.Image:
@@ -89,12 +89,12 @@ def test_the_thumbnailer_and_the_application_run_from_any_folder(share: Path, da
 
 def test_commands_are_quoted_for_the_desktop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "a $b" / "python"))
-    command = runtime.desktop._command()
+    command = sdz.runtime.desktop.integration._command()
     assert f'"{tmp_path}/a \\\\$b/python" -m runtime' in command and command.startswith("env ")
     script = tmp_path / "a $b" / "sdz"
     script.parent.mkdir()
     script.touch()
-    assert runtime.desktop._command() == f'"{tmp_path}/a \\\\$b/sdz"'
+    assert sdz.runtime.desktop.integration._command() == f'"{tmp_path}/a \\\\$b/sdz"'
 
 
 def test_without_the_registry_tool_nothing_is_written(
@@ -123,7 +123,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     share: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(runtime.desktop, "SYSTEM", tmp_path / "file")
+    monkeypatch.setattr(sdz.runtime.desktop.integration, "SYSTEM", tmp_path / "file")
     assert main(["install-desktop"]) == 1
     assert capsys.readouterr().err == f"python -m runtime: Not a directory ({tmp_path}/file/mime/packages); for you alone: --user\n"
 
@@ -137,15 +137,15 @@ def test_the_share_folder_is_the_standards(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_thumbnails_are_the_linear_stage_of_the_first_latents(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime.decode, "_run_networks", None)
+    monkeypatch.setattr(sdz.runtime.decode, "_run_networks", None)
     asked: list[dict[str, Any]] = []
-    decode = runtime.decode.decode
+    decode = sdz.runtime.decode.decode
 
     def watched(data: bytes, **options: Any) -> Any:
         asked.append(options)
         return decode(data, **options)
 
-    monkeypatch.setattr(runtime.decode, "decode", watched)
+    monkeypatch.setattr(sdz.runtime.decode, "decode", watched)
     for size, expected, reduce in ((128, (128, 85), 4), (16, (16, 11), 16), (2048, (600, 400), 1)):
         with Image.open(io.BytesIO(thumbnail(data, size))) as image:
             assert (image.format, image.size, image.mode) == ("PNG", expected, "RGB")

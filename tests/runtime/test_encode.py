@@ -10,10 +10,9 @@ import pytest
 from PIL import Image, ImageCms
 from standins import StandInPack, StandInSession
 
-from runtime import limits
-from runtime.container import parse
-from runtime.decode import decode, open_latents
-from runtime.encode import (
+from sdz.runtime import limits
+from sdz.runtime.decode import decode, open_latents
+from sdz.runtime.encode import (
     encode,
     encode_latents,
     encode_with_deviation,
@@ -23,11 +22,12 @@ from runtime.encode import (
     prepare,
     step_index_for,
 )
-from runtime.errors import EncodeInputError, LimitError
-from runtime.files import image_suffixes
-from runtime.planes import decode_planes, step_units
-from runtime.quantize import TUNINGS, activity_weights, posterior_weights, quantize
-from runtime.tiles import Tiling
+from sdz.runtime.errors import EncodeInputError, LimitError
+from sdz.runtime.files import image_suffixes
+from sdz.runtime.format.container import parse
+from sdz.runtime.format.planes import decode_planes, step_units
+from sdz.runtime.format.tiles import Tiling
+from sdz.runtime.quantize import TUNINGS, activity_weights, posterior_weights, quantize
 
 SESSION = StandInSession()
 

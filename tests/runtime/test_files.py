@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.files import Job, plan, write_atomically
+from sdz.runtime.files import Job, plan, write_atomically
 
 
 def tree(root: Path, *names: str) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from standins import neutral_tables
 
-from runtime.planes import channel_steps, encode_planes, last_chances
-from runtime.quantize import TUNINGS, Tune, Tuning, activity_weights, dead_zone, posterior_weights, quantize, weighted_rounding
+from sdz.runtime.format.planes import channel_steps, encode_planes, last_chances
+from sdz.runtime.quantize import TUNINGS, Tune, Tuning, activity_weights, dead_zone, posterior_weights, quantize, weighted_rounding
 
 TABLES = neutral_tables(4)
 STEP = 40  # 32 grey levels

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
-import runtime.decode
-from runtime import SdzImagePlugin
-from runtime.container import LATENTS, Header, latent_span, parse, serialize, survey
-from runtime.decode import decode
-from runtime.encode import encode
-from runtime.errors import CorruptFileError, EncodeInputError, LimitError, MissingPackError, NotAnSdzError
-from runtime.pack import default_pack
+import sdz.runtime.decode
+from sdz.runtime import SdzImagePlugin
+from sdz.runtime.decode import decode
+from sdz.runtime.encode import encode
+from sdz.runtime.errors import CorruptFileError, EncodeInputError, LimitError, MissingPackError, NotAnSdzError
+from sdz.runtime.format.container import LATENTS, Header, latent_span, parse, serialize, survey
+from sdz.runtime.pack import default_pack
 
 WIDTH, HEIGHT = 150, 90
-VECTORS = Path(__file__).resolve().parent / "vectors" / "invalid"
+VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "invalid"
 
 
 def photo(mode: str = "RGB") -> Image.Image:
@@ -75,7 +75,7 @@ def test_opening_reads_the_header_only(data: bytes, monkeypatch: pytest.MonkeyPa
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("decoded while opening")
 
-    monkeypatch.setattr(runtime.decode, "decode", refuse)
+    monkeypatch.setattr(sdz.runtime.decode, "decode", refuse)
     file = Counting(data)
     with Image.open(file) as image:
         assert image.size == (WIDTH, HEIGHT)
@@ -96,7 +96,7 @@ def test_draft_is_the_linear_stage_reduced(data: bytes) -> None:
 
 
 def test_thumbnail_runs_no_network(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime.decode, "_run_networks", None)
+    monkeypatch.setattr(sdz.runtime.decode, "_run_networks", None)
     with Image.open(io.BytesIO(data)) as image:
         image.thumbnail((32, 32))
         assert image.size == (32, 19)
@@ -247,7 +247,7 @@ def test_a_file_is_read_by_pillows_parser(data: bytes) -> None:
 @pytest.mark.parametrize("name", sorted(path.stem for path in VECTORS.glob("*.sdz")))
 def test_every_invalid_vector_is_refused_with_its_typed_cause(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pack = default_pack()
-    monkeypatch.setattr(runtime.decode, "find_pack", lambda _: pack)
+    monkeypatch.setattr(sdz.runtime.decode, "find_pack", lambda _: pack)
     expected = json.loads((VECTORS / f"{name}.json").read_bytes())
     with pytest.raises((OSError, SyntaxError)) as refused, SdzImagePlugin.SdzImageFile(VECTORS / f"{name}.sdz") as image:
         image.load()

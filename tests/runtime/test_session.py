@@ -11,14 +11,14 @@ import pytest
 import torch
 from networks import CHANNELS, small_networks, small_pack
 
-from export.graph import decoder_table
-from export.parity import gate_photos
-from export.quantize import settle_gains
-from runtime.errors import CorruptPackError, EncodeInputError, ProviderError
-from runtime.linear import linear_stage
-from runtime.pack import MANIFEST, Pack, load_pack
-from runtime.planes import Latents
-from runtime.session import Session, providers
+from sdz.export.packs.graph import decoder_table
+from sdz.export.packs.parity import gate_photos
+from sdz.export.packs.weights import settle_gains
+from sdz.runtime.errors import CorruptPackError, EncodeInputError, ProviderError
+from sdz.runtime.format.linear import linear_stage
+from sdz.runtime.format.planes import Latents
+from sdz.runtime.pack import MANIFEST, Pack, load_pack
+from sdz.runtime.session import Session, providers
 
 
 @pytest.fixture(scope="module")

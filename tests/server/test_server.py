@@ -23,15 +23,15 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from runtime.container import parse
-from server.__main__ import isolation, main, parser
-from server.app import SiteNotFoundError, create_app
-from server.headers import IMMUTABLE, ISOLATED, REVALIDATE, Isolation, cache_control, media_type, security_headers
-from server.negotiate import DECODED, SDZ, acceptable
-from server.static import SMALL, accepted_coding
+from sdz.runtime.format.container import parse
+from sdz.server.__main__ import isolation, main, parser
+from sdz.server.app import SiteNotFoundError, create_app
+from sdz.server.headers import IMMUTABLE, ISOLATED, REVALIDATE, Isolation, cache_control, media_type, security_headers
+from sdz.server.negotiate import DECODED, SDZ, acceptable
+from sdz.server.static import SMALL, accepted_coding
 
 SCRIPT = b"export const one = 1;\n" * 40
-PHOTO = (Path(__file__).parent / "vectors" / "valid" / "everything.sdz").read_bytes()
+PHOTO = (Path(__file__).parents[1] / "vectors" / "valid" / "everything.sdz").read_bytes()
 PHOTO_NAME = "assets/a.0123456789abcdef.sdz"
 LARGE = random.Random(7).randbytes(5 * SMALL)
 SCRIPT_NAME = "assets/gallery.0123456789abcdef.js"
@@ -385,7 +385,7 @@ def test_what_nobody_expected(client: TestClient, caplog: pytest.LogCaptureFixtu
     def fail(*_: object) -> None:
         raise RuntimeError("the disk melted")
 
-    monkeypatch.setattr("server.static.media_type", fail)
+    monkeypatch.setattr("sdz.server.static.media_type", fail)
     with caplog.at_level(logging.INFO, "sdz.access"):
         failed = client.get("/large.bin")
     assert (failed.status_code, failed.json()["title"]) == (500, "InternalError")

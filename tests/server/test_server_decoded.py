@@ -20,19 +20,19 @@ from browser import picture
 from PIL import Image
 from starlette.testclient import TestClient
 
-from runtime.container import Chunk, Header, serialize
-from runtime.decode import decode
-from runtime.encode import encode
-from runtime.pack import default_pack
-from runtime.session import Session
-from server import worker
-from server.app import Cache, create_app
-from server.cache import DIGEST_BYTES, DiskCache, TemporaryFolder
-from server.decoded import DecodedPictures
-from server.errors import RequestError
-from server.metrics import Metrics
-from server.processes import GIB, WorkerDiedError, WorkerRefusedError, Workers, WorkerTimeoutError
-from server.worker import SAVE_OPTIONS, Message, perform
+from sdz.runtime.decode import decode
+from sdz.runtime.encode import encode
+from sdz.runtime.format.container import Chunk, Header, serialize
+from sdz.runtime.pack import default_pack
+from sdz.runtime.session import Session
+from sdz.server import worker
+from sdz.server.app import Cache, create_app
+from sdz.server.cache import DIGEST_BYTES, DiskCache, TemporaryFolder
+from sdz.server.decoded import DecodedPictures
+from sdz.server.errors import RequestError
+from sdz.server.metrics import Metrics
+from sdz.server.processes import GIB, WorkerDiedError, WorkerRefusedError, Workers, WorkerTimeoutError
+from sdz.server.worker import SAVE_OPTIONS, Message, perform
 
 BROWSER = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 KEYS = [f"{number:064x}" for number in range(9)]
@@ -174,7 +174,7 @@ class StandIn(Workers):
 
 
 def test_one_decode_at_a_time_and_a_bounded_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.decoded.QUEUE", 2)
+    monkeypatch.setattr("sdz.server.decoded.QUEUE", 2)
     one, two, three = (serialize(Header(16, 16, index, 0, bytes(4)), []) for index in (1, 2, 3))
 
     async def scenario() -> None:

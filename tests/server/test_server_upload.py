@@ -23,17 +23,17 @@ from browser import picture
 from PIL import Image
 from starlette.testclient import TestClient
 
-from runtime.container import ALT_TEXT, Chunk, Header, parse, serialize
-from runtime.decode import decode
-from runtime.encode import encode
-from runtime.errors import NotAnSdzError
-from server.__main__ import main
-from server.app import create_app
-from server.catalogue import Catalogue, CatalogueError
-from server.headers import IMMUTABLE
-from server.processes import WorkerDiedError, Workers, WorkerTimeoutError
-from server.upload import Uploads
-from server.worker import Message
+from sdz.runtime.decode import decode
+from sdz.runtime.encode import encode
+from sdz.runtime.errors import NotAnSdzError
+from sdz.runtime.format.container import ALT_TEXT, Chunk, Header, parse, serialize
+from sdz.server.__main__ import main
+from sdz.server.app import create_app
+from sdz.server.catalogue import Catalogue, CatalogueError
+from sdz.server.headers import IMMUTABLE
+from sdz.server.processes import WorkerDiedError, Workers, WorkerTimeoutError
+from sdz.server.upload import Uploads
+from sdz.server.worker import Message
 
 TOKEN = "a token of the tests"
 AUTHORIZATION = {"Authorization": f"Bearer {TOKEN}"}
@@ -199,7 +199,7 @@ class StandIn(Workers):
 
 
 def test_a_queue_of_eight_and_then_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.upload.Workers", StandIn)
+    monkeypatch.setattr("sdz.server.upload.Workers", StandIn)
     StandIn.may, StandIn.error = asyncio.Event(), None
 
     async def scenario() -> None:
@@ -239,7 +239,7 @@ def test_at_most_two_processes() -> None:
     [(WorkerTimeoutError(), 503, "TimeoutError"), (WorkerDiedError(), 413, "LimitError")],
 )
 def test_an_encoder_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, code: str) -> None:
-    monkeypatch.setattr("server.upload.Workers", StandIn)
+    monkeypatch.setattr("sdz.server.upload.Workers", StandIn)
     StandIn.may, StandIn.error = asyncio.Event(), error
     StandIn.may.set()
     with TestClient(create_app(tmp_path, uploads=Uploads(tmp_path / "store", TOKEN))) as client:
@@ -249,7 +249,7 @@ def test_an_encoder_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_disk_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("server.upload.Workers", StandIn)
+    monkeypatch.setattr("sdz.server.upload.Workers", StandIn)
     StandIn.may, StandIn.error = asyncio.Event(), None
     StandIn.may.set()
 

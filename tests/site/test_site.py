@@ -22,13 +22,16 @@ from browser import Site, picture
 from networks import small_pack
 from PIL import Image
 
-from export import cli, library, measure, pages, site
-from export.assets import Asset, hashed_name, write_asset
-from export.photos import Measured, Photo, PhotoOptions, title_of
-from export.site import BuildOptions, Download, NoPhotosError, Report, SiteWriteError, build, gather, names_for, summarize
-from runtime.container import parse
-from runtime.decode import decode
-from runtime.pack import load_pack
+from sdz.export import cli
+from sdz.export.metrics import similarity
+from sdz.export.site import build as builder
+from sdz.export.site import library, pages
+from sdz.export.site.assets import Asset, hashed_name, write_asset
+from sdz.export.site.build import BuildOptions, Download, NoPhotosError, Report, SiteWriteError, build, gather, names_for, summarize
+from sdz.export.site.photos import Measured, Photo, PhotoOptions, title_of
+from sdz.runtime.decode import decode
+from sdz.runtime.format.container import parse
+from sdz.runtime.pack import load_pack
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
 
@@ -241,15 +244,15 @@ def test_exact_size_and_longest_side(photos: Path, pack: Path, tmp_path: Path) -
 def chosen(photos: Path, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Report:
     """A site of three photos: no AVIF is as near to the first, a larger one to the second, a smaller one to the third."""
 
-    def found(picture: Image.Image, distance: float) -> measure.EqualAvif:
+    def found(picture: Image.Image, distance: float) -> similarity.EqualAvif:
         if picture.mode == "RGBA":
-            return measure.EqualAvif(100_000, ">=", b"")
+            return similarity.EqualAvif(100_000, ">=", b"")
         if picture.size == (190, 170):
-            data = measure.avif_bytes(Image.new("RGB", picture.size, "red"), 0)
-            return measure.EqualAvif(len(data), "=", data)
-        return measure.EqualAvif(99_999, "=", bytes(100_000))
+            data = similarity.avif_bytes(Image.new("RGB", picture.size, "red"), 0)
+            return similarity.EqualAvif(len(data), "=", data)
+        return similarity.EqualAvif(99_999, "=", bytes(100_000))
 
-    monkeypatch.setattr(measure, "avif_at_distance", found)
+    monkeypatch.setattr(similarity, "avif_at_distance", found)
     return build(options(photos, pack, tmp_path / "site", photo=PhotoOptions(quality=100, auto=True), judged=0))
 
 
@@ -356,8 +359,8 @@ def test_interruption_keeps_the_old_pages_and_the_work_done(
         made.append(make(job))
         return made[-1]
 
-    make = site.make_photo
-    monkeypatch.setattr(site, "make_photo", interrupted)
+    make = builder.make_photo
+    monkeypatch.setattr(builder, "make_photo", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build(wanted)
     assert {p: p.read_bytes() for p in copied.rglob("*.html")} == before
@@ -376,7 +379,7 @@ def test_full_disk(photos: Path, pack: Path, copied: Path, monkeypatch: pytest.M
     def full(path: Path, data: bytes) -> None:
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr("export.assets.write_atomically", full)
+    monkeypatch.setattr("sdz.export.site.assets.write_atomically", full)
     with pytest.raises(SiteWriteError, match=r"cannot write the site .*: No space left on device \(.*\); the pages there are as they were"):
         build(options(photos, pack, copied, force=True))
     assert {p: p.read_bytes() for p in copied.rglob("*.html")} == before
@@ -395,7 +398,7 @@ def test_tampered_manifest_reaches_nothing_outside(photos: Path, pack: Path, cop
 
 @pytest.mark.parametrize("text", ["", "[]", '{"format": 0}', '{"format": 1, "photos": [{}], "files": []}', '{"a": 1}'])
 def test_manifest_and_journal_of_nobody(text: str, photos: Path, pack: Path, copied: Path) -> None:
-    for name in (site.MANIFEST, site.JOURNAL):
+    for name in (builder.MANIFEST, builder.JOURNAL):
         (copied / name).unlink(missing_ok=True)
         (copied / name).write_text(text)
     assert build(options(photos / "turned.jpg", pack, copied, judged=0)).reused == 0
@@ -455,7 +458,7 @@ def test_command_line_passes_the_choice_on(tmp_path: Path, monkeypatch: pytest.M
         asked.append(wanted.photo)
         raise NoPhotosError("enough")
 
-    monkeypatch.setattr(site, "build", refused)
+    monkeypatch.setattr(builder, "build", refused)
     command = ["build", "a.png", "--out", str(tmp_path)]
     assert [cli.main(command), cli.main([*command, "--auto", "-q", "30"])] == [1, 1]
     assert asked == [PhotoOptions(), PhotoOptions(quality=30.0, auto=True)]
@@ -577,24 +580,24 @@ def test_measures() -> None:
     a = np.asarray(picture(200, 180))
     b = np.clip(a.astype(np.int16) + 10, 0, 255).astype(np.uint8)
     flat = np.full((8, 8, 3), 100, np.uint8)
-    assert measure.psnr(a, a) == float("inf")
-    assert measure.psnr(flat, flat + 16) == pytest.approx(24.0484, abs=1e-4)
-    assert measure.structural_similarity(a, a) == pytest.approx(1.0, abs=1e-6)
-    assert measure.structural_similarity(a[:160], b[:160]) is None
+    assert similarity.psnr(a, a) == float("inf")
+    assert similarity.psnr(flat, flat + 16) == pytest.approx(24.0484, abs=1e-4)
+    assert similarity.structural_similarity(a, a) == pytest.approx(1.0, abs=1e-6)
+    assert similarity.structural_similarity(a[:160], b[:160]) is None
 
 
 def test_avif_at_distance() -> None:
     small = picture(80, 64)
     pixels = np.asarray(small)
-    assert measure.perceptual_distance(pixels, pixels) == pytest.approx(0.0, abs=1e-6)
-    lowest = measure.avif_at_distance(small, 10.0)
-    highest = measure.avif_at_distance(small, -1.0)
-    coarse, fine = measure.avif_bytes(small, 0), measure.avif_bytes(small, 100)
-    assert (lowest, highest) == (measure.EqualAvif(len(coarse), "<=", coarse), measure.EqualAvif(len(fine), ">=", b""))
-    with Image.open(io.BytesIO(measure.avif_bytes(small, 40))) as decoded:
-        distance = measure.perceptual_distance(np.asarray(decoded.convert("RGB")), pixels)
-    equal = measure.avif_bytes(small, 40)
-    assert measure.avif_at_distance(small, distance) == measure.EqualAvif(len(equal), "=", equal)
+    assert similarity.perceptual_distance(pixels, pixels) == pytest.approx(0.0, abs=1e-6)
+    lowest = similarity.avif_at_distance(small, 10.0)
+    highest = similarity.avif_at_distance(small, -1.0)
+    coarse, fine = similarity.avif_bytes(small, 0), similarity.avif_bytes(small, 100)
+    assert (lowest, highest) == (similarity.EqualAvif(len(coarse), "<=", coarse), similarity.EqualAvif(len(fine), ">=", b""))
+    with Image.open(io.BytesIO(similarity.avif_bytes(small, 40))) as decoded:
+        distance = similarity.perceptual_distance(np.asarray(decoded.convert("RGB")), pixels)
+    equal = similarity.avif_bytes(small, 40)
+    assert similarity.avif_at_distance(small, distance) == similarity.EqualAvif(len(equal), "=", equal)
 
 
 # in the browser
@@ -603,7 +606,7 @@ def test_avif_at_distance() -> None:
 @pytest.fixture
 def served(built: Report) -> Iterator[Site]:
     """The site on a host that knows nothing of it, under a prefix, with the policy that `server` sends."""
-    from server.headers import security_headers
+    from sdz.server.headers import security_headers
 
     host = Site("/some/where/")
     host.files = {p.relative_to(built.site).as_posix(): p for p in built.site.rglob("*") if p.is_file()}

@@ -15,26 +15,36 @@ from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 
-from export.cleanup import UnetError, load_clean_up
-from export.data import CropSampler, load_photos
-from export.distill import STUDENTS, Distiller, DistillOptions, fresh_decoder, fresh_denoiser, latent_error, main, set_bound, split
-from export.families import FamilyError, load_family
-from export.foreign.build import build_foreign_pack
-from export.foreign.distilled import is_light_decoder, load_distilled
-from export.graph import decoder_graph, decoder_table, denoiser_graph, serialize
-from export.models import LightDecoder, OneStepDenoiser
-from export.models.autoencoder import GRID
-from export.models.layers import Activation, set_quantization
-from export.pack import graph_cost
-from export.parity import gate_photos
-from export.quantize import is_calibrated
-from export.skip import NEVER, least_code, measure, table
-from export.space import LatentSpace, open_space
-from export.teacher import Teacher
-from export.truncation import truncate
-from runtime.decode import decode
-from runtime.encode import encode
-from runtime.session import Session
+from sdz.export.crops import CropSampler, load_photos
+from sdz.export.families import FamilyError, load_family
+from sdz.export.families.unet import UnetError, load_clean_up
+from sdz.export.models import LightDecoder, OneStepDenoiser
+from sdz.export.models.autoencoder import GRID
+from sdz.export.models.layers import Activation, set_quantization
+from sdz.export.models.truncation import truncate
+from sdz.export.packs.distilled import is_light_decoder, load_distilled
+from sdz.export.packs.foreign import build_foreign_pack
+from sdz.export.packs.graph import decoder_graph, decoder_table, denoiser_graph, serialize
+from sdz.export.packs.own import graph_cost
+from sdz.export.packs.parity import gate_photos
+from sdz.export.packs.weights import is_calibrated
+from sdz.export.training.distill import (
+    STUDENTS,
+    Distiller,
+    DistillOptions,
+    fresh_decoder,
+    fresh_denoiser,
+    latent_error,
+    main,
+    set_bound,
+    split,
+)
+from sdz.export.training.skip import NEVER, least_code, measure, table
+from sdz.export.training.space import LatentSpace, open_space
+from sdz.export.training.teacher import Teacher
+from sdz.runtime.decode import decode
+from sdz.runtime.encode import encode
+from sdz.runtime.session import Session
 
 CROP = 176
 

@@ -13,17 +13,17 @@ from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 
-from export.data import CropSampler, TrainingDataError, load_photos
-from export.distill import main as distill
-from export.loop import draw_precision, draw_tilt
-from export.models import OneStepDenoiser, TinyAutoencoder, UniformPosterior
-from export.models.autoencoder import dct_basis, dct_octaves
-from export.models.layers import QuantConv2d, ResidualBlock
-from export.rate import ContextRateModel, laplace_bits
-from export.train import JointOptions, Pipeline, Trainer, main
-from export.truncation import truncate
-from runtime.limits import MAX_TILT
-from runtime.planes import channel_steps
+from sdz.export.crops import CropSampler, TrainingDataError, load_photos
+from sdz.export.models import OneStepDenoiser, TinyAutoencoder, UniformPosterior
+from sdz.export.models.autoencoder import dct_basis, dct_octaves
+from sdz.export.models.layers import QuantConv2d, ResidualBlock
+from sdz.export.models.truncation import truncate
+from sdz.export.training.distill import main as distill
+from sdz.export.training.loop import draw_precision, draw_tilt
+from sdz.export.training.rate import ContextRateModel, laplace_bits
+from sdz.export.training.train import JointOptions, Pipeline, Trainer, main
+from sdz.runtime.format.planes import channel_steps
+from sdz.runtime.limits import MAX_TILT
 
 CROP = 176
 THIRD = torch.tensor(1 / 3)
@@ -93,7 +93,7 @@ def test_the_decoder_alone_sees_files_of_both_tunings(photos: Path, tmp_path: Pa
         tunings.append(natural)
         return draw_tilt(*arguments, natural=natural)
 
-    monkeypatch.setattr("export.train.draw_tilt", draw)
+    monkeypatch.setattr("sdz.export.training.train.draw_tilt", draw)
     run = trainer(photos, tmp_path / "run", faithful=1.0)
     for _ in range(8):
         run._train_step()

@@ -1,6 +1,6 @@
 """The shared vectors: files every implementation must read alike, or refuse alike, and beside each a JSON of what it must give.
 
-`python tests/vectors/make.py` (in the repository's root) writes them again; `tests/test_vectors.py` holds the Python runtime to what
+`python tests/vectors/make.py` (in the repository's root) writes them again; `tests/format/test_vectors.py` holds the Python runtime to what
 is committed, and the committed to what this writes. A change in any file is a change of the format: do not make one lightly.
 
 `pack/` holds the numbers that the valid files are made with: coder tables, linear table and pack.json; no networks. `palette/` holds files
@@ -37,13 +37,13 @@ from numpy.typing import NDArray
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent.parent))
 
-from runtime.alpha import encode_alpha  # noqa: E402
-from runtime.coder import CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, CoderTables, TableLayout  # noqa: E402
-from runtime.container import Chunk, Header, latent_span, parse, serialize  # noqa: E402
-from runtime.decode import decode, open_latents  # noqa: E402
-from runtime.errors import SdzError  # noqa: E402
-from runtime.palette import encode_palette  # noqa: E402
-from runtime.planes import channel_steps, dequantize, encode_planes  # noqa: E402
+from sdz.runtime.decode import decode, open_latents  # noqa: E402
+from sdz.runtime.errors import SdzError  # noqa: E402
+from sdz.runtime.format.alpha import encode_alpha  # noqa: E402
+from sdz.runtime.format.coder import CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, CoderTables, TableLayout  # noqa: E402
+from sdz.runtime.format.container import Chunk, Header, latent_span, parse, serialize  # noqa: E402
+from sdz.runtime.format.palette import encode_palette  # noqa: E402
+from sdz.runtime.format.planes import channel_steps, dequantize, encode_planes  # noqa: E402
 
 CHANNELS = 60
 """Beyond 54, where the contexts' last band of channels begins."""

@@ -20,9 +20,9 @@ import numpy as np
 from make import Numbers, digest, expect_invalid
 from numpy.typing import NDArray
 
-from runtime.container import Chunk, Header, latent_span, parse, serialize
-from runtime.decode import decode
-from runtime.indices import IndexLayout, IndexTables, decode_indices, dequantize_indices, encode_indices, entries_of
+from sdz.runtime.decode import decode
+from sdz.runtime.format.container import Chunk, Header, latent_span, parse, serialize
+from sdz.runtime.format.indices import IndexLayout, IndexTables, decode_indices, dequantize_indices, encode_indices, entries_of
 
 FOLDER = Path(__file__).resolve().parent / "indices"
 

@@ -22,18 +22,18 @@ from PySide6.QtGui import QDropEvent, QGuiApplication, QImage, QWheelEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLabel, QMenu
 
-import runtime.decode
-import runtime.viewer.window
-from runtime.cli import main
-from runtime.container import ALT_TEXT, Chunk, Header, latent_span, serialize
-from runtime.decode import decode
-from runtime.viewer.appearance import Appearance
-from runtime.viewer.bars import kilobytes
-from runtime.viewer.canvas import DARK, LIGHT, MAX_TILES, Canvas, Fit, to_image
-from runtime.viewer.window import Window
-from runtime.viewer.worker import Version
+import sdz.runtime.decode
+import sdz.runtime.viewer.window
+from sdz.runtime.cli import main
+from sdz.runtime.decode import decode
+from sdz.runtime.format.container import ALT_TEXT, Chunk, Header, latent_span, serialize
+from sdz.runtime.viewer.appearance import Appearance
+from sdz.runtime.viewer.bars import kilobytes
+from sdz.runtime.viewer.canvas import DARK, LIGHT, MAX_TILES, Canvas, Fit, to_image
+from sdz.runtime.viewer.window import Window
+from sdz.runtime.viewer.worker import Version
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 15.0
 """How long a test waits for what never comes."""
 
@@ -325,7 +325,7 @@ def test_the_panel_tells_what_is_known(window: Window, folder: Path) -> None:
 def test_devices_are_those_of_onnxruntime_and_one_that_fails_gives_way(
     application: QApplication, stand_ins: StandIns, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runtime.viewer.window, "providers", lambda: {"cpu": True, "cuda": True, "webgpu": False})
+    monkeypatch.setattr(sdz.runtime.viewer.window, "providers", lambda: {"cpu": True, "cuda": True, "webgpu": False})
     stand_ins.failing.add("cuda")
     window = Window(QSettings(str(tmp_path / "other.ini"), QSettings.Format.IniFormat))
     window.show()
@@ -364,7 +364,7 @@ def test_saving_and_copying(window: Window, folder: Path, tmp_path: Path, monkey
     window.open(folder / "a.sdz")
     wait(lambda: settled(window))
     names = iter([(str(tmp_path / "out"), "WebP (*.webp)"), ("", "")])
-    monkeypatch.setattr(runtime.viewer.window.QFileDialog, "getSaveFileName", lambda *_: next(names))
+    monkeypatch.setattr(sdz.runtime.viewer.window.QFileDialog, "getSaveFileName", lambda *_: next(names))
     window.act_save.trigger()
     wait(lambda: window.notice.text() == "Saved out.webp")
     with Image.open(tmp_path / "out.webp") as image:
@@ -463,7 +463,7 @@ def test_sizes_are_said_with_three_digits() -> None:
 
 
 def test_without_pyside_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.delitem(sys.modules, "runtime.viewer.app", raising=False)
+    monkeypatch.delitem(sys.modules, "sdz.runtime.viewer.app", raising=False)
     monkeypatch.setitem(sys.modules, "PySide6.QtCore", None)
     monkeypatch.setitem(sys.modules, "PySide6", None)
     assert main(["view"]) == 1

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageGrab
 
-from runtime.container import Chunk, Header, latent_span, parse, serialize
-from runtime.decode import decode
-from runtime.encode import encode
+from sdz.runtime.decode import decode
+from sdz.runtime.encode import encode
+from sdz.runtime.format.container import Chunk, Header, latent_span, parse, serialize
 
-ROOT: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = Path(__file__).resolve().parents[2]
 SECONDS: Final = 90.0
 """How long a test waits for what never comes."""
 

@@ -16,14 +16,14 @@ import pytest
 from PIL import Image
 from standins import PACK, StandIns, StandInSession, held_decoder, stand_in_file, use_stand_ins
 
-import runtime.decode
-import runtime.viewer.worker
-from runtime.alpha import encode_alpha
-from runtime.container import ALPHA, ALT_TEXT, Chunk, Header, latent_span, serialize
-from runtime.decode import decode
-from runtime.errors import ProviderError
-from runtime.viewer.folder import Walk, original_of, shown_in
-from runtime.viewer.worker import (
+import sdz.runtime.decode
+import sdz.runtime.viewer.worker
+from sdz.runtime.decode import decode
+from sdz.runtime.errors import ProviderError
+from sdz.runtime.format.alpha import encode_alpha
+from sdz.runtime.format.container import ALPHA, ALT_TEXT, Chunk, Header, latent_span, serialize
+from sdz.runtime.viewer.folder import Walk, original_of, shown_in
+from sdz.runtime.viewer.worker import (
     PREVIEW_BYTES,
     PREVIEW_SHARE,
     Described,
@@ -160,7 +160,7 @@ def test_96_megapixels_are_decoded_where_they_are_looked_at_only(driver: Driver,
     assert corner.pixels.shape == (8000 - 7 * 1024, 12_000 - 11 * 1024, 3) and inner.pixels.shape == (1024, 1024, 3)
     # each tile with its margins and no more: 54 x 46 positions and one more (the corner), 64 x 64 with two and one around
     assert driver.sessions[0].calls == [("denoise", 54, 48), ("decode", 53, 47), ("denoise", 68, 68), ("decode", 66, 66)]
-    opened = runtime.decode.open_latents(data, pack=PACK)  # type: ignore[arg-type]
+    opened = sdz.runtime.decode.open_latents(data, pack=PACK)  # type: ignore[arg-type]
     expected = opened.render((slice(192, 256), slice(256, 320)), "denoised", StandInSession())  # type: ignore[arg-type]
     assert np.array_equal(inner.pixels, expected)
 
@@ -291,7 +291,7 @@ def test_what_cannot_be_shown_is_said_in_words_and_the_next_file_is_shown(
     assert driver.of(Failed)[-1].message == "pipe.sdz is not a file"
     (tmp_path / "a.sdz").write_bytes(good)
     with monkeypatch.context() as small:
-        small.setattr(runtime.viewer.worker, "MAX_FILE_BYTES", len(good) - 1)
+        small.setattr(sdz.runtime.viewer.worker, "MAX_FILE_BYTES", len(good) - 1)
         driver.worker.aim({"shown": Goal(tmp_path / "a.sdz", Version(91, None, "denoised"))})
         driver.wait(lambda: driver.of(Failed)[-1].serial == 91)
     assert driver.of(Failed)[-1].message.startswith(f"over a limit: {len(good)} bytes")

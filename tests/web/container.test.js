@@ -1,9 +1,9 @@
-/** web/container.js: fields, chunks and what a cut leaves of them. */
+/** web/format/container.js: fields, chunks and what a cut leaves of them. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { altText, find, parse } from "../../web/container.js";
+import { altText, find, parse } from "../../web/format/container.js";
 import { readContainer } from "../../web/decode.js";
 import { file, thrown } from "./support.js";
 

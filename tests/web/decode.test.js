@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { parseTables } from "../../web/coder.js";
+import { parseTables } from "../../web/format/coder.js";
 import { decodeBytes, denoiserApplies, readPicture } from "../../web/decode.js";
 import { file, neutralTables, thrown } from "./support.js";
 
@@ -49,7 +49,7 @@ function around(a, h, w) {
 const session = /** @type {import("../../web/session.js").Session} */ (
   /** @type {unknown} */ ({
     pack,
-    /** @param {import("../../web/planes.js").Latents} latents */
+    /** @param {import("../../web/format/planes.js").Latents} latents */
     async denoise({ values, halfWidth, h, w }, strength = 16) {
       const moved = around(halfWidth, h, w);
       return Float32Array.from(values, (value, i) => value + (strength * moved[i]) / 4096);

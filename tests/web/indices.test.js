@@ -4,11 +4,11 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
-import * as indices from "../../web/indices.js";
-import { find, parse } from "../../web/container.js";
+import * as indices from "../../web/format/indices.js";
+import { find, parse } from "../../web/format/container.js";
 import { decodeBytes, readPicture } from "../../web/decode.js";
 import { SdzError } from "../../web/errors.js";
-import { buildTree, decodeIndices, dequantizeIndices, entriesOf, indexLayout, parseIndexTables } from "../../web/indices.js";
+import { buildTree, decodeIndices, dequantizeIndices, entriesOf, indexLayout, parseIndexTables } from "../../web/format/indices.js";
 import { sha256, thrown } from "./support.js";
 
 /** @param {string} path */

@@ -1,9 +1,9 @@
-/** web/linear.js: exact values on a table small enough to work out by hand. */
+/** web/format/linear.js: exact values on a table small enough to work out by hand. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { linearStage } from "../../web/linear.js";
+import { linearStage } from "../../web/format/linear.js";
 
 const PATCH = 16;
 const BLOCK = 3 * PATCH * PATCH;

@@ -57,7 +57,7 @@ test("a pack of palettes brings its module", async () => {
   const { files, id } = makePack((manifest) => Object.assign(manifest, { quantizer: "palette" }));
   const pack = await loadPack(id, reader(files));
   assert.equal(pack.indices, null);
-  assert.equal(pack.palette, await import("../../web/palette.js"));
+  assert.equal(pack.palette, await import("../../web/format/palette.js"));
 });
 
 test("a pack of another patch, approximate, tiled, without a denoiser", async () => {

@@ -1,10 +1,10 @@
-/** web/palette.js: the same payloads and the same errors as tests/test_palette.py. */
+/** web/format/palette.js: the same payloads and the same errors as tests/format/test_palette.py. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
 
-import { decodePalette, unknownLatents } from "../../web/palette.js";
+import { decodePalette, unknownLatents } from "../../web/format/palette.js";
 import { thrown } from "./support.js";
 
 const RAW = Uint8Array.of(2, 1, 254, 128, 127, 0, 3, 0, 1, 2, 2, 2, 0);

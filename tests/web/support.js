@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 
-import { tableLayout } from "../../web/coder.js";
+import { tableLayout } from "../../web/format/coder.js";
 
 /** @param {...(ArrayBufferView)} arrays @returns {string} SHA-256 of their bytes one after the other, hexadecimal */
 export function sha256(...arrays) {

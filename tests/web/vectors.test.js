@@ -1,15 +1,15 @@
-/** The shared vectors, run by the JavaScript decoder; tests/test_vectors.py runs the same files. tests/vectors/make.py explains them. */
+/** The shared vectors, run by the JavaScript decoder; tests/format/test_vectors.py runs the same files. tests/vectors/make.py explains them. */
 
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
-import * as palette from "../../web/palette.js";
-import { parseTables } from "../../web/coder.js";
-import { altText, find, parse } from "../../web/container.js";
+import * as palette from "../../web/format/palette.js";
+import { parseTables } from "../../web/format/coder.js";
+import { altText, find, parse } from "../../web/format/container.js";
 import { decodeBytes, readPicture } from "../../web/decode.js";
 import { SdzError } from "../../web/errors.js";
-import { dequantize } from "../../web/planes.js";
+import { dequantize } from "../../web/format/planes.js";
 import { sha256, thrown } from "./support.js";
 
 /** @param {string} path */

@@ -2,7 +2,7 @@
  * The gallery page: shows beside each picture which stage it has reached. Takes the events of <sdz-img>, changes only captions.
  */
 
-/** @import { SdzImg } from "../element.js" */
+/** @import { SdzImg } from "../page/element.js" */
 /** @import { Stage } from "../decode.js" */
 
 for (const element of document.querySelectorAll("sdz-img")) {

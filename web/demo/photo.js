@@ -3,8 +3,8 @@
  * attributes, asks the shared worker for tiles, checks the finished pixels against the digest that Python computed.
  */
 
-import { painter, request, wantedBy } from "../client.js";
-import { ACCEPT } from "../container.js";
+import { painter, request, wantedBy } from "../page/client.js";
+import { ACCEPT } from "../format/container.js";
 
 /** @import { Stage } from "../decode.js" */
 

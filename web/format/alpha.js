@@ -1,8 +1,8 @@
 /**
- * The alpha chunk: a zlib stream of PNG-filtered rows -> one 8-bit channel. Lossless; the twin of runtime/alpha.py.
+ * The alpha chunk: a zlib stream of PNG-filtered rows -> one 8-bit channel. Lossless; the twin of runtime/format/alpha.py.
  */
 
-import { SdzError } from "./errors.js";
+import { SdzError } from "../errors.js";
 import { inflate } from "./inflate.js";
 
 const LAST_FILTER = 4;

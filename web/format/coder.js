@@ -1,9 +1,9 @@
 /**
  * The binary arithmetic decoder and its adaptive, logistically mixed probabilities: 32-bit integers only. FORMAT.md ("Coder") is
- * the specification, runtime/coder.py the twin. Products that could pass 31 bits are bounded where a pack's tables are parsed.
+ * the specification, runtime/format/coder.py the twin. Products that could pass 31 bits are bounded where a pack's tables are parsed.
  */
 
-import { SdzError } from "./errors.js";
+import { SdzError } from "../errors.js";
 
 /** Largest |stretch(p)|: ln(p / (1 - p)) * 256. */
 const STRETCH_LIMIT = 2047;
@@ -64,7 +64,7 @@ export function tableLayout(channels) {
 }
 
 /**
- * @typedef {object} CoderTables what a pack's coder knows before the first bit; field by field as in runtime/coder.py
+ * @typedef {object} CoderTables what a pack's coder knows before the first bit; field by field as in runtime/format/coder.py
  * @property {number} channels
  * @property {number} mixRate
  * @property {number} countLimit

@@ -1,10 +1,10 @@
 /**
  * The container: bytes -> header and chunks. Knows nothing of what the payloads mean. The layout stands in FORMAT.md and at the
- * top of the twin, runtime/container.py; this file only reads.
+ * top of the twin, runtime/format/container.py; this file only reads.
  */
 
-import { SdzError } from "./errors.js";
-import { MAX_ALT_BYTES, MAX_EXIF_BYTES, MAX_PLANES, MAX_SIDE, MAX_STEP_INDEX, MAX_TILT, MAX_VARINT_BYTES } from "./limits.js";
+import { SdzError } from "../errors.js";
+import { MAX_ALT_BYTES, MAX_EXIF_BYTES, MAX_PLANES, MAX_SIDE, MAX_STEP_INDEX, MAX_TILT, MAX_VARINT_BYTES } from "../limits.js";
 
 /**
  * @typedef {object} Header

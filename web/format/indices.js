@@ -1,11 +1,11 @@
 /**
  * Embedded codebook indices -> nodes of the codebook's tree -> values in GRID units: for packs whose `quantizer` is "indices". The
- * model of each decision is in FORMAT.md ("Indices"); runtime/indices.py is the twin. Products that could pass 2**53 are bounded by the
+ * model of each decision is in FORMAT.md ("Indices"); runtime/format/indices.py is the twin. Products that could pass 2**53 are bounded by the
  * tables' types.
  */
 
 import { Decoder, INPUTS, arrayReader } from "./coder.js";
-import { SdzError } from "./errors.js";
+import { SdzError } from "../errors.js";
 import { LEVEL_LIMIT, emptyLatents, guardL1 } from "./planes.js";
 
 /** @import { Latents, Room, Window } from "./planes.js" */
@@ -20,7 +20,7 @@ import { LEVEL_LIMIT, emptyLatents, guardL1 } from "./planes.js";
  * @property {Float64Array} middle its product with their sum
  * @property {Float64Array} span and with itself
  *
- * @typedef {object} IndexTables a pack's codebook and what its coder knows before the first bit; field by field as in runtime/indices.py
+ * @typedef {object} IndexTables a pack's codebook and what its coder knows before the first bit; field by field as in runtime/format/indices.py
  * @property {number} entries
  * @property {number} channels
  * @property {number} levels
@@ -138,7 +138,7 @@ export function buildTree(codebook, usage) {
 
 /**
  * Parses an index pack's coder.bin: magic, channels u8, entries - 1 u16, mixing rate u8, count limit u8, usage limit u8, then the arrays in
- * the order of runtime/indices.py, little-endian, C order.
+ * the order of runtime/format/indices.py, little-endian, C order.
  * @param {Uint8Array} data
  * @returns {IndexTables}
  * @throws {SdzError} CorruptPackError

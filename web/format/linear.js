@@ -1,6 +1,6 @@
 /**
  * Integers -> the linear stage's pixels: one block of patch x patch pixels per latent position is a weighted sum of the pack's integer patterns;
- * where the pack laps its blocks, a filter over their borders follows. No neural runtime; the twin of runtime/linear.py. Zero latents, most
+ * where the pack laps its blocks, a filter over their borders follows. No neural runtime; the twin of runtime/format/linear.py. Zero latents, most
  * of any file, cost one comparison.
  */
 

@@ -1,9 +1,9 @@
 /**
  * Palette latents, for packs whose manifest says `quantizer` "palette": a zlib stream of up to 256 vectors and one index per position
- * -> integers, known to the last bit. The twin of runtime/palette.py's reading half.
+ * -> integers, known to the last bit. The twin of runtime/format/palette.py's reading half.
  */
 
-import { SdzError } from "./errors.js";
+import { SdzError } from "../errors.js";
 import { inflate } from "./inflate.js";
 
 /** @import { Known } from "./planes.js" */

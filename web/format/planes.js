@@ -1,10 +1,10 @@
 /**
  * Embedded bit-planes -> integer latents: contexts, pass order, and what a prefix leaves known; then integers -> values in GRID
- * units with their intervals. The model of each decision is in FORMAT.md ("Contexts"); runtime/planes.py is the twin.
+ * units with their intervals. The model of each decision is in FORMAT.md ("Contexts"); runtime/format/planes.py is the twin.
  */
 
 import { BORDER, CROSS_TERMS, Decoder, ENERGY_LEVELS, INPUTS, PREDICTION_TERMS, tableLayout } from "./coder.js";
-import { MAX_STEP_INDEX } from "./limits.js";
+import { MAX_STEP_INDEX } from "../limits.js";
 
 /** @import { CoderTables } from "./coder.js" */
 

@@ -1,6 +1,6 @@
 /**
  * Tiles for networks whose every output depends on every input: where they lie, and how their overlaps become one picture. A network
- * with a finite receptive field needs none of this: its tiles join exactly. The twin of runtime/tiles.py.
+ * with a finite receptive field needs none of this: its tiles join exactly. The twin of runtime/format/tiles.py.
  */
 
 /**

@@ -3,9 +3,9 @@
  * its header, tiles and stages; says where packs and onnxruntime lie, which only the page may decide.
  */
 
-import { SdzError } from "./errors.js";
+import { SdzError } from "../errors.js";
 
-/** @import { Stage, Tile } from "./decode.js" */
+/** @import { Stage, Tile } from "../decode.js" */
 
 /**
  * @typedef {object} Receiver
@@ -21,7 +21,7 @@ import { SdzError } from "./errors.js";
  * @returns {DOMStringMap}
  */
 function scriptSettings() {
-  const entry = new URL("./sdz.js", import.meta.url).href;
+  const entry = new URL("../sdz.js", import.meta.url).href;
   const tags = [...document.scripts];
   return (tags.find(({ src }) => src === entry) ?? tags.find(({ dataset }) => dataset.packs ?? dataset.ort ?? dataset.pack))?.dataset ?? {};
 }
@@ -40,7 +40,7 @@ const folder = (path, beside) =>
 function sharedWorker() {
   if (worker) return worker;
   const settings = scriptSettings();
-  worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "sdz" });
+  worker = new Worker(new URL("../worker.js", import.meta.url), { type: "module", name: "sdz" });
   worker.onmessage = ({ data: { type, id, ...message } }) => {
     const receiver = receivers.get(id);
     if (!receiver) return;

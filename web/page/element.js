@@ -8,10 +8,10 @@
  */
 
 import { painter, request, wantedBy, whenNear } from "./client.js";
-import { SdzError } from "./errors.js";
+import { SdzError } from "../errors.js";
 
 /** @import { Wanted } from "./client.js" */
-/** @import { Stage } from "./decode.js" */
+/** @import { Stage } from "../decode.js" */
 
 // a constructed sheet, because a policy without 'unsafe-inline' refuses <style>
 const SHEET = new CSSStyleSheet();
