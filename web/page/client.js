@@ -60,8 +60,8 @@ function sharedWorker() {
   };
   worker.postMessage({
     type: "configure",
-    packs: folder(settings.packs, "./packs/"),
-    ort: folder(settings.ort, "./ort/"),
+    packs: folder(settings.packs, "../packs/"),
+    ort: folder(settings.ort, "../ort/"),
     pack: settings.pack,
     provider: settings.provider === "webgpu" ? "webgpu" : "wasm",
     threads: settings.threads ? Number(settings.threads) : undefined,
