@@ -25,7 +25,8 @@ from .errors import CorruptFileError, LimitError, MissingPackError
 from .format.container import ALPHA, ALT_TEXT, EXIF, LATENTS, PALETTE_LATENTS, Container, Header, parse
 from .format.indices import KnownIndices, decode_indices, dequantize_indices, known_bits
 from .format.linear import linear_stage, reduced, reduced_stage, reductions
-from .format.planes import Known, Latents, channel_steps, decode_planes, dequantize
+from .format.planes import decode_planes
+from .format.reconstruction import Known, Latents, channel_steps, dequantize
 from .pack import FULL_STRENGTH, INDICES, PALETTE, Pack, find_pack
 
 if TYPE_CHECKING:

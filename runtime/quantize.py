@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import limits
-from .format.coder import STRETCH, CoderTables
-from .format.planes import channel_steps, last_chances, step_sizes, step_units
+from .format.coder import STRETCH
+from .format.coder_tables import CoderTables
+from .format.planes import last_chances
+from .format.reconstruction import channel_steps, step_sizes, step_units
 from .pack import GRID
 
 Tune = Literal["natural", "faithful"]

@@ -25,7 +25,8 @@ from sdz.runtime.encode import (
 from sdz.runtime.errors import EncodeInputError, LimitError
 from sdz.runtime.files import image_suffixes
 from sdz.runtime.format.container import parse
-from sdz.runtime.format.planes import decode_planes, step_units
+from sdz.runtime.format.planes import decode_planes
+from sdz.runtime.format.reconstruction import step_units
 from sdz.runtime.format.tiles import Tiling
 from sdz.runtime.quantize import TUNINGS, activity_weights, posterior_weights, quantize
 

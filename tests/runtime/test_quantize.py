@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from standins import neutral_tables
 
-from sdz.runtime.format.planes import channel_steps, encode_planes, last_chances
+from sdz.runtime.format.planes import encode_planes, last_chances
+from sdz.runtime.format.reconstruction import channel_steps
 from sdz.runtime.quantize import TUNINGS, Tune, Tuning, activity_weights, dead_zone, posterior_weights, quantize, weighted_rounding
 
 TABLES = neutral_tables(4)
