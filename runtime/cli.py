@@ -125,7 +125,8 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
 
 
 def _encode(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
-    from .encode import encode, open_image
+    from .encode import encode
+    from .photo import open_image
 
     _check_batch(parser, args)
     session = _Sessions(args).for_encoding()

@@ -94,8 +94,9 @@ def decode_picture(job: Message, data: bytes) -> tuple[Message, bytes]:
 
 def encode_upload(job: Message, data: bytes) -> tuple[Message, bytes]:
     """The image file `job["path"]` as an .sdz without metadata; `job` may have `quality` and `alt`. `data` is not looked at."""
-    from ..runtime.encode import encode, open_image
+    from ..runtime.encode import encode
     from ..runtime.format.container import parse
+    from ..runtime.photo import open_image
 
     with open_image(Path(job["path"]), UPLOAD_FORMATS) as image:
         _check_size(image, job["max_pixels"])

@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from ...runtime.decode import decode
-from ...runtime.encode import DEFAULT_QUALITY
+from ...runtime.options import DEFAULT_QUALITY
 from ...runtime.pack import Pack
 from ...runtime.session import Session
 from ..site.library import Library

@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ...runtime.decode import decode
-from ...runtime.encode import encode_latents, encode_with_deviation, open_image, prepare
+from ...runtime.encode import encode_latents, encode_with_deviation
 from ...runtime.errors import SdzError
 from ...runtime.format.container import LATENTS, Chunk, Header, serialize
 from ...runtime.format.planes import encode_planes
+from ...runtime.options import Tune
 from ...runtime.pack import PALETTE, PLANES, Pack, default_pack, load_pack
-from ...runtime.quantize import TUNINGS, TYPICAL_ROUNDING, Tune, dead_zone, posterior_weights, quantize
+from ...runtime.photo import open_image, prepare
+from ...runtime.quantize import TUNINGS, TYPICAL_ROUNDING, dead_zone, posterior_weights, rdo_quantize
 from ...runtime.session import Session
 from ..metrics import similarity
 from ..metrics.curves import bd_rate, envelope, mean_curve
@@ -156,7 +158,7 @@ def _table(rows: list[list[str]]) -> str:
 def _files(photo: Pixels, latents: NDArray[np.float32], weights: NDArray[np.float32] | None, tune: Tune, pack: Pack) -> Iterator[bytes]:
     height, width = photo.shape[:2]
     for step in POSTERIOR_STEPS:
-        integers = quantize(latents, step, pack.coder, TUNINGS[tune], weights)
+        integers = rdo_quantize(latents, step, pack.coder, TUNINGS[tune], weights)
         planes, payload = encode_planes(integers, step, pack.coder)
         yield serialize(Header(width, height, step, planes, pack.id), [Chunk(LATENTS, payload)])
 

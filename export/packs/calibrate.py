@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ...runtime.encode import open_image, prepare
 from ...runtime.errors import SdzError
+from ...runtime.files import evenly
+from ...runtime.photo import open_image, prepare
 from ..crops import CropSampler
 from ..families import Family, FamilyError
 from ..families.family import GREY
@@ -73,9 +74,8 @@ def read_photos(paths: list[Path]) -> list[NDArray[np.uint8]]:
 
     Raises FamilyError where none is left.
     """
-    picked = paths if len(paths) <= MOST_PHOTOS else [paths[i * len(paths) // MOST_PHOTOS] for i in range(MOST_PHOTOS)]
     photos = []
-    for path in tqdm(picked, desc="calibration photos", disable=None):
+    for path in tqdm(evenly(paths, MOST_PHOTOS), desc="calibration photos", disable=None):
         try:
             with open_image(path) as image:
                 photos.append(prepare(image).rgb)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.format.indices import decode_indices, dequantize_indices, encode_indices
-from ...runtime.format.planes import Known, Latents, channel_steps, dequantize
+from ...runtime.format.reconstruction import Known, Latents, channel_steps, dequantize
 from ...runtime.pack import INDICES, PLANES
 from ...runtime.quantize import TYPICAL_ROUNDING, dead_zone, nearest_entries
 from ..families import Family

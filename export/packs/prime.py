@@ -20,18 +20,10 @@ from scipy.optimize import nnls
 from tqdm import tqdm
 
 from ...runtime.files import write_atomically
-from ...runtime.format.coder import (
-    CROSS_TERMS,
-    ENERGY_LEVELS,
-    INPUTS,
-    PREDICTION_TERMS,
-    WEIGHT_ONE,
-    CoderState,
-    CoderTables,
-    TableLayout,
-    new_registers,
-)
-from ...runtime.format.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, _run, finer_by, pass_order, plane_count
+from ...runtime.format.coder import WEIGHT_ONE, new_registers
+from ...runtime.format.coder_tables import CROSS_TERMS, ENERGY_LEVELS, INPUTS, PREDICTION_TERMS, CoderState, CoderTables, TableLayout
+from ...runtime.format.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, _run, pass_order, plane_count
+from ...runtime.format.reconstruction import finer_by
 from ...runtime.quantize import TUNINGS, TYPICAL_ROUNDING, dead_zone
 from ..crops import CropSampler, TrainingDataError, load_photos
 from ..models import TinyAutoencoder

@@ -34,7 +34,8 @@ from ...runtime.errors import SdzError
 from ...runtime.files import write_atomically
 from ...runtime.format.container import LATENTS, parse
 from ...runtime.format.linear import linear_stage
-from ...runtime.format.planes import channel_steps, decode_planes, dequantize
+from ...runtime.format.planes import decode_planes
+from ...runtime.format.reconstruction import channel_steps, dequantize
 from ...runtime.pack import Pack, default_pack, load_pack
 from ...runtime.session import Session
 from ..site.assets import BROTLI_QUALITY, BROTLI_WINDOW, Asset, digest

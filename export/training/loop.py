@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ...runtime.format.planes import finer_by
+from ...runtime.format.reconstruction import finer_by
 from ...runtime.limits import MAX_TILT
 from ..crops import CropSampler
 from ..metrics.distortion import PerceptualDistance, distortion

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .. import limits
 from ..errors import CorruptFileError, EncodeInputError, MissingExtraError
 from ..pack import GRID
-from .planes import Known, step_units
+from .reconstruction import Known, step_units
 
 MAX_ENTRIES: Final = 256
 """An index is one byte: the published setting, 1,024 bytes of palette for four channels."""

@@ -489,7 +489,7 @@ def _facts_of(container: Container, size: int) -> Facts:
 
 def _read_photo(data: bytes, watch: Stopwatch) -> tuple[NDArray[np.uint8], Facts]:
     """An ordinary image as the encoder would see it, upright and in sRGB: that is what an .sdz is to be compared with."""
-    from ..encode import open_image, prepare
+    from ..photo import open_image, prepare
 
     with watch("image"), open_image(io.BytesIO(data)) as image:
         name = image.format or "image"

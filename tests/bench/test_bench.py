@@ -18,7 +18,7 @@ from standins import StandInPack, StandInSession
 from sdz.export.bench import costs, peers, report, run, sdz_codec, summary
 from sdz.export.bench.ladder import RUNGS, ladder, rungs
 from sdz.export.bench.peers import FULL, PEERS, Plan
-from sdz.export.bench.run import BenchInputError, drawn, find_photos, main, read_familiar
+from sdz.export.bench.run import BenchInputError, find_photos, main, read_familiar
 from sdz.export.bench.sdz_codec import CODER_STEPS, CUTS, POINTS, layouts, narrow
 from sdz.export.bench.summary import Measured
 from sdz.export.metrics import frechet, similarity
@@ -317,11 +317,6 @@ def test_without_names_the_photos_are_those_of_scikit_image() -> None:
     paths = find_photos([])
     assert [p.name for p in paths] == list(run.PHOTOS)
     assert all(p.is_file() for p in paths)
-
-
-def test_photos_are_drawn_evenly() -> None:
-    assert drawn(list(range(10)), 3) == [1, 4, 8]
-    assert drawn([1, 2], 3) == [1, 2]
 
 
 def test_training_photos_come_from_shards_and_folders(tmp_path: Path) -> None:

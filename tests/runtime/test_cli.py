@@ -60,7 +60,7 @@ def pixels(name: str) -> np.ndarray:
         return np.asarray(image)
 
 
-def sdz(name: str, pack_id: bytes = PACK.id) -> Path:
+def an_sdz(name: str, pack_id: bytes = PACK.id) -> Path:
     """40 x 30 pixels, 14 bytes of header, an alternative text of 3 bytes, latents."""
     q = np.random.default_rng(0).integers(-9, 10, (4, 2, 3)).astype(np.int32)
     planes, payload = encode_planes(q, 48, PACK.coder)
@@ -140,7 +140,7 @@ def test_json_reports(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_decode_stages_prefixes_and_formats(capsys: pytest.CaptureFixture[str]) -> None:
-    sdz("a.sdz")
+    an_sdz("a.sdz")
     assert main(["decode", "a.sdz", "-o", "grey.png", "--bytes", "20", "--stage", "linear"]) == 0
     assert pixels("grey.png").tolist() == np.full((30, 40, 3), 128).tolist()
     assert main(["decode", "a.sdz", "-o", "out/", "--format", "webp", "--stage", "decoded"]) == 0
@@ -197,7 +197,7 @@ def test_options_out_of_range_fail_as_inputs_do(capsys: pytest.CaptureFixture[st
 
 
 def test_info_says_what_each_byte_went_into(capsys: pytest.CaptureFixture[str]) -> None:
-    data = sdz("a.sdz").read_bytes()
+    data = an_sdz("a.sdz").read_bytes()
     latents = len(data) - 13 - 9 - 6
     assert main(["info", "a.sdz"]) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -227,7 +227,7 @@ def test_info_says_what_each_byte_went_into(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_info_of_unknown_packs_and_other_files(capsys: pytest.CaptureFixture[str]) -> None:
-    sdz("in/a.sdz", b"\xaa\xbb\xcc\xdd")
+    an_sdz("in/a.sdz", b"\xaa\xbb\xcc\xdd")
     Path("in/b.sdz").write_bytes(b"GIF89a")
     assert main(["info", "in"]) == 1
     captured = capsys.readouterr()
@@ -247,9 +247,9 @@ def test_info_lists_providers(capsys: pytest.CaptureFixture[str]) -> None:
 def test_verify(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[bytes] = []
     monkeypatch.setattr(StandInPack, "verify", lambda self: checked.append(self.id), raising=False)
-    data = sdz("good.sdz").read_bytes()
-    sdz("again.sdz")
-    sdz("foreign.sdz", b"\xaa\xbb\xcc\xdd")
+    data = an_sdz("good.sdz").read_bytes()
+    an_sdz("again.sdz")
+    an_sdz("foreign.sdz", b"\xaa\xbb\xcc\xdd")
     Path("cut.sdz").write_bytes(data[:-1])
     Path("headless.sdz").write_bytes(data[:22])
     Path("flipped.sdz").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
@@ -272,7 +272,7 @@ def test_verify_reads_palettes(capsys: pytest.CaptureFixture[str], monkeypatch: 
     payload = encode_palette(np.zeros((1, 4), np.int8), np.zeros((2, 3), np.uint8))
     Path("good.sdz").write_bytes(serialize(header, [Chunk(b"P", payload)]))
     Path("broken.sdz").write_bytes(serialize(header, [Chunk(b"P", payload[:-1])]))
-    sdz("planes.sdz")
+    an_sdz("planes.sdz")
     assert main(["verify", "good.sdz"]) == 0
     assert capsys.readouterr().out == "good.sdz: ok\n"
     assert main(["verify", "broken.sdz", "planes.sdz"]) == 1
@@ -285,7 +285,7 @@ def test_an_approximate_pack_is_called_so(capsys: pytest.CaptureFixture[str], mo
     monkeypatch.setattr(StandInPack, "verify", lambda self: None, raising=False)
     approximate = StandInPack(exact=False)
     monkeypatch.setattr("sdz.runtime.pack.find_pack", lambda pack_id: approximate)
-    sdz("a.sdz")
+    an_sdz("a.sdz")
     assert main(["verify", "a.sdz"]) == 0
     assert capsys.readouterr().out == "a.sdz: ok (pixels approximate: pack stand-in promises no bits)\n"
     assert main(["info", "a.sdz"]) == 0
@@ -343,7 +343,7 @@ def test_a_process_prints_one_line_and_no_traceback(tmp_path: Path) -> None:
 
 
 def test_info_imports_no_network_runtime_and_for_files_of_other_packs_no_compiler(tmp_path: Path) -> None:
-    sdz(str(tmp_path / "a.sdz"))
+    an_sdz(str(tmp_path / "a.sdz"))
     code = (
         "import sys; from runtime.cli import main; code = main(['info', 'a.sdz']);"
         "slow = {'numba', 'onnxruntime', 'PIL', 'torch'} & set(sys.modules); print(sorted(slow), file=sys.stderr); sys.exit(code)"
@@ -354,7 +354,7 @@ def test_info_imports_no_network_runtime_and_for_files_of_other_packs_no_compile
 
 
 def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
-    path = sdz(str(tmp_path / "a.sdz"))
+    path = an_sdz(str(tmp_path / "a.sdz"))
     command = [sys.executable, "-m", "runtime", "info", *[str(path)] * 2000]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={"PYTHONPATH": str(ROOT)}) as process:
         assert process.stdout is not None and process.stderr is not None

@@ -16,7 +16,7 @@ from sdz.export.packs.parity import gate_photos
 from sdz.export.packs.weights import settle_gains
 from sdz.runtime.errors import CorruptPackError, EncodeInputError, ProviderError
 from sdz.runtime.format.linear import linear_stage
-from sdz.runtime.format.planes import Latents
+from sdz.runtime.format.reconstruction import Latents
 from sdz.runtime.pack import MANIFEST, Pack, load_pack
 from sdz.runtime.session import Session, providers
 

@@ -22,7 +22,7 @@ from sdz.export.training.distill import main as distill
 from sdz.export.training.loop import draw_precision, draw_tilt
 from sdz.export.training.rate import ContextRateModel, laplace_bits
 from sdz.export.training.train import JointOptions, Pipeline, Trainer, main
-from sdz.runtime.format.planes import channel_steps
+from sdz.runtime.format.reconstruction import channel_steps
 from sdz.runtime.limits import MAX_TILT
 
 CROP = 176
