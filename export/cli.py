@@ -36,7 +36,7 @@ FORWARDED = {
     "coders": ("sdz.export.bench.lossless", "compare this coder with deflate, PNG and JPEG XL on the same integers of a pack"),
     "bench": ("sdz.export.bench", "measure the codec beside its peers"),
     "speed": ("sdz.export.speed", "measure time, memory and download sizes beside a TAESD-shaped decoder"),
-    "pack": ("sdz.export.packs.own", "weights to a model pack: ONNX, int8, parity gate, manifest"),
+    "pack": ("sdz.export.packs.trained", "weights to a model pack: ONNX, int8, parity gate, manifest"),
 }
 """Subcommands whose module has its own `main(arguments)`: what follows the name is theirs."""
 
@@ -150,7 +150,7 @@ def _build(options: argparse.Namespace) -> int:
     if options.pack_from is not None:
         from .families import FamilyError
         from .packs.parity import ParityError
-        from .packs.weights import QuantizationError
+        from .packs.quantization import QuantizationError
 
         try:
             options.pack = _model_pack(options)

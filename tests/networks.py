@@ -8,9 +8,9 @@ import torch
 from standins import neutral_tables
 
 from sdz.export.models import OneStepDenoiser, TinyAutoencoder
-from sdz.export.packs.own import BuiltPack, build_pack
 from sdz.export.packs.parity import gate_photos
-from sdz.export.packs.weights import calibrate
+from sdz.export.packs.quantization import calibrate
+from sdz.export.packs.trained import BuiltPack, build_pack
 
 CHANNELS = 8
 

@@ -21,7 +21,7 @@ from PIL import Image
 from pytorch_msssim import ms_ssim
 from ssimulacra2 import compute_ssimulacra2
 
-from .distortion import PerceptualDistance
+from .perceptual import PerceptualDistance
 
 MS_SSIM_MINIMUM = 161
 """Smallest side MS-SSIM takes: its fifth scale must still hold the 11-pixel window (Wang, Simoncelli and Bovik 2003)."""

@@ -18,9 +18,9 @@ from ..families import Family
 from ..models.truncation import RECONSTRUCTION
 from .calibrate import Calibration
 from .codebook import learn_tables, uniform_gain
-from .own import RECONSTRUCTION_UNITS
 from .prime import prime
 from .traced import Feeds
+from .trained import RECONSTRUCTION_UNITS
 
 STEPS: Final = (16, 40, 56)
 """Step indices of the latents that a decoder is calibrated and gated with, in turn: fine, usual, coarse."""

@@ -25,9 +25,9 @@ from ..models.denoiser import DELTA_SCALE_EXPONENT, LEVEL_LIMIT
 from ..models.layers import set_quantization
 from ..models.truncation import truncate
 from .graph import decoder_graph, decoder_table, denoiser_graph, serialize
-from .own import Cost, graph_cost
 from .parity import ParityError, graph_runner
-from .weights import LinearTable, grid_weights, is_calibrated
+from .quantization import LinearTable, grid_weights, is_calibrated
+from .trained import Cost, graph_cost
 
 CODES: Final = (28, 40, 58)
 """Precision codes of the latents on which graphs and networks are compared."""

@@ -29,9 +29,9 @@ from . import expected
 from .calibrate import L1_LIMIT, Calibration, Steps, calibrate
 from .coding import Coding, coding_of, gains_for
 from .distilled import Distilled, check_distilled
-from .own import PROBE, RECONSTRUCTION_UNITS, graph_entry, table_entry, write_folder
 from .parity import ParityError, Runner, graph_runner
 from .traced import Feeds, decoder_model, encoder_model, half_weights, int8_model
+from .trained import PROBE, RECONSTRUCTION_UNITS, graph_entry, table_entry, write_folder
 
 Precision = Literal["auto", "int8", "fp16", "fp32"]
 PRECISIONS: Final = ("auto", "int8", "fp16", "fp32")

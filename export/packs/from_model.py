@@ -23,8 +23,8 @@ from ..families.source import CONFIG
 from .calibrate import CROPS, Steps, read_photos
 from .distilled import is_light_decoder, load_distilled
 from .foreign import Precision, build_foreign_pack, pack_name
-from .own import build_pack
 from .prime import prime
+from .trained import build_pack
 
 FOLDER: Final = "packs"
 """Inside the site: the whole pack, with the encoder, for whoever wants the files outside a browser."""

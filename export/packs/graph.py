@@ -1,6 +1,6 @@
 """Trained networks -> ONNX graphs, written node by node: the same weights give the same bytes, so the same digests, on every machine.
 
-Takes the modules of `export.models` and hands `onnx.ModelProto`s of opset 21 with dynamic height and width to `export.packs.own`. The
+Takes the modules of `export.models` and hands `onnx.ModelProto`s of opset 21 with dynamic height and width to `export.packs.trained`. The
 decoder and the denoiser come in three variants of one structure:
 
 - "int8": the reference. onnxruntime's own NHWC operator QLinearConv is written out in between, so that neither results nor speed hang on
@@ -33,7 +33,7 @@ from ..models import LightDecoder, OneStepDenoiser, TinyAutoencoder
 from ..models.autoencoder import CENTRE, PATCH, RESIDUAL_GAIN, Encoder, EncoderBlock, ScaledTransform
 from ..models.lapping import kernel_of
 from ..models.layers import QuantConv2d, ResidualBlock
-from .weights import GridWeights, LinearTable, grid_weights, integer_conv, linear_table
+from .quantization import GridWeights, LinearTable, grid_weights, integer_conv, linear_table
 
 OPSET = 21
 CONTRIB = "com.microsoft"

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from ...runtime.format.planes import finer_by
 from ...runtime.limits import MAX_TILT
 from ..crops import CropSampler
-from ..metrics.distortion import PerceptualDistance, distortion
+from ..metrics.perceptual import PerceptualDistance, distortion
 from ..models import OneStepDenoiser
 from ..models.denoiser import DELTA_SCALE_EXPONENT, FINEST_TRAINED
 from ..models.layers import freeze_ranges, set_quantization

@@ -19,7 +19,7 @@ from ..models import OneStepDenoiser
 from ..models.denoiser import FINEST_TRAINED
 from ..models.layers import set_quantization
 from ..models.truncation import truncate
-from ..packs.weights import is_calibrated
+from ..packs.quantization import is_calibrated
 from .space import LatentSpace
 
 CODES = range(FINEST_TRAINED, limits.DENOISER_COARSEST + 1, 6)

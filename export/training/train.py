@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ..crops import CropSampler, TrainingDataError, load_photos
 from ..models import OneStepDenoiser, TinyAutoencoder
 from ..models.truncation import Truncated, truncate
-from ..packs.weights import is_calibrated
+from ..packs.quantization import is_calibrated
 from .loop import COLOURS, Loop, TrainingOptions, add_options, chosen, draw_precision, draw_tilt
 from .rate import ContextRateModel
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from sdz.export.models import OneStepDenoiser, TinyAutoencoder
 from sdz.export.packs.graph import GraphBuilder, Trunk, Value, decoder_graph, decoder_table, denoiser_graph, encoder_graph, serialize
-from sdz.export.packs.own import graph_cost
-from sdz.export.packs.weights import EXACT_LIMIT, QuantizationError, grid_weights, integer_conv, linear_table, settle_gains
+from sdz.export.packs.quantization import EXACT_LIMIT, QuantizationError, grid_weights, integer_conv, linear_table, settle_gains
+from sdz.export.packs.trained import graph_cost
 from sdz.runtime.format.linear import linear_stage
 
 

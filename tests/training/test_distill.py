@@ -25,9 +25,9 @@ from sdz.export.models.truncation import truncate
 from sdz.export.packs.distilled import is_light_decoder, load_distilled
 from sdz.export.packs.foreign import build_foreign_pack
 from sdz.export.packs.graph import decoder_graph, decoder_table, denoiser_graph, serialize
-from sdz.export.packs.own import graph_cost
 from sdz.export.packs.parity import gate_photos
-from sdz.export.packs.weights import is_calibrated
+from sdz.export.packs.quantization import is_calibrated
+from sdz.export.packs.trained import graph_cost
 from sdz.export.training.distill import (
     STUDENTS,
     Distiller,

@@ -28,7 +28,7 @@ from ..models.autoencoder import GRID, PATCH
 from ..models.truncation import RECONSTRUCTION
 from .graph import decoder_graph, decoder_table, denoiser_graph, encoder_graph, serialize
 from .parity import ParityError, check_parity, gate_photos
-from .weights import QuantizationError, calibrate, grid_weights, is_calibrated, settle_gains
+from .quantization import QuantizationError, calibrate, grid_weights, is_calibrated, settle_gains
 
 TINY_WEIGHTS = Path(__file__).parents[1] / "weights" / "tiny"
 """The default pack's trained weights, in half precision."""
