@@ -27,9 +27,9 @@ from ..families import FamilyError, load_family
 from ..families.unet import UnetError, load_clean_up
 from ..models import LightDecoder, OneStepDenoiser
 from ..models.denoiser import FINEST_TRAINED
+from ..models.layers import is_calibrated
 from ..models.truncation import Truncated, truncate
 from ..packs.parity import gate_photos
-from ..packs.quantization import is_calibrated
 from ..packs.trained import TINY_WEIGHTS
 from .loop import COLOURS, PRECISION_RANGE, Loop, TrainingOptions, add_options, chosen, draw_precision, draw_tilt
 from .skip import least_code, measure, table

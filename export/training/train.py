@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from ..crops import CropSampler, TrainingDataError, load_photos
 from ..models import OneStepDenoiser, TinyAutoencoder
+from ..models.layers import is_calibrated
 from ..models.truncation import Truncated, truncate
-from ..packs.quantization import is_calibrated
 from .loop import COLOURS, Loop, TrainingOptions, add_options, chosen, draw_precision, draw_tilt
 from .rate import ContextRateModel
 
