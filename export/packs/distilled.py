@@ -1,4 +1,4 @@
-"""What `python -m export distill` made, on its way into a pack: a denoiser, a light decoder, or both, for one family's latents.
+"""What `sdz distill` made, on its way into a pack: a denoiser, a light decoder, or both, for one family's latents.
 
 Their graphs are of the project's own kind: int8 is exact, and the fp32 graphs give its bytes. Takes run directories, hands on graphs, the
 linear stage and the limits that keep their sums exact.
@@ -112,7 +112,7 @@ def is_light_decoder(source: str) -> bool:
 def _load(run: Path, name: str, kind: type[Any], family: Family) -> Any:
     folder = run / name
     if not (folder / CONFIG).is_file():
-        raise FamilyError(f"{run}: has no folder {name} with a {CONFIG}; name a run directory of `python -m export distill`")
+        raise FamilyError(f"{run}: has no folder {name} with a {CONFIG}; name a run directory of `sdz distill`")
     try:
         model = kind.from_pretrained(folder, use_safetensors=True, low_cpu_mem_usage=False).eval()
     except (OSError, ValueError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""`python -m export pack`: trained weights -> a pack directory, behind the parity gate.
+"""`sdz pack`: trained weights -> a pack directory, behind the parity gate.
 
 Takes a folder with `autoencoder/` and `denoiser/` (diffusers layout, safetensors) and the coder's tables. The pack is exact: its int8
 graphs give the same bytes on every machine.
@@ -6,13 +6,12 @@ graphs give the same bytes on every machine.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...runtime.errors import SdzError
 from ...runtime.pack import Pack
+from ..commands import failed, parser
 from ..models import OneStepDenoiser, TinyAutoencoder
 from ..models.autoencoder import PATCH
 from ..models.layers import is_calibrated
@@ -94,12 +93,14 @@ def save_weights(run: Path, out: Path) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m export pack`; 0 done, 1 the weights or tables were refused."""
-    command = argparse.ArgumentParser(prog="python -m export pack", description="Build a model pack from trained weights.")
-    command.add_argument("--weights", type=Path, default=TINY_WEIGHTS, metavar="RUN", help="directory with autoencoder/ and denoiser/")
-    command.add_argument("--coder", type=Path, default=TINY_PACK / "coder.bin", metavar="FILE", help="tables of `python -m export prime`")
-    command.add_argument("--out", type=Path, default=TINY_PACK, metavar="PACK", help="directory to write (default: the built-in pack)")
-    command.add_argument("--name", default="tiny")
+    """`sdz pack`; 0 done, 1 the weights or tables were refused."""
+    command = parser("pack", "Build a model pack from trained weights.")
+    weights_help = "run directory with autoencoder/ and denoiser/ (default: the built-in pack's weights)"
+    command.add_argument("--weights", type=Path, default=TINY_WEIGHTS, metavar="RUN", help=weights_help)
+    coder_help = "the coder's tables, of `sdz prime` (default: the built-in pack's)"
+    command.add_argument("--coder", type=Path, default=TINY_PACK / "coder.bin", metavar="FILE", help=coder_help)
+    command.add_argument("--out", type=Path, default=TINY_PACK, metavar="PACK", help="directory to write (default: the built-in pack's)")
+    command.add_argument("--name", default="tiny", help="the pack's name, for people (default: tiny)")
     command.add_argument("--keep-weights", type=Path, metavar="DIR", help="copy the weights there in half precision, build from these")
     options = command.parse_args(arguments)
     weights = options.weights
@@ -109,8 +110,7 @@ def main(arguments: list[str]) -> int:
             weights = options.keep_weights
         built = build_pack(weights, options.out, options.coder.read_bytes(), name=options.name)
     except (OSError, QuantizationError, ParityError, SdzError) as error:
-        print(f"python -m export pack: {error}", file=sys.stderr)
-        return 1
+        return failed("pack", error)
     for figure, value in built.parity.items():
         print(f"{figure:48} {value:.4f}")
     graphs = built.pack.manifest["graphs"]

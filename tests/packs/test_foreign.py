@@ -272,7 +272,7 @@ def test_the_command_line_says_what_cannot_be(tmp_path: Path, capsys: pytest.Cap
     picture(80, 70).save(tmp_path / "a.png")
     arguments = ["build", str(tmp_path / "a.png"), "--out", str(tmp_path / "site"), "--pack-from", str(tmp_path / "nowhere")]
     assert main(arguments) == 1
-    assert capsys.readouterr().err.startswith(f"python -m export build: {tmp_path / 'nowhere'}: there is no such folder")
+    assert capsys.readouterr().err.startswith(f"sdz build: {tmp_path / 'nowhere'}: there is no such folder")
     with pytest.raises(SystemExit) as stopped:
         main([*arguments, "--pack", str(tmp_path)])
     assert stopped.value.code == 2
