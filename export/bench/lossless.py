@@ -1,4 +1,4 @@
-"""`python -m export coders`: what a pack's latents cost, as integers of equal steps, by this coder and by general lossless ones.
+"""`sdz lossless`: what a pack's latents cost, as integers of equal steps, by this coder and by general lossless ones.
 
 Takes a pack and photos, hands on Markdown: bytes per coder and step, each photo's integers being the same for all of them; and of a pack
 whose encoder tells its posterior, what sending by the posterior's precision saves against equal weights.
@@ -6,8 +6,6 @@ whose encoder tells its posterior, what sending by the posterior's precision sav
 
 from __future__ import annotations
 
-import argparse
-import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -28,14 +26,13 @@ from ...runtime.pack import PALETTE, PLANES, Pack, default_pack, load_pack
 from ...runtime.photo import open_image, prepare
 from ...runtime.quantize import TUNINGS, TYPICAL_ROUNDING, dead_zone, posterior_weights, rdo_quantize
 from ...runtime.session import Session
+from ..commands import failed, parser
 from ..metrics import similarity
 from ..metrics.curves import bd_rate, envelope, mean_curve
 from .peers import Pixels
 from .run import BenchInputError, find_photos
 from .sdz_codec import layouts, lossless, narrow
 from .summary import GRID, METRICS
-
-PROGRAM = "python -m export coders"
 
 STEPS = (24, 32, 40, 48)
 """Step indices at which coders are compared: 8 to 64 grey levels."""
@@ -61,8 +58,8 @@ class Saving:
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m export coders`; 0 done, 1 no photos or an unreadable one, or a pack without bit-planes, 2 wrong usage."""
-    command = argparse.ArgumentParser(prog=PROGRAM, description="Compare lossless coders on a pack's integers, and print Markdown.")
+    """`sdz lossless`; 0 done, 1 no photos or an unreadable one, or a pack without bit-planes, 2 wrong usage."""
+    command = parser("lossless", "Compare lossless coders on a pack's integers, and print Markdown.")
     command.add_argument("pack", type=str, metavar="PACK", help='directory of a model pack, or "default"')
     command.add_argument("photos", type=Path, nargs="*", metavar="PHOTOS", help="photos, and folders of them (default: scikit-image's)")
     command.add_argument("--no-posterior", action="store_true", help="leave out what the posterior saves (some seconds a photo)")
@@ -78,8 +75,7 @@ def main(arguments: list[str]) -> int:
         if savings:
             print("\n" + posterior_table(savings), end="")
     except (BenchInputError, SdzError, OSError) as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 1
+        return failed("lossless", error)
     return 0
 
 

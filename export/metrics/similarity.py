@@ -22,7 +22,7 @@ from pytorch_msssim import ms_ssim
 from ssimulacra2 import compute_ssimulacra2
 
 from ...runtime.photo import on_white
-from .distortion import PerceptualDistance
+from .perceptual import PerceptualDistance
 
 MS_SSIM_MINIMUM = 161
 """Smallest side MS-SSIM takes: its fifth scale must still hold the 11-pixel window (Wang, Simoncelli and Bovik 2003)."""

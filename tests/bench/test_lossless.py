@@ -1,4 +1,4 @@
-"""`export coders`: the same integers by every coder, and what the posterior saves."""
+"""`sdz lossless`: the same integers by every coder, and what the posterior saves."""
 
 from __future__ import annotations
 
@@ -75,4 +75,4 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     printed = capsys.readouterr().out.splitlines()
     assert "1 photos" in printed[0] and [line.split(" ")[1] for line in printed[4:]] == list(map(str, STEPS))
     assert main([str(tmp_path / "nothing"), str(tmp_path)]) == 1
-    assert "python -m export coders: " in capsys.readouterr().err
+    assert "sdz lossless: " in capsys.readouterr().err

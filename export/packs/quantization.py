@@ -1,6 +1,6 @@
 """Trained layers -> the integers that the graphs hold: weights, biases, scales, and the proof that fp32 sums of them are exact.
 
-Takes modules of `models.layers` whose activation ranges are fixed (by quantization-aware training, or by `calibrate`) and
+Takes modules of `models.layers` whose activation ranges are fixed (by quantization-aware training, or by `calibrate_ranges`) and
 hands `IntegerConv`, `GridWeights` and `LinearTable` to `graph`. All rounding of weights happens here, once, so that every variant
 of a graph and the linear table hold the identical integers.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...runtime.format.linear import LAP_PLACES, LAP_SHIFT, LAP_SUM
 from ...runtime.limits import MAX_PLANES, MAX_STEP_INDEX
@@ -22,7 +22,7 @@ from ..models import OneStepDenoiser, TinyAutoencoder
 from ..models.autoencoder import GRID, INPUT_GAIN, PRECISION_GAIN, ScaledTransform
 from ..models.denoiser import DELTA_SCALE_EXPONENT, LEVEL_GAIN, LEVEL_LIMIT
 from ..models.lapping import Lapping
-from ..models.layers import WEIGHT_LEVELS, Activation, GridConv2d, QuantConv2d, freeze_ranges, grid_scale, set_quantization
+from ..models.layers import WEIGHT_LEVELS, GridConv2d, QuantConv2d, freeze_ranges, grid_scale, set_quantization
 from ..models.truncation import truncate
 
 EXACT_LIMIT = 2**24
@@ -220,13 +220,8 @@ def settle_gains(autoencoder: TinyAutoencoder, table: LinearTable) -> None:
     autoencoder.encoder.head.bias.div_(kept)
 
 
-def is_calibrated(module: nn.Module) -> bool:
-    """Whether every activation's range below `module` was observed, so that its exponent means something."""
-    return all(float(layer.peak) > 0 for layer in module.modules() if isinstance(layer, Activation))
-
-
 @torch.no_grad()
-def calibrate(autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser, photos: Iterable[Tensor]) -> None:
+def calibrate_ranges(autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser, photos: Iterable[Tensor]) -> None:
     """Fix all activation ranges from `photos`, each (3, H, W) float in [0, 255], H and W multiples of 16: quantization after training."""
     for module in (autoencoder, denoiser):
         set_quantization(module, enabled=False, observe=True)

@@ -1,4 +1,4 @@
-"""TinyAutoencoder: the project's own, for training against. Its packs come from `export.packs.own`, which keeps them exact."""
+"""TinyAutoencoder: the project's own, for training against. Its packs come from `export.packs.trained`, which keeps them exact."""
 
 from __future__ import annotations
 
