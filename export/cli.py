@@ -34,8 +34,8 @@ FORWARDED = {
     "distill": ("sdz.export.training.distill", "distill a one-step denoiser or a light decoder for a pack"),
     "prime": ("sdz.export.packs.prime", "learn the entropy coder's tables from photos"),
     "coders": ("sdz.export.bench.lossless", "compare this coder with deflate, PNG and JPEG XL on the same integers of a pack"),
-    "bench": ("sdz.export.bench", "measure the codec beside its peers"),
-    "speed": ("sdz.export.speed", "measure time, memory and download sizes beside a TAESD-shaped decoder"),
+    "bench": ("sdz.export.bench.run", "measure the codec beside its peers"),
+    "speed": ("sdz.export.speed.run", "measure time, memory and download sizes beside a TAESD-shaped decoder"),
     "pack": ("sdz.export.packs.own", "weights to a model pack: ONNX, int8, parity gate, manifest"),
 }
 """Subcommands whose module has its own `main(arguments)`: what follows the name is theirs."""

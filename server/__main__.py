@@ -8,12 +8,15 @@ import socket
 import sys
 from pathlib import Path
 
-import uvicorn
+from sdz.extras import explained
 
-from sdz.server.app import CACHE_BYTES, Cache, create_app
-from sdz.server.headers import COEP_VALUES, COOP_VALUES, CORP_VALUES, ISOLATED, Isolation
-from sdz.server.log import log_to_stderr
-from sdz.server.upload import Uploads
+with explained("sdz serve", "server"):
+    import uvicorn
+
+    from sdz.server.app import CACHE_BYTES, Cache, create_app
+    from sdz.server.headers import COEP_VALUES, COOP_VALUES, CORP_VALUES, ISOLATED, Isolation
+    from sdz.server.log import log_to_stderr
+    from sdz.server.upload import Uploads
 
 LOOPBACK = "127.0.0.1"
 """Nothing is offered to a network unless `--host` says so."""

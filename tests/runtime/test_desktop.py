@@ -90,7 +90,7 @@ def test_the_thumbnailer_and_the_application_run_from_any_folder(share: Path, da
 def test_commands_are_quoted_for_the_desktop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "a $b" / "python"))
     command = sdz.runtime.desktop.integration._command()
-    assert f'"{tmp_path}/a \\\\$b/python" -m runtime' in command and command.startswith("env ")
+    assert f'"{tmp_path}/a \\\\$b/python" -m sdz' in command and command.startswith("env ")
     script = tmp_path / "a $b" / "sdz"
     script.parent.mkdir()
     script.touch()
