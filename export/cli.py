@@ -1,4 +1,4 @@
-"""The command line of `python -m export`: build a site, train, distill, and make a pack.
+"""The command line of `sdz build`, `pack`, `train` and others: build a site, train, distill, and make a pack.
 
 Takes arguments, hands on an exit code: 0 done, 1 something could not be done (each a line on standard error), 2 wrong usage.
 What a command needs is imported when it runs, so that `--help` answers without loading torch.
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .site.build import Report
 
-PROGRAM = "python -m export"
+PROGRAM = "sdz"
 
 
 def parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""`python -m server SITE`: a built site, or any folder with .sdz files, on the loopback address, until interrupted."""
+"""`sdz serve SITE`: a built site, or any folder with .sdz files, on the loopback address, until interrupted."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ TOKEN_VARIABLE = "SDZ_UPLOAD_TOKEN"
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    out = argparse.ArgumentParser(prog="python -m server", description="Serve a built site, or a folder of .sdz files.")
-    out.add_argument("site", type=Path, metavar="SITE_OR_FOLDER", help="directory that `python -m export build` wrote, or any other")
+    out = argparse.ArgumentParser(prog="sdz serve", description="Serve a built site, or a folder of .sdz files.")
+    out.add_argument("site", type=Path, metavar="SITE_OR_FOLDER", help="directory that `sdz build` wrote, or any other")
     out.add_argument("--host", default=LOOPBACK, help=f"address to listen on (default {LOOPBACK}: this machine only)")
     out.add_argument("--port", type=int, default=8000, help="port (default 8000; 0 takes a free one)")
     out.add_argument("--quiet", action="store_true", help="no access log (default: a line of JSON a request on standard error)")

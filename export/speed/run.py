@@ -68,7 +68,7 @@ ROWS: tuple[tuple[str, str, str, float | None], ...] = (
     ("python", "denoiser", "denoiser, int8", None),
     ("python", "decoder", "decoder, int8", None),
     ("python", "whole", "whole decode, warm session", 50),
-    ("python", "cold", "whole decode, a process of its own: `sdz decode`", 1000),
+    ("python", "cold", "whole decode, a process of its own: `python -m runtime decode`", 1000),
     ("python", "cold_cpu", "the same, processor time", None),
     ("python", "encode", "encode, default quality", 1000),
     ("python", "encode_to_size", "encode, to an exact size", None),
@@ -121,7 +121,7 @@ SIZE_ROWS = {
 PEAK_SCRIPT = """
 import runpy, sys
 try:
-    runpy.run_module("sdz", run_name="__main__", alter_sys=True)
+    runpy.run_module("runtime", run_name="__main__", alter_sys=True)
 except SystemExit as stop:
     if stop.code:
         raise
@@ -187,7 +187,7 @@ def cold_decode(pack: Pack, data: bytes, repetitions: int) -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "in.sdz"
         source.write_bytes(data)
-        command = ["-m", "sdz", "decode", str(source), "-o", str(Path(folder) / "out.png"), "--force"]
+        command = ["-m", "runtime", "decode", str(source), "-o", str(Path(folder) / "out.png"), "--force"]
         for _ in range(repetitions):
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
             start = time.perf_counter()
@@ -386,7 +386,7 @@ def main(arguments: list[str]) -> int:
             write_atomically(options.out / "speed.json", document.encode())
             write_atomically(options.out / "speed.md", tables.encode())
     except subprocess.CalledProcessError as error:
-        print(f"{PROGRAM}: sdz failed: {error.stderr.strip()}", file=sys.stderr)
+        print(f"{PROGRAM}: python -m runtime failed: {error.stderr.strip()}", file=sys.stderr)
         return 1
     except (SdzError, MissingRuntimeError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
