@@ -1,4 +1,4 @@
-"""The command line: `python -m runtime encode | decode | info | verify | view | thumbnail | install-desktop`.
+"""The command line: `sdz encode | decode | info | verify | view | thumbnail | install-desktop`.
 
 Takes files, folders or pipes, hands on files and one line per file (or one JSON document). Exit status: 0 all done, 1 some input
 failed (the rest is still done), 2 the command line makes no sense. Modules that take time to import are imported by the command
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 SUFFIX: Final = ".sdz"
-PROGRAM: Final = "python -m runtime"
+PROGRAM: Final = "sdz"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -66,7 +66,7 @@ def create_app(
     """
     root = Path(directory)
     if not root.is_dir():
-        raise SiteNotFoundError(f"{root}: no such directory; build a site first: python -m export build PHOTOS --out {root}")
+        raise SiteNotFoundError(f"{root}: no such directory; build a site first: sdz build PHOTOS --out {root}")
     metrics = Metrics()
     temporary = TemporaryFolder() if cache.folder is None else None
     kept = temporary.path if temporary is not None else cache.folder

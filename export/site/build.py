@@ -1,4 +1,4 @@
-"""`python -m export build`: photos in, a complete static site out.
+"""`sdz build`: photos in, a complete static site out.
 
 Takes files and folders, hands on a report. Order is what makes it safe to interrupt: assets are written first, under names no
 older page knows; then each page is replaced by a rename; then the manifest; last, files only the previous manifest names go.

@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import sdz
+
 from ..errors import DesktopError
 from ..files import write_atomically
 
@@ -110,8 +112,8 @@ def _command() -> str:
     script = Path(sys.executable).with_name("sdz")
     if script.is_file():
         return _quoted(str(script))
-    root = Path(__file__).resolve().parents[2]
-    return " ".join(_quoted(word) for word in ("env", f"PYTHONPATH={root}", sys.executable, "-m", "runtime"))
+    root = Path(sdz.__file__).resolve().parents[1]
+    return " ".join(_quoted(word) for word in ("env", f"PYTHONPATH={root}", sys.executable, "-m", "sdz"))
 
 
 def _quoted(word: str) -> str:

@@ -107,7 +107,7 @@ def _fit(vectors: NDArray[np.float64], entries: int) -> NDArray[np.int8]:
         try:
             from scipy.cluster.vq import kmeans2
         except ImportError:
-            raise MissingExtraError("encoding with a palette", "scipy", "export") from None
+            raise MissingExtraError("encoding with a palette", "scipy", "train") from None
         sample = vectors[:: -(-len(vectors) // SAMPLE)]
         with warnings.catch_warnings():
             # an empty cluster keeps its mean, which some position may still be nearest to
