@@ -97,8 +97,8 @@ def test_a_batch_goes_on_after_a_failure(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["encode", "in", "missing.png", "-o", "out"]) == 1
     captured = capsys.readouterr()
     assert captured.err.splitlines() == [
-        "python -m runtime: in/broken.png: not an image that Pillow can read",
-        "python -m runtime: missing.png: No such file or directory (missing.png)",
+        "sdz: in/broken.png: not an image that Pillow can read",
+        "sdz: missing.png: No such file or directory (missing.png)",
     ]
     assert [line.split(":")[0] for line in captured.out.splitlines()] == ["in/a.png -> out/a.sdz", "in/deep/b.jpg -> out/deep/b.sdz"]
     assert sorted(str(path) for path in Path("out").rglob("*.*")) == ["out/a.sdz", "out/deep/b.sdz"]
@@ -108,7 +108,7 @@ def test_files_are_overwritten_only_by_force(capsys: pytest.CaptureFixture[str])
     photo("a.png")
     Path("a.sdz").write_bytes(b"mine")
     assert main(["encode", "a.png", "-o", "a.sdz"]) == 1
-    assert capsys.readouterr().err == "python -m runtime: a.png: a.sdz exists: use --force to overwrite it\n"
+    assert capsys.readouterr().err == "sdz: a.png: a.sdz exists: use --force to overwrite it\n"
     assert Path("a.sdz").read_bytes() == b"mine"
     assert main(["encode", "a.png", "-o", "a.sdz", "--force"]) == 0
     assert parse(Path("a.sdz").read_bytes()).header.width == 40
@@ -155,7 +155,7 @@ def test_what_an_output_format_cannot_hold_is_one_line(capsys: pytest.CaptureFix
     image.save("a.png")
     assert main(["encode", "a.png", "-o", "a.sdz"]) == 0
     assert main(["decode", "a.sdz", "-o", "a.jpg"]) == 1
-    assert capsys.readouterr().err == "python -m runtime: a.sdz: cannot write mode RGBA as JPEG\n"
+    assert capsys.readouterr().err == "sdz: a.sdz: cannot write mode RGBA as JPEG\n"
     assert not Path("a.jpg").exists()
 
 
@@ -183,15 +183,15 @@ def test_a_command_line_that_makes_no_sense_exits_with_2(arguments: list[str], c
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: python -m runtime")
+    assert capsys.readouterr().err.startswith("usage: sdz")
 
 
 def test_options_out_of_range_fail_as_inputs_do(capsys: pytest.CaptureFixture[str]) -> None:
     photo("a.png")
     assert main(["encode", "a.png", "-o", "a.sdz", "-q", "101"]) == 1
-    assert capsys.readouterr().err == "python -m runtime: a.png: quality is 101.0, it must lie in 0..100\n"
+    assert capsys.readouterr().err == "sdz: a.png: quality is 101.0, it must lie in 0..100\n"
     assert main(["encode", "a.png", "-o", "a.sdz", "--provider", "abacus"]) == 1
-    assert capsys.readouterr().err == "python -m runtime: execution provider 'abacus' is not part of the installed onnxruntime\n"
+    assert capsys.readouterr().err == "sdz: execution provider 'abacus' is not part of the installed onnxruntime\n"
     assert main(["encode", "a.png", "-o", "a.sdz", "--pack", "nowhere"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -233,7 +233,7 @@ def test_info_of_unknown_packs_and_other_files(capsys: pytest.CaptureFixture[str
     captured = capsys.readouterr()
     assert "  pack        aabbccdd (not installed)\n" in captured.out
     assert "  latents " not in captured.out
-    assert captured.err == "python -m runtime: in/b.sdz: not an .sdz file: it begins with b'GIF', not with b'SDZ'\n"
+    assert captured.err == "sdz: in/b.sdz: not an .sdz file: it begins with b'GIF', not with b'SDZ'\n"
 
 
 def test_info_lists_providers(capsys: pytest.CaptureFixture[str]) -> None:
@@ -302,7 +302,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing(capsys: pytest.CaptureFixtur
 
     monkeypatch.setattr(Path, "replace", full)
     assert main(["encode", "a.png", "-o", "a.sdz"]) == 1
-    assert capsys.readouterr().err.startswith("python -m runtime: a.png: No space left on device")
+    assert capsys.readouterr().err.startswith("sdz: a.png: No space left on device")
     assert [path.name for path in Path().iterdir()] == ["a.png"]
 
 
@@ -336,7 +336,7 @@ def test_a_process_prints_one_line_and_no_traceback(tmp_path: Path) -> None:
     assert done.stdout == ""
     assert (
         done.stderr
-        == "python -m runtime: a.sdz: version 7 of the format is not supported (this runtime reads version 1): update the runtime\n"
+        == "sdz: a.sdz: version 7 of the format is not supported (this runtime reads version 1): update the runtime\n"
     )
     assert run("--help", cwd=tmp_path).returncode == 0
     assert run("bogus", cwd=tmp_path).returncode == 2

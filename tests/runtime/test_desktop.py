@@ -103,7 +103,7 @@ def test_without_the_registry_tool_nothing_is_written(
     monkeypatch.setattr(shutil, "which", lambda tool: None)
     assert main(["install-desktop", "--user"]) == 1
     assert capsys.readouterr().err == (
-        "python -m runtime: update-mime-database is not installed: install your system's package shared-mime-info\n"
+        "sdz: update-mime-database is not installed: install your system's package shared-mime-info\n"
     )
     assert not share.exists()
 
@@ -125,7 +125,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     (tmp_path / "file").touch()
     monkeypatch.setattr(sdz.runtime.desktop.integration, "SYSTEM", tmp_path / "file")
     assert main(["install-desktop"]) == 1
-    assert capsys.readouterr().err == f"python -m runtime: Not a directory ({tmp_path}/file/mime/packages); for you alone: --user\n"
+    assert capsys.readouterr().err == f"sdz: Not a directory ({tmp_path}/file/mime/packages); for you alone: --user\n"
 
 
 def test_the_share_folder_is_the_standards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_thumbnails_of_what_cannot_be_leave_no_file(data: bytes, tmp_path: Path,
     source.write_bytes(b"GIF89a")
     assert main(["thumbnail", str(source), str(target)]) == 1
     assert capsys.readouterr().err.splitlines() == [
-        f"python -m runtime: {source}: No such file or directory ({source})",
-        f"python -m runtime: {source}: not an .sdz file: it begins with b'GIF', not with b'SDZ'",
+        f"sdz: {source}: No such file or directory ({source})",
+        f"sdz: {source}: not an .sdz file: it begins with b'GIF', not with b'SDZ'",
     ]
     assert not target.exists()

@@ -468,7 +468,7 @@ def test_without_pyside_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "PySide6", None)
     assert main(["view"]) == 1
     assert capsys.readouterr().err == (
-        "python -m runtime: the viewer needs PySide6-Essentials, which is not installed: pip install 'sdz[viewer]'\n"
+        "sdz: the viewer needs PySide6-Essentials, which is not installed: pip install 'sdz[viewer]'\n"
     )
 
 
@@ -476,4 +476,4 @@ def test_without_a_display_it_says_so() -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")}
     done = subprocess.run([sys.executable, "-m", "runtime", "view"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == ("python -m runtime: there is no display to open a window on: neither $DISPLAY nor $WAYLAND_DISPLAY is set\n")
+    assert done.stderr == ("sdz: there is no display to open a window on: neither $DISPLAY nor $WAYLAND_DISPLAY is set\n")
