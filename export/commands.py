@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Final
 
+from ..extras import explained
+
 PROGRAM: Final = "sdz"
 """The program's name in usage strings and messages, whichever way it was started."""
 
@@ -26,38 +28,21 @@ class Command:
 
 
 COMMANDS: Final = {
-    "train": Command(".training.train", "train the autoencoder and its denoiser", "export"),
-    "distill": Command(".training.distill", "distill a one-step denoiser or a light decoder for a pack", "export"),
-    "pack": Command(".packs.trained", "weights to a model pack: ONNX, int8, parity gate, manifest", "export"),
-    "prime": Command(".packs.prime", "learn the entropy coder's tables from photos", "export"),
-    "bench": Command(".bench.run", "measure the codec beside its peers", "export,bench"),
-    "lossless": Command(".bench.lossless", "compare lossless coders on the same integers of a pack", "export,bench"),
-    "speed": Command(".speed.run", "measure time, memory and download sizes beside a TAESD-shaped decoder", "export,bench"),
+    "train": Command(".training.train", "train the autoencoder and its denoiser", "train"),
+    "distill": Command(".training.distill", "distill a one-step denoiser or a light decoder for a pack", "train"),
+    "pack": Command(".packs.trained", "weights to a model pack: ONNX, int8, parity gate, manifest", "train"),
+    "prime": Command(".packs.prime", "learn the entropy coder's tables from photos", "train"),
+    "bench": Command(".bench.run", "measure the codec beside its peers", "bench"),
+    "lossless": Command(".bench.lossless", "compare lossless coders on the same integers of a pack", "bench"),
+    "speed": Command(".speed.run", "measure time, memory and download sizes beside a TAESD-shaped decoder", "bench"),
 }
-
-NO_DEPENDENCIES: Final = {"stlpips_pytorch": "stlpips-pytorch==0.0.2", "lpips": "lpips==0.1.4"}
-"""Modules that no extra installs, since their distributions ask for torchvision, which they do not need here."""
 
 
 def run(name: str, arguments: list[str]) -> int:
     """Run one of COMMANDS; a package that is missing is one line that names what to install."""
     command = COMMANDS[name]
-    try:
+    with explained(f"{PROGRAM} {name}", command.extra):
         return int(import_module(command.module, __package__).main(arguments))
-    except ModuleNotFoundError as error:
-        message = missing(error, command.extra)
-        if message is None:
-            raise
-        return failed(name, message)
-
-
-def missing(error: ModuleNotFoundError, extra: str) -> str | None:
-    """What to say of a package that is not installed; None for a module of the project's own, which is a fault of its own."""
-    package = (error.name or "").partition(".")[0]
-    if package in ("", "sdz"):
-        return None
-    wanted = f"--no-deps {NO_DEPENDENCIES[package]}" if package in NO_DEPENDENCIES else f"'sdz[{extra}]'"
-    return f"needs {package}, which is not installed: pip install {wanted}"
 
 
 def parser(name: str, description: str) -> argparse.ArgumentParser:

@@ -15,8 +15,8 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "site": ("brotli", "jinja2", "tqdm"),
     "server": ("starlette", "uvicorn", "httptools", "prometheus_client"),
     "viewer": ("PySide6",),
-    "train": ("torch", "diffusers", "safetensors", "onnx", "pytorch_msssim", "scipy"),
-    "bench": ("matplotlib", "pillow_jxl", "ssimulacra2", "skimage"),
+    "train": ("torch", "diffusers", "safetensors", "onnx", "pytorch_msssim", "scipy", "tabulate"),
+    "bench": ("bjontegaard", "matplotlib", "pillow_jxl", "ssimulacra2", "skimage"),
 }
 """Modules by the extra of `pyproject.toml` that brings them."""
 

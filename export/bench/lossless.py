@@ -1,6 +1,6 @@
 """`sdz lossless`: what a pack's latents cost, as integers of equal steps, by this coder and by general lossless ones.
 
-Takes a pack and photos, hands on Markdown: bytes per coder and step, each photo's integers being the same for all of them; and of a pack
+Takes a pack and photos, prints Markdown: bytes per coder and step, each photo's integers being the same for all of them; and of a pack
 whose encoder tells its posterior, what sending by the posterior's precision saves against equal weights.
 """
 
@@ -27,6 +27,7 @@ from ...runtime.photo import open_image, prepare
 from ...runtime.quantize import TUNINGS, TYPICAL_ROUNDING, dead_zone, posterior_weights, rdo_quantize
 from ...runtime.session import Session
 from ..commands import failed, parser
+from ..markdown import table
 from ..metrics import similarity
 from ..metrics.curves import bd_rate, envelope, mean_curve
 from .peers import Pixels
@@ -130,25 +131,23 @@ def posterior_savings(photos: list[Pixels], session: Session) -> list[Saving]:
 
 def coder_table(pack: Pack, photos: int, totals: dict[int, dict[str, float]]) -> str:
     """Markdown of `compare`: bits per pixel, and this coder's against the others'."""
-    rows = [["step index", *CODERS, *(f"against {coder}" for coder in CODERS[1:])]]
+    header = ["step index", *CODERS, *(f"against {coder}" for coder in CODERS[1:])]
+    rows = []
     for step, found in totals.items():
         own = found[CODERS[0]]
         against = (f"{100.0 * (own / found[coder] - 1.0):+.1f} %" for coder in CODERS[1:])
         rows.append([str(step), *(f"{found[coder]:.4f}" for coder in CODERS), *against])
-    return f"Pack {pack.name} ({pack.id.hex()}), {photos} photos, bits per pixel of the same integers:\n\n" + _table(rows)
+    what = f"Pack {pack.name} ({pack.id.hex()}), {photos} photo{'s' * (photos != 1)}, bits per pixel of the same integers:"
+    return f"{what}\n\n{table(header, rows)}\n"
 
 
 def posterior_table(savings: list[Saving]) -> str:
     """Markdown of `posterior_savings`."""
-    rows = [["tune", "at equal", "bytes with the posterior's weights", "rates"]]
+    rows = []
     for saving in savings:
         cells = ("–", "–") if saving.percent is None else (f"{saving.percent:+.1f} %", f"{saving.low:.2f}–{saving.high:.2f} bpp")
         rows.append([saving.tune, saving.metric, *cells])
-    return _table(rows)
-
-
-def _table(rows: list[list[str]]) -> str:
-    return "".join(f"| {' | '.join(row)} |\n" for row in [rows[0], ["---"] * len(rows[0]), *rows[1:]])
+    return table(["tune", "at equal", "bytes with the posterior's weights", "rates"], rows) + "\n"
 
 
 def _files(photo: Pixels, latents: NDArray[np.float32], weights: NDArray[np.float32] | None, tune: Tune, pack: Pack) -> Iterator[bytes]:

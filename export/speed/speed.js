@@ -1,14 +1,14 @@
 /**
- * The page's half of `python -m export speed`: the decoder's stages in this page on one thread of WASM, and a reference graph beside
+ * The page's half of `sdz speed`: the decoder's stages in this page on one thread of WASM, and a reference graph beside
  * them. Takes the id of a pack and addresses on this page's server, hands back milliseconds, one number per repetition.
  */
 
-import { ORT, PACKS, decodeBytes, latentsIn, readPicture } from "../web/decode.js";
-import { linearStage } from "../web/format/linear.js";
-import { fetchReader, loadPack } from "../web/pack.js";
-import { Session } from "../web/session.js";
+import { ORT, PACKS, decodeBytes, latentsIn, readPicture } from "../../web/decode.js";
+import { linearStage } from "../../web/format/linear.js";
+import { fetchReader, loadPack } from "../../web/pack.js";
+import { Session } from "../../web/session.js";
 
-/** @import { DecodedImage } from "../web/decode.js" */
+/** @import { DecodedImage } from "../../web/decode.js" */
 
 const THREADS = 1;
 
@@ -98,7 +98,7 @@ export async function show({ src }) {
   const script = document.createElement("script");
   script.type = "module";
   script.dataset.threads = String(THREADS);
-  script.src = new URL("../web/sdz.js", import.meta.url).href;
+  script.src = new URL("../../web/sdz.js", import.meta.url).href;
   const element = /** @type {HTMLElement & {currentStage: string}} */ (document.createElement("sdz-img"));
   const loaded = new Promise((resolve, reject) => {
     element.addEventListener("load", resolve);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,11 @@ def photo(seed: int) -> np.ndarray:
     return np.asarray(Image.fromarray(coarse).resize((192, 176), Image.Resampling.BICUBIC))
 
 
+def squeezed(text: str) -> list[str]:
+    """Lines of Markdown without what aligns columns."""
+    return [re.sub(" +", " ", line) for line in text.splitlines()]
+
+
 def test_all_coders_are_given_the_same_integers() -> None:
     integers = np.random.default_rng(1).integers(-3, 4, (4, 12, 12)).astype(np.int32)
     found = sizes(integers, 40, PACK)
@@ -43,7 +49,7 @@ def test_rates_are_those_of_all_photos_together() -> None:
     assert rates == sorted(rates, reverse=True)
     text = coder_table(PACK, 2, {40: {"this coder": 0.1, "JPEG XL": 0.125, "PNG": 0.2, "deflate": 0.16}})
     assert text.splitlines()[0] == "Pack stand-in (01020304), 2 photos, bits per pixel of the same integers:"
-    assert text.splitlines()[-1] == "| 40 | 0.1000 | 0.1250 | 0.2000 | 0.1600 | -20.0 % | -50.0 % | -37.5 % |"
+    assert squeezed(text)[-1] == "| 40 | 0.1000 | 0.1250 | 0.2000 | 0.1600 | -20.0 % | -50.0 % | -37.5 % |"
 
 
 def test_a_posterior_that_says_nothing_saves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,13 +72,13 @@ def test_a_posterior_that_says_nothing_saves_nothing(monkeypatch: pytest.MonkeyP
 
 def test_the_posteriors_table() -> None:
     text = posterior_table([Saving("natural", "PSNR", -3.14, 0.05, 0.4), Saving("faithful", "PSNR", None, 0.0, 0.0)])
-    assert text.splitlines()[2:] == ["| natural | PSNR | -3.1 % | 0.05–0.40 bpp |", "| faithful | PSNR | – | – |"]
+    assert squeezed(text)[2:] == ["| natural | PSNR | -3.1 % | 0.05–0.40 bpp |", "| faithful | PSNR | – | – |"]
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.fromarray(photo(4)).save(tmp_path / "a.png")
     assert main(["default", str(tmp_path), "--no-posterior"]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert "1 photos" in printed[0] and [line.split(" ")[1] for line in printed[4:]] == list(map(str, STEPS))
+    assert "1 photo," in printed[0] and [line.split()[1] for line in printed[4:]] == list(map(str, STEPS))
     assert main([str(tmp_path / "nothing"), str(tmp_path)]) == 1
     assert "sdz lossless: " in capsys.readouterr().err

@@ -342,7 +342,7 @@ def test_a_process_prints_one_line_and_no_traceback(tmp_path: Path) -> None:
 def test_info_imports_no_network_runtime_and_for_files_of_other_packs_no_compiler(tmp_path: Path) -> None:
     an_sdz(str(tmp_path / "a.sdz"))
     code = (
-        "import sys; from runtime.cli import main; code = main(['info', 'a.sdz']);"
+        "import sys; from sdz.runtime.cli import main; code = main(['info', 'a.sdz']);"
         "slow = {'numba', 'onnxruntime', 'PIL', 'torch'} & set(sys.modules); print(sorted(slow), file=sys.stderr); sys.exit(code)"
     )
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
