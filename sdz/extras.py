@@ -12,21 +12,16 @@ from contextlib import contextmanager
 from typing import Final
 
 EXTRAS: Final[dict[str, tuple[str, ...]]] = {
-    "site": ("brotli", "jinja2", "tqdm"),
+    "site": ("brotli", "jinja2", "pebble", "tqdm"),
     "server": ("starlette", "uvicorn", "httptools", "prometheus_client"),
     "viewer": ("PySide6",),
-    "train": ("torch", "diffusers", "safetensors", "onnx", "pytorch_msssim", "scipy", "tabulate"),
-    "bench": ("bjontegaard", "matplotlib", "pillow_jxl", "ssimulacra2", "skimage"),
+    "train": ("torch", "diffusers", "safetensors", "onnx", "pytorch_msssim", "scipy", "ssimulacra2", "skimage", "stlpips_pytorch"),
+    "bench": ("matplotlib", "pillow_jxl", "bjontegaard", "tabulate"),
 }
 """Modules by the extra of `pyproject.toml` that brings them."""
 
 CONTAINS: Final = {"train": ("site",), "bench": ("site", "train")}
 """Extras that bring others with them."""
-
-ST_LPIPS: Final = "stlpips_pytorch"
-ST_LPIPS_INSTALL: Final = "pip install --no-deps stlpips-pytorch==0.0.2"
-"""No extra can bring this one: its own requirements ask for torchvision, which it does not need and which breaks diffusers where its
-version is not torch's."""
 
 
 @contextmanager
@@ -46,8 +41,6 @@ def explained(program: str, extra: str | None = None) -> Iterator[None]:
 def missing(module: str, extra: str | None = None) -> str | None:
     """What to install for a module that was not found, in one line; None for one that belongs to no extra."""
     package = module.partition(".")[0]
-    if package == ST_LPIPS:
-        return f"ST-LPIPS needs stlpips-pytorch, which is not installed: {ST_LPIPS_INSTALL}"
     owner = next((name for name, modules in EXTRAS.items() if package in modules), None)
     if owner is None:
         return None
