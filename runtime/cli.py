@@ -327,7 +327,7 @@ def _view(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
 
 
 def _thumbnail(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
-    from .desktop.integration import thumbnail
+    from .desktop.thumbnail import thumbnail
 
     try:
         write_atomically(Path(args.output), thumbnail(Path(args.input).read_bytes(), args.size))
@@ -338,7 +338,7 @@ def _thumbnail(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int
 
 
 def _install_desktop(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
-    from .desktop.integration import SYSTEM, install, remove, user_share
+    from .desktop.install import SYSTEM, install, remove, user_share
 
     share = user_share() if args.user else SYSTEM
     try:
