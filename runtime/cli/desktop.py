@@ -24,7 +24,7 @@ def view(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
 
 
 def thumbnail(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
-    from ..desktop.integration import thumbnail as small_png
+    from ..desktop.thumbnail import thumbnail as small_png
 
     try:
         write_atomically(Path(args.output), small_png(Path(args.input).read_bytes(), args.size))
@@ -35,7 +35,7 @@ def thumbnail(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
 
 
 def install_desktop(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
-    from ..desktop.integration import SYSTEM, install, remove, user_share
+    from ..desktop.install import SYSTEM, install, remove, user_share
 
     share = user_share() if args.user else SYSTEM
     try:

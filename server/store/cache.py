@@ -1,7 +1,8 @@
-"""A folder of results by key, bounded in bytes: what was used longest ago goes first.
+"""A folder of results by key, bounded in bytes; the least recently used entries are removed first.
 
-Entries are written to a temporary name and renamed, and begin with their own digest: one that a crash or a full disk damaged is a
-miss, never an answer. The folder belongs to one process; what is found there at the start is taken over.
+Entries are written under a temporary name and renamed, and begin with their own digest: one that a crash or a full disk damaged is a
+miss, never an answer. The folder belongs to one process; entries found there at the start are kept. (The library diskcache guarantees less:
+it returns damaged entries, does not count the files that a killed process leaves, and unpickles what it finds, CVE-2025-69872.)
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
-from ..runtime.files import write_atomically
+from ...runtime.files import write_atomically
 
 DIGEST_BYTES: Final = 32
 
@@ -29,7 +30,7 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 
 
 class TemporaryFolder:
-    """A folder for one process, `path`, that goes when it is closed or the process ends; after a kill, when the next one is made."""
+    """A folder for one process, `path`, removed when it is closed or the process ends; after a kill, when the next one is made."""
 
     def __init__(self) -> None:
         for left in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*/{LOCK}"):
@@ -38,7 +39,7 @@ class TemporaryFolder:
                 shutil.rmtree(left.parent, ignore_errors=True)
         self.path = Path(tempfile.mkdtemp(prefix=TEMPORARY))
         lock = (self.path / LOCK).open("wb")
-        # the system lets go of it when this process ends, however it ends
+        # the system releases the lock when this process ends, however it ends
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._finalizer = weakref.finalize(self, _remove, self.path, lock)
 
@@ -53,9 +54,9 @@ def _remove(folder: Path, lock: IO[bytes]) -> None:
 
 
 class DiskCache:
-    """Bytes by key (64 hexadecimal digits) in `folder`, which is made if need be; at most `limit` bytes together. Thread-safe.
+    """Bytes by key (64 hexadecimal digits) in `folder`, which is made where it is missing; at most `limit` bytes in all. Thread-safe.
 
-    Raises OSError when the folder cannot be made or read; a full disk later only means that nothing more is kept.
+    Raises OSError when the folder cannot be made or read; when the disk is full later, nothing more is kept.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -93,7 +94,7 @@ class DiskCache:
         return None
 
     def put(self, key: str, data: bytes) -> None:
-        """Keeps `data` under `key` if it fits at all, and drops what has to go for it."""
+        """Keeps `data` under `key` if it fits at all, and removes old entries to make room."""
         size = len(data) + DIGEST_BYTES
         if size > self.limit:
             return

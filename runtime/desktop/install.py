@@ -1,12 +1,11 @@
-"""The freedesktop.org desktop: which files make it know .sdz (its type, its viewer, its thumbnails, its icon), and putting them there.
+"""Installs the files that make a freedesktop.org desktop know .sdz: media type, viewer, thumbnailer and icon; and removes them.
 
-Takes the share folder to install into, hands on the paths written or removed. The files are those in `freedesktop/`, with the command
-filled in that runs this installation. Thumbnails cost no neural network and read the first latents only.
+Takes the share folder to install into, returns the paths written or removed. The files are those in `freedesktop/`, with the command that
+runs this installation filled in.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import subprocess
@@ -32,31 +31,26 @@ INSTALLED: Final = {
     "icons/hicolor/scalable/apps/sdz.svg": "sdz.svg",
     "icons/hicolor/scalable/mimetypes/image-x-sdz.svg": "sdz.svg",
 }
-"""Paths below the share folder, as the standards name them, and the files that go there."""
+"""Paths below the share folder, as the standards define them, and the source of each file."""
 
 SYSTEM: Final = Path("/usr/local/share")
-"""Searched by every desktop, and not touched by the system's own packages."""
+"""The share folder for everybody: all desktops search it, and no package of the system writes there."""
 
 REGISTRY_TOOL: Final = "update-mime-database"
 CACHE_TOOL: Final = "update-desktop-database"
 
-THUMBNAIL_BYTES: Final = 131_072
-"""Latents that a thumbnail is made of: about a second of entropy decoding, and more than a picture of 1,024 pixels shows."""
-
-THUMBNAIL_SIZES: Final = (16, 2048)
-
 
 def user_share() -> Path:
-    """The person's own share folder, as the XDG base directory specification says."""
+    """The person's own share folder (XDG base directory specification)."""
     named = os.environ.get("XDG_DATA_HOME", "")
     return Path(named) if Path(named).is_absolute() else Path.home() / ".local" / "share"
 
 
 def install(share: Path) -> list[Path]:
-    """Writes the files below `share` and has the desktop's registries read them; the paths written.
+    """Writes the files below `share` and updates the desktop's databases; the paths written.
 
-    Raises DesktopError where the tool that registers types is missing or fails (nothing is written in the first case, all is taken away
-    again in the second), OSError for a folder that cannot be written.
+    Raises DesktopError where the tool that registers media types is missing or fails, OSError for a folder that cannot be written. No file
+    is left behind in either case.
     """
     _require(REGISTRY_TOOL)
     written: list[Path] = []
@@ -75,7 +69,7 @@ def install(share: Path) -> list[Path]:
 
 
 def remove(share: Path) -> list[Path]:
-    """Takes away what `install` wrote below `share`; the paths removed, none where it was not installed. Raises as `install` does."""
+    """Removes what `install` wrote below `share`; the paths removed, none where nothing was installed. Raises as `install` does."""
     found = [share / place for place in INSTALLED if (share / place).is_file()]
     if found:
         _require(REGISTRY_TOOL)
@@ -85,30 +79,8 @@ def remove(share: Path) -> list[Path]:
     return found
 
 
-def thumbnail(data: bytes, size: int) -> bytes:
-    """A PNG of at most `size` pixels a side from the bytes of an .sdz: the linear stage of its first latents.
-
-    Raises DesktopError for a size outside THUMBNAIL_SIZES, and what `runtime.decode.decode` raises.
-    """
-    if not THUMBNAIL_SIZES[0] <= size <= THUMBNAIL_SIZES[1]:
-        raise DesktopError(f"a thumbnail of {size} pixels: choose {THUMBNAIL_SIZES[0]} to {THUMBNAIL_SIZES[1]}")
-    from PIL import Image
-
-    from ..decode import decode, reduction_to
-    from ..format.container import latent_span, parse
-    from ..pack import find_pack
-
-    header = parse(data).header
-    factor = reduction_to(find_pack(header.pack_id).patch, (max(header.width, header.height), size))
-    picture = decode(data, stage="linear", reduce=factor, max_bytes=latent_span(data)[0] + THUMBNAIL_BYTES).to_pil()
-    picture.thumbnail((size, size), Image.Resampling.LANCZOS)
-    out = io.BytesIO()
-    picture.save(out, "PNG")
-    return out.getvalue()
-
-
 def _command() -> str:
-    """What runs this installation from any folder, quoted as the Desktop Entry specification asks."""
+    """The command that runs this installation from any folder, quoted as the Desktop Entry specification asks."""
     script = Path(sys.executable).with_name("sdz")
     if script.is_file():
         return _quoted(str(script))
@@ -121,7 +93,7 @@ def _quoted(word: str) -> str:
         return word
     for char in '\\"`$':
         word = word.replace(char, "\\" + char)
-    # the file's own escapes come on top, and a percent sign would begin a field code
+    # the file format has escapes of its own on top, and a percent sign would begin a field code
     return '"' + word.replace("\\", "\\\\").replace("%", "%%") + '"'
 
 
@@ -133,14 +105,14 @@ def _require(tool: str) -> str:
 
 
 def _refresh(share: Path) -> None:
-    """Runs the tools that index what lies below `share`; the one for applications only where it is installed: desktops do without."""
+    """Runs the tools that index the files below `share`. The one for applications is optional: desktops work without its index."""
     _run(_require(REGISTRY_TOOL), share / "mime")
     cache = shutil.which(CACHE_TOOL)
     if cache is not None and (share / "applications").is_dir():
         _run(cache, share / "applications")
     icons = share / "icons" / "hicolor"
     if icons.is_dir():
-        # icon caches are read anew when their folder is newer
+        # icon caches are read again when their folder is newer
         icons.touch()
 
 

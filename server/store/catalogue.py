@@ -3,11 +3,11 @@
     FOLDER/pictures/ab/abcd….sdz   the files, named by their SHA-256
     FOLDER/incoming/               uploads on their way; emptied at the start
     FOLDER/catalogue.sqlite        a row for each file (write-ahead log)
-    FOLDER/lock                    held by the one process that uses the folder
+    FOLDER/lock                    locked by the one process that uses the folder
 
-A picture is written, flushed to the disk and renamed into place before its row is committed, and its row before anybody is told. Killed at
-any moment, the folder may so hold a file without a row, which nobody was promised; the next start reads it and adds the row. A row
-without its file can only come from outside; it is dropped.
+A picture is written, flushed to the disk and renamed into place before its row is committed, and the row is committed before the client
+gets an answer. After a kill at any moment there may be a file without a row, which no client was told of; the next start adds the row. A
+row without its file can only be the work of other programs; it is deleted.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from ..runtime.errors import SdzError
-from ..runtime.files import write_atomically
-from ..runtime.format.container import ALT_TEXT, parse
+from ...runtime.errors import SdzError
+from ...runtime.files import write_atomically
+from ...runtime.format.container import ALT_TEXT, parse
 
 SUFFIX: Final = ".sdz"
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS pictures (
 """
 
 BUSY_SECONDS: Final = 10.0
-"""How long a write waits for somebody who reads the catalogue with a tool of their own."""
+"""How long a write waits while another program reads the catalogue."""
 
 
 class CatalogueError(ValueError):
@@ -70,7 +70,7 @@ class Picture:
 
 
 class Catalogue:
-    """The pictures in `folder`, which is made if need be. Thread-safe; one process at a time.
+    """The pictures in `folder`, which is made where it is missing. Thread-safe; one process at a time.
 
     Raises CatalogueError when the folder cannot be used.
     """
@@ -87,7 +87,7 @@ class Catalogue:
         except OSError as error:
             raise CatalogueError(f"{folder}: cannot keep pictures there: {error.strerror}") from error
         try:
-            # the system lets go of it when this process ends, however it ends
+            # the system releases the lock when this process ends, however it ends
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._lock)
@@ -101,12 +101,12 @@ class Catalogue:
             self._reconcile()
         except sqlite3.Error as error:
             os.close(self._lock)
-            raise CatalogueError(f"{folder / 'catalogue.sqlite'}: {error}; move it away to have it made anew from the pictures") from error
+            raise CatalogueError(f"{folder / 'catalogue.sqlite'}: {error}; move it away, and it is made again from the pictures") from error
 
     def add(self, data: bytes) -> tuple[Picture, bool]:
-        """Keeps the .sdz `data`; its row, and whether it is new. When this returns, both are on the disk.
+        """Keeps the .sdz `data`; returns its row, and whether it is new. When this returns, file and row are on the disk.
 
-        Raises SdzError for data that is no .sdz, OSError or sqlite3.Error when the disk refuses; nothing is left behind then.
+        Raises SdzError for data that is no .sdz, OSError or sqlite3.Error when it cannot be written; nothing is left behind then.
         """
         digest = hashlib.sha256(data).hexdigest()
         picture = _describe(digest, data, datetime.now(UTC))
@@ -135,7 +135,7 @@ class Catalogue:
             return [Picture(*row) for row in self._rows.execute("SELECT * FROM pictures ORDER BY created, digest")]
 
     def close(self) -> None:
-        """Lets go of the folder."""
+        """Closes the catalogue and releases the folder."""
         with self._mutex:
             self._rows.close()
             os.close(self._lock)
@@ -154,7 +154,7 @@ class Catalogue:
             path.unlink(missing_ok=True)
 
     def _reconcile(self) -> None:
-        """Makes rows and files agree again."""
+        """Adds rows for files that have none, and deletes rows whose file is missing."""
         files = dict(_files(self.pictures))
         rows = {digest for (digest,) in self._rows.execute("SELECT digest FROM pictures")}
         self._rows.execute("BEGIN")
@@ -168,7 +168,7 @@ class Catalogue:
                     raise ValueError(digest)
                 self._insert(_describe(digest, data, datetime.fromtimestamp(path.stat().st_mtime, UTC)))
             except (SdzError, ValueError):
-                # not what its name says, and never promised to anybody
+                # its bytes are not those of its name, so it never was the answer to an upload
                 path.unlink()
         self._rows.execute("COMMIT")
 

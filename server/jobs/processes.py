@@ -1,7 +1,8 @@
-"""Child processes that decode and encode pictures: jobs in, results out, each under a time limit and a memory limit.
+"""A pool of child processes that decode and encode pictures, each job under a time limit and a memory limit.
 
-A child serves many jobs, because starting one takes a second; a job that runs over its time is ended with its child, and the next job
-starts a fresh one. A child ends by itself when this process does, however that happens: its standard input ends.
+A child does many jobs, because starting one takes a second; a job that exceeds its time is killed with its child, and the next job starts a
+new one. A child ends by itself when this process ends, however that happens, because its standard input ends then. A pool built on
+multiprocessing would read pickles that the children wrote (see `messages`), and would run the embedding application's main module in each.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from .worker import Message, receive, send
+from .messages import Message, receive, send
 
 GIB: Final = 1 << 30
 
 
 class WorkerTimeoutError(Exception):
-    """The job ran over its time; its process has been killed."""
+    """The job exceeded its time limit; its process has been killed."""
 
 
 class WorkerDiedError(Exception):
-    """The process ended in the middle of the job."""
+    """The process died during the job."""
 
 
 class WorkerRefusedError(Exception):
@@ -42,7 +43,7 @@ class WorkerRefusedError(Exception):
 
 @dataclass
 class _Children:
-    """All running child processes, and those of them that wait for a job."""
+    """All running child processes, and those of them that are idle."""
 
     all: set[subprocess.Popen[bytes]] = field(default_factory=set)
     idle: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -50,23 +51,23 @@ class _Children:
 
 
 class Workers:
-    """At most `count` child processes, started when first needed. `seconds` per job, `memory` bytes per process."""
+    """At most `count` child processes, started when first needed: `seconds` for each job, `memory` bytes (private) for each process."""
 
     def __init__(self, count: int, seconds: float, memory: int) -> None:
         self.count = count
         self.seconds = seconds
         self.memory = memory
-        # its queue is the queue of jobs, its threads wait for the children
+        # the executor's queue is the queue of jobs; each thread waits for one child
         self._threads = ThreadPoolExecutor(count, "sdz-worker")
         self._children = _Children()
         self._finalizer = weakref.finalize(self, _end, self._children)
 
     async def run(self, job: Message, data: bytes = b"") -> tuple[Message, bytes]:
-        """Has a child perform `job` on `data`; its result. Raises WorkerRefusedError, WorkerTimeoutError or WorkerDiedError."""
+        """Has a child perform `job` on `data` and returns its result. Raises WorkerRefusedError, WorkerTimeoutError or WorkerDiedError."""
         return await asyncio.wrap_future(self._threads.submit(self._perform, job, data))
 
     def close(self) -> None:
-        """Ends the children and with them the jobs that run."""
+        """Kills the children, and with them the jobs under way."""
         self._finalizer()
         self._threads.shutdown(cancel_futures=True)
 
@@ -101,11 +102,11 @@ class Workers:
 
     def _start(self) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
-        # one picture, one core: what else there is belongs to the other requests
+        # one core for each picture: the others are for other requests
         environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-        # an image library's own complaints are not for this server's log: the job's answer says what was wrong
+        # libraries write warnings to standard error; the job's answer says what was wrong
         child = subprocess.Popen(
-            [sys.executable, "-m", "sdz.server.worker", str(self.memory)],
+            [sys.executable, "-m", "sdz.server.jobs.worker", str(self.memory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -128,7 +129,7 @@ def _kill(child: subprocess.Popen[bytes]) -> None:
     child.kill()
     for stream in (child.stdin, child.stdout):
         assert stream is not None
-        # what was still to be written has nobody to read it
+        # closing flushes, and nobody reads any more
         with suppress(OSError):
             stream.close()
     child.wait()
