@@ -89,8 +89,8 @@ def decode_picture(job: Message, data: bytes) -> tuple[Message, bytes]:
 def encode_upload(job: Message, data: bytes) -> tuple[Message, bytes]:
     """The image file `job["path"]` as an .sdz without metadata. `job` has `quality` and `alt`, each may be None; `data` is not read."""
     from ...runtime.encode import encode
-from ...runtime.photo import open_image
     from ...runtime.format.container import parse
+    from ...runtime.photo import open_image
 
     with open_image(Path(job["path"]), UPLOAD_FORMATS) as image:
         _check_size(image, job["max_pixels"])
