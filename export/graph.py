@@ -3,8 +3,9 @@
 Takes the modules of `export.models` and hands `onnx.ModelProto`s of opset 21 with dynamic height and width to `export.pack`. The
 decoder and the denoiser come in three variants of one structure:
 
-- "int8": the reference. onnxruntime's own NHWC operators QLinearConv and QLinearAdd are written out in between, so that neither results nor
-  speed hang on what an optimizer fuses; exact fp32 sums of integers stand at both ends, where 8 bits are too few.
+- "int8": the reference. onnxruntime's own NHWC operator QLinearConv is written out in between, so that neither results nor speed hang on
+  what an optimizer fuses; exact fp32 sums of integers stand at both ends, where 8 bits are too few, and in residual additions. No operator
+  whose rounding differs between processors: QLinearAdd rounds halves to even on x86 and away from zero on ARM64.
 - "fp32": the identical integer grids evaluated in fp32, in ONNX's own operators: what runs on GPUs. Every product sum stays below 2**24, so
   it gives the int8 graph's output to the bit, as long as no optimizer folds scales into the integer weights.
 - "fp16": the same weights, activations clipped but not rounded, in half precision between the fp32 ends. Packs leave it out: it is
@@ -40,6 +41,9 @@ CONTRIB = "com.microsoft"
 
 IR_VERSION = 10
 """The file version that goes with opset 21."""
+
+ZERO_SIGNED = 128
+"""The zero point of signed activations; it is 0 for those behind a ReLU."""
 
 RESIDUAL_SHIFT = int(np.log2(RESIDUAL_GAIN))
 QUARTER = 4
@@ -155,12 +159,15 @@ class Trunk:
         return self._clipped(grid, b.op("Conv", x.name, kernel, bias, **shape))
 
     def add(self, x: Value, y: Value, exponent: int) -> Value:
-        """x + y on a signed grid. All scales are powers of two, so the sum is exact before it is rounded."""
+        """x + y on a signed grid. All scales are powers of two, so the sum is exact before it is rounded, halves to even."""
         b = self.builder
         grid = Value("", exponent, True)
         if self.variant == "int8":
-            terms = [name for v in (x, y) for name in (v.name, *self._grid(v))]
-            return self._named(grid, b.op("QLinearAdd", *terms, *self._grid(grid), domain=CONTRIB))
+            # DequantizeLinear would be clearer, but optimizers fuse it with the addition back into QLinearAdd
+            terms = [b.op("Mul", b.op("Cast", v.name, to=TensorProto.FLOAT), b.scalar(2.0**v.exponent)) for v in (x, y)]
+            centre = -sum(ZERO_SIGNED * 2.0**v.exponent for v in (x, y) if v.signed)
+            total = b.op("Add", b.op("Add", *terms), b.scalar(centre))
+            return self._named(grid, b.op("QuantizeLinear", total, *self._grid(grid)))
         if self.variant == "fp32":
             terms = [b.op("Mul", v.name, b.scalar(2.0 ** (v.exponent - exponent))) for v in (x, y)]
             return self._clipped(grid, b.op("Round", b.op("Add", *terms)))
@@ -210,7 +217,7 @@ class Trunk:
         return b.op("Mul", b.op("Cast", x.name, to=TensorProto.FLOAT), b.scalar(factor))
 
     def _grid(self, v: Value) -> tuple[str, str]:
-        return self.builder.scalar(2.0**v.exponent), self.builder.constant(np.uint8(128 if v.signed else 0))
+        return self.builder.scalar(2.0**v.exponent), self.builder.constant(np.uint8(ZERO_SIGNED if v.signed else 0))
 
     def _named(self, v: Value, name: str) -> Value:
         return Value(name, v.exponent, v.signed)

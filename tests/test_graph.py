@@ -13,7 +13,7 @@ import torch
 from networks import CHANNELS, small_networks
 from numpy.typing import NDArray
 
-from export.graph import decoder_graph, decoder_table, denoiser_graph, encoder_graph, serialize
+from export.graph import GraphBuilder, Trunk, Value, decoder_graph, decoder_table, denoiser_graph, encoder_graph, serialize
 from export.models import OneStepDenoiser, TinyAutoencoder
 from export.pack import graph_cost
 from export.quantize import EXACT_LIMIT, QuantizationError, grid_weights, integer_conv, linear_table, settle_gains
@@ -98,6 +98,42 @@ def test_int8_is_the_same_integers_as_fp32_at_every_optimization_level(
         inputs = {"latents": feeds["latents"], "precision": feeds["precision"]}
         expected = run(decoder_graph(autoencoder, "fp32"), "ORT_DISABLE_ALL", **inputs)
         assert (run(decoder_graph(autoencoder, "int8"), level, **inputs) == expected).all()
+
+
+ROUNDED_ALIKE_EVERYWHERE = {
+    *("Add", "Cast", "Clip", "Concat", "Conv", "DequantizeLinear", "Floor", "Gather", "MatMul", "Mul", "QLinearConv", "QuantizeLinear"),
+    *("Reshape", "Shape", "Slice", "Squeeze", "Transpose"),
+}
+"""Operators whose results are exact here, or rounded halves to even by every processor's kernel; QLinearAdd is none of them (ARM64)."""
+
+
+def test_int8_graphs_hold_no_operator_that_rounds_differently_elsewhere(networks: tuple[TinyAutoencoder, OneStepDenoiser]) -> None:
+    autoencoder, denoiser = networks
+    operators = {n.op_type for m in (decoder_graph(autoencoder, "int8"), denoiser_graph(denoiser, "int8")) for n in m.graph.node}
+    assert operators == ROUNDED_ALIKE_EVERYWHERE
+
+
+@pytest.mark.parametrize("level", ["ORT_DISABLE_ALL", "ORT_ENABLE_ALL"])
+@pytest.mark.parametrize(
+    ("exponents", "signed"), [((-4, -4, -3), True), ((-2, -5, -3), True), ((-3, -2, -2), False), ((-6, -4, -2), False)]
+)
+def test_additions_round_halves_to_even(exponents: tuple[int, int, int], signed: bool, level: str) -> None:
+    """Every pair of levels, on grids on which up to half of the sums are ties: against exact integers."""
+    first, second, total = exponents
+    b = GraphBuilder()
+    result = Trunk(b, "int8").add(Value("x", first, signed), Value("y", second, True), total)
+    b.op("Identity", result.name, output="sum")
+    infos = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.UINT8, [256, 256]) for n in ("x", "y", "sum")]
+    levels = np.arange(256, dtype=np.uint8)
+    x, y = np.broadcast_to(levels[:, None], (256, 256)).copy(), np.broadcast_to(levels, (256, 256)).copy()
+    found = run(b.model("addition", infos[:2], infos[2:]), level, x=x, y=y)
+    finest = min(exponents)
+    sums = ((x.astype(int) - (128 if signed else 0)) << (first - finest)) + ((y.astype(int) - 128) << (second - finest))
+    shift = total - finest
+    floor, rest, half = sums >> shift, sums & ((1 << shift) - 1), 1 << (shift - 1)
+    up = (rest > half) | ((rest == half) & (floor % 2 == 1))
+    assert (rest == half).mean() > 0.05
+    assert (found == np.clip(floor + up + 128, 0, 255)).all()
 
 
 def test_costs_are_counted_from_the_graphs(networks: tuple[TinyAutoencoder, OneStepDenoiser]) -> None:
