@@ -76,7 +76,7 @@ static void transform_output(const u32 *m, i32 step, u32 *o, i32 to) {
   o[0] = m[0] + s + t;
   o[to] = d + 2 * e;
   o[2 * to] = s + 4 * t;
-  o[3 * to] = d + 8 * e + 8 * m[5 * step];
+  o[3 * to] = d + 8 * e + 2 * m[5 * step];
 }
 
 void winograd_output(const i32 *m, i32 channels, i32 tiles, i32 ld, Requantize q, i16 *o, i32 ldo) {

@@ -136,7 +136,7 @@ INLINE void transform_output(const v128_t *m, i32 step, v128_t *o, i32 to) {
   o[0] = ADD(ADD(m0, s), t);
   o[to] = ADD(d, wasm_i32x4_shl(e, 1));
   o[2 * to] = ADD(s, wasm_i32x4_shl(t, 2));
-  o[3 * to] = ADD(ADD(d, wasm_i32x4_shl(e, 3)), wasm_i32x4_shl(m5, 3));
+  o[3 * to] = ADD(ADD(d, wasm_i32x4_shl(e, 3)), wasm_i32x4_shl(m5, 1));
 }
 
 void winograd_output(const i32 *restrict m, i32 channels, i32 tiles, i32 ld, Requantize q, i16 *restrict o, i32 ldo) {

@@ -1,11 +1,11 @@
 /* The int8 networks: weights opened and checked, a denoiser and a decoder run over windows (FORMAT.md, "Networks"; docs/core.md has the weights).
  *
- * Why the 3 x 3 convolutions are exact. Winograd's F(4 x 4, 3 x 3) has matrices B (input), G (weights) and A (output) of rationals. B and A are
- * integers as they are; G's rows times (6, 4, 4, 1, 1, 12) for d = 4, 6, 6, 24, 24, 1 parts of 24 ... are integers as well, such that
- * the output comes out 24 * 24 = 576 times the convolution. Inputs stay below 10 * 10 * 255 = 25,500 and weights below 12 * 12 * 128 = 18,432, so both
- * fit 16 bits, and a product of two pairs stays below 2^31. Everything behind is sums modulo 2^32: 576 s modulo 2^32 comes out whatever
- * overflowed on the way. 576 = 9 * 64 and 9 has an inverse modulo 2^32: a multiplication by 954,437,177 leaves 64 s modulo 2^32, and where
- * |s| < 2^25 an arithmetic shift by 6 leaves s. That bound, sum of |weights| * 255 + |bias| < 2^25, is checked for every output when
+ * Why the 3 x 3 convolutions are exact. Winograd's F(4 x 4, 3 x 3) is Y = A' ((G g G') . (B' d B)) A with integers in B and A and 24ths in G. Here
+ * G's rows stand times 24, its last one times 12 only, for which A has 2 in place of 1: all integers, and the output is 24 * 24 = 576 times
+ * the convolution. The transformed input stays below 10 * 10 * 255 = 25,500 and the transformed weights below 12 * 12 * 128 = 18,432, so
+ * both fit 16 bits, and the sum of two products stays below 2^31. Everything behind is sums modulo 2^32: 576 s modulo 2^32 comes out, whatever
+ * overflowed on the way. 576 = 9 * 64, and 9 has an inverse modulo 2^32: a multiplication by 954,437,177 leaves 64 s modulo 2^32, and where
+ * |s| < 2^25 an arithmetic shift by 6 leaves s. That bound, the sum of |weights| * 255 + |bias| < 2^25, is checked for every output when
  * weights are opened.
  *
  * The stem takes integers of more bits as weighted sums of what is not zero. Precision codes hardly differ from one position to the next: the
@@ -120,16 +120,19 @@ static i32 read_stem(Reader *r, Network *net, i32 *zero) {
   CHECK(w, SDZ_NETWORK_LENGTH, 0);
   if (!new_patterns(&net->stem, 2 * pairs * net->parts, outputs, net)) return 0;
   for (i32 n = 0; n < outputs; n++) {
-    u64 most = 0, sum = magnitude_of(l->first.q.bias[n]);
+    /* precision codes are not negative: a sum lies between that of all negative terms and that of all positive ones */
+    u64 most = 0, sum = 0, up = (u64)max32(l->first.q.bias[n], 0), down = (u64)-(i64)min32(l->first.q.bias[n], 0);
     for (i32 k = 0; k < inputs; k++, w++) {
       i32 part = k / c, weight = *w * (i16)(gain[2 * k] | gain[2 * k + 1] << 8);
       CHECK(weight >= -32768 && weight < 32768, SDZ_NETWORK_SUMS, 0);
       set_pattern(&net->stem, 2 * pairs * part + k % c, n, weight);
       u32 m = magnitude_of(weight);
       if (part == 0) most = m > most ? m : most;
-      else sum += (part == net->parts - 1 ? MAX_CODE : MAX_LEVEL) * (u64)m;
+      else if (part < net->parts - 1) sum += MAX_LEVEL * (u64)m;
+      else if (weight > 0) up += MAX_CODE * (u64)m;
+      else down += MAX_CODE * (u64)m;
     }
-    CHECK(sum + most * (u64)net->l1_limit < 1u << 24, SDZ_NETWORK_SUMS, 0);
+    CHECK(sum + (up > down ? up : down) + most * (u64)net->l1_limit < 1u << 24, SDZ_NETWORK_SUMS, 0);
   }
   return 1;
 }
