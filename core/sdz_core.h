@@ -57,7 +57,7 @@ typedef struct Network Network; /* a denoiser or a decoder */
 SDZ_CALL(sdz_alloc) void *sdz_alloc(uint32_t bytes);
 /* Gives back what `sdz_alloc` or an opening call returned; NULL and what is not its own are ignored. */
 SDZ_CALL(sdz_free) void sdz_free(void *object);
-/* From now on no more than `bytes` are held at a time (at first 1 GiB). Returns what is held now. */
+/* From now on no more than `bytes` are held at a time (at first 1 GiB; 0 changes nothing). Returns what is held now. */
 SDZ_CALL(sdz_limit) uint32_t sdz_limit(uint32_t bytes);
 /* Why the last call failed, and a number that helps to say it: row, layer, channel or entry; -1 without one. */
 SDZ_CALL(sdz_reason) int32_t sdz_reason(void);

@@ -304,7 +304,7 @@ class Core:
 
     def held(self) -> int:
         """Bytes that are handed out now."""
-        return self._call("sdz_limit", MEMORY_LIMIT)
+        return self._call("sdz_limit", 0)
 
     def _call(self, name: str, *arguments: int) -> int:
         if not self.usable:

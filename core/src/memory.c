@@ -170,6 +170,6 @@ void sdz_free(void *object) {
 }
 
 uint32_t sdz_limit(uint32_t bytes) {
-  limit = bytes;
+  if (bytes) limit = bytes;
   return (u32)held;
 }
