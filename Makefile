@@ -1,6 +1,7 @@
 # make demo   builds a site from the photos that ship inside scikit-image and serves it on this machine only
 # make test   linters, types, every Python and JavaScript test, end to end in Chromium
 # make test-slow   what takes minutes and gigabytes: the full Stable Diffusion 1.x autoencoder, with random weights
+# make core   builds core/sdz.wasm anew, from Debian's clang and lld; the same bytes as those that are committed
 # All install what they need into .venv and node_modules first; a second run finds the stamps and starts at once.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -17,7 +18,7 @@ PHOTOS := astronaut.png chelsea.png coffee.png rocket.jpg hubble_deep_field.jpg 
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo site serve test test-slow lint types test-js test-py chromium desktop format clean distclean
+.PHONY: help core setup demo site serve test test-slow lint types test-js test-py chromium desktop format clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -51,6 +52,10 @@ serve:
 	$(BIN)/python -m server $(SITE) --port $(PORT) --quiet
 
 test: setup chromium desktop lint types test-js test-py
+
+core:
+	@command -v clang-19 wasm-ld-19 >/dev/null || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends clang-19 lld-19; }
+	core/build.sh
 
 lint: setup
 	$(BIN)/ruff check

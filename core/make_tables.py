@@ -5,6 +5,7 @@ Both are odd around their middle, up to a constant: half of each is enough. `pyt
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def squash(x: int) -> int:
 
 def differences(values: list[int]) -> str:
     """C numbers, 40 a line; each fits a byte."""
-    steps = [b - a for a, b in zip(values, values[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(values)]
     assert all(0 <= step < 256 for step in steps)
     return ",\n  ".join(", ".join(map(str, steps[i : i + 40])) for i in range(0, len(steps), 40))
 

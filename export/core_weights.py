@@ -1,8 +1,8 @@
 """int8 ONNX graphs -> the exact core's flat weights ("sdzN", docs/core.md): the one place that knows which operators the core computes.
 
-Takes the graphs that `export.graph` writes and hands on bytes. The graph is read node by node in its own order; whatever is not exactly what
-the core computes is refused with the node's name, so a pack whose graphs came from elsewhere keeps running in onnxruntime. That both compute
-the same is measured, not believed: `export.core_parity` compares every convolution and addition.
+Takes the graphs that `export.graph` writes and hands on bytes. The graph is read node by node in its own order; whatever is not exactly
+what the core computes is refused with the node's name, so a pack whose graphs came from elsewhere keeps running in onnxruntime. That both
+compute the same is measured, not believed: `export.core_parity` compares every convolution and addition.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ SHAPE_OPERATORS = ("Shape", "Mul", "Concat")
 TAILS = {
     MOVES: ("Transpose", "DequantizeLinear", "Mul", "Add", "Floor", "Add"),
     PAINT: (
-        ("Cast", "Mul", "Squeeze", "Transpose", "MatMul", "Add", "Floor", "Clip", "Reshape", "Transpose", "Reshape", "Reshape", "Gather")
-        + ("Gather", "Concat", "Reshape", "MatMul", "Add", "Floor", "Reshape", "Slice", "Reshape", "Gather", "Gather", "Concat", "Reshape")
-        + ("MatMul", "Add", "Floor", "Reshape", "Slice", "DequantizeLinear", "Squeeze", "Reshape", "Transpose", "Reshape", "Add", "Mul")
-        + ("Clip", "Cast")
+        *("Cast", "Mul", "Squeeze", "Transpose", "MatMul", "Add", "Floor", "Clip", "Reshape", "Transpose", "Reshape", "Reshape", "Gather"),
+        *("Gather", "Concat", "Reshape", "MatMul", "Add", "Floor", "Reshape", "Slice", "Reshape", "Gather", "Gather", "Concat", "Reshape"),
+        *("MatMul", "Add", "Floor", "Reshape", "Slice", "DequantizeLinear", "Squeeze", "Reshape", "Transpose", "Reshape", "Add", "Mul"),
+        *("Clip", "Cast"),
     ),
 }
 """What follows the last convolution; of a decoder whose blocks are lapped."""
@@ -151,7 +151,8 @@ def _stem(r: _Reader, w: _Writer, inputs: list[str]) -> None:
     w.name = transpose.output[0]
 
 
-def _convolution(r: _Reader, w: _Writer) -> bytes:
+def _convolution(r: _Reader, w: _Writer, pad: bool = False) -> bytes:
+    """The next convolution; with `pad` its outputs may be of any number, zeros are added."""
     node = r.take("QLinearConv", w.name)
     weight, zeros, bias = r.constant(node, 3), r.constant(node, 5), r.constant(node, 8)
     size = weight.shape[-1]
@@ -163,6 +164,11 @@ def _convolution(r: _Reader, w: _Writer) -> bytes:
     exponent, zero = r.exponent(node, 6), int(r.scalar(node, 7))
     # exact: both grids are powers of two
     scale = r.constant(node, 4) * np.float32(2.0 ** (w.exponent - exponent))
+    scale = np.broadcast_to(scale, len(weight))
+    if pad:
+        beyond = -len(weight) % 8
+        weight, bias = np.pad(weight, ((0, beyond), (0, 0), (0, 0), (0, 0))), np.pad(bias, (0, beyond))
+        scale = np.pad(scale, (0, beyond), constant_values=1)
     outputs, inputs = weight.shape[:2]
     if inputs % 8 or outputs % 8 or max(inputs, outputs) > 1024:
         r.refuse(node, f"has {inputs} inputs and {outputs} outputs: the core wants multiples of 8 up to 1024")
@@ -171,7 +177,7 @@ def _convolution(r: _Reader, w: _Writer) -> bytes:
         r.refuse(node, f"can sum to {reach.max()}: the core is exact below 2**25")
     head = struct.pack("<BBBBHH", size, w.zero, zero, 0, inputs, outputs)
     w.name, w.exponent, w.zero = node.output[0], exponent, zero
-    return head + _requantize(np.broadcast_to(scale, outputs), bias) + weight.tobytes()
+    return head + _requantize(scale, bias) + weight.tobytes()
 
 
 def _block(r: _Reader, w: _Writer) -> None:
@@ -245,7 +251,8 @@ def core_weights(graph_bytes: bytes, channels: int) -> bytes:
         if r.peek(1) == "QLinearConv":
             _block(r, w)
             continue
-        convolution = _convolution(r, w)
+        # a denoiser's last gives as many channels as there are
+        convolution = _convolution(r, w, pad=role == DENOISER)
         if r.peek() == "Reshape" and role == DECODER:
             _upsample(r, w, convolution)
             continue

@@ -1,12 +1,13 @@
 """The exact core (`core/sdz_core.h`) in Python: one WebAssembly module run by wasmtime, numbers and numpy arrays in and out.
 
-A `Core` is one instance with a memory of its own: whoever holds it is the only one who uses it, so threads and processes share nothing but
-the compiled module, which wasmtime keeps on disk. The interpreter's lock is released while the core works. Whatever goes wrong is one of the
-project's errors; after a trap, or where memory ran out, an instance is of no use any more and says so.
+A `Core` is one instance with a memory of its own: whoever holds it is the only one who uses it, so threads and processes share nothing
+but the compiled module, which wasmtime keeps on disk. The interpreter's lock is released while the core works. Whatever goes wrong is one
+of the project's errors; after a trap, or where memory ran out, an instance is of no use any more and says so.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import struct
 import threading
@@ -52,10 +53,9 @@ PALETTE_LENGTH, PALETTE_ENTRY, ALPHA_FILTER, LATENT_RANGE = 40, 41, 42, 43
 def _compiled() -> tuple[wasmtime.Engine, wasmtime.Module]:
     with _COMPILING:
         config = wasmtime.Config()
-        try:
+        # a home that cannot be written: compiled anew in each process, in a tenth of a second
+        with contextlib.suppress(wasmtime.WasmtimeError):
             config.cache = True
-        except wasmtime.WasmtimeError:
-            pass  # a home that cannot be written: compiled anew in each process, in a tenth of a second
         engine = wasmtime.Engine(config)
         return engine, wasmtime.Module(engine, WASM.read_bytes())
 
@@ -108,8 +108,10 @@ class Core:
         self._store = wasmtime.Store(engine)
         instance = wasmtime.Instance(self._store, module, [])
         exports = instance.exports(self._store)
-        self._memory = exports["memory"]
-        self._functions = {name: exports[name] for name in exports if name != "memory"}
+        memory = exports["memory"]
+        assert isinstance(memory, wasmtime.Memory)
+        self._memory = memory
+        self._functions = {name: call for name in exports if isinstance(call := exports[name], wasmtime.Func)}
         self.usable = True
         self._call("sdz_limit", limit)
 
@@ -155,8 +157,8 @@ class Core:
         chances: bool = False,
         learn: bool = False,
     ) -> tuple[bytes, NDArray[np.int32], NDArray[np.uint16] | None]:
-        """The payload of integers (C, h, w) or entries (h, w), the byte behind each of so many passes, and with `chances` the probability of
-        each latent's last decision, uint16 of the source's shape. Raises EncodeInputError for integers out of range."""
+        """The payload of integers (C, h, w) or entries (h, w), the byte behind each of so many passes, and with `chances` the probability
+        of each latent's last decision, uint16 of the source's shape. Raises EncodeInputError for integers out of range."""
         source = np.ascontiguousarray(source, np.int32)
         rows, columns = source.shape[-2:]
         out, ends = self._room(room), self._room(4 * passes) if passes else None
@@ -263,8 +265,8 @@ class Core:
             return self._array(out, np.uint8, 4 * rows * columns * patch * patch).reshape(rows * patch, columns * patch, 4)
 
     def run(self, network: int, linear: int, inputs: list[NDArray[np.int32] | None], room: int, layer: int = -1) -> bytes:
-        """A network over values, levels, precision codes and half widths (C, h, w), those it does not take None: at most `room` bytes of what it
-        gives, or of the levels of one of its convolutions and additions."""
+        """A network over values, levels, precision codes and half widths (C, h, w), those it does not take None: at most `room` bytes of
+        what it gives, or of the levels of one of its convolutions and additions."""
         arrays = [None if a is None else np.ascontiguousarray(a, np.int32) for a in inputs]
         assert arrays[0] is not None
         rows, columns = arrays[0].shape[1:]
@@ -358,7 +360,7 @@ class Core:
 
     def _view(self) -> NDArray[np.uint8]:
         # anew each time: memory may have grown, and moved
-        return np.frombuffer(self._memory.get_buffer_ptr(self._store), np.uint8)
+        return np.frombuffer(memoryview(self._memory.get_buffer_ptr(self._store)), np.uint8)  # type: ignore[arg-type]
 
     def _write(self, at: int, data: bytes | NDArray[Any]) -> None:
         flat = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data.reshape(-1).view(np.uint8)

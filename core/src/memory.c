@@ -13,7 +13,8 @@
 typedef struct Block {
   struct Block *next;
   const void *owner;
-  u32 bytes, kind;
+  u32 bytes;
+  u16 kind, spare; /* spare: bytes more than were asked for */
 #ifdef __wasm__
 } Block;
 _Static_assert(sizeof(Block) == 16, "payloads are 16-byte aligned");
@@ -112,7 +113,7 @@ void *take(u64 bytes, u32 kind, const void *owner) {
     return 0;
   }
   held += b->bytes;
-  b->kind = kind;
+  b->kind = (u16)kind, b->spare = (u16)(b->bytes - (u32)bytes);
   b->owner = owner;
   if (kind != BUFFER) __builtin_memset(b + 1, 0, (size_t)rounded);
   return b + 1;
@@ -152,7 +153,7 @@ i32 holds(const void *memory, u64 count, u32 size) {
   if (!memory || (size > 1 && at % size)) return 0;
   for (Block *b = blocks; b; b = b->next) {
     uintptr_t from = (uintptr_t)(b + 1);
-    if (b->kind != FREE && at >= from && at - from <= b->bytes) return count * size <= b->bytes - (at - from);
+    if (b->kind != FREE && at >= from && at - from <= b->bytes - b->spare) return count * size <= b->bytes - b->spare - (at - from);
   }
   return 0;
 }

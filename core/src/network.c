@@ -354,7 +354,8 @@ static i32 denoise(const Network *net, const Latents *in, i32 *values, Trace *t)
   float unit = power_of_two(l->shift);
   for (i32 y = 0; y < in->rows; y++) {
     convolve1(at(&x, y, 0), x.c, up4(n), a->weight, a->inputs, a->outputs, a->q, row, a->outputs);
-    if (t->wanted == t->next) emit(t, row, n * a->outputs, a->q.zero);
+    /* outputs are padded to a multiple of 8 */
+    for (i32 i = 0; t->wanted == t->next && i < n; i++) emit(t, row + i * a->outputs, net->channels, a->q.zero);
     if (!values) continue;
     for (i32 c = 0; c < net->channels; c++) for (i32 i = 0; i < n; i++) {
       size_t j = (size_t)c * area + (size_t)(y * n + i);
