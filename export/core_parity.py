@@ -1,7 +1,7 @@
 """The gate between a pack's int8 graphs and the core's weights: onnxruntime and the core, every convolution and addition, byte for byte.
 
-Takes a graph and the weights that `export.core_weights` made of it, runs both on integers from ordinary to the largest that the pack admits,
-and raises on the first byte that differs, with the node's name.
+Takes a graph and the weights that `export.core_weights` made of it, runs both on integers from ordinary to the largest that the pack
+admits, and raises on the first byte that differs, with the node's name.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PRECISION_LIMIT, LEVEL_LIMIT = 200, 15
 
 
 def case(channels: int, rows: int, columns: int, spread: float, l1_limit: int, seed: int) -> dict[str, NDArray[np.int32]]:
-    """Inputs of a denoiser, int32 (C, rows, columns): latents whose L1 norm is at most `l1_limit`, and about that for the largest spread."""
+    """Inputs of a denoiser, int32 (C, rows, columns): latents whose L1 norm is at most `l1_limit`, and about that at large spreads."""
     random = np.random.default_rng(seed)
     shape = (channels, rows, columns)
     values = np.rint(random.laplace(0.0, spread, shape)).astype(np.int64)

@@ -360,7 +360,7 @@ class Core:
 
     def _view(self) -> NDArray[np.uint8]:
         # anew each time: memory may have grown, and moved
-        return np.frombuffer(memoryview(self._memory.get_buffer_ptr(self._store)), np.uint8)  # type: ignore[arg-type]
+        return np.frombuffer(memoryview(self._memory.get_buffer_ptr(self._store)), np.uint8)
 
     def _write(self, at: int, data: bytes | NDArray[Any]) -> None:
         flat = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data.reshape(-1).view(np.uint8)
