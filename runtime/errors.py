@@ -90,6 +90,10 @@ class ProviderError(SdzError):
     """The execution provider asked for is unknown, or not part of the installed onnxruntime."""
 
 
+class CoreError(SdzError):
+    """The exact core failed, or was called wrongly: a fault of this package, not of its input."""
+
+
 class MissingExtraError(SdzError):
     """Something asked for needs a package that is installed on request only."""
 

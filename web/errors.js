@@ -5,7 +5,7 @@
 
 /**
  * @typedef {"NotAnSdzError" | "UnsupportedVersionError" | "CorruptFileError" | "LimitError" | "MissingPackError" |
- *   "CorruptPackError" | "ProviderError" | "NetworkError"} SdzErrorCode
+ *   "CorruptPackError" | "EncodeInputError" | "ProviderError" | "CoreError" | "NetworkError"} SdzErrorCode
  * NetworkError has no Python counterpart: there, reading a file is not the library's business.
  */
 
