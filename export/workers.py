@@ -7,12 +7,15 @@ started them, however that ends. A call that takes too long, or whose process di
 from __future__ import annotations
 
 import os
+import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from typing import Any
+
+from pebble import ProcessExpired, ProcessPool
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Lost:
     reason: str
 
 
-def run(calls: Sequence[Call], jobs: int) -> Iterator[tuple[int, Any]]:
+def run(calls: Sequence[Call], jobs: int) -> Generator[tuple[int, Any], None, None]:
     """Runs the calls in `jobs` worker processes, or here one after the other where `jobs` is 0; no call has a time limit then.
 
     Yields (index of the call, its result or `Lost`) as they end. What a call raises is raised here. Workers are stopped, whatever they
@@ -41,8 +44,6 @@ def run(calls: Sequence[Call], jobs: int) -> Iterator[tuple[int, Any]]:
         for index, call in enumerate(calls):
             yield index, call.function(*call.arguments)
         return
-    from pebble import ProcessExpired, ProcessPool
-
     pool = ProcessPool(min(jobs, len(calls)) or 1, initializer=_start, context=get_context("spawn"))
     try:
         indices: dict[Future[Any], int] = {}
@@ -58,11 +59,13 @@ def run(calls: Sequence[Call], jobs: int) -> Iterator[tuple[int, Any]]:
             else:
                 yield index, future.result()
     finally:
-        pool.stop()
+        pool.stop()  # type: ignore[no-untyped-call]
         pool.join()
 
 
 def _start() -> None:
+    # stopped at once, even inside a library's long call, where pebble's handler would have to wait
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # one thread each, or the workers would fight over the cores
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -64,7 +64,7 @@ class Source:
 
 
 def encode(
-    image: Image.Image,
+    image: Image.Image | Source,
     *,
     quality: float | None = None,
     bpp: float | None = None,
@@ -75,7 +75,7 @@ def encode(
     alt: str | None = None,
     keep_metadata: bool = False,
 ) -> bytes:
-    """Encodes the image; of an animation, the frame it stands at.
+    """Encodes the image, or what `prepare` made of one; of an animation, the frame it stands at.
 
     Give at most one of: `quality` 0..100 (default 40; see `step_index_for`, `index_bits`), `bpp` bits per pixel of the whole file,
     `target_size` bytes of the whole file. A size is met exactly, with two exceptions: the file is smaller where even the finest step needs
@@ -90,7 +90,7 @@ def encode(
         raise EncodeInputError(f"tune is '{tune}', it must be {' or '.join(TUNINGS)}")
     if sum(option is not None for option in (quality, bpp, target_size)) > 1:
         raise EncodeInputError("give only one of quality, bpp and target size")
-    source = prepare(image)
+    source = image if isinstance(image, Source) else prepare(image)
     height, width = source.rgb.shape[:2]
     before, after = _side_chunks(source, alt, keep_metadata)
     if session is None:

@@ -28,6 +28,7 @@ from ...runtime.quantize import TUNINGS, TYPICAL_ROUNDING, Tune, dead_zone, post
 from ...runtime.session import Session
 from ..metrics import similarity
 from ..metrics.curves import bd_rate, envelope, mean_curve
+from ..metrics.pictures import psnr
 from .peers import Pixels
 from .run import BenchInputError, find_photos
 from .sdz_codec import layouts, lossless, narrow
@@ -163,7 +164,7 @@ def _files(photo: Pixels, latents: NDArray[np.float32], weights: NDArray[np.floa
 
 def _figures(picture: Pixels, photo: Pixels) -> dict[str, float]:
     structure = similarity.structural_similarity(picture, photo)
-    out = {"psnr": similarity.psnr(picture, photo)}
+    out = {"psnr": psnr(picture, photo)}
     if structure is not None:
         out["ms_ssim"] = structure
     if min(photo.shape[:2]) >= similarity.JUDGED_MINIMUM:
