@@ -10,7 +10,6 @@ import math
 import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 
@@ -95,9 +94,9 @@ class Page:
 class Pages:
     """The templates, read and compiled before a build's work begins; raises MissingPartError."""
 
-    def __init__(self, folder: Path = DEMO) -> None:
+    def __init__(self) -> None:
         try:
-            texts = {name: (folder / name).read_text(encoding="utf-8") for name in TEMPLATES}
+            texts = {name: (DEMO / name).read_text(encoding="utf-8") for name in TEMPLATES}
         except OSError as error:
             raise MissingPartError(f"{error.filename}: {error.strerror}: install sdz again, or repair the checkout") from error
         self.environment = Environment(
