@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ...runtime.pack import MANIFEST, Pack
 from .assets import DIGEST_DIGITS, Asset, digest
-from .minify import MinifyError, available, minified
+from .minify import MinifyError, available, minified, modules
 
 ROOT = Path(__file__).resolve().parents[2]
 """Where `web/` stands: the checkout, or the installed package."""
@@ -106,7 +106,7 @@ def _modules() -> dict[str, bytes]:
     """The modules of `web/` by their path there; as they are where there is no esbuild to minify them."""
     if available(ROOT):
         return minified(ROOT)
-    found = {path.relative_to(WEB).as_posix(): path.read_bytes() for path in sorted(WEB.rglob("*.js"))}
+    found = {name: (WEB / name).read_bytes() for name in modules(WEB)}
     for name in (ENTRY, WORKER, SERVICE_WORKER):
         if name not in found:
             raise MissingPartError(f"{WEB / name} is missing: install sdz again, or repair the checkout")

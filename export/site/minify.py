@@ -9,6 +9,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+MODULES = ("*.js", "format/*.js", "page/*.js", "demo/*.js")
+"""What of `web/` a site holds."""
+
 ESBUILD = Path("node_modules/.bin/esbuild")
 
 NOTICE = "// sdz, SPDX-License-Identifier: Apache-2.0"
@@ -27,10 +30,14 @@ def available(root: Path) -> bool:
     return (root / ESBUILD).exists()
 
 
+def modules(web: Path) -> list[str]:
+    """Every module of a site, by its path below `web`."""
+    return sorted(path.relative_to(web).as_posix() for pattern in MODULES for path in web.glob(pattern))
+
+
 def minified(root: Path) -> dict[str, bytes]:
-    """Every module below `web/` of the checkout at `root`, by its path there; raises MinifyError."""
-    web = root / "web"
-    names = sorted(path.relative_to(web).as_posix() for path in web.rglob("*.js"))
+    """The modules of the checkout at `root`, by their paths below its `web/`; raises MinifyError."""
+    web, names = root / "web", modules(root / "web")
     with tempfile.TemporaryDirectory() as folder:
         command = [str(root / ESBUILD), *names, *OPTIONS, "--outbase=.", f"--outdir={folder}"]
         try:
