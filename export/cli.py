@@ -9,15 +9,31 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from .commands import COMMANDS, PROGRAM, run
+from ..runtime.options import DEFAULT_QUALITY, DEFAULT_TUNE, TUNES
+from .commands import COMMANDS, PROGRAM, failed, run
 from .packs.options import PRECISIONS, STEPS
 
 if TYPE_CHECKING:
-    from .site.build import Report
+    from .site.photos import PhotoResult
+
+STOPPED = "stopped; what is done is kept for the next run, the old pages stand"
+
+STRUCTURE_MODULES = ("torch", "pytorch_msssim")
+JUDGING_MODULES = ("stlpips_pytorch",)
+"""What MS-SSIM needs, and ST-LPIPS besides."""
+
+DEFAULT_JUDGED = 12
+
+TIME_LIMIT = 1800.0
+"""Seconds for one photo, some ten times what the largest takes: what needs more hangs."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,14 +68,16 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument("--pack", type=Path, help="directory of another model pack (default: the built-in one)")
     _add_model(command.add_argument_group("a pack from another autoencoder", "made once, kept in SITE/packs; --force makes it again"))
     rate = command.add_mutually_exclusive_group()
-    rate.add_argument("-q", "--quality", type=_number(0, 100), metavar="0-100", help="quality of the pictures (default 40)")
+    rate.add_argument(
+        "-q", "--quality", type=_number(0, 100), metavar="0-100", help=f"quality of the pictures (default {DEFAULT_QUALITY:g})"
+    )
     rate.add_argument("--bpp", type=_number(0, 64), help="bits per pixel of every picture")
     rate.add_argument("--target-size", type=_count, metavar="BYTES", help="exact size of every picture's file")
     command.add_argument(
         "--tune",
-        choices=("natural", "faithful"),
-        default="natural",
-        help="texture, or a small error (default natural)",
+        choices=TUNES,
+        default=DEFAULT_TUNE,
+        help=f"what bytes are spent on: natural keeps texture, faithful keeps the error small (default {DEFAULT_TUNE})",
     )
     command.add_argument(
         "--auto", action="store_true", help="keep an AVIF instead where it is as near by ST-LPIPS in no more bytes (some seconds a photo)"
@@ -73,11 +91,15 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--judge",
         type=_natural,
-        default=12,
         metavar="N",
-        help="compare N photos, spread over all, with AVIF at equal ST-LPIPS (default 12; some seconds each, 0 leaves it out)",
+        help=f"compare N photos, spread over all, with AVIF at equal ST-LPIPS (default {DEFAULT_JUDGED}; some seconds each, 0 for none)",
     )
+    command.add_argument(
+        "--time-limit", type=_number(1, 1e6), default=TIME_LIMIT, metavar="SECONDS",
+        help=f"give a photo up that takes longer (default {TIME_LIMIT:g})",
+    )  # fmt: skip
     command.add_argument("--force", action="store_true", help="make everything again")
+    command.add_argument("--quiet", action="store_true", help="print nothing but what went wrong")
     command.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -112,27 +134,30 @@ def _model_pack(options: argparse.Namespace) -> Path:
     """The directory of the pack that --pack-from asks for; what it measured goes to standard error."""
     from .packs.from_model import pack_for_site
     from .packs.options import ModelOptions
-    from .site.build import gather
+    from .photo_files import find_photos
 
     model = ModelOptions(
         options.pack_from, options.subfolder, options.revision, options.variant, options.local_files_only, options.decoder_from,
         options.decoder_subfolder, options.precision, options.quantizer, options.steps, options.denoiser,
     )  # fmt: skip
-    photos, _ = gather(options.calibrate or options.photos)
+    photos, _ = find_photos(options.calibrate or options.photos)
     made = pack_for_site(options.out, model, photos, force=options.force)
     for figure, value in made.figures.items():
-        print(f"{PROGRAM} build: {figure}: {value:.4g}", file=sys.stderr)
+        _complain(f"{figure}: {value:.4g}")
     if made.warning is not None:
-        print(f"{PROGRAM} build: warning: {made.warning}", file=sys.stderr)
+        _complain(f"warning: {made.warning}")
     return made.directory
 
 
 def _build(options: argparse.Namespace) -> int:
     from ..runtime.errors import SdzError
-    from .site.build import BuildOptions, NoPhotosError, SiteWriteError, build
-    from .site.library import MissingRuntimeError
+    from .photo_files import NoPhotosError
+    from .site.build import BuildOptions, SiteWriteError, build
+    from .site.library import MissingPartError
     from .site.photos import PhotoOptions
+    from .site.report import text_report
 
+    measured = _find_measures(options)
     if options.pack_from is not None:
         from .families import FamilyError
         from .packs.parity import ParityError
@@ -141,84 +166,76 @@ def _build(options: argparse.Namespace) -> int:
         try:
             options.pack = _model_pack(options)
         except (FamilyError, ParityError, QuantizationError, NoPhotosError, SdzError, OSError) as error:
-            print(f"{PROGRAM} build: {error}", file=sys.stderr)
-            return 1
+            return failed("build", error)
     wanted = BuildOptions(
         inputs=options.photos,
         site=options.out,
         photo=PhotoOptions(
-            options.quality, options.bpp, options.target_size, options.tune, options.max_side, options.fallback, options.auto
+            options.quality, options.bpp, options.target_size, options.tune, options.max_side, options.fallback, options.auto, measured
         ),
         pack=options.pack,
         title=options.title,
         jobs=options.jobs,
         judged=options.judge,
         force=options.force,
+        time_limit=options.time_limit,
     )
+    signal.signal(signal.SIGTERM, _terminated)
     try:
-        report = build(wanted)
-    except (NoPhotosError, SiteWriteError, MissingRuntimeError, SdzError) as error:
-        for line in str(error).splitlines():
-            print(f"{PROGRAM} build: {line}", file=sys.stderr)
-        return 1
+        with _progress(options.quiet) as progress:
+            report = build(wanted, progress)
+    except (NoPhotosError, SiteWriteError, MissingPartError, SdzError) as error:
+        return failed("build", error)
     except KeyboardInterrupt:
-        print(f"{PROGRAM} build: interrupted; what is done is kept for the next run, the old pages stand", file=sys.stderr)
+        _complain(STOPPED)
         return 130
     for problem in report.problems:
-        print(f"{PROGRAM} build: {problem}", file=sys.stderr)
-    print(json.dumps(report.to_json(), indent=1, ensure_ascii=False) if options.json else text_report(report))
+        _complain(problem)
+    if options.json:
+        print(json.dumps(report.to_json(), indent=1, ensure_ascii=False))
+    elif not options.quiet:
+        print(text_report(report))
     return 1 if report.problems else 0
 
 
-def text_report(report: Report) -> str:
-    """The table of photos and what a visitor downloads, for people."""
-    from .site.pages import kilobytes, payback
+def _find_measures(options: argparse.Namespace) -> bool:
+    """Whether MS-SSIM can be measured; without its packages, or those of ST-LPIPS, figures that nobody asked for are left out.
 
-    rows: list[tuple[str, ...]] = [("photo", "pixels", "bytes", "bpp", "PSNR", "MS-SSIM", "AVIF at equal ST-LPIPS", "encode ms")]
-    for photo in report.photos:
-        best = photo.best
-        rows.append(
-            (
-                photo.name,
-                f"{photo.width}x{photo.height}",
-                f"{photo.shown.bytes}",
-                f"{photo.bpp:.3f}",
-                "inf" if best.psnr is None else f"{best.psnr:.2f}",
-                "-" if best.ms_ssim is None else f"{best.ms_ssim:.4f}",
-                "-" if photo.avif_equal is None else f"{photo.avif_bound}{photo.avif_equal}".removeprefix("="),
-                f"{photo.encode_ms:.0f}",
-            )
-        )
-    count = len(report.photos)
-    made = (
-        f"{count} photo{'s' * (count != 1)} in {report.site}, {count - report.reused} made, {report.reused} unchanged; pack {report.pack}"
-    )
-    costs: list[tuple[str, ...]] = [("a visitor downloads", "files", "raw", "brotli")]
-    for name in ("runtime", "models", "images", "fallbacks", "first_paint"):
-        cost = report.downloads[name]
-        costs.append((DOWNLOADS[name], str(cost.files), kilobytes(cost.raw), kilobytes(cost.brotli)))
-    choices: list[tuple[str, ...]] = [(photo.name, photo.choice) for photo in report.photos if photo.choice is not None]
-    tables = [rows, [("kept", ""), *choices] if choices else [], costs]
-    return "\n\n".join(["\n".join(_columns(table)) for table in tables if table] + [payback(report), made])
+    Raises ModuleNotFoundError for those that were asked for.
+    """
+    lacking = [name for name in (*STRUCTURE_MODULES, *JUDGING_MODULES) if find_spec(name) is None]
+    if lacking and (options.auto or options.judge):
+        raise ModuleNotFoundError(f"No module named '{lacking[0]}'", name=lacking[0])
+    if options.judge is None:
+        options.judge = 0 if lacking else DEFAULT_JUDGED
+    if lacking and not options.quiet:
+        _complain(f"without {lacking[0]}, the pages do without {'MS-SSIM and ' * (lacking[0] in STRUCTURE_MODULES)}a comparison with AVIF")
+    return not any(name in STRUCTURE_MODULES for name in lacking)
 
 
-DOWNLOADS = {
-    "runtime": "runtime, once",
-    "models": "models, once",
-    "images": "all images",
-    "fallbacks": "or, without JavaScript",
-    "first_paint": "before the first paint",
-}
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[int, int, PhotoResult], None]]:
+    """What tells of each photo that is done, on standard error: a bar on a terminal, elsewhere a line."""
+    from tqdm import tqdm
+
+    with tqdm(unit="photo", dynamic_ncols=True, disable=quiet or not sys.stderr.isatty()) as bar:
+
+        def tell(done: int, count: int, result: PhotoResult) -> None:
+            if bar.disable and not quiet:
+                _complain(f"{done}/{count} {result.line}")
+            bar.total = count
+            bar.update()
+
+        yield tell
 
 
-def _columns(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+def _terminated(signum: int, frame: object) -> NoReturn:
+    _complain(STOPPED)
+    raise SystemExit(128 + signum)
+
+
+def _complain(line: str) -> None:
+    print(f"{PROGRAM} build: {line}", file=sys.stderr, flush=True)
 
 
 class _number:  # noqa: N801 (reads as a type in argparse's messages)

@@ -30,6 +30,7 @@ from ..commands import failed, parser
 from ..markdown import table
 from ..metrics import similarity
 from ..metrics.curves import bd_rate, envelope, mean_curve
+from ..metrics.pictures import psnr
 from .peers import Pixels
 from .run import BenchInputError, find_photos
 from .sdz_codec import layouts, lossless, narrow
@@ -160,7 +161,7 @@ def _files(photo: Pixels, latents: NDArray[np.float32], weights: NDArray[np.floa
 
 def _figures(picture: Pixels, photo: Pixels) -> dict[str, float]:
     structure = similarity.structural_similarity(picture, photo)
-    out = {"psnr": similarity.psnr(picture, photo)}
+    out = {"psnr": psnr(picture, photo)}
     if structure is not None:
         out["ms_ssim"] = structure
     if min(photo.shape[:2]) >= similarity.JUDGED_MINIMUM:

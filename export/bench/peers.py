@@ -20,6 +20,7 @@ from PIL import Image
 
 from ...runtime.options import DEFAULT_QUALITY
 from ..metrics import frechet, similarity
+from ..metrics.pictures import AVIF_SPEED, psnr
 from ..site.assets import digest
 from .store import Kept
 
@@ -72,7 +73,7 @@ class Setting:
 
 
 def _avif(name: str, subsampling: str, shrink: int, *qualities: int) -> Setting:
-    return Setting("AVIF", name, "AVIF", qualities, shrink, {"speed": similarity.AVIF_SPEED, "subsampling": subsampling, "max_threads": 1})
+    return Setting("AVIF", name, "AVIF", qualities, shrink, {"speed": AVIF_SPEED, "subsampling": subsampling, "max_threads": 1})
 
 
 def _jxl(name: str, shrink: int, *qualities: int) -> Setting:
@@ -159,7 +160,7 @@ class EqualFile:
 def figures(picture: Pixels, reference: Pixels, size: int, visible_rate: float = VISIBLE_RATE) -> dict[str, float]:
     """`bytes`, `bpp`, `psnr` and, where the rate and the photo's sides allow, `ms_ssim`, `st_lpips` and `ssimulacra2`."""
     bpp = 8.0 * size / reference[..., 0].size
-    out = {"bytes": size, "bpp": bpp, "psnr": similarity.psnr(picture, reference)}
+    out = {"bytes": size, "bpp": bpp, "psnr": psnr(picture, reference)}
     if bpp <= JUDGED_RATE:
         structure = similarity.structural_similarity(picture, reference)
         if structure is not None:

@@ -1,4 +1,4 @@
-"""How like two pictures are: PSNR, MS-SSIM, ST-LPIPS and SSIMULACRA2, and what AVIF would need to be as like.
+"""How like two pictures are: MS-SSIM, ST-LPIPS and SSIMULACRA2, and what AVIF would need to be as like.
 
 Takes uint8 arrays (H, W, 3) as every decoder hands them on; the measures themselves come from packages nobody here wrote.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from pytorch_msssim import ms_ssim
-from ssimulacra2 import compute_ssimulacra2
 
 from ...runtime.photo import on_white
 from .perceptual import PerceptualDistance
+from .pictures import Pixels, avif_bytes
 
 MS_SSIM_MINIMUM = 161
 """Smallest side MS-SSIM takes: its fifth scale must still hold the 11-pixel window (Wang, Simoncelli and Bovik 2003)."""
@@ -34,19 +32,8 @@ one picture is compared up to eight times."""
 JUDGED_MINIMUM = 64
 """Smallest side ST-LPIPS takes: VGG16 halves its maps four times and the shift-tolerant layers pad them."""
 
-AVIF_SPEED = 4
-"""libaom's effort in every comparison with AVIF; slower settings gain a per cent or two."""
-
 AVIF_QUALITIES = (0, 100)
 """Pillow's range of AVIF qualities."""
-
-Pixels = NDArray[np.uint8]
-
-
-def psnr(picture: Pixels, reference: Pixels) -> float:
-    """Peak signal-to-noise ratio in dB over all samples of two (H, W, 3) arrays; infinite when they are equal."""
-    error = float(np.mean(np.square(picture.astype(np.float32) - reference), dtype=np.float64))
-    return math.inf if error == 0.0 else 10.0 * math.log10(255.0**2 / error)
 
 
 def structural_similarity(picture: Pixels, reference: Pixels) -> float | None:
@@ -65,14 +52,9 @@ def perceptual_distance(picture: Pixels, reference: Pixels) -> float:
 
 def ssimulacra2(picture: Pixels, reference: Pixels) -> float:
     """SSIMULACRA2 (Sneyers 2023) of two (H, W, 3) arrays: 100 when equal, from 90 on no visible difference, no lower bound."""
+    from ssimulacra2 import compute_ssimulacra2  # of the extra for benchmarks, which building a site does without
+
     return float(compute_ssimulacra2(_opened(reference), _opened(picture)))
-
-
-def avif_bytes(picture: Image.Image, quality: int) -> bytes:
-    """The AVIF file of a picture at a quality from 0 to 100 (libaom, speed `AVIF_SPEED`, 4:2:0)."""
-    target = io.BytesIO()
-    picture.save(target, "AVIF", quality=quality, speed=AVIF_SPEED)
-    return target.getvalue()
 
 
 @dataclass(frozen=True)

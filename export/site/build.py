@@ -1,45 +1,31 @@
 """`sdz build`: photos in, a complete static site out.
 
-Takes files and folders, hands on a report. Order is what makes it safe to interrupt: assets are written first, under names no
-older page knows; then each page is replaced by a rename; then the manifest; last, files only the previous manifest names go.
+Takes files and folders, hands on a report. What a build needs is looked for before its work begins. Order is what makes it safe to
+interrupt: assets are written first, under names no older page knows, and written down in a journal; then every page is replaced by a
+rename; then the manifest; last, files only the previous manifest names go.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import os
 import re
-import signal
 import unicodedata
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from multiprocessing import get_context
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from tqdm import tqdm
-
-from ...runtime.files import evenly, find_inputs, image_suffixes, write_atomically
-from . import library, pages
+from ...runtime.files import evenly
+from ...runtime.pack import Pack
+from ..photo_files import NoPhotosError, find_photos
+from ..workers import Call, Lost, run
+from . import library
 from .assets import BROTLI_QUALITY, Asset, copy_asset, digest, hashed_name, write_asset
 from .library import Library
-from .photos import Photo, PhotoJob, PhotoOptions, PhotoResult, make_photo, open_pack
-
-FORMAT = 1
-"""Of the site's manifest; another one is built anew."""
-
-MANIFEST = "manifest.json"
-
-JOURNAL = ".build.json"
-"""The photos made so far; only there while a build runs, or after one was cut off."""
-
-
-class NoPhotosError(ValueError):
-    """Nothing to build a site from."""
+from .manifest import Journal, Known, read_known, write_manifest
+from .pages import Pages, size_rules
+from .photos import PhotoJob, PhotoOptions, PhotoResult, make_photo, open_pack
+from .report import Decoder, Report, summarize
 
 
 class SiteWriteError(ValueError):
@@ -48,124 +34,61 @@ class SiteWriteError(ValueError):
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What `build` is asked for. `judged` photos, spread evenly over all, get ST-LPIPS and their AVIF of equal ST-LPIPS."""
+    """What `build` is asked for. `judged` photos, spread evenly over all, get ST-LPIPS and their AVIF of equal ST-LPIPS. `jobs` counts
+    worker processes; with 0 the work is done in this one, and `time_limit`, seconds for one photo, does not hold."""
 
     inputs: list[str]
     site: Path
     photo: PhotoOptions = field(default_factory=PhotoOptions)
     pack: Path | None = None
     title: str = "Photos"
-    jobs: int = 1
+    jobs: int = 0
     judged: int = 12
     force: bool = False
     brotli_quality: int = BROTLI_QUALITY
+    time_limit: float | None = None
 
 
-@dataclass(frozen=True)
-class Download:
-    """Files a visitor downloads for one purpose: how many, their bytes, and their bytes with brotli."""
-
-    files: int
-    raw: int
-    brotli: int
-
-    @staticmethod
-    def of(assets: Iterable[Asset]) -> Download:
-        """The sum over some files."""
-        listed = list(assets)
-        return Download(len(listed), sum(a.bytes for a in listed), sum(a.wire for a in listed))
+Progress = Callable[[int, int, PhotoResult], None]
+"""Is told how many photos are done, of how many, and the one that just was."""
 
 
-@dataclass(frozen=True)
-class Report:
-    """What was built. `pays_after` counts the images after which sdz has sent fewer bytes than AVIF of equal ST-LPIPS:
-    None means never (or not measured, when `judged` is 0); `saving` is in bytes per image, 0 for one that is kept as AVIF. `exact`: the
-    pack's; `denoises`: whether it has a denoiser."""
-
-    site: Path
-    pack: str
-    photos: list[Photo]
-    reused: int
-    problems: list[str]
-    downloads: dict[str, Download]
-    judged: int
-    saving: float | None
-    pays_after: int | None
-    exact: bool = True
-    denoises: bool = True
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        out = asdict(self) | {"site": str(self.site)}
-        for entry, photo in zip(out["photos"], self.photos, strict=True):
-            entry["bpp"] = photo.bpp
-        return out
-
-
-def build(options: BuildOptions) -> Report:
+def build(options: BuildOptions, progress: Progress = lambda done, count, result: None) -> Report:
     """Builds or updates a site.
 
     Raises `NoPhotosError` when no input yields a photo, `SiteWriteError` when the disk refuses, SdzError for a bad pack,
-    `library.MissingRuntimeError` without onnxruntime-web. An unreadable photo is a line in `Report.problems`.
+    `library.MissingPartError` where the installation lacks something. An unreadable photo is a line in `Report.problems`.
     """
-    sources, problems = gather(options.inputs)
+    sources, problems = find_photos(options.inputs)
     pack = open_pack(options.pack)
-    previous = {} if options.force else read_manifest(options.site)
     shared = library.collect(pack)
+    pages = Pages()
     try:
         options.site.mkdir(parents=True, exist_ok=True)
         _sweep(options.site)
-        known = _known_photos(options, previous)
-        with _Workers(options.jobs) as run:
-            files = [
-                run(_write_shared, options.site, shared.path(name), data, options.brotli_quality, _twin(options.site, previous, data))
-                for name, data in shared.files.items()
-            ]
-            results = _photos(options, sources, pack.id, known, run)
-            library_assets = sorted((future.result() for future in files), key=lambda a: a.path)
+        known = read_known(options.site)
+        if options.force:
+            known = Known(paths=known.paths)
+        journal = Journal(options.site, afresh=options.force)
+        try:
+            assets, results = _make(options, sources, pack, shared, known, journal, progress)
+        except BaseException:
+            _sweep(options.site)
+            raise
         problems += [r.problem for r in results if r.problem is not None]
         photos = [r.photo for r in results if r.photo is not None]
         if not photos:
             raise NoPhotosError("\n".join([*problems, "no photo could be read: the site was left as it was"]))
-        report = summarize(options, pack.id.hex(), photos, library_assets, shared, sum(r.reused for r in results), problems)
-        report = replace(report, exact=pack.exact, denoises=pack.denoiser_min_step_index is not None)
-        made_before = {path for entry in known.values() for asset in Photo.from_json(entry).assets() for path in asset.paths()}
-        _publish(options, report, library_assets, shared, old_files(previous) | made_before)
+        decoder = Decoder(pack.id.hex(), pack.exact, pack.denoiser_min_step_index is not None)
+        report = summarize(options.site, decoder, photos, assets, shared, sum(r.reused for r in results), problems)
+        _publish(options, report, pages, assets, shared, known.paths)
+        journal.close()
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise SiteWriteError(f"cannot write the site {options.site}: {error.strerror}{where}; the pages there are as they were") from error
     except BrokenProcessPool as error:
-        raise SiteWriteError("a worker process died (out of memory?): try fewer with --jobs 1, or a smaller --max-side") from error
+        raise SiteWriteError("the worker processes died (out of memory?): try fewer with --jobs 1, or a smaller --max-side") from error
     return report
-
-
-def gather(inputs: list[str]) -> tuple[list[Path], list[str]]:
-    """Every photo the inputs name, once each in their order, and a line for each input that names none."""
-    sources: dict[Path, Path] = {}
-    problems = []
-    for name, _, problem in find_inputs(inputs, image_suffixes()):
-        if problem is not None:
-            problems.append(f"{name}: {problem}")
-        else:
-            sources.setdefault(Path(name).resolve(), Path(name))
-    if not sources:
-        raise NoPhotosError("\n".join([*problems, "no photo to build from: name picture files, or folders that hold some"]))
-    return list(sources.values()), problems
-
-
-def read_manifest(site: Path) -> dict[str, Any]:
-    """The previous build's manifest, or {} when there is none that this version wrote."""
-    try:
-        manifest = json.loads((site / MANIFEST).read_bytes())
-        if manifest["format"] != FORMAT:
-            return {}
-        for entry in manifest["photos"]:
-            Photo.from_json(entry)
-        for entry in manifest["files"]:
-            Asset(**entry)
-        return dict(manifest)
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
 
 
 def names_for(sources: list[Path]) -> list[str]:
@@ -185,97 +108,38 @@ def names_for(sources: list[Path]) -> list[str]:
     return names
 
 
-def summarize(
-    options: BuildOptions, pack: str, photos: list[Photo], assets: list[Asset], shared: Library, reused: int, problems: list[str]
-) -> Report:
-    """Adds up what a visitor downloads, and when that has paid for itself against AVIF of equal ST-LPIPS."""
-    loads = library.loads(assets, shared)
-    downloads = {
-        "runtime": Download.of(loads.scripts + loads.runtime),
-        "models": Download.of(loads.tables + loads.graphs),
-        "images": Download.of(p.shown for p in photos),
-        "fallbacks": Download.of(a for p in photos if (a := p.fallback or p.avif) is not None),
-        "first_paint": Download.of(loads.scripts + loads.tables),
-    }
-    savings = [0 if p.avif is not None else p.avif_equal - p.sdz.bytes for p in photos if p.avif_equal is not None]
-    saving = sum(savings) / len(savings) if savings else None
-    decoder = downloads["runtime"].brotli + downloads["models"].brotli
-    pays_after = math.ceil(decoder / saving) if saving is not None and saving > 0.0 else None
-    return Report(options.site, pack, photos, reused, problems, downloads, len(savings), saving, pays_after)
-
-
-def old_files(manifest: dict[str, Any]) -> set[str]:
-    """Every path a manifest lists."""
-    return {path for entry in manifest.get("files", []) for path in Asset(**entry).paths()}
-
-
-def _photos(options: BuildOptions, sources: list[Path], pack_id: bytes, known: dict[str, dict[str, Any]], run: Runner) -> list[PhotoResult]:
-    """The photos in the order of their sources, with a progress bar on a terminal and a journal for a build that is cut off."""
+def _make(
+    options: BuildOptions, sources: list[Path], pack: Pack, shared: Library, known: Known, journal: Journal, progress: Progress
+) -> tuple[list[Asset], list[PhotoResult]]:
+    """The library's files, sorted by path, and the photos in the order of their sources; what is done is in the journal at once."""
+    calls = [
+        Call(_write_shared, (options.site, shared.path(name), data, options.brotli_quality, known.twin(options.site, digest(data))))
+        for name, data in shared.files.items()
+    ]
+    files = len(calls)
     judged = set(evenly(range(len(sources)), options.judged))
-    journal = dict(known)
-    futures: list[Future[PhotoResult]] = []
-    with tqdm(total=len(sources), unit="photo", disable=None, dynamic_ncols=True) as bar:
-
-        def finished(future: Future[PhotoResult]) -> None:
-            bar.update()
-            if future.cancelled() or future.exception() is not None or (photo := future.result().photo) is None:
-                return
-            journal[photo.name] = asdict(photo)
-            if not future.result().reused:
-                write_atomically(options.site / JOURNAL, json.dumps(journal).encode())
-
-        for index, (source, name) in enumerate(zip(sources, names_for(sources), strict=True)):
-            job = PhotoJob(source, name, index in judged, options.site, options.pack, pack_id, options.photo, known.get(name))
-            futures.append(run(make_photo, job))
-            futures[-1].add_done_callback(finished)
-        return [future.result() for future in futures]
-
-
-def _known_photos(options: BuildOptions, previous: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Photos of the last build, and of one that was cut off after it, by name."""
-    known = {entry["name"]: entry for entry in previous.get("photos", [])}
-    if not options.force:
-        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            journal = json.loads((options.site / JOURNAL).read_bytes())
-            known |= {name: entry for name, entry in journal.items() if Photo.from_json(entry).name == name}
-    return known
-
-
-Runner = Callable[..., "Future[Any]"]
-
-
-class _Workers:
-    """A context that gives a `Runner`: in worker processes, or here and now when one job is asked for."""
-
-    def __init__(self, jobs: int) -> None:
-        # spawned, not forked: onnxruntime and torch keep threads that a fork would leave behind
-        self.pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker) if jobs > 1 else None
-
-    def __enter__(self) -> Runner:
-        return self.pool.submit if self.pool is not None else _run_here
-
-    def __exit__(self, *error: object) -> None:
-        if self.pool is not None:
-            self.pool.shutdown(cancel_futures=True)
-
-
-def _run_here(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-    future: Future[Any] = Future()
-    future.set_result(function(*arguments))
-    return future
-
-
-def _start_worker() -> None:
-    # the parent answers Ctrl+C for all; one thread each, or the workers would fight over the cores
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["OMP_NUM_THREADS"] = "1"
-
-
-def _twin(site: Path, previous: dict[str, Any], data: bytes) -> Asset | None:
-    """A file of the previous build with these bytes, compressed already."""
-    wanted = digest(data)
-    found = (Asset(**entry) for entry in previous.get("files", []) if entry["sha256"] == wanted)
-    return next((asset for asset in found if asset.intact(site)), None)
+    for index, (source, name) in enumerate(zip(sources, names_for(sources), strict=True)):
+        job = PhotoJob(source, name, index in judged, options.site, options.pack, pack.id, options.photo, known.photos.get(name))
+        calls.append(Call(make_photo, (job,), options.time_limit))
+    assets: list[Asset] = []
+    results: dict[int, PhotoResult] = {}
+    with closing(run(calls, options.jobs)) as finished:
+        for index, result in finished:
+            if index >= files:
+                source = sources[index - files]
+                made = PhotoResult(source, None, problem=f"{source}: {result.reason}") if isinstance(result, Lost) else result
+                results[index] = made
+                if made.photo is not None and not made.reused:
+                    known.add([], [made.photo])
+                    journal.photo(made.photo)
+                progress(len(results), len(sources), made)
+            elif isinstance(result, Lost):
+                raise SiteWriteError(f"{calls[index].arguments[1]}: {result.reason}")
+            else:
+                assets.append(result)
+                known.add([result], [])
+                journal.file(result)
+    return sorted(assets, key=lambda asset: asset.path), [results[index] for index in sorted(results)]
 
 
 def _write_shared(site: Path, path: str, data: bytes, quality: int, twin: Asset | None) -> Asset:
@@ -284,31 +148,23 @@ def _write_shared(site: Path, path: str, data: bytes, quality: int, twin: Asset 
     return write_asset(site, path, data, quality)
 
 
-def _publish(options: BuildOptions, report: Report, assets: list[Asset], shared: Library, old: set[str]) -> None:
-    """The pages, the manifest, and the end of what only the previous manifest names."""
-    rules = pages.size_rules(report.photos).encode()
+def _publish(options: BuildOptions, report: Report, pages: Pages, assets: list[Asset], shared: Library, old: set[str]) -> None:
+    """The pages, the manifest, and the end of `old` files that it does not name."""
+    rules = size_rules(report.photos).encode()
     styles = write_asset(options.site, hashed_name("sizes", rules, ".css"), rules, options.brotli_quality)
+    # all of them before the first is replaced
+    texts = pages.render(options.title, report, assets, shared, styles)
     # at the root, so that its scope is the whole site; no page registers it unless its owner adds that line
-    worker = write_asset(options.site, library.SERVICE_WORKER, f'import "./{shared.path(library.SERVICE_WORKER)}";\n'.encode())
-    written = pages.render(options.title, report, assets, shared, styles)
-    listed = [*assets, styles, worker, *(a for p in report.photos for a in p.assets())]
-    listed += [write_asset(options.site, path, text.encode(), options.brotli_quality) for path, text in written]
-    manifest = {
-        "format": FORMAT,
-        "title": options.title,
-        "pack": report.pack,
-        "photos": [asdict(p) for p in report.photos],
-        "downloads": {name: asdict(d) for name, d in report.downloads.items()},
-        "files": [asdict(a) for a in sorted(listed, key=lambda a: a.path)],
-    }
-    write_atomically(options.site / MANIFEST, (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
-    (options.site / JOURNAL).unlink(missing_ok=True)
+    texts.insert(0, (library.SERVICE_WORKER, f'import "./{shared.path(library.SERVICE_WORKER)}";\n'))
+    listed = [*assets, styles, *(a for p in report.photos for a in p.assets())]
+    listed += [write_asset(options.site, path, text.encode(), options.brotli_quality) for path, text in texts]
+    write_manifest(options.title, report, listed)
     for path in sorted(old - {path for asset in listed for path in asset.paths()}, reverse=True):
         _remove(options.site, path)
 
 
 def _sweep(site: Path) -> None:
-    """Removes temporary files that a killed build left behind."""
+    """Removes the temporary files of a build that was stopped."""
     for path in site.rglob(".*.part"):
         path.unlink(missing_ok=True)
 

@@ -1,7 +1,8 @@
 """One photo of a site: a source file in, its `.sdz`, fallback, comparison picture and measurements out.
 
-Runs in worker processes. Everything about a photo depends on its bytes, the options and the pack, which together make its
-key: a photo whose key stands in the previous manifest, with its files intact, is taken over unchanged.
+Runs in worker processes, in steps that each take what the last one gave: prepare, encode, decode and measure, compare with AVIF, write.
+Everything about a photo depends on its bytes, the options and the pack, which together make its key: a photo whose key stands in the
+previous manifest, with its files intact, is taken over unchanged.
 """
 
 from __future__ import annotations
@@ -14,23 +15,23 @@ import time
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...runtime.decode import decode
+from ...runtime.decode import Opened, decode, open_latents
 from ...runtime.encode import encode
 from ...runtime.errors import CorruptPackError, SdzError
-from ...runtime.format.container import parse
-from ...runtime.options import STAGES, Tune
+from ...runtime.options import DEFAULT_TUNE, STAGES, Tune
 from ...runtime.pack import Pack, default_pack, load_pack
 from ...runtime.photo import PreparedPhoto, on_white, read_photo
 from ...runtime.session import Session
+from ..metrics.pictures import avif_bytes, psnr
 from .assets import Asset, digest, hashed_name, write_asset
+from .report import Measured, Photo
 
-RECIPE = 2
+RECIPE = 3
 """Raised when this module would make other files or figures of the same photo; part of every key."""
 
 FALLBACK_QUALITY = {"avif": 50, "webp": 75, "jpeg": 80}
@@ -49,16 +50,17 @@ LADDER_PIXELS = 1 << 22
 
 @dataclass(frozen=True)
 class PhotoOptions:
-    """What decides about a photo's bytes; at most one of the three rates is set. `auto` keeps an AVIF instead where that is as near in no
-    more bytes."""
+    """What decides about a photo's bytes and figures; at most one of the three rates is set. `auto` keeps an AVIF instead where that is as
+    near in no more bytes. `ms_ssim` asks for a figure that only torch can measure."""
 
     quality: float | None = None
     bpp: float | None = None
     target_size: int | None = None
-    tune: Tune = "natural"
+    tune: Tune = DEFAULT_TUNE
     max_side: int | None = None
     fallback: str = "avif"
     auto: bool = False
+    ms_ssim: bool = True
 
 
 @dataclass(frozen=True)
@@ -72,72 +74,7 @@ class PhotoJob:
     pack: Path | None
     pack_id: bytes
     options: PhotoOptions
-    previous: dict[str, Any] | None
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A stage of the decoded photo, or "avif": PSNR in dB (None when equal), MS-SSIM, and the SHA-256 of its RGBA bytes, row by row."""
-
-    stage: str
-    psnr: float | None
-    ms_ssim: float | None
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Photo:
-    """What the manifest says of a photo; files are paths relative to the site.
-
-    `choice` says in words, where the build chose, what was kept and why. Where `avif` was, there is no file `sdz`, only its record, and
-    no fallback: the AVIF needs none.
-    """
-
-    key: str
-    name: str
-    title: str
-    source: str
-    width: int
-    height: int
-    step_index: int
-    sdz: Asset
-    fallback: Asset | None
-    original: Asset
-    stages: list[Measured]
-    ladder: list[tuple[int, float]]
-    encode_ms: float
-    decode_ms: float
-    st_lpips: float | None = None
-    avif_equal: int | None = None
-    avif_bound: str | None = None
-    avif: Asset | None = None
-    choice: str | None = None
-
-    @property
-    def shown(self) -> Asset:
-        """The file that a visitor with JavaScript sees."""
-        return self.sdz if self.avif is None else self.avif
-
-    @property
-    def bpp(self) -> float:
-        """Bits per pixel of the file that is shown."""
-        return 8.0 * self.shown.bytes / (self.width * self.height)
-
-    @property
-    def best(self) -> Measured:
-        """The last stage."""
-        return self.stages[-1]
-
-    def assets(self) -> list[Asset]:
-        """All files of the photo."""
-        return [self.shown, self.original] + ([self.fallback] if self.fallback else [])
-
-    @staticmethod
-    def from_json(entry: dict[str, Any]) -> Photo:
-        """The inverse of `dataclasses.asdict`; raises KeyError or TypeError for anything else."""
-        assets = {k: Asset(**entry[k]) if entry[k] is not None else None for k in ("sdz", "fallback", "original", "avif")}
-        stages = [Measured(**stage) for stage in entry["stages"]]
-        return Photo(**{**entry, **assets, "stages": stages, "ladder": [(int(n), float(p)) for n, p in entry["ladder"]]})
+    previous: Photo | None
 
 
 @dataclass(frozen=True)
@@ -148,6 +85,12 @@ class PhotoResult:
     photo: Photo | None
     reused: bool = False
     problem: str | None = None
+
+    @property
+    def line(self) -> str:
+        """What became of the photo, in a line."""
+        made = "left out" if self.photo is None else "unchanged" if self.reused else f"{self.photo.shown.bytes:,} bytes"
+        return f"{self.source}: {made}"
 
 
 def make_photo(job: PhotoJob) -> PhotoResult:
@@ -164,20 +107,16 @@ def make_photo(job: PhotoJob) -> PhotoResult:
         known = _known(job, key)
         if known is not None:
             return PhotoResult(job.source, known, reused=True)
-        picture = read_picture(data, job.options.max_side)
-        return PhotoResult(job.source, _make(job, key, picture, _session(job.pack)))
+        photo = read_photo(data)
+        if job.options.max_side is not None:
+            photo = photo.shrunk(job.options.max_side)
+        return PhotoResult(job.source, _make(job, key, photo, _session(job.pack)))
     except SdzError as error:
         return PhotoResult(job.source, None, problem=f"{job.source}: {error}")
     except OSError as error:
         if error.filename is None or Path(error.filename) != job.source:
             raise
         return PhotoResult(job.source, None, problem=f"{job.source}: {error.strerror}")
-
-
-def read_picture(data: bytes, max_side: int | None) -> PreparedPhoto:
-    """A file's first frame, upright, in 8-bit sRGB, its longer side at most `max_side`; raises SdzError."""
-    photo = read_photo(data)
-    return photo if max_side is None else photo.shrunk(max_side)
 
 
 @cache
@@ -189,8 +128,8 @@ def open_pack(path: Path | None) -> Pack:
 @cache
 def _session(path: Path | None) -> Session:
     session = Session(open_pack(path))
-    # the first run builds the graphs; the encode times of the report are those of a warm encoder
-    encode(Image.new("RGB", (16, 16)), session=session)
+    # the first run builds the graphs: the times of the report are those of a warm encoder and decoder
+    decode(encode(Image.new("RGB", (16, 16)), session=session), session=session)
     return session
 
 
@@ -201,85 +140,136 @@ def _key(data: bytes, options: PhotoOptions, pack: Pack) -> str:
 
 def _known(job: PhotoJob, key: str) -> Photo | None:
     """The photo of the previous build, if it is the same in every respect and its files are there."""
-    if job.previous is None or job.previous.get("key") != key or job.previous.get("name") != job.name:
+    photo = job.previous
+    if photo is None or photo.key != key or photo.name != job.name:
         return None
-    photo = Photo.from_json(job.previous)
     if job.judged and not job.options.auto and photo.st_lpips is None:
         return None
     return photo if all(asset.intact(job.site) for asset in photo.assets()) else None
 
 
-def _make(job: PhotoJob, key: str, prepared: PreparedPhoto, session: Session) -> Photo:
-    from ..metrics import similarity  # torch takes seconds to load: not in a process that finds nothing to do
+@dataclass(frozen=True)
+class _Original:
+    """A prepared photo: for the encoder, for Pillow, and as a page shows it, uint8 (H, W, 3), transparency on white."""
 
-    options, picture = job.options, prepared.to_pil()
+    source: PreparedPhoto
+    picture: Image.Image
+    shown: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """The photo's `.sdz`, and what encoding it took."""
+
+    data: bytes
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    """What the file decodes to: the figures of each stage, the pixels of the last one on white, PSNR at some cuts of the file."""
+
+    step_index: int
+    stages: list[Measured]
+    shown: NDArray[np.uint8]
+    ladder: list[tuple[int, float]]
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """How the file compares with AVIF of equal ST-LPIPS, where that was asked for; `avif` is the AVIF's bytes where it is kept instead."""
+
+    st_lpips: float | None = None
+    avif_equal: int | None = None
+    avif_bound: str | None = None
+    choice: str | None = None
+    avif: bytes = b""
+
+
+def _make(job: PhotoJob, key: str, source: PreparedPhoto, session: Session) -> Photo:
+    picture = source.to_pil()
+    original = _Original(source, picture, np.asarray(on_white(picture)))
+    encoded = _encode(original, job.options, session)
+    decoded = _decode(encoded.data, original, job.options, session)
+    return _write(job, key, original, encoded, decoded, _judge(job, original, encoded, decoded))
+
+
+def _encode(original: _Original, options: PhotoOptions, session: Session) -> _Encoded:
     start = time.perf_counter()
-    data = encode(prepared, quality=options.quality, bpp=options.bpp, target_size=options.target_size, tune=options.tune, session=session)
-    encode_ms = 1000.0 * (time.perf_counter() - start)
-    pixels = np.asarray(on_white(picture))
-    stages = []
-    decode_ms = 0.0
-    result = pixels
-    for stage in STAGES if session.pack.denoiser_min_step_index is not None else STAGES[:-1]:
-        start = time.perf_counter()
-        decoded = decode(data, stage=stage, session=session)
-        decode_ms = 1000.0 * (time.perf_counter() - start)
-        if decoded.stage != stage:
-            continue
-        rgba = decoded.to_pil().convert("RGBA")
-        result = np.asarray(on_white(rgba))
-        stages.append(_measured(stage, rgba, result, pixels))
-    ladder = []
-    for cut in _cuts(len(data)) if picture.width * picture.height <= LADDER_PIXELS else []:
-        partial = np.asarray(on_white(decode(data, session=session, max_bytes=cut).to_pil()))
-        ladder.append((cut, round(similarity.psnr(partial, pixels), 3)))
-    judgement: dict[str, Any] = {}
-    kept = b""
-    if (job.judged or options.auto) and min(picture.size) >= similarity.JUDGED_MINIMUM:
-        distance = similarity.perceptual_distance(result, pixels)
-        equal = similarity.avif_at_distance(picture, distance)
-        judgement = {"st_lpips": distance, "avif_equal": equal.size, "avif_bound": equal.bound}
-        if options.auto:
-            kept = equal.data if len(equal.data) <= len(data) else b""
-            judgement["choice"] = _choice(len(data), len(equal.data), bool(kept))
-    elif options.auto:
-        judgement["choice"] = "sdz: too small a picture to compare with AVIF"
-    sdz = Asset(hashed_name(job.name, data, ".sdz"), len(data), digest(data))
-    fallback = None
-    if kept:
-        judgement["avif"] = _write(job, kept, ".avif")
-        with Image.open(io.BytesIO(kept)) as opened:
-            rgba = opened.convert("RGBA")
-        stages, ladder = [_measured("avif", rgba, np.asarray(on_white(rgba)), pixels)], []
-    else:
-        sdz = _write(job, data, ".sdz")
-        if options.fallback != "none":
-            fallback = _write(job, fallback_bytes(picture, options.fallback), f".{options.fallback}")
-    return Photo(
-        key=key,
-        name=job.name,
-        title=title_of(job.source),
-        source=job.source.name,
-        width=picture.width,
-        height=picture.height,
-        step_index=parse(data).header.step_index,
-        sdz=sdz,
-        fallback=fallback,
-        original=_write(job, *_compared(picture)),
-        stages=stages,
-        ladder=ladder,
-        encode_ms=round(encode_ms, 1),
-        decode_ms=round(decode_ms, 1),
-        **judgement,
+    data = encode(
+        original.source,
+        quality=options.quality,
+        bpp=options.bpp,
+        target_size=options.target_size,
+        tune=options.tune,
+        session=session,
     )
+    return _Encoded(data, 1000.0 * (time.perf_counter() - start))
 
 
-def _measured(stage: str, rgba: Image.Image, result: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> Measured:
-    """A stage's `rgba`, and `result`, the same laid on white, beside the photo's `pixels`."""
+def _decode(data: bytes, original: _Original, options: PhotoOptions, session: Session) -> _Decoded:
+    """Decodes the latents once and every stage from them."""
+    start = time.perf_counter()
+    opened = open_latents(data, pack=session.pack)
+    alpha = opened.alpha()[:, :, None] if opened.has_alpha else None
+    opening = time.perf_counter() - start
+    stages = []
+    for stage in STAGES:
+        if opened.reached(stage) != stage:
+            continue
+        start = time.perf_counter()
+        pixels = opened.paint(stage, session)
+        painting = time.perf_counter() - start
+        measured, shown = _measured(stage, pixels if alpha is None else np.concatenate([pixels, alpha], axis=2), original, options)
+        stages.append(measured)
+    ladder = _ladder(data, opened, stages[-1], original, session)
+    return _Decoded(opened.header.step_index, stages, shown, ladder, 1000.0 * (opening + painting))
+
+
+def _measured(stage: str, pixels: NDArray[np.uint8], original: _Original, options: PhotoOptions) -> tuple[Measured, NDArray[np.uint8]]:
+    """The figures of decoded pixels, uint8 (H, W, 1 to 4), and the pixels as a page shows them."""
+    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    shown = np.asarray(on_white(picture))
+    error = psnr(shown, original.shown)
+    structure = None
+    if options.ms_ssim:
+        from ..metrics import similarity  # torch takes seconds to load: not in a process that finds nothing to do
+
+        structure = similarity.structural_similarity(shown, original.shown)
+    rgba = hashlib.sha256(picture.convert("RGBA").tobytes()).hexdigest()
+    return Measured(stage, error if math.isfinite(error) else None, structure, rgba), shown
+
+
+def _ladder(data: bytes, opened: Opened, best: Measured, original: _Original, session: Session) -> list[tuple[int, float]]:
+    """PSNR at some cuts of the file, the whole of it last; nothing for a large photo."""
+    if opened.header.width * opened.header.height > LADDER_PIXELS:
+        return []
+    ladder = []
+    for cut in _cuts(len(data)):
+        if cut == len(data):
+            level = math.inf if best.psnr is None else best.psnr
+        else:
+            level = psnr(np.asarray(on_white(decode(data, session=session, max_bytes=cut).to_pil())), original.shown)
+        ladder.append((cut, round(level, 3)))
+    return ladder
+
+
+def _judge(job: PhotoJob, original: _Original, encoded: _Encoded, decoded: _Decoded) -> _Judged:
+    """Compares the file with AVIF and, where the build may choose, chooses."""
+    auto = job.options.auto
+    if not (job.judged or auto):
+        return _Judged()
     from ..metrics import similarity  # as above
 
-    figures = _finite(similarity.psnr(result, pixels)), similarity.structural_similarity(result, pixels)
-    return Measured(stage, *figures, hashlib.sha256(rgba.tobytes()).hexdigest())
+    if min(original.picture.size) < similarity.JUDGED_MINIMUM:
+        return _Judged(choice="sdz: too small a picture to compare with AVIF" if auto else None)
+    distance = similarity.perceptual_distance(decoded.shown, original.shown)
+    equal = similarity.avif_at_distance(original.picture, distance)
+    if not auto:
+        return _Judged(distance, equal.size, equal.bound)
+    kept = equal.data if len(equal.data) <= len(encoded.data) else b""
+    return _Judged(distance, equal.size, equal.bound, _choice(len(encoded.data), len(equal.data), bool(kept)), kept)
 
 
 def _choice(sdz: int, avif: int, kept: bool) -> str:
@@ -287,6 +277,46 @@ def _choice(sdz: int, avif: int, kept: bool) -> str:
     if kept:
         return f"AVIF: {avif:,} bytes against {sdz:,} at the same ST-LPIPS"
     return f"sdz: {sdz:,} bytes against {avif:,} at the same ST-LPIPS" if avif else f"sdz: {sdz:,} bytes, no AVIF is as near by ST-LPIPS"
+
+
+def _write(job: PhotoJob, key: str, original: _Original, encoded: _Encoded, decoded: _Decoded, judged: _Judged) -> Photo:
+    """Writes the photo's files, and says what the manifest keeps of it."""
+
+    def written(data: bytes, suffix: str) -> Asset:
+        return write_asset(job.site, hashed_name(job.name, data, suffix), data)
+
+    sdz = Asset(hashed_name(job.name, encoded.data, ".sdz"), len(encoded.data), digest(encoded.data))
+    avif = fallback = None
+    stages, ladder = decoded.stages, decoded.ladder
+    if judged.avif:
+        avif = written(judged.avif, ".avif")
+        with Image.open(io.BytesIO(judged.avif)) as opened:
+            stages, ladder = [_measured("avif", np.asarray(opened), original, job.options)[0]], []
+    else:
+        sdz = written(encoded.data, ".sdz")
+        if job.options.fallback != "none":
+            fallback = written(fallback_bytes(original.picture, job.options.fallback), f".{job.options.fallback}")
+    return Photo(
+        key=key,
+        name=job.name,
+        title=title_of(job.source),
+        source=job.source.name,
+        width=original.picture.width,
+        height=original.picture.height,
+        step_index=decoded.step_index,
+        sdz=sdz,
+        fallback=fallback,
+        original=written(*compared(original.picture)),
+        stages=stages,
+        ladder=ladder,
+        encode_ms=round(encoded.milliseconds, 1),
+        decode_ms=round(decoded.milliseconds, 1),
+        st_lpips=judged.st_lpips,
+        avif_equal=judged.avif_equal,
+        avif_bound=judged.avif_bound,
+        avif=avif,
+        choice=judged.choice,
+    )
 
 
 def title_of(source: Path) -> str:
@@ -300,32 +330,25 @@ def fallback_bytes(picture: Image.Image, kind: str) -> bytes:
     target = io.BytesIO()
     quality = FALLBACK_QUALITY[kind]
     if kind == "avif":
-        picture.save(target, "AVIF", quality=quality, speed=4)
-    elif kind == "webp":
+        return avif_bytes(picture, quality)
+    if kind == "webp":
         picture.save(target, "WEBP", quality=quality, method=6)
     else:
         on_white(picture).save(target, "JPEG", quality=quality, optimize=True, progressive=True)
     return target.getvalue()
 
 
-def _compared(picture: Image.Image) -> tuple[bytes, str]:
+def compared(picture: Image.Image) -> tuple[bytes, str]:
+    """The original that the page shows beside the decoded picture, and its suffix: JPEG, or PNG where there is transparency."""
     target = io.BytesIO()
-    if picture.mode == "RGBA":
+    if picture.has_transparency_data:
         picture.save(target, "PNG", optimize=True)
         return target.getvalue(), ".png"
     picture.save(target, "JPEG", quality=COMPARED_QUALITY, subsampling=0, optimize=True, progressive=True)
     return target.getvalue(), ".jpg"
 
 
-def _write(job: PhotoJob, data: bytes, suffix: str) -> Asset:
-    return write_asset(job.site, hashed_name(job.name, data, suffix), data)
-
-
 def _cuts(size: int) -> list[int]:
     """Byte counts up to `size`, each a constant factor above the one before, from 1/64 of the file on."""
     rungs: NDArray[np.float64] = np.geomspace(max(24, size / 64), size, LADDER_RUNGS)
     return sorted({min(size, round(n)) for n in rungs.tolist()})
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -1,0 +1,229 @@
+"""What a build knows when it is done: the records of photos and downloads, and the sentences and tables that say them.
+
+Takes what was measured, hands on records that the manifest keeps, and text. Pages and command line both say what is here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .assets import Asset
+from .library import Library, loads
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A stage of the decoded photo, or "avif": PSNR in dB (None when equal), MS-SSIM, and the SHA-256 of its RGBA bytes, row by row."""
+
+    stage: str
+    psnr: float | None
+    ms_ssim: float | None
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Photo:
+    """What the manifest says of a photo; files are paths relative to the site.
+
+    `choice` says in words, where the build chose, what was kept and why. Where `avif` was, there is no file `sdz`, only its record, and
+    no fallback: the AVIF needs none.
+    """
+
+    key: str
+    name: str
+    title: str
+    source: str
+    width: int
+    height: int
+    step_index: int
+    sdz: Asset
+    fallback: Asset | None
+    original: Asset
+    stages: list[Measured]
+    ladder: list[tuple[int, float]]
+    encode_ms: float
+    decode_ms: float
+    st_lpips: float | None = None
+    avif_equal: int | None = None
+    avif_bound: str | None = None
+    avif: Asset | None = None
+    choice: str | None = None
+
+    @property
+    def shown(self) -> Asset:
+        """The file that a visitor with JavaScript sees."""
+        return self.sdz if self.avif is None else self.avif
+
+    @property
+    def bpp(self) -> float:
+        """Bits per pixel of the file that is shown."""
+        return 8.0 * self.shown.bytes / (self.width * self.height)
+
+    @property
+    def best(self) -> Measured:
+        """The last stage."""
+        return self.stages[-1]
+
+    def assets(self) -> list[Asset]:
+        """All files of the photo."""
+        return [self.shown, self.original] + ([self.fallback] if self.fallback else [])
+
+    @staticmethod
+    def from_json(entry: dict[str, Any]) -> Photo:
+        """The inverse of `dataclasses.asdict`; raises KeyError or TypeError for anything else."""
+        assets = {k: Asset(**entry[k]) if entry[k] is not None else None for k in ("sdz", "fallback", "original", "avif")}
+        stages = [Measured(**stage) for stage in entry["stages"]]
+        return Photo(**{**entry, **assets, "stages": stages, "ladder": [(int(n), float(p)) for n, p in entry["ladder"]]})
+
+
+@dataclass(frozen=True)
+class Download:
+    """Files a visitor downloads for one purpose: how many, their bytes, and their bytes with brotli."""
+
+    files: int
+    raw: int
+    brotli: int
+
+    @staticmethod
+    def of(assets: Iterable[Asset]) -> Download:
+        """The sum over some files."""
+        listed = list(assets)
+        return Download(len(listed), sum(a.bytes for a in listed), sum(a.wire for a in listed))
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """What the pages need to know of the pack: its id in hexadecimal, whether its decoder gives the same bits everywhere (`exact`), and
+    whether it has a denoiser."""
+
+    pack: str
+    exact: bool = True
+    denoises: bool = True
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was built. `pays_after` counts the images after which sdz has sent fewer bytes than AVIF of equal ST-LPIPS:
+    None means never (or not measured, when `judged` is 0); `saving` is in bytes per image, 0 for one that is kept as AVIF."""
+
+    site: Path
+    decoder: Decoder
+    photos: list[Photo]
+    reused: int
+    problems: list[str]
+    downloads: dict[str, Download]
+    judged: int
+    saving: float | None
+    pays_after: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        out = asdict(self)
+        out |= {"site": str(self.site), **out.pop("decoder")}
+        for entry, photo in zip(out["photos"], self.photos, strict=True):
+            entry["bpp"] = photo.bpp
+        return out
+
+
+def summarize(
+    site: Path, decoder: Decoder, photos: list[Photo], assets: list[Asset], shared: Library, reused: int, problems: list[str]
+) -> Report:
+    """Adds up what a visitor downloads, and when that has paid for itself against AVIF of equal ST-LPIPS."""
+    parts = loads(assets, shared)
+    downloads = {
+        "runtime": Download.of(parts.scripts + parts.runtime),
+        "models": Download.of(parts.tables + parts.graphs),
+        "images": Download.of(p.shown for p in photos),
+        "fallbacks": Download.of(a for p in photos if (a := p.fallback or p.avif) is not None),
+        "first_paint": Download.of(parts.scripts + parts.tables),
+    }
+    savings = [0 if p.avif is not None else p.avif_equal - p.sdz.bytes for p in photos if p.avif_equal is not None]
+    saving = sum(savings) / len(savings) if savings else None
+    once = downloads["runtime"].brotli + downloads["models"].brotli
+    pays_after = math.ceil(once / saving) if saving is not None and saving > 0.0 else None
+    return Report(site, decoder, photos, reused, problems, downloads, len(savings), saving, pays_after)
+
+
+def kilobytes(count: int) -> str:
+    """A byte count as a person reads it: 4,981 B, 41.2 kB, 2.69 MB (powers of ten)."""
+    if count < 10_000:
+        return f"{count:,} B"
+    if count < 1_000_000:
+        return f"{count / 1000:.1f} kB"
+    return f"{count / 1_000_000:.2f} MB"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count and its noun: 1 photo, 3 photos."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def payback(report: Report) -> str:
+    """After how many images the decoder has paid for itself against AVIF of equal ST-LPIPS, in one or two sentences."""
+    if report.saving is None:
+        return "How sdz compares with AVIF was not measured."
+    decoder = kilobytes(report.downloads["runtime"].brotli + report.downloads["models"].brotli)
+    paid = f"the decoder ({decoder}) has paid for itself after {report.pays_after:,} images." if report.pays_after is not None else ""
+    if any(photo.choice is not None for photo in report.photos):
+        kept = sum(photo.avif is not None for photo in report.photos)
+        chosen = f"{kept} of {len(report.photos)} photos are kept as AVIF, which needs no more bytes there at the same ST-LPIPS"
+        if not paid:
+            return f"{chosen}: sdz saves nothing here."
+        average = f"{kilobytes(round(report.saving))} an image against AVIF alone, on average over {report.judged}"
+        return f"{chosen}. The files kept save {average}: {paid}"
+    sample = f"on average over {plural(report.judged, 'photo')}"
+    if not paid:
+        smaller = f"At equal ST-LPIPS an AVIF file is {kilobytes(round(-report.saving))} smaller than the .sdz {sample}"
+        return f"{smaller}: the decoder ({decoder}) never pays for itself in bytes."
+    return f"At equal ST-LPIPS an AVIF file is {kilobytes(round(report.saving))} larger than the .sdz {sample}: {paid}"
+
+
+DOWNLOADS = {
+    "runtime": "runtime, once",
+    "models": "models, once",
+    "images": "all images",
+    "fallbacks": "or, without JavaScript",
+    "first_paint": "before the first paint",
+}
+
+
+def text_report(report: Report) -> str:
+    """The table of photos and what a visitor downloads, for people at a terminal."""
+    rows: list[tuple[str, ...]] = [("photo", "pixels", "bytes", "bpp", "PSNR", "MS-SSIM", "AVIF at equal ST-LPIPS", "encode ms")]
+    for photo in report.photos:
+        best = photo.best
+        rows.append(
+            (
+                photo.name,
+                f"{photo.width}x{photo.height}",
+                f"{photo.shown.bytes}",
+                f"{photo.bpp:.3f}",
+                "inf" if best.psnr is None else f"{best.psnr:.2f}",
+                "-" if best.ms_ssim is None else f"{best.ms_ssim:.4f}",
+                "-" if photo.avif_equal is None else f"{photo.avif_bound}{photo.avif_equal}".removeprefix("="),
+                f"{photo.encode_ms:.0f}",
+            )
+        )
+    costs: list[tuple[str, ...]] = [("a visitor downloads", "files", "raw", "brotli")]
+    for name, label in DOWNLOADS.items():
+        cost = report.downloads[name]
+        costs.append((label, str(cost.files), kilobytes(cost.raw), kilobytes(cost.brotli)))
+    choices: list[tuple[str, ...]] = [(photo.name, photo.choice) for photo in report.photos if photo.choice is not None]
+    tables = [rows, [("kept", ""), *choices] if choices else [], costs]
+    count = len(report.photos)
+    made = f"{plural(count, 'photo')} in {report.site}, {count - report.reused} made, {report.reused} unchanged; pack {report.decoder.pack}"
+    return "\n\n".join(["\n".join(_columns(table)) for table in tables if table] + [payback(report), made])
+
+
+def _columns(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]

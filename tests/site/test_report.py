@@ -1,0 +1,132 @@
+"""The records and sentences of a report, names, files, and the measures of pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import picture
+from PIL import Image
+
+from sdz.export.metrics import similarity
+from sdz.export.metrics.pictures import avif_bytes, psnr
+from sdz.export.site import library
+from sdz.export.site.assets import Asset, hashed_name, write_asset
+from sdz.export.site.build import names_for
+from sdz.export.site.photos import title_of
+from sdz.export.site.report import Decoder, Download, Measured, Photo, kilobytes, payback, summarize
+
+# small parts
+
+
+def test_names() -> None:
+    sources = [Path("a/Été 1.jpg"), Path("b/ete-1.png"), Path("写真.jpg"), Path("c/ete 1.webp"), Path("photo.png")]
+    assert names_for(sources) == ["ete-1", "ete-1-2", "photo", "ete-1-3", "photo-2"]
+    assert title_of(Path("x/motorcycle_left.png")) == "Motorcycle left"
+    assert title_of(Path("--.png")) == "--"
+
+
+def test_kilobytes() -> None:
+    assert [kilobytes(n) for n in (0, 9_999, 10_000, 999_949, 1_000_000, 14_239_897)] == [
+        "0 B",
+        "9,999 B",
+        "10.0 kB",
+        "999.9 kB",
+        "1.00 MB",
+        "14.24 MB",
+    ]
+
+
+def test_write_asset(tmp_path: Path) -> None:
+    text = b"body { color: red }\n" * 50
+    asset = write_asset(tmp_path, hashed_name("a", text, ".css"), text)
+    assert asset.path == f"assets/a.{hashlib.sha256(text).hexdigest()[:16]}.css"
+    assert asset.paths() == [asset.path, f"{asset.path}.br", f"{asset.path}.gz"]
+    assert asset.wire == asset.brotli == (tmp_path / f"{asset.path}.br").stat().st_size
+    picture_file = write_asset(tmp_path, "assets/p.sdz", text)
+    assert (picture_file.brotli, picture_file.gzip, picture_file.wire) == (None, None, len(text))
+    assert write_asset(tmp_path, "assets/e.css", b"").paths() == ["assets/e.css"]
+
+
+def photo_of(size: int, avif: int | None) -> Photo:
+    asset = Asset("assets/x.sdz", size, "0" * 64)
+    stages = [Measured("linear", 30.0, 0.9, "0" * 64)]
+    return Photo(
+        "k", "x", "X", "x.png", 100, 80, 40, asset, None, asset, stages, [], 1.0, 1.0, 0.1 if avif else None, avif, "=" if avif else None
+    )
+
+
+@pytest.mark.parametrize(
+    ("avif", "saving", "after", "sentence"),
+    [
+        ([1500, 1700], 600.0, 5, "has paid for itself after 5 images"),
+        ([1000, 1000], 0.0, None, "never pays for itself in bytes"),
+        ([900, 700], -200.0, None, "is 200 B smaller than the .sdz on average over 2 photos"),
+        ([None, None], None, None, "was not measured"),
+    ],
+)
+def test_payback(avif: list[int | None], saving: float | None, after: int | None, sentence: str) -> None:
+    shared = library.Library({"sdz.js": b""}, "assets/sdz-0")
+    assets = [Asset("assets/sdz-0/sdz.js", 5000, "", 1000), Asset("assets/sdz-0/packs/1/decoder.onnx", 3000, "", 2000)]
+    photos = [photo_of(1000, size) for size in avif]
+    report = summarize(Path("s"), Decoder("01020304"), photos, assets, shared, 0, [])
+    assert (report.saving, report.pays_after) == (saving, after)
+    assert sentence in payback(report)
+    assert report.downloads["runtime"] == Download(1, 5000, 1000)
+    assert report.downloads["models"] == Download(1, 3000, 2000)
+    assert report.downloads["images"] == Download(2, 2000, 2000)
+
+
+@pytest.mark.parametrize(
+    ("avif", "saving", "after", "sentence"),
+    [
+        (
+            [1700, 900],
+            350.0,
+            9,
+            "1 of 2 photos are kept as AVIF, which needs no more bytes there at the same ST-LPIPS. The files kept save 350 B",
+        ),
+        (
+            [800, 900],
+            0.0,
+            None,
+            "2 of 2 photos are kept as AVIF, which needs no more bytes there at the same ST-LPIPS: sdz saves nothing here.",
+        ),
+    ],
+)
+def test_payback_where_the_smaller_file_is_kept(avif: list[int], saving: float, after: int | None, sentence: str) -> None:
+    shared = library.Library({"sdz.js": b""}, "assets/sdz-0")
+    assets = [Asset("assets/sdz-0/sdz.js", 5000, "", 1000), Asset("assets/sdz-0/packs/1/decoder.onnx", 3000, "", 2000)]
+    photos = [replace(photo_of(1000, n), choice="why", avif=Asset("assets/x.avif", n, "0" * 64) if n <= 1000 else None) for n in avif]
+    report = summarize(Path("s"), Decoder("01020304"), photos, assets, shared, 0, [])
+    assert (report.saving, report.pays_after) == (saving, after)
+    assert sentence in payback(report)
+    assert report.downloads["images"].raw == sum(min(n, 1000) for n in avif)
+
+
+def test_measures() -> None:
+    a = np.asarray(picture(200, 180))
+    b = np.clip(a.astype(np.int16) + 10, 0, 255).astype(np.uint8)
+    flat = np.full((8, 8, 3), 100, np.uint8)
+    assert psnr(a, a) == float("inf")
+    assert psnr(flat, flat + 16) == pytest.approx(24.0484, abs=1e-4)
+    assert similarity.structural_similarity(a, a) == pytest.approx(1.0, abs=1e-6)
+    assert similarity.structural_similarity(a[:160], b[:160]) is None
+
+
+def test_avif_at_distance() -> None:
+    small = picture(80, 64)
+    pixels = np.asarray(small)
+    assert similarity.perceptual_distance(pixels, pixels) == pytest.approx(0.0, abs=1e-6)
+    lowest = similarity.avif_at_distance(small, 10.0)
+    highest = similarity.avif_at_distance(small, -1.0)
+    coarse, fine = avif_bytes(small, 0), avif_bytes(small, 100)
+    assert (lowest, highest) == (similarity.EqualAvif(len(coarse), "<=", coarse), similarity.EqualAvif(len(fine), ">=", b""))
+    with Image.open(io.BytesIO(avif_bytes(small, 40))) as decoded:
+        distance = similarity.perceptual_distance(np.asarray(decoded.convert("RGB")), pixels)
+    equal = avif_bytes(small, 40)
+    assert similarity.avif_at_distance(small, distance) == similarity.EqualAvif(len(equal), "=", equal)

@@ -1,0 +1,144 @@
+"""A site in Chromium with and without scripts, on a host that knows nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Site
+
+from sdz.export.site.report import Report
+from sdz.runtime.pack import load_pack
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")
+
+
+# in the browser
+
+
+@pytest.fixture
+def served(built: Report) -> Iterator[Site]:
+    """The site on a host that knows nothing of it, under a prefix, with the policy that `server` sends."""
+    from sdz.server.headers import security_headers
+
+    host = Site("/some/where/")
+    host.files = {p.relative_to(built.site).as_posix(): p for p in built.site.rglob("*") if p.is_file()}
+    host.headers = security_headers()
+    yield host
+    host.close()
+
+
+def open_page(chromium: Any, scripts: bool = True) -> tuple[Any, list[str]]:
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, java_script_enabled=scripts)
+    context.set_default_timeout(60_000)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    return page, complaints
+
+
+def test_gallery_decodes_every_photo_and_downloads_no_fallback(chromium: Any, served: Site, built: Report) -> None:
+    page, complaints = open_page(chromium)
+    page.goto(served.url("index.html"))
+    for index in range(len(built.photos)):
+        page.locator("figure").nth(index).scroll_into_view_if_needed()
+        page.wait_for_selector(f'figure:nth-of-type({index + 1}) .mark[data-stage="done"]')
+    sizes = page.eval_on_selector_all("sdz-img", "all => all.map((e) => [e.naturalWidth, e.naturalHeight, e.currentStage])")
+    assert sizes == [[p.width, p.height, p.best.stage] for p in built.photos]
+    assert served.asked(".avif", ".webp", ".jpeg", ".jpg", ".png") == []
+    assert served.asked("sw.js") == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert complaints == []
+    page.context.close()
+
+
+def test_service_worker_of_a_site(chromium: Any, served: Site, built: Report) -> None:
+    """One line registers it for the whole site: then a plain image may be an .sdz."""
+    folder = next((built.site / "assets").glob("sdz-*")).name
+    assert (built.site / "sw.js").read_text() == f'import "./assets/{folder}/sw.js";\n'
+    page, complaints = open_page(chromium)
+    page.goto(served.url("photos/glass.html"))
+    with page.expect_navigation():
+        page.evaluate("void navigator.serviceWorker.register('../sw.js', { type: 'module' })")
+    photo = built.photos[0]
+    size = page.evaluate(
+        """(src) => new Promise((done) => {
+          const image = new Image();
+          image.onload = () => done([image.naturalWidth, image.naturalHeight]);
+          image.onerror = () => done(null);
+          image.src = src;
+        })""",
+        served.url(photo.sdz.path),
+    )
+    assert size == [photo.width, photo.height]
+    assert complaints == []
+    page.context.close()
+
+
+def test_photo_page_shows_pythons_pixels(chromium: Any, served: Site, built: Report) -> None:
+    page, complaints = open_page(chromium)
+    for photo in built.photos:
+        page.goto(served.url(f"photos/{photo.name}.html"))
+        page.wait_for_selector('.verdict[data-same="true"]')
+        assert page.get_attribute(".study", "data-pixels") == photo.best.sha256
+    assert complaints == []
+    page.context.close()
+
+
+def test_byte_slider_and_divider_by_keyboard(chromium: Any, served: Site, built: Report) -> None:
+    photo = built.photos[-1]
+    page, complaints = open_page(chromium)
+    page.goto(served.url(f"photos/{photo.name}.html"))
+    page.wait_for_selector(".verdict:not([hidden])")
+    page.focus(".bytes input")
+    page.keyboard.press("Home")
+    assert page.text_content(".used") == "24"
+    # with so few bytes next to nothing is known, and no denoiser runs
+    page.wait_for_selector('.study[data-shown="decoded"]')
+    page.keyboard.press("End")
+    assert page.text_content(".used") == f"{photo.sdz.bytes:,}"
+    page.focus(".divider")
+    page.keyboard.press("Home")
+    assert page.evaluate("getComputedStyle(document.querySelector('.compare')).getPropertyValue('--split')") == "0%"
+    page.keyboard.press("ArrowRight")
+    assert page.get_attribute(".divider", "aria-valuetext") == "1 % decoded"
+    page.focus("input[value=denoised]")
+    for _ in range(2):
+        page.keyboard.press("ArrowLeft")
+    page.wait_for_selector('.study[data-shown="linear"]')
+    with page.expect_response(lambda response: response.url.endswith(".avif")):
+        page.check("input[value=fallback]")
+    assert page.text_content(".tag.right").startswith("AVIF")
+    assert served.asked(".avif") == [photo.fallback.path if photo.fallback else ""]
+    assert complaints == []
+    page.context.close()
+
+
+def test_without_scripts(chromium: Any, served: Site, built: Report) -> None:
+    page, _ = open_page(chromium, scripts=False)
+    page.goto(served.url("index.html"))
+    expected = [p.fallback.path for p in built.photos if p.fallback]
+    assert page.locator("sdz-img img").count() == 3
+    assert page.locator("sdz-img img").first.is_visible()
+    assert "Without JavaScript" in page.inner_text("header")
+    page.goto(served.url(f"photos/{built.photos[0].name}.html"))
+    assert page.locator(".compare img[src]").is_visible()
+    assert not page.locator(".controls").is_visible()
+    assert set(served.asked(".avif")) <= set(expected) and expected[0] in served.asked(".avif")
+    assert served.asked(".wasm", ".sdz", ".onnx") == []
+    page.context.close()
+
+
+@pytest.mark.parametrize("lost", ["element.js", "decoder.onnx"])
+def test_fallback_when_a_part_is_lost(lost: str, chromium: Any, served: Site, built: Report, pack: Path) -> None:
+    """A module that does not arrive, then a model that does not: either way the ordinary pictures stand in."""
+    name = load_pack(pack).graphs["decoder"].file if lost == "decoder.onnx" else lost
+    served.files = {path: content for path, content in served.files.items() if not path.endswith(f"/{name}")}
+    page, _ = open_page(chromium)
+    page.goto(served.url("index.html"))
+    page.locator("figure img").first.wait_for()
+    assert page.locator("figure").first.locator("img").get_attribute("src") == (built.photos[0].fallback or built.photos[0].sdz).path
+    page.context.close()
