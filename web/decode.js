@@ -5,19 +5,21 @@
  * margin says how its tiles overlap, and those are blended. The twin of runtime/decode.py.
  */
 
-import { ALPHA, LATENTS, PALETTE_LATENTS, altText, find, parse } from "./format/container.js";
+import { ALPHA, altText, find, parse } from "./format/container.js";
 import { SdzError } from "./errors.js";
 import { DENOISER_COARSEST, MAX_PIXELS } from "./limits.js";
 import { linearStage } from "./format/linear.js";
-import { fetchReader, later, loadPack } from "./pack.js";
-import { Room, channelSteps, decodePlanes, dequantize } from "./format/planes.js";
-import { FULL_STRENGTH, Session } from "./session.js";
+import { later } from "./later.js";
+import { Room } from "./format/planes.js";
+import { FULL_STRENGTH } from "./session.js";
+import { Sessions } from "./sessions.js";
 import { full, spans, weights } from "./format/tiles.js";
 
 /** @import { Header } from "./format/container.js" */
 /** @import { Pack } from "./pack.js" */
-/** @import { IndexTables, KnownIndices } from "./format/indices.js" */
+/** @import { KnownIndices } from "./format/indices.js" */
 /** @import { Known, Latents, Window } from "./format/planes.js" */
+/** @import { Networks, Sources } from "./sessions.js" */
 
 /**
  * @typedef {"linear" | "decoded" | "denoised"} Stage
@@ -50,10 +52,6 @@ const WHOLE = 512;
 /** Pixels on a tile's side where there are several: with its margins, a tile is little more to the networks than `WHOLE`. */
 const TILE = 384;
 
-/** Where packs and onnxruntime-web lie unless the page says otherwise: beside the scripts. */
-export const PACKS = new URL("./packs/", import.meta.url).href;
-export const ORT = new URL("./ort/", import.meta.url).href;
-
 /**
  * The header of `bytes`, with every limit checked before anything is allocated for the image.
  * @param {Uint8Array} bytes
@@ -78,36 +76,13 @@ export async function readPicture(bytes, pack) {
   if (header.packId !== pack.id) {
     throw new SdzError("MissingPackError", `the file was made for model pack ${header.packId}, not ${pack.id}`);
   }
-  const known = await decodeLatents(container, pack);
+  if (header.tilt && !pack.octaves) {
+    throw new SdzError("CorruptFileError", `${header.tilt}, but the file's pack allows 0 only`, { offset: 8, field: "tilt" });
+  }
+  const known = await pack.quantizer.read(container, Math.ceil(header.height / pack.patch), Math.ceil(header.width / pack.patch));
   const chunk = find(container, ALPHA);
   const alpha = chunk ? await (await later.alpha()).decodeAlpha(chunk.payload, header.height, header.width, chunk.start) : null;
   return { header, pack, known, alpha, alt: altText(container) };
-}
-
-/**
- * @param {import("./format/container.js").Container} container @param {Pack} pack
- * @returns {Promise<Known | KnownIndices>}
- */
-async function decodeLatents(container, pack) {
-  const { header } = container;
-  const [h, w] = [Math.ceil(header.height / pack.patch), Math.ceil(header.width / pack.patch)];
-  if (header.tilt && !pack.octaves) {
-    const problem = `${header.tilt}, of a pack that tells no frequencies apart it must be 0`;
-    throw new SdzError("CorruptFileError", problem, { offset: 8, field: "tilt" });
-  }
-  if (pack.palette) {
-    const chunk = find(container, PALETTE_LATENTS);
-    if (!chunk) return pack.palette.unknownLatents(pack.channels, h, w, header.planes);
-    return pack.palette.decodePalette(chunk.payload, pack.channels, h, w, chunk.start);
-  }
-  const { coder } = pack;
-  const { stepIndex, planes } = header;
-  const payload = find(container, LATENTS)?.payload ?? new Uint8Array();
-  if (!("tree" in coder)) return decodePlanes(payload, h, w, planes, stepIndex, coder);
-  for (const [value, offset, field] of /** @type {[number, number, string][]} */ ([[stepIndex, 9, "step index"], [planes, 10, "planes"]])) {
-    if (value) throw new SdzError("CorruptFileError", `${value}, of a pack with a codebook it must be 0`, { offset, field });
-  }
-  return indicesOf(pack).decodeIndices(payload, h, w, coder);
 }
 
 /**
@@ -116,15 +91,8 @@ async function decodeLatents(container, pack) {
  * @returns {Latents & {values: Int32Array}}
  */
 export function latentsIn({ known, header, pack }, window, room) {
-  if ("node" in known) return indicesOf(pack).dequantizeIndices(known, indexTables(pack), pack.l1Limit, window, room);
-  return dequantize(known, header, pack, window, room);
+  return pack.quantizer.dequantize(known, header, pack, window, room);
 }
-
-/** The module for a pack with a codebook. @param {Pack} pack */
-const indicesOf = ({ indices }) => /** @type {typeof import("./format/indices.js")} */ (indices);
-
-/** The tables of a pack with a codebook. @param {Pack} pack */
-const indexTables = ({ coder }) => /** @type {IndexTables} */ (coder);
 
 /**
  * Sixteenths of the denoiser's moves for a realism from 0 (the most faithful) to 1 (the most natural), rounded half up.
@@ -143,9 +111,7 @@ export function strengthOf(realism) {
 export function denoiserApplies({ known, header, pack }) {
   if (pack.denoiserMinStepIndex === null) return false;
   const count = known.channels * known.h * known.w;
-  let codes = channelSteps(header, pack.octaves, known.channels).reduce((sum, step) => sum + step, 0) * known.h * known.w;
-  if ("node" in known) codes = known.channels * indicesOf(pack).precisionSum(known, indexTables(pack));
-  else for (const plane of known.plane) codes += 8 * plane;
+  const codes = pack.quantizer.precisionSum(known, header, pack);
   return pack.denoiserMinStepIndex * count <= codes && codes <= DENOISER_COARSEST * count;
 }
 
@@ -243,7 +209,7 @@ function place(rgba, core, outer, { header, alpha, pack: { patch } }) {
 /**
  * The stage's pixels, tile by tile, top to bottom. Tiles share their arrays, so memory does not grow with the picture.
  * @param {Picture} picture @param {Stage} stage one that is `reached`
- * @param {Session | null} session not needed for `linear` @param {number} [strength] of the denoiser, from 1 on
+ * @param {Networks | null} session not needed for `linear` @param {number} [strength] of the denoiser, from 1 on
  * @param {number | null} [tile] positions on a side, which do not change the pixels
  * @returns {AsyncGenerator<Tile>}
  * @throws {RangeError} for a `tile` that is no positive integer
@@ -274,7 +240,7 @@ export async function* paint(picture, stage, session, strength = FULL_STRENGTH, 
 /**
  * The decoder's pixels of a window; the denoiser sees its receptive field's margin around it.
  * @param {Picture} picture @param {Window} decoded @param {number} strength of the denoiser, 0 without it
- * @param {Session} session @param {Room} room
+ * @param {Networks} session @param {Room} room
  * @returns {Promise<Uint8Array>} RGBA
  */
 async function runNetworks(picture, decoded, strength, session, room) {
@@ -295,7 +261,7 @@ async function runNetworks(picture, decoded, strength, session, room) {
 /**
  * The pixels of a pack with a tiling: a single tile as it is, several blended. What two rows of tiles share is held until the second is
  * there, so memory grows with the picture's width only.
- * @param {Picture} picture @param {number} strength @param {Session} session @param {Room} room
+ * @param {Picture} picture @param {number} strength @param {Networks} session @param {Room} room
  * @returns {AsyncGenerator<Tile>}
  */
 async function* blend(picture, strength, session, room) {
@@ -343,20 +309,42 @@ async function* blend(picture, strength, session, room) {
 }
 
 /**
+ * @typedef {object} Options
+ * @property {Stage} [stage] the last one wanted, "denoised" when left out
+ * @property {number} [realism] 0 (the most faithful) to 1 (the most natural)
+ * @property {Sources["packs"]} [packs] folder of the packs, ends in "/"; when left out, beside the scripts or in the npm package
+ * @property {Sources["ort"]} [ort] the same for onnxruntime-web's files, or the module itself, set up by the caller
+ * @property {Pack} [pack] what `packs` would give
+ * @property {Networks} [session] runs the networks and brings its pack
+ * @property {number | null} [tile] latent positions on a tile's side, which do not change the pixels
+ */
+
+/** The sources of the last call, and its sessions. @type {{packs: Sources["packs"], ort: Sources["ort"], sessions: Sessions} | undefined} */
+let latest;
+
+/** The sessions of the last call where this one has the same sources. @param {Sources["packs"]} packs @param {Sources["ort"]} ort */
+function sessionsFor(packs, ort) {
+  if (packs instanceof URL) packs = packs.href;
+  if (ort instanceof URL) ort = ort.href;
+  if (latest?.packs !== packs || latest?.ort !== ort || !latest) latest = { packs, ort, sessions: new Sessions({ packs, ort }) };
+  return latest.sessions;
+}
+
+/**
  * Decodes a file, or any prefix of one that holds its header, in a page, a worker or Node.
  * @param {Uint8Array} bytes
- * @param {{stage?: Stage, pack?: Pack, session?: Session, packs?: string | URL, ort?: string | URL, tile?: number | null,
- *   realism?: number}} [options] `session` runs the networks and fixes the pack; without one, `pack` or else the pack of the file's id below `packs`
+ * @param {Options} [options]
  * @returns {Promise<DecodedImage>}
  * @throws {SdzError} @throws {RangeError} for a `tile` that is no positive integer, a `realism` outside 0..1
  */
-export async function decodeBytes(bytes, { stage = "denoised", pack, session, packs = PACKS, ort = ORT, tile, realism = 1 } = {}) {
+export async function decodeBytes(bytes, { stage = "denoised", pack, session, packs, ort, tile, realism = 1 } = {}) {
   const strength = strengthOf(realism);
   const { header } = readContainer(bytes);
-  pack ??= session?.pack ?? (await loadPack(header.packId, fetchReader(new URL(`${header.packId}/`, packs))));
+  const sessions = sessionsFor(packs, ort);
+  pack ??= session?.pack ?? (await sessions.pack(header.packId));
   const picture = await readPicture(bytes, pack);
   stage = reached(picture, stage, strength);
-  if (stage !== "linear") session ??= new Session(pack, { ort });
+  if (stage !== "linear") session ??= sessions.session(pack);
   const { width, height } = header;
   const data = new Uint8ClampedArray(width * height * 4);
   for await (const part of paint(picture, stage, session ?? null, strength, tile)) {

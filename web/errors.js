@@ -4,10 +4,10 @@
  */
 
 /**
- * @typedef {"NotAnSdzError" | "UnsupportedVersionError" | "CorruptFileError" | "LimitError" | "MissingPackError" |
- *   "CorruptPackError" | "ProviderError" | "NetworkError"} SdzErrorCode
- * NetworkError has no Python counterpart: there, reading a file is not the library's business.
+ * @typedef {"NotAnSdzError" | "UnsupportedVersionError" | "CorruptFileError" | "LimitError"
+ *   | "MissingPackError" | "CorruptPackError" | "ProviderError" | "NetworkError"} SdzErrorCode
  */
+// NetworkError has no Python counterpart: there, reading a file is not the library's business
 
 export class SdzError extends Error {
   /**

@@ -4,14 +4,14 @@
  * Cache API, or for the life of the worker where storage is refused. The twin of runtime/pack.py.
  */
 
-import { parseTables } from "./format/coder.js";
+import { sha256 } from "./digest.js";
 import { SdzError } from "./errors.js";
-import { MAX_OCTAVE } from "./limits.js";
+import { MAX_HALO, MAX_OCTAVE } from "./limits.js";
 import { LAP_PLACES, LAP_SUM } from "./format/linear.js";
+import { QUANTIZERS, openQuantizer } from "./quantizer.js";
 import { tilingProblem } from "./format/tiles.js";
 
-/** @import { CoderTables } from "./format/coder.js" */
-/** @import { IndexTables } from "./format/indices.js" */
+/** @import { Quantizer } from "./quantizer.js" */
 /** @import { Tiling } from "./format/tiles.js" */
 
 /**
@@ -30,29 +30,19 @@ import { tilingProblem } from "./format/tiles.js";
  * @property {Int32Array | null} lapping (n, n), what the linear stage does over the borders of blocks; null where they stand alone
  * @property {Int32Array | null} octaves each channel's frequency as octaves above a quarter of the highest, sixteenths; null where files have
  *   no tilt
- * @property {CoderTables | IndexTables} coder the latter for a pack with a codebook
+ * @property {Quantizer} quantizer how its files carry latents
  * @property {number | null} denoiserMinStepIndex null where the pack has no denoiser
  * @property {{denoiser: number, decoder: number}} halo latent positions of receptive field on each side
  * @property {boolean} exact whether the reference graphs give the same bytes everywhere
  * @property {Tiling | null} tiling how large pictures go through networks that have no finite receptive field
- * @property {typeof import("./format/indices.js") | null} indices where files carry the indices of a codebook
- * @property {typeof import("./format/palette.js") | null} palette where they carry a palette; neither: bit-planes
  * @property {(name: string) => Promise<Uint8Array>} graphBytes
  */
 
 const FORMAT = 1;
 const PATCHES = [4, 8, 16, 32];
-const QUANTIZERS = ["planes", "indices", "palette"];
 
-/**
- * Modules that no page loads before it meets a pack or a picture that asks for them. A service worker, which may not load any later, puts
- * its own here.
- */
-export const later = {
-  indices: () => import("./format/indices.js"),
-  palette: () => import("./format/palette.js"),
-  alpha: () => import("./format/alpha.js"),
-};
+/** Every pack's manifest is in the file of this name. */
+export const MANIFEST = "manifest.json";
 
 /** Hundreds of times a manifest's size. */
 const MAX_MANIFEST_BYTES = 2 ** 20;
@@ -63,32 +53,27 @@ export const PACK_CACHE = "sdz-pack-files";
 /** @param {string} problem @returns {SdzError} */
 const corrupt = (problem) => new SdzError("CorruptPackError", `${problem}; rebuild or deploy the pack again`);
 
-/** @param {Uint8Array} bytes @returns {Promise<string>} hexadecimal */
-async function sha256(bytes) {
-  if (!globalThis.crypto?.subtle) {
-    throw new SdzError("ProviderError", "digests need a secure context: serve the page over https or from localhost");
-  }
-  const digest = await crypto.subtle.digest("SHA-256", /** @type {Uint8Array<ArrayBuffer>} */ (bytes));
-  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+/**
+ * A pack's file over HTTP.
+ * @param {string | URL} url @param {boolean} fresh not from a cache
+ * @returns {Promise<Uint8Array | null>} null where there is none
+ */
+export async function fetchFile(url, fresh) {
+  // a pack's URL holds its digest, so any copy that the browser kept is the right one
+  const response = await fetch(url, { cache: fresh ? "reload" : "force-cache" }).catch((error) => {
+    throw new SdzError("NetworkError", `${url}: ${error.message}`);
+  });
+  if (response.status === 404) return null;
+  if (!response.ok) throw new SdzError("NetworkError", `${url}: HTTP status ${response.status}`);
+  return new Uint8Array(await response.arrayBuffer());
 }
 
 /**
- * Reads the files below `base` over HTTP.
- * @param {string | URL} base ends in "/"
+ * Reads the files of one pack over HTTP.
+ * @param {string | URL} base its folder, ends in "/"
  * @returns {Read}
  */
-export function fetchReader(base) {
-  return async (name, fresh) => {
-    const url = new URL(name, base);
-    // a pack's URL holds its digest, so any copy that the browser kept is the right one
-    const response = await fetch(url, { cache: fresh ? "reload" : "force-cache" }).catch((error) => {
-      throw new SdzError("NetworkError", `${url}: ${error.message}`);
-    });
-    if (response.status === 404) return null;
-    if (!response.ok) throw new SdzError("NetworkError", `${url}: HTTP status ${response.status}`);
-    return new Uint8Array(await response.arrayBuffer());
-  };
-}
+export const fetchReader = (base) => (name, fresh) => fetchFile(new URL(name, base), fresh);
 
 /** @returns {Promise<Cache | null>} null where the platform has none or refuses it */
 async function storage() {
@@ -180,7 +165,7 @@ function entry(value, field) {
 /** @param {string} id @param {Read} read @returns {Promise<any>} */
 async function readManifest(id, read) {
   for (const fresh of [false, true]) {
-    const text = await read("manifest.json", fresh);
+    const text = await read(MANIFEST, fresh);
     if (!text) {
       throw new SdzError("MissingPackError", `model pack ${id} is not installed: put it beside the others, in a folder of that name`);
     }
@@ -217,11 +202,9 @@ export async function loadPack(id, read) {
   const linear = new Int16Array(linearBytes.buffer, linearBytes.byteOffset, channels * 3 * patch * patch);
   const largest = linear.reduce((most, weight) => Math.max(most, Math.abs(weight)), 0);
   if (l1Limit * largest + 2 ** (linearShift + 8) >= 2 ** 31) throw corrupt("the linear table's sums can pass 32 bits");
-  const quantizer = manifest.quantizer === undefined ? QUANTIZERS[0] : choice(manifest.quantizer, "quantizer", QUANTIZERS);
-  const indices = quantizer === "indices" ? await later.indices() : null;
-  const palette = quantizer === "palette" ? await later.palette() : null;
-  const coder = indices ? indices.parseIndexTables(coderBytes) : parseTables(coderBytes);
-  if (coder.channels !== channels) throw corrupt("the coder's tables are for another number of channels");
+  const kind = manifest.quantizer === undefined ? QUANTIZERS[0] : choice(manifest.quantizer, "quantizer", QUANTIZERS);
+  const quantizer = await openQuantizer(kind, coderBytes);
+  if (quantizer.tables.channels !== channels) throw corrupt("the coder's tables are for another number of channels");
   /** @type {Map<string, Promise<Uint8Array>>} */
   const graphs = new Map();
   const denoises = manifest.denoiser !== undefined;
@@ -235,17 +218,15 @@ export async function loadPack(id, read) {
     linear,
     lapping,
     octaves: manifest.octaves === undefined ? null : octavesOf(manifest.octaves, channels),
-    coder,
+    quantizer,
     denoiserMinStepIndex: denoises ? integer(manifest.denoiser?.min_step_index, "denoiser.min_step_index", 0, 255) : null,
     halo: {
-      denoiser: denoises ? integer(manifest.halo?.denoiser, "halo.denoiser", 0, 1024) : 0,
+      denoiser: denoises ? integer(manifest.halo?.denoiser, "halo.denoiser", 0, MAX_HALO) : 0,
       // a block's pixels depend on its neighbours'
-      decoder: integer(manifest.halo?.decoder, "halo.decoder", lapping ? 1 : 0, 1024),
+      decoder: integer(manifest.halo?.decoder, "halo.decoder", lapping ? 1 : 0, MAX_HALO),
     },
     exact: manifest.exact === undefined ? true : choice(manifest.exact, "exact", [false, true]),
     tiling: manifest.tiling === undefined ? null : tilingOf(manifest.tiling, patch),
-    indices,
-    palette,
     graphBytes(name) {
       const running = graphs.get(name) ?? readEntry(entry(manifest.graphs?.[name], `graphs.${name}`), read);
       graphs.set(name, running);

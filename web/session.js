@@ -5,6 +5,7 @@
  * place. The twin of runtime/session.py.
  */
 
+import { runtimeFile } from "./assets.js";
 import { SdzError, asSdzError } from "./errors.js";
 import { guardL1 } from "./format/planes.js";
 
@@ -47,24 +48,26 @@ export function defaultThreads() {
 
 /**
  * onnxruntime-web, loaded once from `base`; the settings of the first caller stay.
- * @param {string | URL | Ort} base @param {number} threads @param {Provider} provider
+ * @param {string | URL | Ort | undefined} base @param {number} threads @param {Provider} provider
  * @returns {Promise<Ort>}
  */
-function loadRuntime(base, threads, provider) {
-  if (typeof base === "object" && "InferenceSession" in base) return Promise.resolve(base);
+async function loadRuntime(base, threads, provider) {
+  if (typeof base === "object" && "InferenceSession" in base) return base;
   const flavour = provider === "wasm" ? "wasm" : "Suspending" in WebAssembly ? "jspi" : "webgpu";
-  const [script, wasm] = FILES[flavour];
-  const url = new URL(script, base).href;
+  const [script, wasm] = FILES[flavour].map((name) => (base ? new URL(name, base).href : runtimeFile(name)));
+  if (!script || !wasm) {
+    throw new SdzError("ProviderError", `${FILES[flavour].join(" and ")} of onnxruntime-web are not here: say where with 'ort'`);
+  }
   const running =
-    runtimes.get(url) ??
-    import(url).then((/** @type {Ort} */ ort) => {
-      ort.env.wasm.wasmPaths = { wasm: new URL(wasm, base).href };
+    runtimes.get(script) ??
+    import(/* @vite-ignore */ /* webpackIgnore: true */ script).then((/** @type {Ort} */ ort) => {
+      ort.env.wasm.wasmPaths = { wasm };
       ort.env.wasm.numThreads = threads;
       ort.env.logLevel = "error";
       return ort;
     });
-  runtimes.set(url, running);
-  running.catch(() => runtimes.delete(url));
+  runtimes.set(script, running);
+  running.catch(() => runtimes.delete(script));
   return running;
 }
 
@@ -75,10 +78,10 @@ export const FULL_STRENGTH = 16;
 export class Session {
   /**
    * @param {Pack} pack
-   * @param {{ort: string | URL | Ort, threads?: number, provider?: Provider}} options `ort`: folder with onnxruntime-web's files, ends
-   *   in "/"; or the module itself, set up by the caller (Node cannot fetch its WASM)
+   * @param {{ort?: string | URL | Ort, threads?: number, provider?: Provider}} [options] `ort`: folder with onnxruntime-web's files, ends
+   *   in "/", or the module itself, set up by the caller; when left out, the place that assets.js names
    */
-  constructor(pack, { ort, threads = defaultThreads(), provider = "wasm" }) {
+  constructor(pack, { ort, threads = defaultThreads(), provider = "wasm" } = {}) {
     this.pack = pack;
     this.base = ort;
     this.threads = threads;

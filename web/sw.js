@@ -9,17 +9,16 @@
  * linear stage, and at last to what the page would have got without a service worker.
  */
 
-import * as alpha from "./format/alpha.js";
+import "./eager.js";
+import { runtimeFile } from "./assets.js";
 import { ACCEPT, MEDIA_TYPE } from "./format/container.js";
-import { PACKS, paint, reached, readContainer, readPicture } from "./decode.js";
+import { paint, reached, readContainer, readPicture } from "./decode.js";
+import { sha256 } from "./digest.js";
 import { SdzError } from "./errors.js";
-import * as indices from "./format/indices.js";
 import { MAX_DOWNLOAD_BYTES } from "./limits.js";
-import { PACK_CACHE, fetchReader, later, loadPack } from "./pack.js";
-import * as palette from "./format/palette.js";
-import { Session } from "./session.js";
-// @ts-expect-error  it lies there on a site only; and a service worker may not import() it later
-import * as runtime from "./ort/ort.wasm.bundle.min.mjs";
+import { PACK_CACHE } from "./pack.js";
+import * as runtime from "./runtime.js";
+import { Sessions } from "./sessions.js";
 
 /** @import { Ort } from "./session.js" */
 /** @import { Stage } from "./decode.js" */
@@ -36,10 +35,7 @@ import * as runtime from "./ort/ort.wasm.bundle.min.mjs";
  */
 
 const scope = /** @type {ServiceWorkerScope} */ (/** @type {unknown} */ (globalThis));
-const ort = /** @type {Ort} */ (runtime);
-later.indices = async () => indices;
-later.palette = async () => palette;
-later.alpha = async () => alpha;
+const ort = /** @type {Ort} */ (/** @type {unknown} */ (runtime));
 
 /** @typedef {{name: string, entries: number, bytes: number}} Bound of a cache; what was put or used longest ago goes first */
 
@@ -70,13 +66,12 @@ const SUFFIX = ".sdz";
 const SOURCE = "x-sdz-source";
 const SIZE = "x-sdz-bytes";
 
-ort.env.wasm.wasmPaths = { wasm: new URL("./ort/ort-wasm-simd-threaded.wasm", import.meta.url).href };
+ort.env.wasm.wasmPaths = { wasm: runtimeFile("ort-wasm-simd-threaded.wasm") };
 // a service worker may not start workers
 ort.env.wasm.numThreads = 1;
 ort.env.logLevel = "error";
 
-/** @type {Map<string, Promise<Session>>} */
-const sessions = new Map();
+const sessions = new Sessions({ ort });
 /** Pictures are decoded one after the other: memory is that of one. @type {Promise<unknown>} */
 let decoding = Promise.resolve();
 /** Caches are written one after the other: their bounds hold. @type {Promise<unknown>} */
@@ -84,14 +79,6 @@ let keeping = Promise.resolve();
 /** Packs whose models have come, when the models were last counted. */
 let opened = 0;
 let first = false;
-
-/** @param {string} id @returns {Promise<Session>} */
-function sessionOf(id) {
-  const opening = sessions.get(id) ?? loadPack(id, fetchReader(new URL(`${id}/`, PACKS))).then((pack) => new Session(pack, { ort }));
-  sessions.set(id, opening);
-  opening.catch(() => sessions.delete(id));
-  return opening;
-}
 
 /** @param {Bound} bound @returns {Promise<Cache | undefined>} undefined where the browser refuses storage */
 const open = ({ name }) => caches.open(name).catch(() => undefined);
@@ -133,12 +120,6 @@ async function trim(bound) {
   }
 }
 
-/** @param {Uint8Array} bytes @returns {Promise<string>} */
-async function digestOf(bytes) {
-  const digest = await crypto.subtle.digest("SHA-256", /** @type {Uint8Array<ArrayBuffer>} */ (bytes));
-  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
 /** @param {string} url @returns {Promise<Uint8Array | undefined>} undefined where the server cannot be reached */
 async function download(url) {
   const response = await fetch(url, { headers: { Accept: ACCEPT }, credentials: "same-origin" }).catch(() => undefined);
@@ -161,7 +142,7 @@ function render(bytes, wanted) {
     if (width * height > MAX_PIXELS) {
       throw new SdzError("LimitError", `${width} x ${height} pixels, at most ${MAX_PIXELS} are decoded here`);
     }
-    const session = await sessionOf(packId);
+    const session = sessions.session(await sessions.pack(packId));
     const picture = await readPicture(bytes, session.pack);
     const canvas = new OffscreenCanvas(width, height);
     const context = canvas.getContext("2d", { colorSpace: "srgb", willReadFrequently: true });
@@ -190,7 +171,7 @@ async function picture(event) {
   try {
     const kept = await (await open(PICTURES))?.match(url).catch(() => undefined);
     bytes = await download(url);
-    const source = bytes && (await digestOf(bytes));
+    const source = bytes && (await sha256(bytes));
     if (kept && (!source || kept.headers.get(SOURCE) === source)) {
       event.waitUntil(keep(PICTURES, url, kept.clone()));
       return kept;

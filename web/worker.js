@@ -2,7 +2,7 @@
  * The page's one worker: takes addresses of .sdz files, hands back their pixels stage by stage. Bytes are painted by the linear stage
  * as they stream in, without onnxruntime; runtime and model load beside that, then the networks replace it, one picture at a time.
  *
- * In: {type: "configure", packs, ort, threads?, provider?, pack?} once; {type: "decode", id, src, stage, realism}; {type: "abort", id}.
+ * In: {type: "configure", packs?, ort?, threads?, provider?, pack?} once; {type: "decode", id, src, stage, realism}; {type: "abort", id}.
  * Out: {type: "header", id, width, height, alt}; {type: "tile", id, x, y, width, height, pixels}; {type: "stage", id, stage, bytes,
  * total, final} behind the tiles that it names; {type: "error", id, code, message}.
  */
@@ -11,14 +11,10 @@ import { ACCEPT, MAX_HEADER_BYTES, altText } from "./format/container.js";
 import { paint, reached, readContainer, readPicture, strengthOf } from "./decode.js";
 import { SdzError, asSdzError } from "./errors.js";
 import { MAX_DOWNLOAD_BYTES } from "./limits.js";
-import { fetchReader, loadPack } from "./pack.js";
-import { Session } from "./session.js";
+import { Sessions } from "./sessions.js";
 
 /** @import { Picture, Stage } from "./decode.js" */
 /** @import { Pack } from "./pack.js" */
-/** @import { Provider } from "./session.js" */
-
-/** @typedef {{packs: string, ort: string, threads?: number, provider?: Provider, pack?: string}} Settings */
 
 const scope =
   /** @type {{onmessage: ((event: MessageEvent) => void) | null, postMessage(message: unknown, transfer?: Transferable[]): void}} */ (
@@ -28,31 +24,12 @@ const scope =
 /** A prefix is painted when this much more has arrived than at the last time: all repaints together cost one more decode. */
 const REPAINT_GROWTH = 2;
 
-/** @type {Settings} */
-let settings;
-/** @type {Map<string, Promise<Pack>>} */
-const packs = new Map();
-/** @type {Map<string, Session>} */
-const sessions = new Map();
+/** @type {Sessions} */
+let sessions;
 /** @type {Map<number, AbortController>} */
 const running = new Map();
 /** Pictures go through the networks one after the other. @type {Promise<unknown>} */
 let networks = Promise.resolve();
-
-/** @param {string} id @returns {Promise<Pack>} */
-function packOf(id) {
-  const loading = packs.get(id) ?? loadPack(id, fetchReader(new URL(`${id}/`, settings.packs)));
-  packs.set(id, loading);
-  loading.catch(() => packs.delete(id));
-  return loading;
-}
-
-/** @param {Pack} pack @returns {Session} */
-function sessionOf(pack) {
-  const session = sessions.get(pack.id) ?? new Session(pack, settings);
-  sessions.set(pack.id, session);
-  return session;
-}
 
 /** Lets messages in: without it a long run of tiles would leave an abort unheard. @returns {Promise<void>} */
 const breathe = () =>
@@ -105,7 +82,7 @@ class Job {
     }
     if (linear) return undefined;
     const picture = /** @type {Picture} */ (this.picture);
-    const session = sessionOf(this.pack);
+    const session = sessions.session(this.pack);
     const stage = reached(picture, this.stage, this.strength);
     const task = networks.then(async () => {
       this.signal.throwIfAborted();
@@ -165,7 +142,7 @@ class Job {
       const { width, height, packId } = container.header;
       this.headerSent = true;
       scope.postMessage({ type: "header", id: this.id, width, height, alt: altText(container) });
-      this.loading = packOf(packId);
+      this.loading = sessions.pack(packId);
       this.loading.then(
         (pack) => {
           this.pack = pack;
@@ -194,7 +171,7 @@ class Job {
 
   /** @param {Picture} picture @param {Stage} stage @param {boolean} final */
   async send(picture, stage, final) {
-    const session = stage === "linear" ? null : sessionOf(picture.pack);
+    const session = stage === "linear" ? null : sessions.session(picture.pack);
     for await (const tile of paint(picture, stage, session, this.strength)) {
       await breathe();
       this.signal.throwIfAborted();
@@ -212,9 +189,9 @@ class Job {
 
 scope.onmessage = async ({ data }) => {
   if (data.type === "configure") {
-    settings = data;
+    sessions = new Sessions(data);
     // a page that says which pack it uses saves a round trip
-    if (data.pack) packOf(data.pack).catch(() => {});
+    if (data.pack) sessions.pack(data.pack).catch(() => {});
   } else if (data.type === "abort") {
     running.get(data.id)?.abort();
   } else if (data.type === "decode") {

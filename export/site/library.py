@@ -25,7 +25,10 @@ ENTRY = "sdz.js"
 """The module a page loads."""
 
 SERVICE_WORKER = "sw.js"
-LATER = (SERVICE_WORKER, "format/indices.js", "format/palette.js", "format/alpha.js", "format/inflate.js")
+ROOMS = ("*.js", "format/*.js", "page/*.js", "demo/*.js", "demo/*.css")
+"""What of `web/` a site holds; `web/npm/` is the npm package's."""
+
+LATER = (SERVICE_WORKER, "eager.js", "runtime.js", "format/indices.js", "format/palette.js", "format/alpha.js", "format/inflate.js")
 """Modules that a page loads only if it registers the service worker, or meets a pack with a codebook, one of palettes or a picture with
 alpha."""
 
@@ -73,8 +76,7 @@ class Loads:
 
 def collect(pack: Pack) -> Library:
     """All files of the library; raises `MissingRuntimeError`, OSError, or CorruptPackError for a pack that fails its digests."""
-    sources = [*WEB.rglob("*.js"), *DEMO.glob("*.css")]
-    files = {path.relative_to(WEB).as_posix(): path.read_bytes() for path in sources}
+    files = {path.relative_to(WEB).as_posix(): path.read_bytes() for room in ROOMS for path in WEB.glob(room)}
     files = {name: stripped(data.decode()).encode() if name.endswith(".js") else data for name, data in files.items()}
     for name in ORT_FILES:
         source = ROOT / ORT_DIST / name

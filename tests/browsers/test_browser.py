@@ -144,11 +144,12 @@ def test_vectors(site: Site, page: Any) -> None:
     got = page.evaluate(
         in_page("""
           const read = async (path) => new Uint8Array(await (await fetch(argument.base + "vectors/" + path)).arrayBuffer());
-          const { parseTables } = await import(argument.base + "coder.js");
+          const { parseTables } = await import(argument.base + "format/coder.js");
           const { readPicture } = await import(argument.base + "decode.js");
-          const { dequantize } = await import(argument.base + "planes.js");
+          const { planes } = await import(argument.base + "quantizer.js");
+          const { dequantize } = await import(argument.base + "format/planes.js");
           const manifest = JSON.parse(new TextDecoder().decode(await read("pack/pack.json")));
-          const pack = { coder: parseTables(await read("pack/coder.bin")), id: (await hash(await read("pack/pack.json"))).slice(0, 8),
+          const pack = { quantizer: planes(parseTables(await read("pack/coder.bin"))), id: (await hash(await read("pack/pack.json"))).slice(0, 8),
                          patch: 16, reconstruction: manifest.reconstruction, l1Limit: manifest.l1_limit,
                          octaves: Int32Array.from(JSON.parse(new TextDecoder().decode(await read("pack/octaves.json")))) };
           const out = {};
@@ -183,7 +184,7 @@ def test_integers_of_every_cut(site: Site, page: Any, pack: Pack, files: dict[st
         in_page("""
           const { readPicture } = await import(argument.base + "decode.js");
           const { loadPack, fetchReader } = await import(argument.base + "pack.js");
-          const { dequantize } = await import(argument.base + "planes.js");
+          const { dequantize } = await import(argument.base + "format/planes.js");
           const pack = await loadPack(argument.pack, fetchReader(new URL(`packs/${argument.pack}/`, argument.base)));
           const bytes = new Uint8Array(await (await fetch(argument.base + "a.sdz")).arrayBuffer());
           const out = {};

@@ -124,7 +124,7 @@ def test_names_below_assets_carry_their_digest(built: Report) -> None:
 def test_library_holds_what_the_browser_loads(built: Report, pack: Path) -> None:
     folder = next((built.site / "assets").glob("sdz-*"))
     inside = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.suffix not in (".br", ".gz")}
-    assert {"sdz.js", "element.js", "worker.js", "demo/style.css", "ort/ort-wasm-simd-threaded.wasm"} <= inside
+    assert {"sdz.js", "page/element.js", "worker.js", "demo/style.css", "ort/ort-wasm-simd-threaded.wasm"} <= inside
     packed = sorted(name for name in inside if name.startswith(f"packs/{built.pack}/"))
     graphs = load_pack(pack).graphs
     expected = ["manifest.json", "linear.bin", "coder.bin", graphs["decoder"].file, graphs["denoiser"].file]

@@ -4,6 +4,7 @@
  */
 
 import { SdzError } from "../errors.js";
+import { useSettings } from "./settings.js";
 
 /** @import { Stage, Tile } from "../decode.js" */
 
@@ -15,16 +16,8 @@ import { SdzError } from "../errors.js";
  * @property {(error: SdzError) => void} error
  */
 
-/**
- * The script tag that loaded sdz.js: it may say where things are (data-packs, data-ort), which pack is used (data-pack), the
- * provider (data-provider="webgpu") and the number of threads (data-threads).
- * @returns {DOMStringMap}
- */
-function scriptSettings() {
-  const entry = new URL("../sdz.js", import.meta.url).href;
-  const tags = [...document.scripts];
-  return (tags.find(({ src }) => src === entry) ?? tags.find(({ dataset }) => dataset.packs ?? dataset.ort ?? dataset.pack))?.dataset ?? {};
-}
+/** What to do about a worker that is not where a bundler's output looks for it. */
+const BUNDLED = ": is worker.js where configure({ base }) says, or Vite's optimizeDeps.exclude missing? See the npm package's README";
 
 /** @type {Map<number, Receiver>} */
 const receivers = new Map();
@@ -32,15 +25,17 @@ let lastId = 0;
 /** @type {Worker | undefined} */
 let worker;
 
-/** @param {string | undefined} path @param {string} beside folder beside the scripts */
-const folder = (path, beside) =>
-  path === undefined ? new URL(beside, import.meta.url).href : new URL(path.replace(/\/*$/, "/"), document.baseURI).href;
+/** @param {string | undefined} path @returns {string | undefined} the folder's address, which ends in "/" */
+const folder = (path) => (path === undefined ? undefined : new URL(path.replace(/\/*$/, "/"), document.baseURI).href);
 
 /** @returns {Worker} */
 function sharedWorker() {
   if (worker) return worker;
-  const settings = scriptSettings();
-  worker = new Worker(new URL("../worker.js", import.meta.url), { type: "module", name: "sdz" });
+  const { base: path, packs, ort, pack, provider, threads } = useSettings();
+  const base = folder(path);
+  worker = base
+    ? new Worker(`${base}worker.js`, { type: "module", name: "sdz" })
+    : new Worker(new URL("../worker.js", import.meta.url), { type: "module", name: "sdz" });
   worker.onmessage = ({ data: { type, id, ...message } }) => {
     const receiver = receivers.get(id);
     if (!receiver) return;
@@ -52,7 +47,7 @@ function sharedWorker() {
   };
   worker.onerror = (event) => {
     // the worker's script did not load or run: nothing will be answered
-    const error = new SdzError("ProviderError", event.message || "the sdz worker could not start");
+    const error = new SdzError("ProviderError", event.message || `the sdz worker could not start${BUNDLED}`);
     worker = undefined;
     const waiting = [...receivers.values()];
     receivers.clear();
@@ -60,11 +55,11 @@ function sharedWorker() {
   };
   worker.postMessage({
     type: "configure",
-    packs: folder(settings.packs, "./packs/"),
-    ort: folder(settings.ort, "./ort/"),
-    pack: settings.pack,
-    provider: settings.provider === "webgpu" ? "webgpu" : "wasm",
-    threads: settings.threads ? Number(settings.threads) : undefined,
+    packs: folder(packs) ?? (base && `${base}packs/`),
+    ort: folder(ort) ?? (base && `${base}ort/`),
+    pack,
+    provider,
+    threads,
   });
   return worker;
 }

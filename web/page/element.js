@@ -13,15 +13,28 @@ import { SdzError } from "../errors.js";
 /** @import { Wanted } from "./client.js" */
 /** @import { Stage } from "../decode.js" */
 
-// a constructed sheet, because a policy without 'unsafe-inline' refuses <style>
-const SHEET = new CSSStyleSheet();
-SHEET.replaceSync(`
+const STYLE = `
   :host { display: inline-block; position: relative; max-width: 100%; overflow: hidden; vertical-align: bottom; object-fit: fill }
   :host([hidden]), slot[hidden] { display: none }
   canvas, .sized ::slotted(img), .sized ::slotted(picture) {
     position: absolute; inset: 0; display: block; width: 100%; height: 100%; object-fit: inherit; object-position: inherit;
   }
-`);
+`;
+
+/** @type {CSSStyleSheet | undefined} */
+let sheet;
+
+/** The style of all elements: a constructed sheet, because a policy without 'unsafe-inline' refuses <style>. */
+function sharedSheet() {
+  if (!sheet) {
+    sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLE);
+  }
+  return sheet;
+}
+
+/** The element's base class; a stand-in where there is no page, so that the module can be imported there. */
+const Base = globalThis.HTMLElement ?? /** @type {typeof HTMLElement} */ (/** @type {unknown} */ (class {}));
 
 /** Attributes that a fallback inside <noscript> may bring into the page: enough for a picture, nothing that runs. */
 const FALLBACK_ATTRIBUTES = ["src", "srcset", "sizes", "alt", "width", "height", "type", "media", "loading", "decoding"];
@@ -50,7 +63,7 @@ function fallbackFrom(noscript) {
 /** @param {string | null} text @returns {number} a length as <img> reads it, 0 where there is none */
 const pixels = (text) => (text !== null && /^\s*\d+\s*$/.test(text) ? Number(text) : 0);
 
-export class SdzImg extends HTMLElement {
+export class SdzImg extends Base {
   static observedAttributes = ["src", "alt", "width", "height", "loading", "data-stage", "data-realism"];
 
   #slot = document.createElement("slot");
@@ -69,13 +82,15 @@ export class SdzImg extends HTMLElement {
   /** Source and stage of the running or finished request. */
   #requested = "";
   #stop = () => {};
+  /** What ended the last request. @type {SdzError | null} */
+  #failure = null;
   /** @type {{promise: Promise<void>, resolve: () => void, reject: (error: SdzError) => void} | null} */
   #decoding = null;
 
   constructor() {
     super();
     const root = this.attachShadow({ mode: "open" });
-    root.adoptedStyleSheets = [SHEET, this.#size];
+    root.adoptedStyleSheets = [sharedSheet(), this.#size];
     this.#frame.append(this.#slot);
     root.append(this.#frame);
   }
@@ -154,7 +169,7 @@ export class SdzImg extends HTMLElement {
   decode() {
     this.#load(true);
     if (this.#complete && !this.#decoding) {
-      return this.#stage ? Promise.resolve() : Promise.reject(new SdzError("NetworkError", "the element has no source"));
+      return this.#stage ? Promise.resolve() : Promise.reject(this.#failure ?? new SdzError("NetworkError", "the element has no source"));
     }
     if (!this.#decoding) {
       let resolve = () => {};
@@ -181,12 +196,13 @@ export class SdzImg extends HTMLElement {
     const src = this.src;
     const wanted = wantedBy(this.dataset);
     const what = `${wanted.stage} ${wanted.realism} ${src} `;
-    const key = src && `${what}${now || this.loading}`;
+    const key = src && `${what}${now || this.loading === "eager" ? "now" : "near"}`;
     if (key === this.#requested || (this.#complete && this.#requested.startsWith(what))) {
       this.#complete ||= !src;
       return;
     }
     this.#stop();
+    this.#failure = null;
     this.#requested = key;
     this.#complete = !src;
     if (!src) return;
@@ -237,6 +253,7 @@ export class SdzImg extends HTMLElement {
   /** @param {SdzError} error */
   #fail(error) {
     this.#complete = true;
+    this.#failure = error;
     this.#restoreFallback();
     const damaged = error.code !== "NetworkError" && error.code !== "ProviderError";
     // without a fallback, what arrived sound before a network or a runtime failed is the best there is

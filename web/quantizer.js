@@ -1,0 +1,90 @@
+/**
+ * The kinds of quantizer, and the one place that tells them apart: bit-planes, indices of a codebook, palettes. Takes a pack's coder
+ * tables and the kind that its manifest names, hands on how the latents of a file are read and dequantized.
+ */
+
+import { parseTables } from "./format/coder.js";
+import { LATENTS, PALETTE_LATENTS, find } from "./format/container.js";
+import { channelSteps, decodePlanes, dequantize } from "./format/planes.js";
+import { SdzError } from "./errors.js";
+import { later } from "./later.js";
+
+/** @import { CoderTables } from "./format/coder.js" */
+/** @import { Container, Header } from "./format/container.js" */
+/** @import { IndexTables, KnownIndices } from "./format/indices.js" */
+/** @import { Known, Latents, Room, Window } from "./format/planes.js" */
+
+/**
+ * @typedef {{reconstruction: number, l1Limit: number, octaves: Int32Array | null}} Scale what a pack says about dequantizing; see `Pack`
+ *
+ * @typedef {object} Quantizer
+ * @property {CoderTables | IndexTables} tables
+ * @property {(container: Container, h: number, w: number) => Promise<any>} read what the bytes at hand tell of latents (C, h, w): `Known`
+ *   or `KnownIndices`. Throws CorruptFileError.
+ * @property {(known: any, header: Header, scale: Scale, window?: Window, room?: Room) => Latents & {values: Int32Array}} dequantize the
+ *   latents of a window, all where it is left out; in `room`'s arrays, until their next use, where it is given
+ * @property {(known: any, header: Header, scale: Scale) => number} precisionSum of all latents' precision codes
+ */
+
+export const QUANTIZERS = /** @type {const} */ (["planes", "indices", "palette"]);
+
+/**
+ * @param {(typeof QUANTIZERS)[number]} kind @param {Uint8Array} coder the pack's coder tables
+ * @returns {Promise<Quantizer>}
+ * @throws {SdzError} CorruptPackError
+ */
+export async function openQuantizer(kind, coder) {
+  if (kind === "indices") return codebook(await later.indices(), coder);
+  const tables = parseTables(coder);
+  return kind === "palette" ? palette(await later.palette(), tables) : planes(tables);
+}
+
+/** @param {Container} container */
+const latentsOf = (container) => find(container, LATENTS)?.payload ?? new Uint8Array();
+
+/** @param {Known} known @param {Header} header @param {Scale} scale */
+function planeCodes({ plane, channels, h, w }, header, { octaves }) {
+  const steps = channelSteps(header, octaves, channels).reduce((sum, step) => sum + step, 0);
+  return plane.reduce((sum, lowest) => sum + 8 * lowest, steps * h * w);
+}
+
+/** @param {CoderTables} tables @returns {Quantizer} */
+export const planes = (tables) => ({
+  tables,
+  read: async (container, h, w) => {
+    const { planes, stepIndex } = container.header;
+    return decodePlanes(latentsOf(container), h, w, planes, stepIndex, tables);
+  },
+  dequantize,
+  precisionSum: planeCodes,
+});
+
+/** @param {typeof import("./format/palette.js")} module @param {CoderTables} tables @returns {Quantizer} */
+export const palette = ({ decodePalette, unknownLatents }, tables) => ({
+  tables,
+  read: async (container, h, w) => {
+    const chunk = find(container, PALETTE_LATENTS);
+    if (!chunk) return unknownLatents(tables.channels, h, w, container.header.planes);
+    return decodePalette(chunk.payload, tables.channels, h, w, chunk.start);
+  },
+  dequantize,
+  precisionSum: planeCodes,
+});
+
+/** @param {typeof import("./format/indices.js")} module @param {Uint8Array} coder @returns {Quantizer} */
+export function codebook({ parseIndexTables, decodeIndices, dequantizeIndices, precisionSum }, coder) {
+  const tables = parseIndexTables(coder);
+  return {
+    tables,
+    read: async (container, h, w) => {
+      const { stepIndex, planes } = container.header;
+      for (const [value, offset, field] of /** @type {[number, number, string][]} */ ([[stepIndex, 9, "step index"], [planes, 10, "planes"]])) {
+        if (value) throw new SdzError("CorruptFileError", `${value}, but packs with a codebook require 0`, { offset, field });
+      }
+      return decodeIndices(latentsOf(container), h, w, tables);
+    },
+    dequantize: (/** @type {KnownIndices} */ known, _header, { l1Limit }, window, room) =>
+      dequantizeIndices(known, tables, l1Limit, window, room),
+    precisionSum: (/** @type {KnownIndices} */ known) => tables.channels * precisionSum(known, tables),
+  };
+}
