@@ -1,6 +1,6 @@
 /**
- * Where the files of packs and of onnxruntime-web lie when nobody says: beside the scripts, as in every built site. The npm package has
- * another version of this module (npm/package.js writes it), in which each address is a literal that bundlers understand.
+ * Default addresses of pack files and of onnxruntime-web: beside the scripts, as in every built site. The npm package has its own version
+ * of this module (written by npm/package.js), in which each address is a literal that bundlers understand.
  */
 
 import { fetchReader } from "./pack.js";

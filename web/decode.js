@@ -1,8 +1,8 @@
 /**
- * The bytes of an .sdz, or of any prefix of one -> an image at one of three stages: `linear` needs no neural runtime, `decoded` adds
- * the decoder network, `denoised` the one-step denoiser before it. Large images go through in tiles with the margin that the pack's
- * receptive fields ask for: memory stays bounded and the pixels are those of the untiled image; a pack whose networks have no such
- * margin says how its tiles overlap, and those are blended. The twin of runtime/decode.py.
+ * Decodes an .sdz file, or any prefix of one, to an image at one of three stages: `linear` needs no neural network, `decoded` adds the
+ * decoder network, `denoised` also runs the one-step denoiser before it. Large images are decoded in tiles. Each tile includes a margin as
+ * wide as the networks' receptive fields, so memory stays bounded and the pixels equal those of the untiled image. Packs whose networks see
+ * the whole image define overlapping tiles, which are blended. The twin of runtime/decode.py.
  */
 
 import { ALPHA, altText, find, parse } from "./format/container.js";
@@ -24,7 +24,7 @@ import { full, spans, weights } from "./format/tiles.js";
 /**
  * @typedef {"linear" | "decoded" | "denoised"} Stage
  *
- * @typedef {object} Picture what the bytes at hand tell, before any pixel
+ * @typedef {object} Picture everything entropy-decoded from the bytes received so far, before any pixel
  * @property {Header} header
  * @property {Pack} pack
  * @property {Known | KnownIndices} known
@@ -37,8 +37,8 @@ import { full, spans, weights } from "./format/tiles.js";
  * @property {number} width
  * @property {number} height
  * @property {Uint8ClampedArray<ArrayBuffer>} data RGBA in sRGB; a grey image has R = G = B
- * @property {Stage} stage the one reached: `denoised` falls back to `decoded` where the pack skips its denoiser
- * @property {boolean} complete whether the latents were there to the last bit
+ * @property {Stage} stage the stage reached: `decoded` instead of `denoised` where the denoiser is skipped
+ * @property {boolean} complete whether the file contained all bits of the latents
  * @property {Header} header
  * @property {string | undefined} alt
  */
@@ -46,10 +46,10 @@ import { full, spans, weights } from "./format/tiles.js";
 /** @type {readonly Stage[]} */
 export const STAGES = ["linear", "decoded", "denoised"];
 
-/** Pixels on the side of a picture that goes through in one piece. */
+/** Pictures with sides up to this many pixels are decoded in one piece. */
 const WHOLE = 512;
 
-/** Pixels on a tile's side where there are several: with its margins, a tile is little more to the networks than `WHOLE`. */
+/** Side of a tile of larger pictures, pixels: with its margins, a tile is not much larger than `WHOLE`. */
 const TILE = 384;
 
 /**
@@ -66,7 +66,7 @@ export function readContainer(bytes) {
 }
 
 /**
- * Entropy decoding: everything exact and integer that needs no window.
+ * Entropy decoding of the whole file.
  * @param {Uint8Array} bytes @param {Pack} pack
  * @returns {Promise<Picture>}
  */
@@ -87,7 +87,8 @@ export async function readPicture(bytes, pack) {
 
 /**
  * Values, levels, precision codes and intervals of the latents in a window.
- * @param {Picture} picture @param {Window} [window] all of it when left out @param {Room} [room] where the results go, until its next use
+ * @param {Picture} picture @param {Window} [window] the whole picture when left out
+ * @param {Room} [room] holds the results, which are valid until its next use
  * @returns {Latents & {values: Int32Array}}
  */
 export function latentsIn({ known, header, pack }, window, room) {
@@ -95,16 +96,16 @@ export function latentsIn({ known, header, pack }, window, room) {
 }
 
 /**
- * Sixteenths of the denoiser's moves for a realism from 0 (the most faithful) to 1 (the most natural), rounded half up.
+ * The denoiser's strength in sixteenths for a realism from 0 (the most faithful) to 1 (the most natural), rounded half up.
  * @param {number} realism @throws {RangeError} outside 0..1
  */
 export function strengthOf(realism) {
-  if (!(realism >= 0 && realism <= 1)) throw new RangeError(`realism lies in 0..1; ${realism} was given`);
+  if (!(realism >= 0 && realism <= 1)) throw new RangeError(`realism must be between 0 and 1; ${realism} was given`);
   return Math.floor(realism * FULL_STRENGTH + 0.5);
 }
 
 /**
- * Whether the denoiser runs: the pack has one, and the mean of all latents' precision codes lies between its minimum and
+ * Whether the denoiser runs: the pack has one, and the mean of all latents' precision codes is between its minimum and
  * DENOISER_COARSEST.
  * @param {Picture} picture
  */
@@ -116,7 +117,7 @@ export function denoiserApplies({ known, header, pack }) {
 }
 
 /**
- * The stage that a picture reaches: `decoded` in place of `denoised` where the pack or the strength skips the denoiser.
+ * The stage that a picture reaches: `decoded` instead of `denoised` where the pack or a strength of 0 skips the denoiser.
  * @param {Picture} picture @param {Stage} stage @param {number} [strength]
  * @returns {Stage}
  */
@@ -125,13 +126,13 @@ export function reached(picture, stage, strength = FULL_STRENGTH) {
 }
 
 /**
- * The tile's side: by memory where nobody says.
+ * The side of a tile, chosen to bound memory when none is given.
  * @param {number | null | undefined} tile @param {{h: number, w: number}} known @param {number} patch @returns {number}
  */
 function tileSide(tile, { h, w }, patch) {
   if (tile === undefined || tile === null) return (Math.max(h, w) * patch <= WHOLE ? WHOLE : TILE) / patch;
   if (Number.isInteger(tile) && tile >= 1) return tile;
-  throw new RangeError(`a tile has a whole number of positions on a side, from 1 on; ${tile} was given`);
+  throw new RangeError(`a tile's side must be a positive whole number of latent positions; ${tile} was given`);
 }
 
 /**
@@ -148,7 +149,7 @@ function* windows({ h, w }, tile) {
 }
 
 /**
- * The window with `margin` more positions on each side, as far as there are any.
+ * The window enlarged by `margin` positions on each side, clipped to the picture.
  * @param {Window} window @param {number} margin @param {{h: number, w: number}} known
  * @returns {Window}
  */
@@ -158,12 +159,12 @@ function grow({ top, left, rows, columns }, margin, { h, w }) {
 }
 
 /**
- * The part of `source` (C, outer) that lies in `inner`; `source` itself where that is all of it.
+ * Crops `source` (C, outer) to `inner`; returns `source` itself where both are the same.
  * @param {ArrayLike<number> & {subarray(from: number, to: number): ArrayLike<number>}} source
- * @param {Window} inner @param {Window} outer @param {number} channels @param {Room} room @param {string} name of the result's place there
+ * @param {Window} inner @param {Window} outer @param {number} channels @param {Room} room @param {string} name of the result in `room`
  * @returns {ArrayLike<number>}
  */
-function cut(source, inner, outer, channels, room, name) {
+function crop(source, inner, outer, channels, room, name) {
   if (inner.rows === outer.rows && inner.columns === outer.columns) return source;
   const out = room.floats(name, channels * inner.rows * inner.columns);
   for (let c = 0, to = 0; c < channels; c++) {
@@ -176,12 +177,12 @@ function cut(source, inner, outer, channels, room, name) {
 }
 
 /**
- * The pixels of `core` as they stand in the picture: cropped at its edges, grey where it is grey, with its alpha.
- * @param {Uint8Array | Uint8ClampedArray<ArrayBuffer>} rgba pixels of `outer`; the clamped kind may become the tile's own
+ * The finished tile `core`: cropped at the picture's edges, grey in grey pictures, with its alpha.
+ * @param {Uint8Array | Uint8ClampedArray<ArrayBuffer>} rgba pixels of `outer`; a clamped array may become the tile's own
  * @param {Window} core @param {Window} outer @param {Picture} picture
  * @returns {Tile}
  */
-function place(rgba, core, outer, { header, alpha, pack: { patch } }) {
+function finish(rgba, core, outer, { header, alpha, pack: { patch } }) {
   const [x, y] = [core.left * patch, core.top * patch];
   const width = Math.min(core.columns * patch, header.width - x);
   const height = Math.min(core.rows * patch, header.height - y);
@@ -207,10 +208,10 @@ function place(rgba, core, outer, { header, alpha, pack: { patch } }) {
 }
 
 /**
- * The stage's pixels, tile by tile, top to bottom. Tiles share their arrays, so memory does not grow with the picture.
- * @param {Picture} picture @param {Stage} stage one that is `reached`
- * @param {Networks | null} session not needed for `linear` @param {number} [strength] of the denoiser, from 1 on
- * @param {number | null} [tile] positions on a side, which do not change the pixels
+ * Decodes a stage tile by tile, top to bottom. Intermediate arrays are reused, so memory does not grow with the picture.
+ * @param {Picture} picture @param {Stage} stage as returned by `reached`
+ * @param {Networks | null} session not needed for `linear` @param {number} [strength] of the denoiser, at least 1
+ * @param {number | null} [tile] latent positions on a tile's side; does not change the pixels
  * @returns {AsyncGenerator<Tile>}
  * @throws {RangeError} for a `tile` that is no positive integer
  */
@@ -222,7 +223,7 @@ export async function* paint(picture, stage, session, strength = FULL_STRENGTH, 
     for (const core of windows(known, side)) {
       const seen = pack.lapping ? grow(core, 1, known) : core;
       const { values, h, w } = latentsIn(picture, seen, room);
-      yield place(linearStage(values, h, w, pack), core, seen, picture);
+      yield finish(linearStage(values, h, w, pack), core, seen, picture);
     }
     return;
   }
@@ -233,13 +234,13 @@ export async function* paint(picture, stage, session, strength = FULL_STRENGTH, 
   }
   for (const core of windows(known, side)) {
     const decoded = grow(core, pack.halo.decoder, known);
-    yield place(await runNetworks(picture, decoded, stage === "denoised" ? strength : 0, session, room), core, decoded, picture);
+    yield finish(await runNetworks(picture, decoded, stage === "denoised" ? strength : 0, session, room), core, decoded, picture);
   }
 }
 
 /**
- * The decoder's pixels of a window; the denoiser sees its receptive field's margin around it.
- * @param {Picture} picture @param {Window} decoded @param {number} strength of the denoiser, 0 without it
+ * Runs the networks on a window; the denoiser's input is larger by its receptive field.
+ * @param {Picture} picture @param {Window} decoded @param {number} strength of the denoiser, 0 to skip it
  * @param {Networks} session @param {Room} room
  * @returns {Promise<Uint8Array>} RGBA
  */
@@ -251,16 +252,16 @@ async function runNetworks(picture, decoded, strength, session, room) {
   exact.set(latents.values);
   const values = strength ? await session.denoise({ ...latents, values: exact }, strength) : exact;
   return session.decode(
-    cut(values, decoded, widest, pack.channels, room, "decoder's values"),
-    cut(latents.precision, decoded, widest, pack.channels, room, "decoder's precision"),
+    crop(values, decoded, widest, pack.channels, room, "decoder's values"),
+    crop(latents.precision, decoded, widest, pack.channels, room, "decoder's precision"),
     decoded.rows,
     decoded.columns,
   );
 }
 
 /**
- * The pixels of a pack with a tiling: a single tile as it is, several blended. What two rows of tiles share is held until the second is
- * there, so memory grows with the picture's width only.
+ * Decodes a picture whose pack defines overlapping tiles, which are blended. Rows shared by two rows of tiles are kept until the second
+ * one is decoded, so memory grows with the picture's width only.
  * @param {Picture} picture @param {number} strength @param {Networks} session @param {Room} room
  * @returns {AsyncGenerator<Tile>}
  */
@@ -271,7 +272,7 @@ async function* blend(picture, strength, session, room) {
   const { down, across } = spans(tiling, known.h, known.w);
   const total = full(tiling, patch) ** 2;
   const stride = known.w * patch * 3;
-  /** Weighted sums of the rows of pixels that wait for the next row of tiles. */
+  /** Weighted sums of the pixel rows that the next row of tiles also covers. */
   let waiting = new Int32Array();
   for (const row of down) {
     const height = (row.stop - row.start) * patch;
@@ -281,7 +282,7 @@ async function* blend(picture, strength, session, room) {
       const window = { top: row.start, left: column.start, rows: row.stop - row.start, columns: column.stop - column.start };
       const rgba = await runNetworks(picture, window, strength, session, room);
       if (down.length * across.length === 1) {
-        yield place(rgba, window, window, picture);
+        yield finish(rgba, window, window, picture);
         return;
       }
       const [vertical, horizontal] = [weights(tiling, row, patch), weights(tiling, column, patch)];
@@ -295,7 +296,7 @@ async function* blend(picture, strength, session, room) {
         }
       }
     }
-    // below this the next row of tiles has a say
+    // the next row of tiles also covers the rows below
     const rows = row.stop - row.start - (row.after ? tiling.overlap : 0);
     waiting = sums.slice(rows * patch * stride);
     const pixels = new Uint8ClampedArray(rows * patch * known.w * patch * 4);
@@ -304,7 +305,7 @@ async function* blend(picture, strength, session, room) {
       pixels[to + 3] = 255;
     }
     const core = { top: row.start, left: 0, rows, columns: known.w };
-    yield place(pixels, core, core, picture);
+    yield finish(pixels, core, core, picture);
   }
 }
 
@@ -314,12 +315,12 @@ async function* blend(picture, strength, session, room) {
  * @property {number} [realism] 0 (the most faithful) to 1 (the most natural)
  * @property {Sources["packs"]} [packs] folder of the packs, ends in "/"; when left out, beside the scripts or in the npm package
  * @property {Sources["ort"]} [ort] the same for onnxruntime-web's files, or the module itself, set up by the caller
- * @property {Pack} [pack] what `packs` would give
- * @property {Networks} [session] runs the networks and brings its pack
- * @property {number | null} [tile] latent positions on a tile's side, which do not change the pixels
+ * @property {Pack} [pack] an already loaded pack
+ * @property {Networks} [session] runs the networks; its pack is used
+ * @property {number | null} [tile] latent positions on a tile's side; does not change the pixels
  */
 
-/** The sources of the last call, and its sessions. @type {{packs: Sources["packs"], ort: Sources["ort"], sessions: Sessions} | undefined} */
+/** Sources and sessions of the last call. @type {{packs: Sources["packs"], ort: Sources["ort"], sessions: Sessions} | undefined} */
 let latest;
 
 /** The sessions of the last call where this one has the same sources. @param {Sources["packs"]} packs @param {Sources["ort"]} ort */

@@ -1,5 +1,5 @@
 /**
- * Loads at once what `later` would load when needed: for service workers, which may not import anything after their start, and for
+ * Imports everything that `later` would import on demand: for service workers, which cannot import anything after installation, and for
  * workers that a bundler puts into one file.
  */
 

@@ -1,7 +1,7 @@
 /**
- * A model pack: id -> manifest, tables and graphs, each verified by its SHA-256 before use. An .sdz names its pack by the first
- * four bytes of the manifest's digest and never by a URL; where packs lie is the page's to say. Verified files are kept in the
- * Cache API, or for the life of the worker where storage is refused. The twin of runtime/pack.py.
+ * Loads model packs: manifest, tables and graphs, each verified by its SHA-256 before use. An .sdz file identifies its pack by the first
+ * four bytes of the manifest's digest, never by a URL; only the page decides where packs are loaded from. Verified files are kept in the
+ * Cache API where the browser allows that. The twin of runtime/pack.py.
  */
 
 import { sha256 } from "./digest.js";
@@ -16,8 +16,8 @@ import { tilingProblem } from "./format/tiles.js";
 
 /**
  * @typedef {{file: string, sha256: string, bytes: number}} Entry
- * @typedef {(name: string, fresh: boolean) => Promise<Uint8Array | null>} Read the file `name` of a pack, null where there is none;
- *   `fresh`: not from a cache
+ * @typedef {(name: string, fresh: boolean) => Promise<Uint8Array | null>} Read reads the file `name` of a pack; null where it
+ *   does not exist; `fresh` bypasses caches
  *
  * @typedef {object} Pack
  * @property {string} id 8 hexadecimal digits
@@ -27,39 +27,39 @@ import { tilingProblem } from "./format/tiles.js";
  * @property {number} l1Limit GRID units
  * @property {number} linearShift
  * @property {Int16Array} linear (C, 3 p p)
- * @property {Int32Array | null} lapping (n, n), what the linear stage does over the borders of blocks; null where they stand alone
- * @property {Int32Array | null} octaves each channel's frequency as octaves above a quarter of the highest, sixteenths; null where files have
- *   no tilt
- * @property {Quantizer} quantizer how its files carry latents
+ * @property {Int32Array | null} lapping (n, n), the linear stage's filter across block borders; null where there is none
+ * @property {Int32Array | null} octaves each channel's frequency in sixteenths of an octave above a quarter of the highest; null where
+ *   the pack does not allow a tilt
+ * @property {Quantizer} quantizer reads the latents of its files
  * @property {number | null} denoiserMinStepIndex null where the pack has no denoiser
- * @property {{denoiser: number, decoder: number}} halo latent positions of receptive field on each side
+ * @property {{denoiser: number, decoder: number}} halo receptive fields, latent positions on each side
  * @property {boolean} exact whether the reference graphs give the same bytes everywhere
- * @property {Tiling | null} tiling how large pictures go through networks that have no finite receptive field
+ * @property {Tiling | null} tiling how large pictures are split for networks that see the whole picture
  * @property {(name: string) => Promise<Uint8Array>} graphBytes
  */
 
 const FORMAT = 1;
 const PATCHES = [4, 8, 16, 32];
 
-/** Every pack's manifest is in the file of this name. */
+/** File name of the manifest in every pack. */
 export const MANIFEST = "manifest.json";
 
-/** Hundreds of times a manifest's size. */
+/** Hundreds of times the size of a usual manifest. */
 const MAX_MANIFEST_BYTES = 2 ** 20;
 
-/** Verified files by their digest. */
+/** Name of the cache that holds verified files by their digest. */
 export const PACK_CACHE = "sdz-pack-files";
 
 /** @param {string} problem @returns {SdzError} */
 const corrupt = (problem) => new SdzError("CorruptPackError", `${problem}; rebuild or deploy the pack again`);
 
 /**
- * A pack's file over HTTP.
- * @param {string | URL} url @param {boolean} fresh not from a cache
- * @returns {Promise<Uint8Array | null>} null where there is none
+ * Downloads a file of a pack.
+ * @param {string | URL} url @param {boolean} fresh bypasses caches
+ * @returns {Promise<Uint8Array | null>} null where it does not exist
  */
 export async function fetchFile(url, fresh) {
-  // a pack's URL holds its digest, so any copy that the browser kept is the right one
+  // a pack's URL contains its digest, so a cached copy is never out of date
   const response = await fetch(url, { cache: fresh ? "reload" : "force-cache" }).catch((error) => {
     throw new SdzError("NetworkError", `${url}: ${error.message}`);
   });
@@ -75,7 +75,7 @@ export async function fetchFile(url, fresh) {
  */
 export const fetchReader = (base) => (name, fresh) => fetchFile(new URL(name, base), fresh);
 
-/** @returns {Promise<Cache | null>} null where the platform has none or refuses it */
+/** @returns {Promise<Cache | null>} null where the Cache API is missing or refused */
 async function storage() {
   try {
     return await caches.open(PACK_CACHE);
@@ -84,13 +84,14 @@ async function storage() {
   }
 }
 
-/** @param {string} digest a URL that no page has, only to name the entry */
+/** The cache's key for a file: a URL that no page has. @param {string} digest */
 const cacheKey = (digest) => new URL(`/.sdz/${digest}`, globalThis.location?.href ?? "https://localhost/").href;
 
 /**
- * The bytes of a manifest entry: right digest, or CorruptPackError.
+ * Reads a file that the manifest lists.
  * @param {Entry} entry @param {Read} read
  * @returns {Promise<Uint8Array>}
+ * @throws {SdzError} CorruptPackError where it is missing or has another digest
  */
 async function readEntry({ file, sha256: digest, bytes: size }, read) {
   const cache = await storage();
@@ -104,7 +105,7 @@ async function readEntry({ file, sha256: digest, bytes: size }, read) {
     const bytes = await source();
     if (!bytes || bytes.length !== size || (await sha256(bytes)) !== digest) continue;
     if (!kept) {
-      // a quota that is used up must not stop the page
+      // exceeding the storage quota must not fail the page
       await cache?.put(cacheKey(digest), new Response(/** @type {Uint8Array<ArrayBuffer>} */ (bytes))).catch(() => {});
     }
     return bytes;
@@ -126,7 +127,8 @@ function choice(value, field, allowed) {
 
 /** @param {any} value @param {number} patch @returns {Tiling} */
 function tilingOf(value, patch) {
-  const tiling = { whole: integer(value?.whole, "tiling.whole", 0, 2 ** 30), overlap: integer(value?.overlap, "tiling.overlap", 0, 2 ** 30) };
+  const [whole, overlap] = ["whole", "overlap"].map((name) => integer(value?.[name], `tiling.${name}`, 0, 2 ** 30));
+  const tiling = { whole, overlap };
   const problem = tilingProblem(tiling, patch);
   if (problem) throw corrupt(`the manifest's 'tiling' cannot be: ${problem}`);
   return tiling;
@@ -157,8 +159,10 @@ function octavesOf(value, channels) {
 /** @param {any} value @param {string} field @returns {Entry} */
 function entry(value, field) {
   const { file, sha256: digest, bytes } = value ?? {};
-  // a name, not a path: nothing outside the pack's folder is ever read
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(file) || !/^[0-9a-f]{64}$/.test(digest)) throw corrupt(`the manifest's '${field}' is malformed`);
+  // a plain file name, so that nothing outside the pack's folder is ever read
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(file) || !/^[0-9a-f]{64}$/.test(digest)) {
+    throw corrupt(`the manifest's '${field}' is malformed`);
+  }
   return { file, sha256: digest, bytes: integer(bytes, `${field}.bytes`, 1, 2 ** 30) };
 }
 
@@ -180,7 +184,7 @@ async function readManifest(id, read) {
 }
 
 /**
- * Loads a pack's manifest and tables; graphs follow when asked for.
+ * Loads a pack's manifest and tables. Graphs are loaded when `graphBytes` asks for them.
  * @param {string} id 8 hexadecimal digits
  * @param {Read} read
  * @returns {Promise<Pack>}
@@ -222,7 +226,7 @@ export async function loadPack(id, read) {
     denoiserMinStepIndex: denoises ? integer(manifest.denoiser?.min_step_index, "denoiser.min_step_index", 0, 255) : null,
     halo: {
       denoiser: denoises ? integer(manifest.halo?.denoiser, "halo.denoiser", 0, MAX_HALO) : 0,
-      // a block's pixels depend on its neighbours'
+      // with lapping, a block's pixels depend on its neighbours
       decoder: integer(manifest.halo?.decoder, "halo.decoder", lapping ? 1 : 0, MAX_HALO),
     },
     exact: manifest.exact === undefined ? true : choice(manifest.exact, "exact", [false, true]),
@@ -230,7 +234,7 @@ export async function loadPack(id, read) {
     graphBytes(name) {
       const running = graphs.get(name) ?? readEntry(entry(manifest.graphs?.[name], `graphs.${name}`), read);
       graphs.set(name, running);
-      // a failed download may be tried again, and a session keeps its own copy
+      // not kept: the session has its own copy, and a failed download may be repeated
       running.catch(() => {}).finally(() => graphs.delete(name));
       return running;
     },

@@ -1,6 +1,6 @@
 /**
- * The kinds of quantizer, and the one place that tells them apart: bit-planes, indices of a codebook, palettes. Takes a pack's coder
- * tables and the kind that its manifest names, hands on how the latents of a file are read and dequantized.
+ * The three kinds of quantizer: bit-planes, codebook indices, palettes. This is the only module that distinguishes them. It takes the kind
+ * that a pack's manifest names and the pack's coder tables, and returns the functions that read and dequantize a file's latents.
  */
 
 import { parseTables } from "./format/coder.js";
@@ -15,15 +15,15 @@ import { later } from "./later.js";
 /** @import { Known, Latents, Room, Window } from "./format/planes.js" */
 
 /**
- * @typedef {{reconstruction: number, l1Limit: number, octaves: Int32Array | null}} Scale what a pack says about dequantizing; see `Pack`
+ * @typedef {{reconstruction: number, l1Limit: number, octaves: Int32Array | null}} Scale the fields of `Pack` that dequantizing needs
  *
  * @typedef {object} Quantizer
  * @property {CoderTables | IndexTables} tables
- * @property {(container: Container, h: number, w: number) => Promise<any>} read what the bytes at hand tell of latents (C, h, w): `Known`
- *   or `KnownIndices`. Throws CorruptFileError.
+ * @property {(container: Container, h: number, w: number) => Promise<any>} read decodes latents (C, h, w), as far as the file
+ *   goes, to `Known` or `KnownIndices`. Throws CorruptFileError.
  * @property {(known: any, header: Header, scale: Scale, window?: Window, room?: Room) => Latents & {values: Int32Array}} dequantize the
- *   latents of a window, all where it is left out; in `room`'s arrays, until their next use, where it is given
- * @property {(known: any, header: Header, scale: Scale) => number} precisionSum of all latents' precision codes
+ *   latents of a window, or all. With `room`, the result is valid until its next use
+ * @property {(known: any, header: Header, scale: Scale) => number} precisionSum the sum of all latents' precision codes
  */
 
 export const QUANTIZERS = /** @type {const} */ (["planes", "indices", "palette"]);
@@ -71,6 +71,10 @@ export const palette = ({ decodePalette, unknownLatents }, tables) => ({
   precisionSum: planeCodes,
 });
 
+/** @param {number} value @param {number} offset @param {string} field */
+const notZero = (value, offset, field) =>
+  new SdzError("CorruptFileError", `${value}, but packs with a codebook require 0`, { offset, field });
+
 /** @param {typeof import("./format/indices.js")} module @param {Uint8Array} coder @returns {Quantizer} */
 export function codebook({ parseIndexTables, decodeIndices, dequantizeIndices, precisionSum }, coder) {
   const tables = parseIndexTables(coder);
@@ -78,9 +82,8 @@ export function codebook({ parseIndexTables, decodeIndices, dequantizeIndices, p
     tables,
     read: async (container, h, w) => {
       const { stepIndex, planes } = container.header;
-      for (const [value, offset, field] of /** @type {[number, number, string][]} */ ([[stepIndex, 9, "step index"], [planes, 10, "planes"]])) {
-        if (value) throw new SdzError("CorruptFileError", `${value}, but packs with a codebook require 0`, { offset, field });
-      }
+      if (stepIndex) throw notZero(stepIndex, 9, "step index");
+      if (planes) throw notZero(planes, 10, "planes");
       return decodeIndices(latentsOf(container), h, w, tables);
     },
     dequantize: (/** @type {KnownIndices} */ known, _header, { l1Limit }, window, room) =>

@@ -1,4 +1,4 @@
-/** onnxruntime-web as a static import, for the service worker only: pages load it later. The npm package imports it by name here. */
+/** A static import of onnxruntime-web for the service worker; pages load it on demand. The npm package has its own version. */
 
 // @ts-expect-error  it exists on a site only
 export * from "./ort/ort.wasm.bundle.min.mjs";

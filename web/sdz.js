@@ -1,6 +1,6 @@
 /**
- * The one script a page loads, with <script type="module"> or through a bundler: defines <sdz-img> and upgrades img[data-sdz]. Where there
- * is no page, in Node or while a server renders, importing it does nothing.
+ * The script that a page loads, with <script type="module"> or through a bundler: defines <sdz-img> and upgrades img[data-sdz]. Outside
+ * browsers, in Node and in server-side rendering, importing it does nothing.
  */
 
 import { watch } from "./page/auto.js";

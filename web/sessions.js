@@ -1,6 +1,6 @@
 /**
- * Packs and the sessions that run their networks, each opened once and kept. The one place that decides which kind of session runs a
- * pack: today onnxruntime-web, loaded when the first network is asked for.
+ * Opened packs and the sessions that run their networks. The only module that decides what runs a pack: at present onnxruntime-web, which
+ * is loaded when a network is first needed.
  */
 
 import { packReader } from "./assets.js";
@@ -12,7 +12,7 @@ import { Session } from "./session.js";
 /** @import { Ort, Provider } from "./session.js" */
 
 /**
- * @typedef {object} Networks runs a pack's networks, one run at a time
+ * @typedef {object} Networks a pack's networks
  * @property {Pack} pack
  * @property {(network: "decoder" | "denoiser") => boolean} isReady whether a network can run without loading anything first
  * @property {(network: "decoder" | "denoiser") => Promise<void>} prepare loads a network ahead of its first run
@@ -22,10 +22,10 @@ import { Session } from "./session.js";
  *   (C, h, w) each -> RGBA (p h, p w, 4), A = 255, p the patch
  *
  * @typedef {object} Sources
- * @property {string | URL | ((id: string) => Read)} [packs] folder of the packs, ends in "/", or what reads them; when left out, the
- *   place that assets.js names
- * @property {string | URL | Ort} [ort] folder of onnxruntime-web's files, ends in "/"; or the module itself, set up by the caller; when left
- *   out, the place that assets.js names
+ * @property {string | URL | ((id: string) => Read)} [packs] folder of the packs, ends in "/", or a function that
+ *   returns a pack's reader; when left out, the default of assets.js
+ * @property {string | URL | Ort} [ort] folder of onnxruntime-web's files, ends in "/"; or the module itself, set up by the caller;
+ *   when left out, the default of assets.js
  * @property {number} [threads]
  * @property {Provider} [provider]
  */
@@ -50,12 +50,17 @@ export class Sessions {
 
   /** @param {string} id @returns {Promise<Pack>} @throws {SdzError} MissingPackError, CorruptPackError, NetworkError; may be tried again */
   pack(id) {
-    const { packs } = this.#sources;
-    const reader = typeof packs === "function" ? packs : packs ? (/** @type {string} */ id) => fetchReader(new URL(`${id}/`, packs)) : packReader;
-    const loading = this.#packs.get(id) ?? loadPack(id, reader(id));
+    const loading = this.#packs.get(id) ?? loadPack(id, this.#reader(id));
     this.#packs.set(id, loading);
     loading.catch(() => this.#packs.delete(id));
     return loading;
+  }
+
+  /** @param {string} id */
+  #reader(id) {
+    const { packs } = this.#sources;
+    if (!packs) return packReader(id);
+    return typeof packs === "function" ? packs(id) : fetchReader(new URL(`${id}/`, packs));
   }
 
   /** @param {Pack} pack @returns {Networks} loads nothing before a network is asked for */

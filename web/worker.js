@@ -1,10 +1,10 @@
 /**
- * The page's one worker: takes addresses of .sdz files, hands back their pixels stage by stage. Bytes are painted by the linear stage
- * as they stream in, without onnxruntime; runtime and model load beside that, then the networks replace it, one picture at a time.
+ * The page's worker: receives addresses of .sdz files and sends back their pixels, stage by stage. While bytes arrive, the linear stage
+ * paints them without any network; the networks are loaded meanwhile and then run one picture at a time.
  *
  * In: {type: "configure", packs?, ort?, threads?, provider?, pack?} once; {type: "decode", id, src, stage, realism}; {type: "abort", id}.
  * Out: {type: "header", id, width, height, alt}; {type: "tile", id, x, y, width, height, pixels}; {type: "stage", id, stage, bytes,
- * total, final} behind the tiles that it names; {type: "error", id, code, message}.
+ * total, final} after the tiles of that stage; {type: "error", id, code, message}.
  */
 
 import { ACCEPT, MAX_HEADER_BYTES, altText } from "./format/container.js";
@@ -21,17 +21,17 @@ const scope =
     /** @type {unknown} */ (globalThis)
   );
 
-/** A prefix is painted when this much more has arrived than at the last time: all repaints together cost one more decode. */
+/** A prefix is painted once the data has grown by this factor, so that all repaints together cost as much as one more decode. */
 const REPAINT_GROWTH = 2;
 
 /** @type {Sessions} */
 let sessions;
 /** @type {Map<number, AbortController>} */
 const running = new Map();
-/** Pictures go through the networks one after the other. @type {Promise<unknown>} */
+/** Networks run one picture at a time. @type {Promise<unknown>} */
 let networks = Promise.resolve();
 
-/** Lets messages in: without it a long run of tiles would leave an abort unheard. @returns {Promise<void>} */
+/** Lets pending messages be handled, such as an abort between two tiles. @returns {Promise<void>} */
 const breathe = () =>
   new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();
@@ -42,7 +42,7 @@ const breathe = () =>
     port2.postMessage(null);
   });
 
-/** One picture on its way from an address to its final stage. */
+/** Downloads and decodes one picture. */
 class Job {
   /** @param {number} id @param {string} src @param {Stage} stage @param {number} realism @param {AbortSignal} signal */
   constructor(id, src, stage, realism, signal) {
@@ -57,7 +57,7 @@ class Job {
     this.done = false;
     this.headerSent = false;
     this.paintAt = 0;
-    /** Bytes that `picture`, the last one painted, was made from. */
+    /** How many bytes `picture` was decoded from. */
     this.painted = 0;
     /** @type {Picture | null} */
     this.picture = null;
@@ -88,7 +88,7 @@ class Job {
       this.signal.throwIfAborted();
       await session.prepare("decoder");
       if (stage === "denoised" && !session.isReady("denoiser")) {
-        // its download runs while the decoder's picture is made
+        // downloaded while the decoder runs
         session.prepare("denoiser").catch(() => {});
         await this.send(picture, "decoded", false);
       }
@@ -98,7 +98,7 @@ class Job {
     return task;
   }
 
-  /** Streams the file in, painting on the way. */
+  /** Downloads the file and paints prefixes of it meanwhile. */
   async receive() {
     const { signal } = this;
     const response = await fetch(this.src, { headers: { Accept: ACCEPT }, signal }).catch((error) => this.refuse(error.message));
@@ -135,7 +135,7 @@ class Job {
     throw new SdzError("NetworkError", `${this.src}: ${problem}`);
   }
 
-  /** Reads the header once it is there, and paints the prefix when it has grown enough. */
+  /** Reads the header once it has arrived, and paints the prefix when it has grown enough. */
   look() {
     if (!this.headerSent) {
       const container = readContainer(this.bytes);
@@ -155,7 +155,7 @@ class Job {
   }
 
   repaint() {
-    // the whole file is painted by run()
+    // run() paints the whole file
     if (!this.pack || this.done || this.bytes.length < this.paintAt) return;
     const { pack, bytes } = this;
     this.paintAt = Infinity;
@@ -165,7 +165,7 @@ class Job {
       this.painted = bytes.length;
       this.paintAt = bytes.length * REPAINT_GROWTH;
     })();
-    // an error of a prefix is an error of the file, and run() awaits this
+    // run() awaits this and reports its error
     this.painting.catch(() => {});
   }
 
@@ -190,7 +190,7 @@ class Job {
 scope.onmessage = async ({ data }) => {
   if (data.type === "configure") {
     sessions = new Sessions(data);
-    // a page that says which pack it uses saves a round trip
+    // loading the page's pack now saves a round trip
     if (data.pack) sessions.pack(data.pack).catch(() => {});
   } else if (data.type === "abort") {
     running.get(data.id)?.abort();

@@ -1,5 +1,5 @@
 /**
- * decode.js as Node imports it from the npm package: packs and onnxruntime-web are read from the disk, which `fetch` does not do there.
+ * decode.js for Node, where `fetch` cannot read files: packs and onnxruntime-web are read from the disk.
  */
 
 import { readFile } from "node:fs/promises";
@@ -14,7 +14,7 @@ import { decodeBytes as decode } from "../decode.js";
 
 export * from "../decode.js";
 
-/** Readers by their folder: the same one for the same folder, so that packs stay open. @type {Map<string, (id: string) => Read>} */
+/** Readers by folder. Reusing them lets decode.js keep opened packs. @type {Map<string, (id: string) => Read>} */
 const readers = new Map();
 
 /** @type {Promise<Ort> | undefined} */
@@ -62,5 +62,6 @@ async function loadRuntime() {
 export async function decodeBytes(bytes, options = {}) {
   const { stage, session, ort } = options;
   const needed = stage !== "linear" && !session && !ort;
-  return decode(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length), { ...options, packs: readerOf(options.packs), ort: needed ? await (runtime ??= loadRuntime()) : ort });
+  const sources = { packs: readerOf(options.packs), ort: needed ? await (runtime ??= loadRuntime()) : ort };
+  return decode(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length), { ...options, ...sources });
 }

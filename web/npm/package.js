@@ -1,7 +1,7 @@
 /**
- * `npm run package [-- FOLDER]`: lays the npm package out in build/npm and packs it into FOLDER, `dist` when left out. The package has what a
- * site has, without onnxruntime-web (a dependency), with the default pack and with types; the modules that say where assets are
- * become ones that bundlers understand.
+ * `npm run package [-- FOLDER]`: writes the npm package to build/npm and packs it into FOLDER (`dist` by default). The package contains the
+ * modules, their types and the default pack; onnxruntime-web is a dependency. The modules that import assets are replaced by versions that
+ * bundlers understand.
  */
 
 import { execFileSync } from "node:child_process";
@@ -17,19 +17,19 @@ const OUT = join(ROOT, "build", "npm");
 /** The default pack, as in runtime/pack.py. */
 const PACK = join(ROOT, "runtime", "packs", "tiny");
 
-/** What a browser needs of a pack: it encodes nothing, and the fp32 graphs are for WebGPU. */
+/** The graphs a browser needs: it does not encode, and the fp32 graphs are for WebGPU. */
 const GRAPHS = ["decoder", "denoiser"];
 
-/** Rooms of web/ that are no part of the package. */
+/** Parts of web/ that are not copied as they are. */
 const LEFT_OUT = new Set(["demo", "npm", "example.html"]);
 
-/** What package.json has for this checkout only. */
+/** Fields of package.json that concern this checkout only. */
 const OWN = ["private", "scripts", "devDependencies"];
 
 /** The package's assets.js. @param {string} id @param {string} manifest its text @param {string[]} files of the pack */
 const assets = (id, manifest, files) => `/**
- * Where the files of the default pack and of onnxruntime-web are: addresses that bundlers find as literals and replace by their own. A module
- * of the npm package only; a site has another one, which takes them from beside the scripts.
+ * Addresses of the default pack's files and of onnxruntime-web, as literals that bundlers replace by their own. Only in the npm package; a
+ * site's version of this module looks beside the scripts.
  */
 
 import "./eager.js";
@@ -37,10 +37,10 @@ import { MANIFEST, fetchFile } from "./pack.js";
 
 const PACK = "${id}";
 
-/** Too small for an address of its own: bundlers would make a data: URL of it, which strict policies refuse. */
+/** The manifest. Bundlers would turn so small a file into a data: URL, which strict content security policies refuse. */
 const TEXT = ${JSON.stringify(manifest)};
 
-/** Functions, because a bundle that is no module has no address to begin with. @type {Record<string, () => URL>} */
+/** Functions, because import.meta.url is undefined in a bundle that is not a module. @type {Record<string, () => URL>} */
 const FILES = {
 ${files.map((name) => `  "${name}": () => new URL("./packs/${id}/${name}", import.meta.url),\n`).join("")}};
 
@@ -64,7 +64,7 @@ const RUNTIME = '/** onnxruntime-web for the service worker, as bundlers find it
 /** For `document.querySelector("sdz-img")`, which JSDoc cannot say. */
 const TAG = '\ndeclare global {\n  interface HTMLElementTagNameMap {\n    "sdz-img": SdzImg;\n  }\n}\n';
 
-/** Copies web/ and what the package has of its own. */
+/** Copies the modules, the README and the licence. */
 function layOutScripts() {
   cpSync(WEB, join(OUT, "web"), { recursive: true, filter: (path) => !LEFT_OUT.has(basename(path)) || path === WEB });
   mkdirSync(join(OUT, "web/npm/site"), { recursive: true });
@@ -75,7 +75,7 @@ function layOutScripts() {
   writeFileSync(join(OUT, "web/runtime.js"), RUNTIME);
 }
 
-/** Copies the default pack, and writes the module that tells where it is. */
+/** Copies the default pack and writes the module that contains its addresses. */
 function layOutPack() {
   const text = readFileSync(join(PACK, "manifest.json"));
   const { tables, graphs } = JSON.parse(text.toString());
@@ -87,7 +87,7 @@ function layOutPack() {
   writeFileSync(join(OUT, "web/assets.js"), assets(id, text.toString(), files));
 }
 
-/** Writes the types beside the modules, and the package.json. */
+/** Writes the types beside the modules. */
 function layOutTypes() {
   const tsc = join(ROOT, "node_modules/typescript/bin/tsc");
   const modules = [WEB, join(WEB, "format"), join(WEB, "page")].flatMap((room) =>
@@ -108,5 +108,6 @@ layOutPack();
 layOutTypes();
 const published = Object.fromEntries(Object.entries(manifest).filter(([key]) => !OWN.includes(key)));
 writeFileSync(join(OUT, "package.json"), `${JSON.stringify(published, null, 2)}\n`);
-const [{ filename, files, size }] = JSON.parse(execFileSync("npm", ["pack", OUT, "--json", "--pack-destination", into], { encoding: "utf8" }));
+const packed = execFileSync("npm", ["pack", OUT, "--json", "--pack-destination", into], { encoding: "utf8" });
+const [{ filename, files, size }] = JSON.parse(packed);
 console.log(`${join(into, filename)}: ${files.length} files, ${(size / 1e6).toFixed(2)} MB`);

@@ -1,16 +1,16 @@
 #!/usr/bin/env node
 /**
- * `npx sdz-assets FOLDER`: puts the scripts, the default pack and onnxruntime-web's two files into a folder of a site, for pages without a
- * bundler, for bundlers that leave workers alone (esbuild), and for the service worker. `configure({ base })` names the folder.
+ * `npx sdz-assets FOLDER`: copies the modules, the default pack and onnxruntime-web into a folder of a site, for pages without a bundler,
+ * for bundlers that do not handle workers (esbuild), and for the service worker. `configure({ base })` names that folder.
  */
 
 import { cpSync, mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const WEB = fileURLToPath(new URL("../", import.meta.url));
-/** Modules that differ between a site and the npm package; here are the site's. */
+/** The site's versions of modules that differ in the npm package. */
 const SITE = fileURLToPath(new URL("site/", import.meta.url));
 
 const [folder, ...more] = process.argv.slice(2);
@@ -22,8 +22,6 @@ mkdirSync(folder, { recursive: true });
 cpSync(WEB, folder, { recursive: true, filter: (path) => basename(path) !== "npm" && !path.endsWith(".d.ts") });
 cpSync(SITE, folder, { recursive: true });
 const find = createRequire(import.meta.url);
-for (const [name, file] of [["onnxruntime-web/wasm", "ort.wasm.bundle.min.mjs"], ["onnxruntime-web/ort-wasm-simd-threaded.wasm", "ort-wasm-simd-threaded.wasm"]]) {
-  // the entry found is the one for require(); its neighbour is for import
-  cpSync(join(find.resolve(name), "..", file), join(folder, "ort", file));
-}
+const runtime = dirname(find.resolve("onnxruntime-web/wasm"));
+for (const name of ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"]) cpSync(join(runtime, name), join(folder, "ort", name));
 console.log(`${folder}: sdz.js, sw.js, packs/ and ort/ are there`);

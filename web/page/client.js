@@ -1,6 +1,6 @@
 /**
- * The page's end of the worker: one worker for all pictures, made when the first is asked for. Takes the address of an .sdz, hands on
- * its header, tiles and stages; says where packs and onnxruntime lie, which only the page may decide.
+ * The page's side of the worker: one worker for all pictures, started with the first request. Takes the address of an .sdz file, and passes
+ * on its header, tiles and stages. Tells the worker where packs and onnxruntime-web are, which only the page may decide.
  */
 
 import { SdzError } from "../errors.js";
@@ -46,7 +46,7 @@ function sharedWorker() {
     else receiver.error(new SdzError(message.code, message.message));
   };
   worker.onerror = (event) => {
-    // the worker's script did not load or run: nothing will be answered
+    // the worker's script did not load or run: no request will be answered
     const error = new SdzError("ProviderError", event.message || `the sdz worker could not start${BUNDLED}`);
     worker = undefined;
     const waiting = [...receivers.values()];
@@ -65,7 +65,7 @@ function sharedWorker() {
 }
 
 /**
- * Asks for a picture.
+ * Requests a picture.
  * @param {string} src absolute URL @param {Wanted} wanted @param {Receiver} receiver
  * @returns {() => void} ends the request; nothing is called afterwards
  */
@@ -75,7 +75,7 @@ export function request(src, { stage, realism }, receiver) {
   try {
     sharedWorker().postMessage({ type: "decode", id, src, stage, realism });
   } catch (error) {
-    // a script from another origin may not start a worker
+    // a worker's script must be of the page's origin
     receivers.delete(id);
     queueMicrotask(() => receiver.error(new SdzError("ProviderError", `the sdz worker could not start: ${error}`)));
   }
@@ -85,12 +85,12 @@ export function request(src, { stage, realism }, receiver) {
 }
 
 /**
- * @typedef {{stage: Stage, realism: number}} Wanted the last stage, and how far the denoiser goes: 0 the most faithful picture, 1 the
- *   most natural
+ * @typedef {{stage: Stage, realism: number}} Wanted the last stage, and the realism: 0 for the most faithful picture, 1 for the
+ *   most natural one
  */
 
 /**
- * What to ask for: what the element's data-stage and data-realism say, and no further than the linear stage for readers who save data.
+ * The element's data-stage and data-realism; only the linear stage where the browser is set to save data.
  * @param {DOMStringMap} dataset
  * @returns {Wanted}
  */
@@ -107,13 +107,13 @@ export function wantedBy({ stage, realism }) {
 /** @type {Map<Element, () => void>} */
 const awaited = new Map();
 
-/** Pictures start loading when they are within a screen's height of being seen. @type {IntersectionObserver | undefined} */
+/** Lazy pictures start loading within one screen's height of the viewport. @type {IntersectionObserver | undefined} */
 let observer;
 
 /**
  * Calls `start` at once, or with loading="lazy" when the element comes near the viewport.
  * @param {Element} element @param {() => void} start
- * @returns {() => void} forgets it
+ * @returns {() => void} cancels it
  */
 export function whenNear(element, start) {
   if (element.getAttribute("loading") !== "lazy") {
@@ -141,7 +141,7 @@ export function whenNear(element, start) {
 }
 
 /**
- * A canvas that the tiles of one picture are put into.
+ * Paints the tiles of one picture on a canvas.
  * @param {HTMLCanvasElement} canvas
  * @returns {{resize(width: number, height: number): void, put(tile: Tile): void}}
  */

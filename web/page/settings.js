@@ -1,6 +1,6 @@
 /**
- * Where the worker, packs and onnxruntime-web are, which pack a page uses, on what its networks run: what `configure` and the attributes of
- * the script tag say. Nothing said: all of it lies beside the scripts, or where a bundler put it.
+ * The page's settings, from `configure` and the attributes of the script tag: where worker, packs and onnxruntime-web are, which pack is
+ * used, what runs the networks. By default all files are beside the scripts, or where a bundler put them.
  */
 
 /**
@@ -18,7 +18,7 @@ const settings = {};
 let used = false;
 
 /**
- * Says where things are and how pictures are decoded. Later calls add to earlier ones.
+ * Changes settings. Later calls add to earlier ones.
  * @param {Settings} changes
  * @throws {Error} once a picture has been asked for: the page's one worker has its settings by then
  */
@@ -27,15 +27,15 @@ export function configure(changes) {
   Object.assign(settings, changes);
 }
 
-/** The settings, from now on fixed. */
+/** Returns the settings and fixes them. */
 export function useSettings() {
   used = true;
   return settings;
 }
 
 /**
- * Takes the settings from the attributes of the script tag that loads `entry`, or of the first that has any: data-base, data-packs, data-ort,
- * data-pack, data-provider, data-threads.
+ * Takes the settings from the attributes of the script tag that loads `entry`, or of the first that has any: data-base, data-packs,
+ * data-ort, data-pack, data-provider, data-threads.
  * @param {string} entry address of the module; undefined in a script that is no module
  */
 export function configureFromTag(entry) {
@@ -43,5 +43,6 @@ export function configureFromTag(entry) {
   const tag = tags.find(({ src }) => src && src === entry) ?? tags.find(({ dataset: d }) => d.base ?? d.packs ?? d.ort ?? d.pack);
   if (!tag) return;
   const { base, packs, ort, pack, provider, threads } = tag.dataset;
-  configure({ base, packs, ort, pack, provider: provider === "webgpu" ? provider : undefined, threads: threads ? Number(threads) : undefined });
+  configure({ base, packs, ort, pack, provider: provider === "webgpu" ? provider : "wasm" });
+  if (threads) configure({ threads: Number(threads) });
 }
