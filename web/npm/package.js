@@ -53,7 +53,7 @@ const RUNTIME = {
 export const packReader = (id) => async (name, fresh) => {
   if (id !== PACK) return null;
   if (name === MANIFEST) return new TextEncoder().encode(TEXT);
-  return fetchFile(FILES[name](), fresh);
+  return name in FILES ? fetchFile(FILES[name](), fresh) : null;
 };
 
 export const runtimeFile = (name) => RUNTIME[name]?.().href;
