@@ -4,7 +4,6 @@
  * Cache API where the browser allows that. The twin of runtime/pack.py.
  */
 
-import { sha256 } from "./digest.js";
 import { SdzError } from "./errors.js";
 import { MAX_HALO, MAX_OCTAVE } from "./limits.js";
 import { LAP_PLACES, LAP_SUM } from "./format/linear.js";
@@ -52,6 +51,20 @@ export const PACK_CACHE = "sdz-pack-files";
 
 /** @param {string} problem @returns {SdzError} */
 const corrupt = (problem) => new SdzError("CorruptPackError", `${problem}; rebuild or deploy the pack again`);
+
+/**
+ * SHA-256, by the platform.
+ * @param {Uint8Array} bytes
+ * @returns {Promise<string>} 64 hexadecimal digits
+ * @throws {SdzError} ProviderError outside secure contexts, where browsers offer no digests
+ */
+export async function sha256(bytes) {
+  if (!globalThis.crypto?.subtle) {
+    throw new SdzError("ProviderError", "digests need a secure context: serve the page over https or from localhost");
+  }
+  const digest = await crypto.subtle.digest("SHA-256", /** @type {Uint8Array<ArrayBuffer>} */ (bytes));
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
 
 /**
  * Downloads a file of a pack.

@@ -13,10 +13,9 @@ import "./eager.js";
 import { runtimeFile } from "./assets.js";
 import { ACCEPT, MEDIA_TYPE } from "./format/container.js";
 import { paint, reached, readContainer, readPicture } from "./decode.js";
-import { sha256 } from "./digest.js";
 import { SdzError } from "./errors.js";
 import { MAX_DOWNLOAD_BYTES } from "./limits.js";
-import { PACK_CACHE } from "./pack.js";
+import { PACK_CACHE, sha256 } from "./pack.js";
 import * as runtime from "./runtime.js";
 import { Sessions } from "./sessions.js";
 

@@ -154,13 +154,6 @@ def test_what_is_packed(tarball: Path, pack: Pack) -> None:
     assert {path.removeprefix("./") for path in [*conditions, *manifest["bin"].values()]} <= set(files)
 
 
-def test_version_is_pythons() -> None:
-    import tomllib
-
-    python = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    assert json.loads((ROOT / "package.json").read_bytes())["version"] == python
-
-
 def test_checkout_is_not_packed_by_accident(tmp_path: Path) -> None:
     done = subprocess.run(["npm", "pack", "--pack-destination", tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode != 0
