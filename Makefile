@@ -1,56 +1,71 @@
-# make demo   builds a site from the photos that ship inside scikit-image and serves it on this machine only
-# make test   linters, types, every Python and JavaScript test, end to end in Chromium
-# make test-slow   what takes minutes and gigabytes: the full Stable Diffusion 1.x autoencoder, with random weights
+# make demo       builds a site from the photos that ship inside scikit-image and serves it on this machine only
+# make test       linters, types, every Python and JavaScript test, end to end in real browsers
+# make test-slow  what takes minutes and gigabytes: the full Stable Diffusion 1.x autoencoder, with random weights; the wheel with all its extras
+# make release    the wheel and the npm package in dist/, each tried in an empty environment
+# make docs       docs/ as a small static site in build/docs
+# make pictures   the pictures of README and docs, from the current pack
+# make core       the WebAssembly core, from Debian's clang and lld; only for those who change it
+# make lock       requirements.txt again, from the ranges of pyproject.toml
+# make format     what the linters can mend
 # All install what they need into .venv and node_modules first; a second run finds the stamps and starts at once.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 8000
 JOBS ?= $(shell nproc)
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 SITE := build/demo
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# installs those of the Debian packages $(1) that are missing
+debian = dpkg --status $(1) >/dev/null 2>&1 || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(1); }
+BROWSERS := chromium firefox-esr webkit2gtk-driver xvfb
 # what Qt's window, a display without a screen, and the tools that know file types ask of Debian
 DESKTOP := xvfb xdotool libegl1 libgl1 libdbus-1-3 libfontconfig1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
 	libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-sync1 libxcb-xfixes0 libxcb-xkb1 fonts-dejavu-core \
 	xdg-utils shared-mime-info desktop-file-utils libglib2.0-bin file
 PHOTOS := astronaut.png chelsea.png coffee.png rocket.jpg hubble_deep_field.jpg retina.jpg motorcycle_left.png motorcycle_right.png
+LOCK := requirements.txt requirements-torch.txt
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo site serve test test-slow lint types test-js test-py chromium desktop format clean distclean
+.PHONY: help setup demo site serve test test-slow lint types test-js test-py release docs pictures core lock browsers desktop compiler format \
+	clean distclean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 setup: .venv/installed node_modules/.installed
 
-.venv/installed: requirements.txt
+.venv/installed: $(LOCK)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps stlpips-pytorch==0.0.2
+	$(PIP) --no-deps --require-hashes -r requirements.txt
+	$(PIP) -r requirements-torch.txt
 	touch $@
 
 node_modules/.installed: package.json package-lock.json
 	npm ci --no-audit --no-fund
 	touch $@
 
-chromium:
-	@command -v chromium >/dev/null || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends chromium; }
+browsers:
+	@$(call debian,$(BROWSERS))
 
 desktop:
-	@dpkg --status $(DESKTOP) >/dev/null 2>&1 || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(DESKTOP); }
+	@$(call debian,$(DESKTOP))
+
+compiler:
+	@$(call debian,clang-19 lld-19)
 
 demo: site
-	$(BIN)/python -m server $(SITE) --port $(PORT) --quiet
+	$(BIN)/python -m sdz serve $(SITE) --port $(PORT) --quiet
 
 site: setup
 	data=$$($(BIN)/python -c 'import pathlib, skimage; print(pathlib.Path(skimage.__file__).parent / "data")') && \
-	$(BIN)/python -m export build $(addprefix "$$data"/,$(PHOTOS)) --out $(SITE) --title "Eight photos" --jobs $(JOBS)
+	$(BIN)/python -m sdz build $(addprefix "$$data"/,$(PHOTOS)) --out $(SITE) --title "Eight photos" --jobs $(JOBS)
 
 serve:
-	$(BIN)/python -m server $(SITE) --port $(PORT) --quiet
+	$(BIN)/python -m sdz serve $(SITE) --port $(PORT) --quiet
 
-test: setup chromium desktop lint types test-js test-py
+test: setup browsers desktop lint types test-js test-py
 
 lint: setup
 	$(BIN)/ruff check
@@ -60,16 +75,39 @@ lint: setup
 types: setup
 	mkdir -p build/types/sdz && ln -sfn $(CURDIR)/sdz/*.py $(addprefix $(CURDIR)/,export runtime server) build/types/sdz
 	MYPYPATH=build/types $(BIN)/mypy
+	$(BIN)/mypy docs/build.py release/hatch_build.py
 	npx --no-install tsc --project tsconfig.json
 
 test-js: setup
 	npm test
 
-test-py: setup chromium desktop
+test-py: setup browsers desktop
 	$(BIN)/python -m pytest
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow -s
+
+release: setup
+	rm -rf dist && mkdir dist
+	$(BIN)/python -m hatchling build --target wheel --directory dist
+	npm run --silent package -- dist
+	SDZ_DIST=dist $(BIN)/python -m pytest tests/release -m "slow or not slow"
+	@ls -l dist
+
+docs: setup
+	$(BIN)/python -m docs.build build/docs
+
+pictures: setup browsers desktop
+	$(BIN)/python -m docs.pictures
+
+core: compiler
+	sh core/build.sh
+
+lock: setup
+	$(PIP) uv==0.13.9
+	UV_FIND_LINKS=$$PIP_FIND_LINKS $(BIN)/uv pip compile pyproject.toml --constraint requirements-torch.txt --all-extras --group dev --quiet \
+		--generate-hashes --no-emit-package torch --no-emit-package sdz --no-annotate --custom-compile-command "make lock" \
+		--output-file requirements.txt > /dev/null
 
 format: setup
 	$(BIN)/ruff check --fix

@@ -3,6 +3,8 @@
 import sys
 
 from sdz.export.cli import main
+from sdz.extras import explained
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with explained("sdz"):
+        sys.exit(main())

@@ -1,6 +1,6 @@
-"""The command line of `python -m export`: build a site, train, distill, and make a pack.
+"""The command line of `sdz build` and its kin: build a site, train, distill, make a pack, measure.
 
-Takes arguments, hands on an exit code: 0 done, 1 something could not be done (each a line on standard error), 2 wrong usage.
+Takes arguments, returns an exit code: 0 done, 1 something could not be done (each a line on standard error), 2 wrong usage.
 What a command needs is imported when it runs, so that `--help` answers without loading torch.
 """
 
@@ -13,10 +13,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .commands import COMMANDS, PROGRAM, run
+from .packs.options import PRECISIONS, STEPS
+
 if TYPE_CHECKING:
     from .site.build import Report
-
-PROGRAM = "python -m export"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,30 +25,16 @@ def parser() -> argparse.ArgumentParser:
     out = argparse.ArgumentParser(prog=PROGRAM, description="Photos to sites, weights to packs.")
     commands = out.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_build(commands.add_parser("build", help="photos in, a complete static site out"))
-    for name, (_, summary) in FORWARDED.items():
-        commands.add_parser(name, help=summary, add_help=False)
+    for name, other in COMMANDS.items():
+        commands.add_parser(name, help=other.summary, add_help=False)
     return out
-
-
-FORWARDED = {
-    "train": ("sdz.export.training.train", "train the autoencoder and its denoiser"),
-    "distill": ("sdz.export.training.distill", "distill a one-step denoiser or a light decoder for a pack"),
-    "prime": ("sdz.export.packs.prime", "learn the entropy coder's tables from photos"),
-    "coders": ("sdz.export.bench.lossless", "compare this coder with deflate, PNG and JPEG XL on the same integers of a pack"),
-    "bench": ("sdz.export.bench", "measure the codec beside its peers"),
-    "speed": ("sdz.export.speed", "measure time, memory and download sizes beside a TAESD-shaped decoder"),
-    "pack": ("sdz.export.packs.own", "weights to a model pack: ONNX, int8, parity gate, manifest"),
-}
-"""Subcommands whose module has its own `main(arguments)`: what follows the name is theirs."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; see the module's paragraph for the exit codes."""
     given = sys.argv[1:] if arguments is None else arguments
-    if given and given[0] in FORWARDED:
-        from importlib import import_module
-
-        return int(import_module(FORWARDED[given[0]][0]).main(given[1:]))
+    if given and given[0] in COMMANDS:
+        return run(given[0], given[1:])
     command = parser()
     options = command.parse_args(given)
     if options.pack is not None and options.pack_from is not None:
@@ -115,17 +102,16 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         help="how files carry the latents: every prefix an image (default), or the 2022 method, a palette of at most 256 vectors",
     )  # fmt: skip
     group.add_argument(
-        "--steps", choices=("linear", "posterior"), default="linear",
+        "--steps", choices=STEPS, default="linear",
         help="what fixes each channel's step: the best linear decoder (default), or the autoencoder's own posterior",
     )  # fmt: skip
-    group.add_argument(
-        "--precision", choices=("auto", "int8", "fp16", "fp32"), default="auto", help="of the decoder (default: int8 where it costs little)"
-    )
+    group.add_argument("--precision", choices=PRECISIONS, default="auto", help="of the decoder (default: int8 where it costs little)")
 
 
 def _model_pack(options: argparse.Namespace) -> Path:
     """The directory of the pack that --pack-from asks for; what it measured goes to standard error."""
-    from .packs.from_model import ModelOptions, pack_for_site
+    from .packs.from_model import pack_for_site
+    from .packs.options import ModelOptions
     from .site.build import gather
 
     model = ModelOptions(
@@ -150,7 +136,7 @@ def _build(options: argparse.Namespace) -> int:
     if options.pack_from is not None:
         from .families import FamilyError
         from .packs.parity import ParityError
-        from .packs.weights import QuantizationError
+        from .packs.quantization import QuantizationError
 
         try:
             options.pack = _model_pack(options)

@@ -1,4 +1,4 @@
-"""`python -m runtime`, or `sdz` where the package is installed: see `cli`."""
+"""`python -m runtime`, a part of `sdz`: see `cli`."""
 
 import gc
 import sys

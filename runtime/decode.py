@@ -1,10 +1,9 @@
 """The decoder: the bytes of an .sdz, or of any prefix of one, -> an image at one of three stages.
 
-Takes bytes and a pack, hands on uint8 pixels. `linear` needs no neural runtime, `decoded` adds the decoder network, `denoised`
-the one-step denoiser before it. Large images go through the networks in tiles with the margin that the pack's receptive fields
-ask for, so memory stays bounded and the pixels are those of the untiled image; a pack whose networks have no such margin says how its
-tiles overlap, and those are blended. `open_latents` hands on the latents instead, for
-callers that want some of the pixels, in their own order.
+Takes a file and a pack; gives uint8 pixels. `linear` needs no neural runtime, `decoded` adds the decoder network, `denoised` the one-step
+denoiser before it. Large images go through the networks in tiles with the margin that the pack's receptive fields ask for, so memory stays
+bounded and the pixels are those of the untiled image; a pack whose networks have no such margin says how its tiles overlap, and those are
+blended. `open_latents` stops at the latents, for callers that want some of the pixels, in their own order.
 """
 
 from __future__ import annotations
@@ -15,27 +14,27 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import limits
-from .errors import CorruptFileError, LimitError, MissingPackError
-from .format.container import ALPHA, ALT_TEXT, EXIF, LATENTS, PALETTE_LATENTS, Container, Header, parse
-from .format.indices import KnownIndices, decode_indices, dequantize_indices, known_bits
+from .errors import DecodeInputError, LimitError, MissingPackError
+from .files import FileInput, contents
+from .format.container import ALPHA, ALT_TEXT, EXIF, Container, Header, parse
+from .format.indices import KnownIndices
 from .format.linear import linear_stage, reduced, reduced_stage, reductions
-from .format.planes import Known, Latents, channel_steps, decode_planes, dequantize
-from .pack import FULL_STRENGTH, INDICES, PALETTE, Pack, find_pack
+from .format.quantizers import quantizer_of, read_latents
+from .format.reconstruction import Known, channel_steps
+from .options import DEFAULT_STAGE, STAGES, Stage
+from .pack import FULL_STRENGTH, Pack, find_pack
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from .format.tiles import Span
     from .session import Session
-
-Stage = Literal["linear", "decoded", "denoised"]
-STAGES: Final[tuple[Stage, ...]] = ("linear", "decoded", "denoised")
 
 TILE_PIXELS: Final = 1024
 """Pixels on a tile's side. Keeps the default networks' activations near 150 MB, and their margins cheap."""
@@ -46,7 +45,7 @@ Window = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """What `decode` hands on.
+    """What `decode` returns.
 
     `pixels` is uint8 (H, W, n) in sRGB: n = 3 RGB, 4 RGBA, 1 grey, 2 grey and alpha. `stage` is the one reached (`denoised` falls
     back to `decoded` where the pack skips its denoiser). `complete` tells whether the latents were there to the last bit.
@@ -114,11 +113,7 @@ class Opened:
     @functools.cached_property
     def _begun(self) -> NDArray[np.intp]:
         """The channels that are not all zeros: of a large picture's first bytes they are few, and the others add nothing."""
-        if isinstance(self.known, KnownIndices):
-            return np.arange(self.pack.channels)
-        begun = np.asarray(self.known.magnitude.reshape(len(self.known.magnitude), -1).any(axis=1))
-        begun[0] = True
-        return np.flatnonzero(begun)
+        return quantizer_of(self.pack).begun(self.known, self.pack)
 
     @property
     def channels(self) -> int:
@@ -183,7 +178,7 @@ class Opened:
         """The linear stage's pixels of a window; of a lapped pack each block's neighbours have a say."""
         pack, side = self.pack, self.pack.patch // reduce
         wide = window if pack.lapping is None else _grow(window, 1, self.known)
-        values = _latents_in(self.known, wide, self.steps, pack, self._begun).values
+        values = quantizer_of(pack).latents(self.known, *wide, self.steps, pack, self._begun).values
         if reduce == 1:
             rgb = linear_stage(values, pack.linear[self._begun], pack.linear_shift, pack.lapping)
         else:
@@ -269,14 +264,15 @@ def reduction_to(patch: int, *sides: tuple[int, int]) -> int:
     return max(f for f in (1, *reductions(patch)) if f == 1 or all(length // f >= least for length, least in sides))
 
 
-def open_latents(data: bytes, *, pack: Pack | None = None, max_bytes: int | None = None, watch: Stopwatch | None = None) -> Opened:
-    """Decodes the latents of `data`, or of its first `max_bytes` bytes, and no pixels yet.
+def open_latents(data: FileInput, *, pack: Pack | None = None, max_bytes: int | None = None, watch: Stopwatch | None = None) -> Opened:
+    """Decodes the latents of `data`, as `decode` takes it, or of its first `max_bytes` bytes, and no pixels yet.
 
     Without `pack` the installed pack of the file's id is taken. Raises what `decode` raises, but for a broken alpha chunk.
     """
     watch = watch or Stopwatch()
     with watch("parse"):
-        container = parse(data if max_bytes is None else data[:max_bytes])
+        file = _bytes_of(data)
+        container = parse(file if max_bytes is None else file[:max_bytes])
         header = container.header
         if header.width * header.height > limits.MAX_PIXELS:
             problem = f"{header.width}x{header.height} pixels, this runtime decodes at most {limits.MAX_PIXELS}"
@@ -287,14 +283,23 @@ def open_latents(data: bytes, *, pack: Pack | None = None, max_bytes: int | None
         elif pack.id != header.pack_id:
             raise MissingPackError(header.pack_id)
     with watch("entropy"):
-        known = _decode_latents(container, pack)
+        known = read_latents(container, pack)
     return Opened(container, pack, known)
 
 
+def _bytes_of(data: FileInput) -> bytes:
+    if isinstance(data, bytes):
+        return data
+    try:
+        return contents(data)
+    except TypeError as error:
+        raise DecodeInputError(f"an .sdz is a path, its bytes, or a file opened for binary reading, not {error}") from None
+
+
 def decode(
-    data: bytes,
+    data: FileInput,
     *,
-    stage: Stage = "denoised",
+    stage: Stage = DEFAULT_STAGE,
     session: Session | None = None,
     pack: Pack | None = None,
     max_bytes: int | None = None,
@@ -302,7 +307,8 @@ def decode(
     tile: int | None = None,
     reduce: int = 1,
 ) -> DecodedImage:
-    """Decodes `data`, or its first `max_bytes` bytes, up to `stage`.
+    """Decodes `data`, or its first `max_bytes` bytes, up to `stage`. `data` is the file's bytes (any bytes-like object), its path, or the
+    file opened for binary reading.
 
     `session` runs the networks and fixes the pack; without one, `pack` or else the installed pack of the file's id is run on one CPU
     thread. `realism`, 0 to 1 in sixteenths, is how far the denoiser goes: 1 the most natural picture, 0 the most faithful, for which
@@ -310,14 +316,18 @@ def decode(
     `reduce` (1, or one of `reductions` of the pack's patch at the stage `linear`) divides the sides, rounding up: the means of as many
     pixels, for a fraction of the work.
     Raises what `parse` raises, CorruptFileError for a broken alpha chunk, LimitError over MAX_PIXELS, MissingPackError when the
-    pack is not installed or the one given is not the file's, ValueError for a `reduce` or `realism` that there is not.
+    pack is not installed or the one given is not the file's, DecodeInputError for data that is none of these and for a `stage`, `reduce` or
+    `realism` that does not exist, OSError for a file that cannot be read.
     """
-    strength_of(realism)  # refused before anything is decoded
+    # refused before anything is decoded
+    strength_of(realism)
+    if stage not in STAGES:
+        raise DecodeInputError(f"stage is {stage!r}, it must be {', '.join(STAGES[:-1])} or {STAGES[-1]}")
     watch = Stopwatch()
     opened = open_latents(data, pack=pack if session is None else session.pack, max_bytes=max_bytes, watch=watch)
     possible = reductions(opened.pack.patch)
     if reduce not in (1, *possible) or (reduce > 1 and stage != "linear"):
-        raise ValueError(f"reduce is {reduce} at stage {stage}: it is 1, or one of {possible} at stage linear")
+        raise DecodeInputError(f"reduce is {reduce} at stage {stage}: it is 1, or one of {possible} at stage linear")
     stage = opened.reached(stage, realism)
     if session is None and stage != "linear":
         with watch("pack"):
@@ -332,9 +342,9 @@ def decode(
 
 
 def strength_of(realism: float) -> int:
-    """Sixteenths of the denoiser's moves for a realism from 0 to 1, rounded half up; ValueError outside."""
+    """Sixteenths of the denoiser's moves for a realism from 0 to 1, rounded half up; DecodeInputError outside."""
     if not 0 <= realism <= 1:
-        raise ValueError(f"realism is {realism}, it must lie in 0..1")
+        raise DecodeInputError(f"realism is {realism}, it must lie in 0..1")
     return math.floor(realism * FULL_STRENGTH + 0.5)
 
 
@@ -347,35 +357,8 @@ def denoiser_applies(known: Known | KnownIndices, steps: NDArray[np.int32], pack
     least = pack.denoiser_min_step_index
     if least is None:
         return False
-    if isinstance(known, KnownIndices):
-        count = pack.channels * known.node.size
-        codes = pack.channels * int(pack.indices.precision[known_bits(known.node, pack.indices)].sum(dtype=np.int64))
-    else:
-        count = known.plane.size
-        codes = 8 * int(known.plane.sum(dtype=np.int64)) + int(steps.sum()) * (count // len(steps))
+    codes, count = quantizer_of(pack).precision(known, steps, pack)
     return bool(least * count <= codes <= limits.DENOISER_COARSEST * count)
-
-
-def _decode_latents(container: Container, pack: Pack) -> Known | KnownIndices:
-    header = container.header
-    rows, columns = -(-header.height // pack.patch), -(-header.width // pack.patch)
-    if header.tilt and pack.octaves is None:
-        raise CorruptFileError(f"{header.tilt}, of a pack that tells no frequencies apart it must be 0", 8, "tilt")
-    if pack.quantizer == PALETTE:
-        from .format.palette import decode_palette, unknown_latents
-
-        chunk = container.find(PALETTE_LATENTS)
-        if chunk is None:
-            return unknown_latents(pack.channels, rows, columns, header.planes)
-        return decode_palette(chunk.payload, pack.channels, rows, columns, chunk.start)
-    chunk = container.find(LATENTS)
-    payload = b"" if chunk is None else chunk.payload
-    if pack.quantizer == INDICES:
-        for value, offset, field in ((header.step_index, 9, "step index"), (header.planes, 10, "planes")):
-            if value:
-                raise CorruptFileError(f"{value}, of a pack with a codebook it must be 0", offset, field)
-        return decode_indices(payload, rows, columns, pack.indices)
-    return decode_planes(payload, pack.channels, rows, columns, header.planes, header.step_index, pack.coder)
 
 
 def _windows(rows: int, columns: int, tile: int) -> Iterator[Window]:
@@ -409,20 +392,6 @@ def _within(inner: Window, outer: Window) -> Window:
     return rows, columns
 
 
-def _latents_in(
-    known: Known | KnownIndices, window: Window, steps: NDArray[np.int32], pack: Pack, channels: NDArray[np.intp] | None = None
-) -> Latents:
-    """The latents of a window at the channels' step indices, of some channels where they are named."""
-    rows, columns = window
-    if isinstance(known, KnownIndices):
-        return dequantize_indices(known.node[rows, columns], pack.indices, pack.l1_limit)
-    magnitude, negative, plane = (a[:, rows, columns] for a in (known.magnitude, known.negative, known.plane))
-    if channels is not None and len(channels) < len(magnitude):
-        magnitude, negative, plane, steps = magnitude[channels], negative[channels], plane[channels], steps[channels]
-    part = Known(np.ascontiguousarray(magnitude), np.ascontiguousarray(negative), np.ascontiguousarray(plane), known.complete)
-    return dequantize(part, steps, pack.reconstruction, pack.l1_limit)
-
-
 def _run_networks(
     known: Known | KnownIndices, core: Window, steps: NDArray[np.int32], session: Session, strength: int, watch: Stopwatch
 ) -> NDArray[np.uint8]:
@@ -431,7 +400,7 @@ def _run_networks(
     decoded = _grow(core, pack.decoder_halo, known)
     widest = _grow(decoded, pack.denoiser_halo, known) if strength else decoded
     with watch("dequantize"):
-        latents = _latents_in(known, widest, steps, pack)
+        latents = quantizer_of(pack).latents(known, *widest, steps, pack, None)
     rows, columns = _within(decoded, widest)
     values = latents.values
     if strength:

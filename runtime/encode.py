@@ -1,31 +1,30 @@
-"""The encoder: a Pillow image -> the bytes of an .sdz, at a quality or at an exact size.
+"""The encoder: a photo -> the bytes of an .sdz, at a quality or at an exact size.
 
-Takes an image of any mode Pillow knows, hands on a whole file. Colour is brought to 8-bit sRGB, the orientation applied, alpha kept
-without loss in its own chunk. The encoder network's latents are quantized once per step tried; rate control searches the steps
-and then cuts the embedded latent chunk.
+Takes whatever `photo.read_photo` prepares and gives a whole file. Alpha is kept without loss in its own chunk. The encoder network's
+latents are quantized once per step tried; rate control searches the steps and then cuts the embedded latent chunk.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from . import limits
-from .errors import EncodeInputError, LimitError, UnknownImageError
+from .errors import EncodeInputError
 from .format.container import ALPHA, ALT_TEXT, EXIF, LATENTS, PALETTE_LATENTS, Chunk, Header, serialize
 from .format.indices import encode_indices
 from .format.planes import encode_planes
-from .pack import INDICES, PALETTE, Pack, default_pack
-from .quantize import TUNINGS, Tune, Tuning, activity_weights, nearest_entries, posterior_weights, quantize
+from .format.reconstruction import channel_steps
+from .options import DEFAULT_QUALITY, DEFAULT_TUNE, TUNES, Tune
+from .pack import INDICES, PALETTE, PLANES, Pack, default_pack
+from .photo import ImageInput, PreparedPhoto, read_photo
+from .quantize import TUNINGS, Tuning, activity_weights, nearest_entries, posterior_weights, rdo_quantize
 
 if TYPE_CHECKING:
     from .session import Session
@@ -33,11 +32,6 @@ if TYPE_CHECKING:
 FINEST_STEP_INDEX: Final = 16
 """Step of quality 100: 4 grey levels of an orthonormal transform. Finer steps cost bytes that the networks cannot turn into
 quality."""
-
-DEFAULT_QUALITY: Final = 40.0
-"""About 0.3 bits per pixel on photos: where this codec's pictures are pleasant and AVIF's, by ST-LPIPS, just take over."""
-
-DEFAULT_TUNE: Final[Tune] = "natural"
 
 FIRST_STEP_INDEX: Final = 48
 STEPS_PER_HALVING: Final = 8.0
@@ -52,19 +46,8 @@ ENCODER_MARGIN: Final = 128
 """Pixels around an encoder tile. The encoder need not be exact, only free of seams."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """An image as the encoder wants it: `rgb` uint8 (H, W, 3) in sRGB, upright; `alpha` uint8 (H, W) or None where opaque;
-    `grey` whether it had one colour channel; `exif` the TIFF block without its orientation, b"" where there is none."""
-
-    rgb: NDArray[np.uint8]
-    alpha: NDArray[np.uint8] | None
-    grey: bool
-    exif: bytes
-
-
 def encode(
-    image: Image.Image,
+    image: ImageInput | PreparedPhoto,
     *,
     quality: float | None = None,
     bpp: float | None = None,
@@ -75,7 +58,8 @@ def encode(
     alt: str | None = None,
     keep_metadata: bool = False,
 ) -> bytes:
-    """Encodes the image; of an animation, the frame it stands at.
+    """Encodes an image: a path, an image file's bytes, a file opened for binary reading, a Pillow image, a uint8 array (H, W) or
+    (H, W, 1 to 4), or what `read_photo` prepared of one of these. Of an animation, the frame it stands at.
 
     Give at most one of: `quality` 0..100 (default 40; see `step_index_for`, `index_bits`), `bpp` bits per pixel of the whole file,
     `target_size` bytes of the whole file. A size is met exactly, with two exceptions: the file is smaller where even the finest step needs
@@ -84,56 +68,30 @@ def encode(
     `tune` chooses what the bytes are spent on: "natural" keeps texture alive, "faithful" keeps the error small.
     `session` runs the encoder and fixes the pack; without one, `pack` or else the default is run on one CPU thread. `alt` is
     stored as alternative text. `keep_metadata` stores the EXIF block. Colour profiles are converted away, never stored.
-    Raises EncodeInputError for an option or image that cannot be encoded, LimitError for one too large.
+    Raises EncodeInputError for an option or image that cannot be encoded, LimitError for one too large, OSError for a file that cannot be
+    read.
     """
-    if tune not in TUNINGS:
-        raise EncodeInputError(f"tune is '{tune}', it must be {' or '.join(TUNINGS)}")
+    if tune not in TUNES:
+        raise EncodeInputError(f"tune is '{tune}', it must be {' or '.join(TUNES)}")
     if sum(option is not None for option in (quality, bpp, target_size)) > 1:
         raise EncodeInputError("give only one of quality, bpp and target size")
-    source = prepare(image)
-    height, width = source.rgb.shape[:2]
-    before, after = _side_chunks(source, alt, keep_metadata)
+    photo = read_photo(image)
+    before, after = _side_chunks(photo, alt, keep_metadata)
     if session is None:
         from .session import Session
 
         session = Session(pack or default_pack())
-    latents, deviation = encode_with_deviation(source.rgb, session)
+    latents, deviation = encode_with_deviation(photo.rgb, session)
     masking = TUNINGS[tune].masking
-    weights = activity_weights(source.rgb, session.pack.patch, masking) if deviation is None else posterior_weights(deviation)
-    writers: dict[str, type[_IndexWriter | _PaletteWriter | _PlaneWriter]] = {INDICES: _IndexWriter, PALETTE: _PaletteWriter}
-    kind = writers.get(session.pack.quantizer, _PlaneWriter)
-    writer = kind(latents, weights, width, height, source.grey, session.pack, TUNINGS[tune], before, after)
+    weights = activity_weights(photo.rgb, session.pack.patch, masking) if deviation is None else posterior_weights(deviation)
+    writer = WRITERS[session.pack.quantizer](latents, weights, photo, session.pack, TUNINGS[tune], before, after)
     if bpp is not None:
         if not 0 < bpp < math.inf:
             raise EncodeInputError(f"bpp is {bpp}, it must be positive and finite")
-        target_size = math.floor(bpp * width * height / 8)
+        target_size = math.floor(bpp * photo.width * photo.height / 8)
     if target_size is not None:
         return writer.at_size(target_size)
     return writer.at_quality(quality)
-
-
-def open_image(source: Path | BinaryIO, formats: tuple[str, ...] | None = None) -> Image.Image:
-    """Opens an image file for `encode`, its pixels not yet read; of `formats`, Pillow's names, where they are given.
-
-    Raises EncodeInputError or LimitError, or OSError for the file.
-    """
-    try:
-        with warnings.catch_warnings():
-            # MAX_PIXELS is the bound here
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return Image.open(source, formats=formats)
-    except Image.DecompressionBombError:
-        raise LimitError(f"this runtime encodes at most {limits.MAX_PIXELS} pixels", None, "width x height") from None
-    except UnidentifiedImageError:
-        raise UnknownImageError(
-            "not an image that Pillow can read" if formats is None else f"not an image of {', '.join(formats)}"
-        ) from None
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise EncodeInputError(f"the image cannot be read: {error}") from error
-    except Exception as error:  # Pillow's plugins raise whatever their parsers raise
-        raise EncodeInputError(f"the image cannot be read: {error}") from error
 
 
 def step_index_for(quality: float) -> int:
@@ -164,109 +122,6 @@ def index_bits(quality: float, levels: int) -> int:
     finer step, and proportionally fewer below, at least one. Raises EncodeInputError outside 0..100."""
     _check_quality(quality)
     return max(1, round(levels * min(1.0, quality / DEFAULT_QUALITY)))
-
-
-def prepare(image: Image.Image) -> Source:
-    """Upright 8-bit sRGB, alpha and EXIF of a Pillow image of any mode.
-
-    16-bit samples are rescaled, palettes and subtractive colours converted, an ICC profile is applied (a broken one ignored, as
-    browsers do). Colour under fully transparent pixels is invisible and replaced by a smooth continuation of what is visible.
-    Raises LimitError over MAX_SIDE or MAX_PIXELS, EncodeInputError for data Pillow cannot read or convert.
-    """
-    width, height = image.size
-    if width < 1 or height < 1:
-        raise EncodeInputError(f"the image has {width}x{height} pixels, it must have at least one")
-    if max(width, height) > limits.MAX_SIDE:
-        raise LimitError(f"{width}x{height} pixels, a side holds at most {limits.MAX_SIDE}", None, "width, height")
-    if width * height > limits.MAX_PIXELS:
-        raise LimitError(f"{width}x{height} pixels, this runtime encodes at most {limits.MAX_PIXELS}", None, "width x height")
-    if image.mode == "F":
-        raise EncodeInputError("floating-point samples have no defined range: convert the image to 8 bits first")
-    try:
-        image.load()
-        image, exif = _upright(image)
-        if image.mode in ("RGBa", "La"):
-            image = image.convert(image.mode.upper())
-        alpha = _alpha_of(image)
-        grey, rgb = _to_srgb(image)
-    except Exception as error:  # as in open_image
-        raise EncodeInputError(f"the image cannot be read: {error}") from error
-    if alpha is not None:
-        rgb = fill_transparent(rgb, alpha)
-    return Source(rgb, alpha, grey, exif)
-
-
-def _upright(image: Image.Image) -> tuple[Image.Image, bytes]:
-    """The image turned as its EXIF orientation says, and its EXIF without it; a broken EXIF block counts as none."""
-    try:
-        upright = ImageOps.exif_transpose(image)
-        exif = upright.getexif()
-        return upright, exif.tobytes().removeprefix(b"Exif\0\0") if exif else b""
-    except Exception:  # as above; the pixels are good
-        return image, b""
-
-
-def _alpha_of(image: Image.Image) -> NDArray[np.uint8] | None:
-    """The alpha channel, or None where the image has none or is opaque throughout."""
-    if not image.has_transparency_data or image.mode.startswith("I"):
-        return None
-    alpha = np.asarray(image.convert("RGBA").getchannel("A"))
-    return None if alpha.min() == 255 else alpha
-
-
-def _to_srgb(image: Image.Image) -> tuple[bool, NDArray[np.uint8]]:
-    """Whether the image is grey, and its pixels as uint8 (H, W, 3) in sRGB."""
-    profile = image.info.get("icc_profile")
-    mode = image.mode
-    if mode.startswith("I"):
-        # Pillow opens 16-bit grey as I;16 or, from some formats, as 32-bit I with 16-bit values
-        samples = np.asarray(image, np.float64).clip(0, 65535)
-        image = Image.fromarray(np.floor(samples / 257.0 + 0.5).astype(np.uint8))
-    elif mode in ("P", "PA", "RGBA", "RGBX", "HSV", "YCbCr"):
-        image = image.convert("RGB")
-    elif mode in ("1", "LA"):
-        image = image.convert("L")
-    grey = image.mode == "L"
-    if profile or image.mode == "LAB":
-        image = _apply_profile(image, profile)
-    return grey, np.asarray(image.convert("RGB"))
-
-
-def _apply_profile(image: Image.Image, profile: bytes | None) -> Image.Image:
-    srgb = ImageCms.createProfile("sRGB")
-    try:
-        own = ImageCms.ImageCmsProfile(io.BytesIO(profile)) if profile else ImageCms.createProfile("LAB")
-        converted = ImageCms.profileToProfile(image, own, srgb, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError):
-        return image
-    assert converted is not None
-    return converted
-
-
-def fill_transparent(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """`rgb` (H, W, 3) with the pixels where `alpha` (H, W) is 0 replaced by a smooth continuation of the others.
-
-    Push-pull: a pyramid of averages over the visible pixels, each hole filled from the level above. Gortler et al., "The
-    Lumigraph" (1996). Mid-grey where nothing is visible.
-    """
-    visible = alpha > 0
-    if visible.all():
-        return rgb
-    if not visible.any():
-        return np.full_like(rgb, 128)
-    masked = np.dstack([rgb, np.where(visible, np.uint8(255), np.uint8(0))])
-    return np.where(visible[:, :, None], rgb, np.asarray(_push_pull(Image.fromarray(masked))))
-
-
-def _push_pull(image: Image.Image) -> Image.Image:
-    """The RGB of an RGBA image whose alpha is 0 or 255 and somewhere 255, its transparent pixels filled from the next coarser level."""
-    alpha = image.getchannel("A")
-    if alpha.getextrema() == (255, 255):
-        return image.convert("RGB")
-    coarse = image.reduce(2)  # averages premultiplied colours, so only the visible ones count
-    coarse.putalpha(coarse.getchannel("A").point(lambda a: 255 if a else 0))
-    filled = _push_pull(coarse).resize(image.size, Image.Resampling.BILINEAR)
-    return Image.composite(image.convert("RGB"), filled, alpha)
 
 
 def encode_latents(rgb: NDArray[np.uint8], session: Session) -> NDArray[np.float32]:
@@ -325,7 +180,7 @@ def _encode_tiles(rgb: NDArray[np.uint8], pack: Pack, run: Callable[[NDArray[np.
     return out
 
 
-def _side_chunks(source: Source, alt: str | None, keep_metadata: bool) -> tuple[list[Chunk], list[Chunk]]:
+def _side_chunks(photo: PreparedPhoto, alt: str | None, keep_metadata: bool) -> tuple[list[Chunk], list[Chunk]]:
     """The chunks that stand before and after the latents."""
     before, after = [], []
     if alt is not None:
@@ -333,35 +188,46 @@ def _side_chunks(source: Source, alt: str | None, keep_metadata: bool) -> tuple[
         if len(text) > limits.MAX_ALT_BYTES:
             raise EncodeInputError(f"the alternative text has {len(text)} bytes, at most {limits.MAX_ALT_BYTES} are allowed")
         before.append(Chunk(ALT_TEXT, text))
-    if source.alpha is not None:
+    if photo.alpha is not None:
         from .format.alpha import encode_alpha
 
-        before.append(Chunk(ALPHA, encode_alpha(source.alpha)))
-    if keep_metadata and source.exif:
-        if len(source.exif) > limits.MAX_EXIF_BYTES:
-            problem = f"the EXIF block has {len(source.exif)} bytes, at most {limits.MAX_EXIF_BYTES} are allowed"
+        before.append(Chunk(ALPHA, encode_alpha(photo.alpha)))
+    if keep_metadata and photo.exif:
+        if len(photo.exif) > limits.MAX_EXIF_BYTES:
+            problem = f"the EXIF block has {len(photo.exif)} bytes, at most {limits.MAX_EXIF_BYTES} are allowed"
             raise EncodeInputError(f"{problem}: encode without metadata")
-        after.append(Chunk(EXIF, source.exif))
+        after.append(Chunk(EXIF, photo.exif))
     return before, after
 
 
 @dataclass(frozen=True)
-class _Writer:
-    """Latents in grey levels, what their squared errors count (`quantize`), and all else a file needs."""
+class _Writer(ABC):
+    """Latents in grey levels, what their squared errors count (`rdo_quantize`), and all else a file needs."""
 
     latents: NDArray[np.float32]
     weights: NDArray[np.float32] | None
-    width: int
-    height: int
-    grey: bool
+    photo: PreparedPhoto
     pack: Pack
     tuning: Tuning
     before: list[Chunk]
     after: list[Chunk]
 
+    @property
+    def tilt(self) -> int:
+        """The tilt that the file states: 0 unless the writer quantizes by it."""
+        return 0
+
+    @abstractmethod
+    def at_quality(self, quality: float | None) -> bytes:
+        """The file at that quality, or at the default one."""
+
+    @abstractmethod
+    def at_size(self, size: int) -> bytes:
+        """The file of that many bytes. Raises EncodeInputError where so few cannot hold one."""
+
     def _file(self, step_index: int, planes: int, payload: bytes, tag: bytes = LATENTS) -> bytes:
-        tilt = 0 if self.pack.octaves is None else self.tuning.tilt
-        header = Header(self.width, self.height, step_index, planes, self.pack.id, self.grey, tilt)
+        photo = self.photo
+        header = Header(photo.width, photo.height, step_index, planes, self.pack.id, photo.grey, self.tilt)
         return serialize(header, [*self.before, Chunk(tag, payload), *self.after])
 
     def _least(self, size: int) -> int:
@@ -381,6 +247,11 @@ class _Writer:
 
 class _PlaneWriter(_Writer):
     """Writes latents as bit-planes, at whichever step or size is asked for."""
+
+    @property
+    def tilt(self) -> int:
+        """The tuning's, of a pack that knows its channels' frequencies."""
+        return 0 if self.pack.octaves is None else self.tuning.tilt
 
     def at_quality(self, quality: float | None) -> bytes:
         """The whole file at the step of that quality."""
@@ -415,7 +286,8 @@ class _PlaneWriter(_Writer):
 
     def _code(self, step_index: int) -> tuple[int, bytes]:
         coder = self.pack.coder
-        integers = quantize(self.latents, step_index, coder, self.tuning, self.weights, self.pack.octaves)
+        steps = channel_steps(step_index, self.tilt, self.pack.octaves, len(self.latents))
+        integers = rdo_quantize(self.latents, step_index, coder, self.tuning, self.weights, steps)
         return encode_planes(integers, step_index, coder)
 
 
@@ -465,3 +337,7 @@ class _IndexWriter(_Writer):
 
     def _code(self, bits: int) -> bytes:
         return encode_indices(nearest_entries(self.latents, self.pack.indices.codebook), self.pack.indices, bits)
+
+
+WRITERS: Final[dict[str, type[_Writer]]] = {PLANES: _PlaneWriter, INDICES: _IndexWriter, PALETTE: _PaletteWriter}
+"""By the pack's quantizer: the encoder's side of `format.quantizers`."""

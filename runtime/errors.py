@@ -82,8 +82,16 @@ class UnknownImageError(EncodeInputError):
     """What was given to the encoder is in no image format that it reads."""
 
 
+class DecodeInputError(SdzError):
+    """What was given to the decoder is no file, or an option of it does not exist."""
+
+
 class ProviderError(SdzError):
     """The execution provider asked for is unknown, or not part of the installed onnxruntime."""
+
+
+class CoreError(SdzError):
+    """The exact core failed, or was called wrongly: a fault of this package, not of its input."""
 
 
 class MissingExtraError(SdzError):

@@ -1,6 +1,6 @@
-"""Files of a batch: which inputs a command line names, where their outputs go, and writing without half-written files.
+"""Files: what a caller's argument holds, which inputs a command line names, where their outputs go, and writing no half of a file.
 
-Takes paths as typed, hands on pairs of input and output. Nothing here knows what the files hold.
+Takes paths as typed and gives pairs of input and output. Nothing here knows what the files hold.
 """
 
 from __future__ import annotations
@@ -10,10 +10,15 @@ import secrets
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, BinaryIO, Final, TypeAlias, TypeVar
 
 PIPE: Final = "-"
 """Names standard input or standard output."""
+
+FileInput: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+"""A file as functions take it: its path, its bytes (any bytes-like object will do), or the file opened for binary reading."""
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,42 @@ class Job:
     source: str
     target: str
     problem: str | None = None
+
+
+def contents(given: FileInput) -> bytes:
+    """The bytes of a file given in any of these ways; of an open one, from where it stands.
+
+    Raises TypeError, whose text says what was given instead (`kind_of`), and OSError.
+    """
+    if isinstance(given, str | os.PathLike):
+        return Path(given).read_bytes()
+    read = getattr(given, "read", None)
+    if callable(read):
+        data = read()
+        if isinstance(data, bytes):
+            return data
+        raise TypeError(f"{kind_of(given)} opened as text: open it with mode 'rb'" if isinstance(data, str) else kind_of(given))
+    try:
+        view = memoryview(given)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(kind_of(given)) from None
+    if view.ndim != 1 or view.itemsize != 1 or not view.contiguous:
+        raise TypeError(kind_of(given))
+    return bytes(view)
+
+
+def kind_of(given: object) -> str:
+    """A value's type in words, for a message that refuses it: of an array with its element type and shape."""
+    shape: Any = getattr(given, "shape", None)
+    if isinstance(shape, tuple) and hasattr(given, "dtype"):
+        return f"an array of {given.dtype} {shape}"
+    return "None" if given is None else f"an object of type '{type(given).__name__}'"
+
+
+def evenly(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` of the items, spread evenly over all: the middles of as many equal parts."""
+    count = min(count, len(items))
+    return [items[round((i + 0.5) * len(items) / count - 0.5)] for i in range(count)]
 
 
 def write_atomically(path: Path, data: bytes, durable: bool = False) -> None:

@@ -1,6 +1,6 @@
 """What is in a file, as numbers and words: the header's fields, the chunks, and what each byte went into.
 
-Takes the bytes of an .sdz or of any prefix of one, hands on a report that JSON can hold. Nothing is decoded but the latents, and those
+Takes the bytes of an .sdz or of any prefix of one; gives a report that JSON can hold. Nothing is decoded but the latents, and those
 only where their pack is installed.
 """
 
@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .errors import SdzError
-from .format.container import ALPHA, ALT_TEXT, LATENTS, TAGS, Chunk, Container, parse
+from .format.container import ALPHA, ALT_TEXT, TAGS, Chunk, Container, parse
 from .limits import MAX_PIXELS
-from .pack import INDICES
 
 if TYPE_CHECKING:
     from .pack import Pack
@@ -72,30 +71,21 @@ def _spent_on_latents(container: Container, pack: Pack) -> Report | None:
     """Bytes of the latents by plane, most significant first, and band of channels; they add up to the latents' payload. Of a pack with
     a codebook, by bit of the indices.
 
-    None where that is not known: no latents, or an image that this runtime would not decode.
+    None where that is not known: no latents, a palette, or an image that this runtime would not decode.
     """
-    header, chunk = container.header, container.find(LATENTS)
-    if chunk is None or header.width * header.height > MAX_PIXELS:
+    header = container.header
+    if header.width * header.height > MAX_PIXELS:
         return None
-    # numba comes with these: files of other packs are described without
-    from .format import indices
-    from .format.planes import BANDS, spent_bytes
+    # numba comes with these: files of packs that are not installed are described without
+    from .format.quantizers import quantizer_of
 
-    rows, columns = -(-header.height // pack.patch), -(-header.width // pack.patch)
-    if pack.quantizer == INDICES:
-        levels = indices.spent_bytes(chunk.payload, rows, columns, pack.indices).tolist()
-        bits = [
-            {"plane": plane, "bytes": taken, "bands": [taken]} for plane, taken in zip(reversed(range(len(levels))), levels, strict=True)
-        ]
-        return {"channels": ["indices"], "planes": bits}
-    spent = spent_bytes(chunk.payload, pack.channels, rows, columns, header.planes, header.step_index, pack.coder)
-    starts = [start for start in BANDS if start < pack.channels]
-    bands = list(zip(starts, [*starts[1:], pack.channels], strict=True))
-    planes = [
-        {"plane": plane, "bytes": int(taken.sum()), "bands": [int(taken[start:end].sum()) for start, end in bands]}
-        for plane, taken in reversed(list(enumerate(spent)))
-    ]
-    return {"channels": [f"{start}-{end - 1}" for start, end in bands], "planes": planes}
+    quantizer = quantizer_of(pack)
+    chunk = container.find(quantizer.tag)
+    if chunk is None or quantizer.spent is None:
+        return None
+    spent = quantizer.spent(chunk.payload, header, pack)
+    planes = [{"plane": plane, "bytes": sum(row), "bands": row} for plane, row in enumerate(spent.by_plane.tolist())]
+    return {"channels": spent.bands, "planes": planes[::-1]}
 
 
 def _installed_pack(pack_id: bytes) -> Pack | None:

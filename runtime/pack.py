@@ -22,9 +22,10 @@ from .errors import CorruptPackError, MissingPackError
 from .format.linear import LAP_PLACES, LAP_SUM
 from .format.tiles import Tiling
 from .limits import MAX_OCTAVE
+from .onnx_files import refuse_external_data
 
 if TYPE_CHECKING:
-    from .format.coder import CoderTables
+    from .format.coder_tables import CoderTables
     from .format.indices import IndexTables
 
 MANIFEST: Final = "manifest.json"
@@ -65,20 +66,7 @@ ID_BYTES: Final = 4
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
-_TENSOR_FIELDS: Final = {
-    "model": {7: "graph", 25: "function"},
-    "graph": {1: "node", 5: "tensor", 15: "sparse"},
-    "function": {7: "node", 11: "attribute"},
-    "node": {5: "attribute"},
-    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
-    "sparse": {1: "tensor", 2: "tensor"},
-}
-"""Where tensors stand in an ONNX file (onnx.proto3): message -> field number -> message."""
-
 _Choice = TypeVar("_Choice", bool, int, str)
-
-_EXTERNAL_DATA: Final = 13
-_DATA_LOCATION: Final = 14
 
 
 @dataclass(frozen=True)
@@ -155,7 +143,7 @@ class Pack:
     @functools.cached_property
     def coder(self) -> CoderTables:
         """The coder's tables of a pack whose quantizer is PLANES. Raises CorruptPackError."""
-        from .format.coder import CoderTables
+        from .format.coder_tables import CoderTables
 
         tables = CoderTables.from_bytes(self.coder_bytes)
         self._check_channels(tables.channels)
@@ -261,51 +249,6 @@ def find_pack(pack_id: bytes) -> Pack:
         if hashlib.sha256(data).digest()[:ID_BYTES] == pack_id:
             return default_pack() if directory == BUILT_IN / DEFAULT else load_pack(directory)
     raise MissingPackError(pack_id)
-
-
-def refuse_external_data(data: bytes, path: Path) -> None:
-    """Raises CorruptPackError if the ONNX file `data` (named `path`) keeps a tensor in another file, or is not one at all."""
-    try:
-        _walk(memoryview(data), "model", path)
-    except (IndexError, ValueError, RecursionError) as error:
-        if isinstance(error, CorruptPackError):
-            raise
-        raise CorruptPackError(f"{path}: not an ONNX file; rebuild the pack") from error
-
-
-def _walk(message: memoryview, kind: str, path: Path) -> None:
-    """Follow a protobuf message to its tensors (https://protobuf.dev/programming-guides/encoding/)."""
-    at = 0
-    while at < len(message):
-        key, at = _varint(message, at)
-        field, wire = key >> 3, key & 7
-        if kind == "tensor" and field in (_EXTERNAL_DATA, _DATA_LOCATION):
-            raise CorruptPackError(f"{path}: a tensor is kept outside the file; rebuild the pack with single-file graphs")
-        if wire == 0:
-            _, at = _varint(message, at)
-        elif wire in (1, 5):
-            at += 8 if wire == 1 else 4
-        elif wire == 2:
-            size, at = _varint(message, at)
-            inner = _TENSOR_FIELDS.get(kind, {}).get(field)
-            if inner is not None:
-                _walk(message[at : at + size], inner, path)
-            at += size
-        else:
-            raise ValueError(wire)
-    if at != len(message):
-        raise IndexError(at)
-
-
-def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = message[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise ValueError("varint")
 
 
 def _installed() -> list[Path]:

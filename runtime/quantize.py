@@ -11,24 +11,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import limits
-from .format.coder import STRETCH, CoderTables
-from .format.planes import channel_steps, last_chances, step_sizes, step_units
+from .format.coder import STRETCH
+from .format.coder_tables import CoderTables
+from .format.planes import last_chances
+from .format.reconstruction import step_sizes, step_units
+from .options import Tune
 from .pack import GRID
-
-Tune = Literal["natural", "faithful"]
 
 
 @dataclass(frozen=True)
 class Tuning:
     """`rounding` in [0, 1/2] is added before a magnitude is first rounded down; `lagrangian` is what one bit is worth then, in
-    squared steps; where it is 0 nothing is weighed and the coder not asked. `tilt`, -3..3, makes steps finer (or coarser) by as many
-    eighths of an octave for every octave of frequency, in packs that know their channels' frequencies. `masking` is the exponent of
+    squared steps; where it is 0 nothing is weighed and the coder not asked. `tilt`, -3..3, is what a file of this tuning states
+    (`reconstruction.channel_steps`), of packs that know their channels' frequencies. `masking` is the exponent of
     `activity_weights`."""
 
     rounding: float
@@ -77,21 +78,22 @@ WEIGHT_RANGE: Final = (1.0 / 16.0, 16.0)
 """Posterior weights are held within: a deviation is an estimate, and a factor of four says what there is to say."""
 
 
-def quantize(
+def rdo_quantize(
     latents: NDArray[np.float32],
     step_index: int,
     tables: CoderTables,
     tuning: Tuning,
     weights: NDArray[np.float32] | None = None,
-    octaves: NDArray[np.int32] | None = None,
+    steps: NDArray[np.int32] | None = None,
 ) -> NDArray[np.int32]:
-    """Signed integers int32 (C, h, w), magnitudes below 2**15, in the decoders' steps, of latents float32 (C, h, w).
+    """Signed integers int32 (C, h, w), magnitudes below 2**15, of latents float32 (C, h, w), quantized with rate and distortion in mind.
 
-    `octaves`, int32 (C,), are the pack's, by which the tuning's tilt tells the channels' steps apart; without them all have the same.
-    `weights`, positive float32 (C or 1, h, w), say how much the squared error of each latent counts
+    `step_index` is the file's, which the coder's contexts see; `steps`, int32 (C,), are the channels' (`reconstruction.channel_steps`),
+    all the file's where they are None. `weights`, positive float32 (C or 1, h, w), say how much the squared error of each latent counts
     where a bit has a price; None is the same as ones.
     """
-    steps = channel_steps(step_index, tuning.tilt, octaves, len(latents))
+    if steps is None:
+        steps = np.full(len(latents), step_index, np.int32)
     if not tuning.lagrangian:
         return dead_zone(latents, steps, tuning.rounding)
     integers = dead_zone(latents, steps, tuning.rounding if weights is None else weighted_rounding(weights, tuning))

@@ -8,17 +8,15 @@ sums exact, which no provider but "cpu" promises. An approximate pack (`Pack.exa
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from .errors import CorruptPackError, EncodeInputError, ProviderError
+from .format.reconstruction import Latents, guard_l1
 from .pack import FULL_STRENGTH, Pack
-
-if TYPE_CHECKING:
-    from .format.planes import Latents
 
 PROVIDERS: Final = {
     "cpu": "CPUExecutionProvider",
@@ -75,8 +73,6 @@ class Session:
             "precision": latents.precision,
             "half_width": latents.half_width,
         }
-        from .format.planes import guard_l1  # brings numba in, which encoding and listing providers do without
-
         denoised = self._run(self._denoiser, {name: self._map(name, value) for name, value in feeds.items()})[0]
         moves = denoised[0].astype(np.int32) - latents.values
         return guard_l1(latents.values + ((moves * strength + FULL_STRENGTH // 2) >> 4), self.pack.l1_limit)

@@ -6,6 +6,7 @@ are found there under the same names: `sdz.runtime.decode` is the module's name 
 
 from pathlib import Path
 
-_checkout = Path(__file__).resolve().parent.parent
-if (_checkout / "pyproject.toml").is_file() and (_checkout / "runtime").is_dir():
-    __path__.append(str(_checkout))
+__version__ = "0.1.0"
+
+if not (Path(__file__).parent / "runtime").is_dir():
+    __path__.append(str(Path(__file__).resolve().parent.parent))

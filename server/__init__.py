@@ -1,4 +1,5 @@
-"""A Starlette application for built sites and folders of .sdz files: ranges, prefixes, pictures for clients that cannot decode, uploads.
+"""A Starlette application for built sites and folders of .sdz files: ranges, prefixes, decoded pictures for clients that cannot decode, and
+uploads.
 
-It may read `runtime`, never `export`.
+It may import `runtime`, never `export`.
 """

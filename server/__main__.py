@@ -1,4 +1,4 @@
-"""`python -m server SITE`: a built site, or any folder with .sdz files, on the loopback address, until interrupted."""
+"""`sdz serve SITE`: a built site, or any folder with .sdz files, on the loopback address, until interrupted."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import socket
 import sys
 from pathlib import Path
 
-import uvicorn
+from sdz.extras import explained
 
-from sdz.server.app import CACHE_BYTES, Cache, create_app
-from sdz.server.headers import COEP_VALUES, COOP_VALUES, CORP_VALUES, ISOLATED, Isolation
-from sdz.server.log import log_to_stderr
-from sdz.server.upload import Uploads
+with explained("sdz serve", "server"):
+    import uvicorn
+
+    from sdz.server.app import CACHE_BYTES, Cache, create_app
+    from sdz.server.headers import COEP_VALUES, COOP_VALUES, CORP_VALUES, ISOLATED, Isolation
+    from sdz.server.log import log_to_stderr
+    from sdz.server.upload import Uploads
 
 LOOPBACK = "127.0.0.1"
 """Nothing is offered to a network unless `--host` says so."""
@@ -24,8 +27,8 @@ TOKEN_VARIABLE = "SDZ_UPLOAD_TOKEN"
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    out = argparse.ArgumentParser(prog="python -m server", description="Serve a built site, or a folder of .sdz files.")
-    out.add_argument("site", type=Path, metavar="SITE_OR_FOLDER", help="directory that `python -m export build` wrote, or any other")
+    out = argparse.ArgumentParser(prog="sdz serve", description="Serve a built site, or a folder of .sdz files.")
+    out.add_argument("site", type=Path, metavar="SITE_OR_FOLDER", help="directory that `sdz build` wrote, or any other")
     out.add_argument("--host", default=LOOPBACK, help=f"address to listen on (default {LOOPBACK}: this machine only)")
     out.add_argument("--port", type=int, default=8000, help="port (default 8000; 0 takes a free one)")
     out.add_argument("--quiet", action="store_true", help="no access log (default: a line of JSON a request on standard error)")

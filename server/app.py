@@ -1,7 +1,7 @@
 """The application: a directory in, an ASGI app out.
 
-Wires the parts together: `static` answers for files, `decoded` makes pictures for clients that cannot decode, `upload` takes pictures in,
-`headers` and `log` stand around all of it. Mount it anywhere: the pages of a site use relative addresses only.
+Connects the parts: `static` serves files, `decoded` decodes pictures for clients that cannot, `upload` accepts new pictures; `headers` and
+`log` are middleware around all of them. It can be mounted below any path, because a site's pages use relative addresses only.
 """
 
 from __future__ import annotations
@@ -19,22 +19,21 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Mount, Route
 
-from .cache import DiskCache, TemporaryFolder
-from .catalogue import Catalogue
 from .decoded import DecodedPictures
 from .errors import RequestError, answer_http_error, answer_refusal
 from .headers import Isolation, SecurityHeaders
 from .log import AccessLog
 from .metrics import Metrics
 from .static import SiteFiles
+from .store.cache import DiskCache, TemporaryFolder
+from .store.catalogue import Catalogue
 from .upload import Encoder, Uploads
 
 CACHE_BYTES: Final = 256 << 20
-"""Decoded pictures kept on disk: a thousand of a few hundred kilobytes."""
-
+"""Most bytes of decoded pictures on disk: about a thousand pictures of a few hundred kilobytes."""
 
 ENCODED: Final = "/encoded"
-"""Where uploads are served."""
+"""Path below which uploaded pictures are served."""
 
 
 class SiteNotFoundError(ValueError):
@@ -43,7 +42,7 @@ class SiteNotFoundError(ValueError):
 
 @dataclass(frozen=True)
 class Cache:
-    """Where decoded pictures are kept (None: a temporary folder that goes when the application does), and how many bytes of them."""
+    """Where decoded pictures are kept (None: a temporary folder, removed when the application ends), and at most how many bytes."""
 
     folder: Path | None = None
     limit: int = CACHE_BYTES
@@ -66,7 +65,7 @@ def create_app(
     """
     root = Path(directory)
     if not root.is_dir():
-        raise SiteNotFoundError(f"{root}: no such directory; build a site first: python -m export build PHOTOS --out {root}")
+        raise SiteNotFoundError(f"{root}: no such directory; build a site first: sdz build PHOTOS --out {root}")
     metrics = Metrics()
     temporary = TemporaryFolder() if cache.folder is None else None
     kept = temporary.path if temporary is not None else cache.folder

@@ -1,8 +1,8 @@
 """Decoded pictures for clients that cannot decode: the bytes of an .sdz in, a WebP, AVIF or JPEG out.
 
 Every picture is decoded once and kept in a bounded cache on disk under the digest of its bytes, so a changed file is another picture.
-Requests for one that is being decoded wait for that decode; further pictures queue, up to a limit. The .sdz itself has no such limits:
-only this service does.
+Requests for a picture that is being decoded wait for that decode; further pictures queue, up to a limit. These limits are this
+service's own: the .sdz files themselves are served without them.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Final
 
 from ..runtime.errors import SdzError
 from ..runtime.format.container import parse
-from .cache import DiskCache
 from .errors import RequestError
+from .jobs.pictures import LARGEST_SIDE, MAX_PIXELS
+from .jobs.processes import GIB, WorkerDiedError, WorkerRefusedError, Workers, WorkerTimeoutError
 from .metrics import Metrics
-from .processes import GIB, WorkerDiedError, WorkerRefusedError, Workers, WorkerTimeoutError
-from .worker import LARGEST_SIDE, MAX_PIXELS
+from .store.cache import DiskCache
 
 RECIPE: Final = 2
-"""Raised when the same .sdz would be made into other bytes; part of every key."""
+"""Increased whenever the same .sdz would give other bytes; part of every key."""
 
 MAX_BYTES: Final = 20_000_000
 """Bytes of an .sdz that is decoded here: more than MAX_PIXELS need at any quality."""
@@ -33,10 +33,10 @@ MEMORY: Final = 3 * GIB
 """Private memory of the decoding process; the largest picture was seen to take 1.2 GB."""
 
 PROCESSES: Final = 1
-"""Decodes at a time: the other core belongs to the files."""
+"""Decodes at a time: on a machine with two cores the other one serves files."""
 
 QUEUE: Final = 32
-"""Pictures that wait or are being decoded; a page's worth. Beyond them 503."""
+"""Most pictures that wait or are being decoded, as many as a page shows; any more are answered with 503."""
 
 RETRY_AFTER: Final = "5"
 
@@ -59,7 +59,7 @@ class DecodedPictures:
             header = parse(data).header
         except SdzError as error:
             raise RequestError(422, error.code, str(error)) from error
-        # of a picture too large to be decoded in full the worker makes a preview, whose sides fit everywhere
+        # for a picture too large to decode in full the worker makes a preview, whose sides fit every format
         preview = header.width * header.height > MAX_PIXELS
         fitting = [media for media in wanted if preview or max(header.width, header.height) <= LARGEST_SIDE[media]]
         if not fitting:
@@ -74,17 +74,17 @@ class DecodedPictures:
                 raise RequestError(503, "BusyError", "too many pictures are being decoded: try again soon", {"Retry-After": RETRY_AFTER})
             running = self._running[key] = asyncio.create_task(self._make(key, data, media))
             running.add_done_callback(lambda task: self._done(key, task))
-        # a client that leaves must not end the decode for the others
+        # a client that disconnects must not end the decode for the others
         return await asyncio.shield(running), media
 
     def close(self) -> None:
-        """Ends the decoding process."""
+        """Ends the decoding processes."""
         self.workers.close()
 
     def _done(self, key: str, task: asyncio.Task[bytes]) -> None:
         del self._running[key]
         if not task.cancelled():
-            # read here too: everybody who waited may have left
+            # asyncio complains about an exception that is never read, and every client may have left
             task.exception()
 
     async def _make(self, key: str, data: bytes, media: str) -> bytes:

@@ -1,7 +1,7 @@
-"""What a request may be refused with: one exception, one way to answer it.
+"""Why a request can be refused: one exception, one form of answer.
 
 Bad input of every kind ends in a `RequestError`: a status, a name that programs can compare, and a sentence that says what was wrong and
-what to do. It is answered as a problem document (RFC 9457, application/problem+json) and stands in the one line of the access log.
+what to do. The answer is a problem document (RFC 9457, application/problem+json), and the request's line in the access log names the error.
 """
 
 from __future__ import annotations

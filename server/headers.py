@@ -1,6 +1,6 @@
-"""What a response says about a file: media types, how long a name may be cached, and what a page may do.
+"""Response headers: media types, cache lifetimes by name, content security policy, and cross-origin isolation.
 
-Takes names and a policy, hands on plain header values; no file is opened here.
+Takes names and a policy, returns header values; no file is opened here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MEDIA_TYPES = {
     ".wasm": "application/wasm",
     ".webp": "image/webp",
 }
-"""By suffix, in full: the operating system's table differs between machines and knows neither .sdz nor always .mjs."""
+"""By suffix. The operating system's table differs between machines, lacks .sdz, and on some systems .mjs."""
 
 UNKNOWN_TYPE = "application/octet-stream"
 
@@ -41,15 +41,15 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 """For names that carry a digest: other bytes would have another name."""
 
 REVALIDATE = "no-cache"
-"""For all other names: kept, but asked about (an ETag answers) before each use."""
+"""For all other names: a cache may keep the file but must revalidate it (by its ETag) before each use."""
 
 DIGEST_IN_NAME = re.compile(r"(?:^|/)assets/(?:.*[.\-/])?[0-9a-f]{8,64}[./]")
-"""Below `assets/`, a digest in hexadecimal: `assets/astronaut.1f0c….sdz`, `assets/sdz-90ab12cd/element.js`. A page whose
-photo happens to be called `deadbeef` stands elsewhere."""
+"""Below `assets/`, a digest in hexadecimal: `assets/astronaut.1f0c….sdz`, `assets/sdz-90ab12cd/element.js`. A page that
+is called `deadbeef` after its photo is in another folder."""
 
 
 def policy(styles: str = "'self'") -> str:
-    """The Content-Security-Policy: what the pages of a built site need and nothing more, their own scripts, WebAssembly, and images
+    """The Content-Security-Policy. It allows only what the pages of a built site need: their own scripts, WebAssembly, and images
     from memory. `styles` is the source of their style sheets."""
     return (
         f"default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src {styles}; img-src 'self' blob: data:; "
@@ -109,7 +109,7 @@ def security_headers(isolation: Isolation = Isolation()) -> dict[str, str]:
 
 
 class SecurityHeaders:
-    """ASGI middleware: puts `security_headers` on every response, errors included; one that the response has already stays."""
+    """ASGI middleware: adds `security_headers` to every response, errors included; a header that the response already has is kept."""
 
     def __init__(self, app: ASGIApp, isolation: Isolation) -> None:
         self.app = app

@@ -1,6 +1,6 @@
-"""A page for a folder that has none of its own: its .sdz files as a wall of pictures, which this server decodes for the browser.
+"""A page for a folder without an index.html: its .sdz files as a grid of pictures, which this server decodes for the browser.
 
-Takes a directory, hands on HTML that needs no script. Names come from the disk and are escaped; nothing that a client sends is shown.
+Takes a directory, returns HTML without scripts. Names come from the disk and are escaped; nothing that a client sends is shown.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from .headers import REVALIDATE, policy
 SUFFIX: Final = ".sdz"
 
 MOST: Final = 500
-"""Pictures on the page; whoever has more wants a built site."""
+"""Most pictures on the page; larger collections are better served as a built site."""
 
 HEAD_BYTES: Final = 8192
-"""Read of each file: its size in pixels and its alternative text stand at the front."""
+"""How much of each file is read: its size in pixels and its alternative text are at the front."""
 
 STYLE: Final = """
 :root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }

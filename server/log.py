@@ -1,7 +1,7 @@
-"""The access log: one JSON object a line and request, errors included, on the logger `sdz.access`.
+"""The access log: one JSON object on one line per request, errors included, on the logger `sdz.access`.
 
 Fields: `time` (RFC 3339, UTC), `client`, `method`, `path` (as sent, percent-encoded), `status`, `bytes` of the body, `ms`, and, where the
-request was refused or failed, `error` and `detail`. Query strings and headers are not logged: they may hold a person's words.
+request was refused or failed, `error` and `detail`. Query strings and headers are not logged: they can hold personal data.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from .metrics import Metrics
 LOGGER: Final = logging.getLogger("sdz.access")
 
 MAX_PATH: Final = 500
-"""Characters of a path in the log: a line stays a line."""
+"""Most characters of a path in the log, so that no client can write long lines."""
 
 
 class AccessLog:
-    """ASGI middleware: logs and counts every request, and answers what the application did not expect with a plain 500."""
+    """ASGI middleware: logs and counts every request, and answers an unexpected exception with a plain 500."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app = app
@@ -48,14 +48,14 @@ class AccessLog:
         trace = None
         try:
             await self.app(scope, receive, watched)
-        except Exception as error:  # the last place that can say what happened
+        except Exception as error:  # the outermost layer: nothing after it can log the exception
             trace = traceback.format_exc()
             scope[SCOPE_KEY] = RequestError(500, "InternalError", f"{type(error).__name__}: {error}")
             if status == 0:
                 await problem(RequestError(500, "InternalError", "the server failed; its log says why"))(scope, receive, watched)
         finally:
             seconds = time.perf_counter() - start
-            # 499: the client had gone before there was an answer, as nginx counts it
+            # 499, as nginx logs it: the client disconnected before there was an answer
             self.metrics.request(scope["method"], status or 499, seconds, 0 if scope["method"] == "HEAD" else sent)
             if LOGGER.isEnabledFor(logging.INFO):
                 LOGGER.info(_line(scope, status or 499, sent, seconds, trace))
@@ -81,7 +81,7 @@ def _line(scope: Scope, status: int, sent: int, seconds: float, trace: str | Non
 
 
 def log_to_stderr() -> None:
-    """Sends the access log to standard error, a line of JSON each, and nowhere else."""
+    """Writes the access log to standard error only."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     LOGGER.addHandler(handler)

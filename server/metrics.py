@@ -1,6 +1,6 @@
-"""What the server counts, in a registry of its own, and `/metrics`, where Prometheus reads it.
+"""Prometheus metrics in a registry of their own, and the endpoint `/metrics`.
 
-No label ever carries what a client sent: methods beyond the known ones and paths are not told apart.
+No label holds what a client sent: paths are not counted separately, and neither are unknown methods.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from starlette.responses import Response
 METHODS: Final = {"GET", "HEAD", "POST"}
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-"""Buckets: a file takes under a millisecond, a decode a tenth of a second to some."""
+"""Histogram buckets: a file takes under a millisecond, a decode from a tenth of a second to a few seconds."""
 
 
 class Metrics:
-    """Counters of one application."""
+    """The metrics of one application."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -40,5 +40,5 @@ class Metrics:
         self.sent.inc(sent)
 
     async def answer(self, request: Request) -> Response:
-        """The endpoint."""
+        """The endpoint `/metrics`."""
         return Response(generate_latest(self.registry), headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": "no-store"})

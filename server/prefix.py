@@ -1,7 +1,7 @@
 """`?bytes=N`: the first N bytes of an .sdz, which are a coarser picture of the same size in pixels.
 
-A prefix is a representation of its own: it has its own length and an ETag of the file's family. N that ends within the header is
-refused, because nothing can be decoded from that; N beyond the end means the whole file.
+A prefix is a representation with its own length and ETag. An N inside the header is refused, because nothing can be decoded from that; an N
+beyond the end means the whole file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _COUNT = re.compile(r"[0-9]{1,15}")
 
 
 def prefix_length(query: QueryParams, size: int) -> int | None:
-    """The N of `?bytes=N` for a file of `size` bytes; None where the whole file is meant. RequestError 422 where it is no count."""
+    """The N of `?bytes=N` for a file of `size` bytes; None for the whole file. RequestError 422 where N is not a whole number."""
     values = query.getlist(PARAMETER)
     if not values:
         return None
@@ -32,7 +32,7 @@ def prefix_length(query: QueryParams, size: int) -> int | None:
 
 
 def check_prefix(data: bytes) -> None:
-    """RequestError 422 unless `data` is a prefix that a decoder can read."""
+    """Raises RequestError 422 unless `data` is a prefix that a decoder can read."""
     try:
         parse(data)
     except SdzError as error:

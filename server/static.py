@@ -1,7 +1,7 @@
-"""Files of a folder over HTTP: media types, precompressed siblings, validators, ranges, prefixes and forms of an .sdz.
+"""A folder's files over HTTP: media types, precompressed siblings, validators, ranges, prefixes of an .sdz and its decoded forms.
 
-Lookup, ranges and conditional requests are Starlette's; this adds `a.js.br` and `a.js.gz` beside `a.js`, cache lifetimes by name,
-`?bytes=N` and the negotiation of `server.negotiate`. Small files are answered from memory as long as the disk has not changed.
+Starlette does lookup, ranges and conditional requests; this adds `a.js.br` and `a.js.gz` beside `a.js`, cache lifetimes by name,
+`?bytes=N` and the negotiation of `server.negotiate`. Small files are served from memory as long as they have not changed on disk.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from .negotiate import SDZ, acceptable, weights
 from .prefix import check_prefix, prefix_length
 
 CODINGS: Final = (("br", ".br"), ("gzip", ".gz"))
-"""Content codings by preference and the suffix of the sibling that holds them: brotli is the smaller one throughout."""
+"""Content codings, the preferred one first, and the suffix of the sibling file: brotli's is always the smaller one."""
 
 SMALL: Final = 1 << 16
-"""Bytes up to which a file is kept in memory: nearly every .sdz, page and script, no model and no runtime."""
+"""Bytes up to which a file is kept in memory: nearly every .sdz, page and script, but no model and no WebAssembly."""
 
 MEMORY: Final = 64 << 20
-"""Bytes of small files kept: a thousand pictures and more."""
+"""Most bytes of small files in memory: over a thousand pictures."""
 
 
 @dataclass(frozen=True)
 class _Held:
-    """A small file as it was read: where it lies, what its status was then, and its bytes."""
+    """A small file as it was read: its path, its status then, and its bytes."""
 
     path: str
     status: os.stat_result
@@ -51,7 +51,7 @@ class _Held:
 
 
 class SmallFiles:
-    """The small files read last, by the path that was asked for. Thread-safe."""
+    """The most recently used small files, by requested path. Thread-safe."""
 
     def __init__(self, limit: int = MEMORY) -> None:
         self.limit = limit
@@ -60,7 +60,7 @@ class SmallFiles:
         self._lock = threading.Lock()
 
     def get(self, asked: str) -> _Held | None:
-        """What was read for `asked`, unless the file has changed since."""
+        """The file read for the path `asked`, unless it has changed since."""
         held = self._held.get(asked)
         if held is None:
             return None
@@ -76,7 +76,7 @@ class SmallFiles:
         return held
 
     def put(self, asked: str, held: _Held) -> None:
-        """Keeps a file, and drops those unused for longest where there are too many."""
+        """Keeps a file, and drops the least recently used ones above the limit."""
         with self._lock:
             before = self._held.pop(asked, None)
             self.bytes += len(held.data) - (len(before.data) if before else 0)
@@ -86,7 +86,7 @@ class SmallFiles:
 
 
 class RangedFile(FileResponse):
-    """A file, or the ranges of it that were asked for; ranges that do not exist are refused as everything else is."""
+    """A file, or the requested ranges of it; a bad range is refused with a `RequestError`, as all bad requests are."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def checked(message: Message) -> None:
@@ -102,7 +102,7 @@ class RangedFile(FileResponse):
 
 
 class Made(Response):
-    """A response that has to be waited for."""
+    """A response that an awaitable makes."""
 
     def __init__(self, make: Callable[[], Awaitable[Response]]) -> None:
         self.make = make
@@ -116,7 +116,7 @@ class Made(Response):
 class SiteFiles(StaticFiles):
     """The files below `directory`; names that begin with a dot are not served.
 
-    `decoded` makes pictures for clients that cannot decode; `immutable`: every name is a digest, so all may be cached for ever.
+    `decoded` makes pictures for clients that cannot decode; `immutable`: every name is a digest, so every file may be cached for ever.
     """
 
     def __init__(self, directory: Path, decoded: DecodedPictures, *, immutable: bool = False) -> None:
@@ -137,16 +137,16 @@ class SiteFiles(StaticFiles):
         except HTTPException as error:
             if error.status_code == 404 and self.html and (page := await asyncio.to_thread(self._listing, path, scope)) is not None:
                 return page
-            # Starlette's answer to a file that this process may not read; no password would help
+            # Starlette answers 401 for a file that this process may not read, but no password would help
             raise HTTPException(403 if error.status_code == 401 else error.status_code, headers=error.headers) from error
 
     def _listing(self, path: str, scope: Scope) -> Response | None:
-        """A page for a folder of pictures without an index of its own."""
+        """The page for a folder of pictures without an index.html."""
         try:
             full_path, status = super().lookup_path(path)
             page = listing(Path(full_path)) if status is not None and stat.S_ISDIR(status.st_mode) else None
         except (OSError, ValueError):
-            # no name that a file could have, or a folder that may not be read
+            # not a possible file name, or a folder that may not be read
             return None
         if page is not None and not scope["path"].endswith("/"):
             # the page's addresses are relative to the folder
@@ -169,7 +169,7 @@ class SiteFiles(StaticFiles):
         return self._answer(os.fspath(full_path), stat_result, scope, None)
 
     def _answer(self, full_path: str, status: os.stat_result, scope: Scope, data: bytes | None) -> Response:
-        """The response for a file; `data` are its bytes where they are at hand."""
+        """The response for a file; `data` are its bytes where they are in memory."""
         asked = Headers(scope=scope)
         name = full_path.removeprefix(self.prefix).replace(os.sep, "/")
         headers = {"Cache-Control": IMMUTABLE if self.immutable else cache_control(name)}
@@ -185,7 +185,7 @@ class SiteFiles(StaticFiles):
             siblings = _siblings(full_path)
             if siblings:
                 headers["Vary"] = "Accept-Encoding"
-            # a range counts bytes of what is sent, and whoever asks for one means the file's own bytes
+            # a range counts bytes of the representation, and clients that ask for one mean the file's own bytes
             coding = None if "range" in asked else accepted_coding(asked.get("accept-encoding", ""), siblings)
             if coding is not None:
                 headers["Content-Encoding"] = coding
@@ -208,7 +208,7 @@ class SiteFiles(StaticFiles):
         length: int | None,
         data: bytes | None,
     ) -> Response:
-        """A prefix of an .sdz, a decoded picture, or a decoded prefix. Ranges of these are not offered: `?bytes=` is one already."""
+        """A prefix of an .sdz, a decoded picture, or a decoded prefix. They have no ranges: `?bytes=` is one already."""
         variant = "-".join(
             [*([] if length is None else [str(length)]), *(media.removeprefix("image/") for media in wanted if media != SDZ)]
         )

@@ -1,8 +1,8 @@
-"""`POST /encode`: an image in, an .sdz in the catalogue out. Off unless a folder and a token are given.
+"""`POST /encode`: an image in, an .sdz in the catalogue out. Disabled unless a folder and a token are given.
 
 The body is the image itself, as `curl --data-binary @photo.jpg` sends it; `?quality=` and `?alt=` are the only options. It is streamed to
-a file, never further than the limit, and encoded in a child process, at most two at a time; a few more may wait, all others are told to
-come back. No metadata survives, no name that a client sends is ever used, and whatever fails leaves nothing behind.
+a file, up to the limit, and encoded in a child process, two at a time; a few more may wait, all others are answered with 503. No metadata
+is kept, no name that a client sends is used, and a failed upload leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
 from ..runtime.limits import MAX_ALT_BYTES
-from .catalogue import Catalogue
 from .errors import RequestError
+from .jobs.pictures import MAX_PIXELS
+from .jobs.processes import GIB, WorkerDiedError, WorkerRefusedError, Workers, WorkerTimeoutError
 from .metrics import Metrics
-from .processes import GIB, WorkerDiedError, WorkerRefusedError, Workers, WorkerTimeoutError
-from .worker import MAX_PIXELS
+from .store.catalogue import Catalogue
 
 MAX_BYTES: Final = 20_000_000
-"""Of one upload: what phones and most cameras write as JPEG."""
+"""Most bytes of one upload: as large as phones and most cameras write JPEG files."""
 
 AT_A_TIME: Final = 2
 QUEUE: Final = 8
-"""Uploads that are received or wait, beyond those being encoded; any more are told to come back."""
+"""Uploads that may be received or wait, beyond those being encoded; any more are answered with 503."""
 
 SECONDS: Final = 30.0
-"""For one encode."""
+"""Time limit of one encode."""
 
 RECEIVE_SECONDS: Final = 60.0
-"""For the body to arrive: a slow client must not hold a place for ever."""
+"""Time limit for the body to arrive: a slow client must not block a place for ever."""
 
 MEMORY: Final = 3 * GIB
 """Private memory of an encoding process; the largest picture was seen to take 1.9 GB."""
@@ -47,7 +47,7 @@ MEMORY: Final = 3 * GIB
 RETRY_AFTER: Final = "10"
 
 MIN_TOKEN: Final = 16
-"""Characters of a token: fewer could be guessed over the network."""
+"""Fewest characters of a token: a shorter one could be guessed over the network."""
 
 MEDIA_TYPES: Final = (
     "application/octet-stream",
@@ -59,15 +59,15 @@ MEDIA_TYPES: Final = (
     "image/tiff",
     "image/webp",
 )
-"""What a Content-Type may say; the bytes decide in the end."""
+"""Accepted Content-Types; whether the body is an image is decided by its bytes."""
 
 STATUS: Final = {"UnknownImageError": 415, "LimitError": 413, "EncodeInputError": 422}
-"""By the encoder's error; all others are this server's own fault."""
+"""Status by the encoder's error; all other errors are this server's own fault, 500."""
 
 
 @dataclass(frozen=True)
 class Uploads:
-    """That uploads are taken, where to, and from whom: `token` is at least 16 characters that a client must send.
+    """Settings for uploads: `folder` keeps them, `token` is what a client must send, at least 16 characters.
 
     The other fields are the limits above. Raises ValueError for a token that is too short.
     """
@@ -99,7 +99,7 @@ class Encoder:
         self.present = 0
 
     def close(self) -> None:
-        """Ends the encoding processes and lets go of the folder."""
+        """Ends the encoding processes and closes the catalogue."""
         self.workers.close()
         self.catalogue.close()
 
@@ -127,7 +127,7 @@ class Encoder:
 
     @asynccontextmanager
     async def _place(self, request: Request) -> AsyncIterator[None]:
-        """Checks who asks, then holds one of the places for uploads."""
+        """Checks the token, then holds one of the places for uploads."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self.uploads.token.encode()):
             raise RequestError(401, "UnauthorizedError", "send the token: Authorization: Bearer …", {"WWW-Authenticate": "Bearer"})
@@ -142,7 +142,7 @@ class Encoder:
             self.metrics.uploads.set(self.present)
 
     def _check(self, request: Request) -> dict[str, Any]:
-        """The encoder's options, and a refusal of what can be refused before the body is read."""
+        """The encoder's options; refuses everything that can be refused before the body is read."""
         media = request.headers.get("content-type", "application/octet-stream").partition(";")[0].strip().lower()
         if media not in MEDIA_TYPES:
             detail = f"the body must be an image itself, not '{media}': {', '.join(MEDIA_TYPES)}"
@@ -168,7 +168,7 @@ class Encoder:
         return {"quality": number, "alt": alt}
 
     async def _receive(self, request: Request, path: Path) -> None:
-        """Streams the body to `path`, no further than the limit."""
+        """Streams the body to `path`, up to the limit."""
         received = 0
         try:
             async with asyncio.timeout(self.uploads.receive_seconds):

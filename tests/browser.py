@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import mimetypes
+import queue
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -48,6 +49,7 @@ class Site:
         self.headers: dict[str, str] = {}
         self.gates: dict[str, Gate] = {}
         self.requests: list[str] = []
+        self.reports: queue.Queue[bytes] = queue.Queue()
         site = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -55,6 +57,9 @@ class Site:
 
             def do_GET(self) -> None:
                 site.answer(self)
+
+            def do_POST(self) -> None:
+                site.take_report(self)
 
             def log_message(self, format: str, *args: object) -> None:
                 """Silence."""
@@ -80,6 +85,12 @@ class Site:
     def asked(self, *endings: str) -> list[str]:
         """The requests so far for paths with one of these endings."""
         return [path for path in self.requests if path.endswith(endings)]
+
+    def take_report(self, handler: BaseHTTPRequestHandler) -> None:
+        """Keeps what a page posts in `reports`."""
+        self.reports.put(handler.rfile.read(int(handler.headers["Content-Length"])))
+        handler.send_response(204)
+        handler.end_headers()
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         path = handler.path.split("?")[0].removeprefix(self.prefix)

@@ -8,9 +8,9 @@ import torch
 from standins import neutral_tables
 
 from sdz.export.models import OneStepDenoiser, TinyAutoencoder
-from sdz.export.packs.own import BuiltPack, build_pack
 from sdz.export.packs.parity import gate_photos
-from sdz.export.packs.weights import calibrate
+from sdz.export.packs.quantization import calibrate_ranges
+from sdz.export.packs.trained import BuiltPack, build_pack
 
 CHANNELS = 8
 
@@ -25,7 +25,7 @@ def small_networks() -> tuple[TinyAutoencoder, OneStepDenoiser]:
             torch.nn.init.normal_(module.weight, std=0.1)
         for block in (*autoencoder.decoder.coarse, *autoencoder.decoder.middle, *autoencoder.decoder.fine, *denoiser.trunk):
             torch.nn.init.normal_(block.conv2.conv.weight, std=0.2)
-    calibrate(autoencoder, denoiser, gate_photos()[:1])
+    calibrate_ranges(autoencoder, denoiser, gate_photos()[:1])
     return autoencoder, denoiser
 
 

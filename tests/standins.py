@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 import sdz.runtime.decode
 from sdz.runtime.errors import MissingPackError, ProviderError
-from sdz.runtime.format.coder import CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, WEIGHT_ONE, CoderTables, TableLayout
+from sdz.runtime.format.coder import WEIGHT_ONE
+from sdz.runtime.format.coder_tables import CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, CoderTables, TableLayout
 from sdz.runtime.format.container import LATENTS, Chunk, Header, serialize
-from sdz.runtime.format.planes import Latents, encode_planes
+from sdz.runtime.format.planes import encode_planes
+from sdz.runtime.format.reconstruction import Latents
 from sdz.runtime.format.tiles import Tiling
 from sdz.runtime.pack import FULL_STRENGTH
 

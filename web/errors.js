@@ -5,7 +5,8 @@
 
 /**
  * @typedef {"NotAnSdzError" | "UnsupportedVersionError" | "CorruptFileError" | "LimitError"
- *   | "MissingPackError" | "CorruptPackError" | "ProviderError" | "NetworkError"} SdzErrorCode
+ *   | "MissingPackError" | "CorruptPackError"
+ *   | "EncodeInputError" | "ProviderError" | "CoreError" | "NetworkError"} SdzErrorCode
  */
 // NetworkError has no Python counterpart, because the Python runtime downloads nothing
 

@@ -1,6 +1,6 @@
 """What the bytes cost: time per megapixel beside the peers in the same run, and the decoder's own download.
 
-Takes photos and a pack, hands on milliseconds and bytes. `export.speed.run` has the browser's times and the memory.
+Takes photos and a pack, returns milliseconds and bytes. `export.speed` has the browser's times and the memory.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from typing import Any
 from PIL import Image
 
 from ...runtime.decode import decode
-from ...runtime.encode import DEFAULT_QUALITY
+from ...runtime.options import DEFAULT_QUALITY
 from ...runtime.pack import Pack
 from ...runtime.session import Session
 from ..site.library import Library
-from ..speed.run import machine, sizes
+from ..speed.sizes import GROUPS, sizes
+from ..speed.timing import machine
 from .peers import FULL, PEERS, Pixels, Setting
 from .sdz_codec import NATURAL, Own
 
@@ -28,9 +29,6 @@ REPETITIONS = 3
 
 PEER_QUALITIES = {"AVIF": 24, "JPEG XL": 15, "WebP": 20, "JPEG": 20}
 """Each at full size: near a quarter of a bit per pixel on photos, or as near as the codec comes."""
-
-DOWNLOADED = ("scripts", "tables", "graphs", "runtime")
-"""What a visitor needs once, as `export.speed.run` groups it."""
 
 
 def times(photos: list[Pixels], pack: Pack, repetitions: int = REPETITIONS) -> dict[str, Any]:
@@ -50,7 +48,7 @@ def downloads(shared: Library) -> dict[str, dict[str, int]]:
     """Bytes of what a page loads, `raw`, `gzip` and `brotli`, by what it is for, and their `total`."""
     found = sizes(shared, quick=False)
     forms = ("raw", "gzip", "brotli")
-    return found | {"total": {form: sum(found[name][form] for name in DOWNLOADED if name in found) for form in forms}}
+    return found | {"total": {form: sum(found[name][form] for name in GROUPS if name in found) for form in forms}}
 
 
 def _peer(codec: str, threads: int) -> Setting:

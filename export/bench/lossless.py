@@ -1,13 +1,11 @@
-"""`python -m export coders`: what a pack's latents cost, as integers of equal steps, by this coder and by general lossless ones.
+"""`sdz lossless`: what a pack's latents cost, as integers of equal steps, by this coder and by general lossless ones.
 
-Takes a pack and photos, hands on Markdown: bytes per coder and step, each photo's integers being the same for all of them; and of a pack
+Takes a pack and photos, prints Markdown: bytes per coder and step, each photo's integers being the same for all of them; and of a pack
 whose encoder tells its posterior, what sending by the posterior's precision saves against equal weights.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,21 +17,23 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ...runtime.decode import decode
-from ...runtime.encode import encode_latents, encode_with_deviation, open_image, prepare
+from ...runtime.encode import encode_latents, encode_with_deviation
 from ...runtime.errors import SdzError
 from ...runtime.format.container import LATENTS, Chunk, Header, serialize
 from ...runtime.format.planes import encode_planes
+from ...runtime.options import Tune
 from ...runtime.pack import PALETTE, PLANES, Pack, default_pack, load_pack
-from ...runtime.quantize import TUNINGS, TYPICAL_ROUNDING, Tune, dead_zone, posterior_weights, quantize
+from ...runtime.photo import open_image, prepare
+from ...runtime.quantize import TUNINGS, TYPICAL_ROUNDING, dead_zone, posterior_weights, rdo_quantize
 from ...runtime.session import Session
+from ..commands import failed, parser
+from ..markdown import table
 from ..metrics import similarity
 from ..metrics.curves import bd_rate, envelope, mean_curve
 from .peers import Pixels
 from .run import BenchInputError, find_photos
 from .sdz_codec import layouts, lossless, narrow
 from .summary import GRID, METRICS
-
-PROGRAM = "python -m export coders"
 
 STEPS = (24, 32, 40, 48)
 """Step indices at which coders are compared: 8 to 64 grey levels."""
@@ -59,8 +59,8 @@ class Saving:
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m export coders`; 0 done, 1 no photos or an unreadable one, or a pack without bit-planes, 2 wrong usage."""
-    command = argparse.ArgumentParser(prog=PROGRAM, description="Compare lossless coders on a pack's integers, and print Markdown.")
+    """`sdz lossless`; 0 done, 1 no photos or an unreadable one, or a pack without bit-planes, 2 wrong usage."""
+    command = parser("lossless", "Compare lossless coders on a pack's integers, and print Markdown.")
     command.add_argument("pack", type=str, metavar="PACK", help='directory of a model pack, or "default"')
     command.add_argument("photos", type=Path, nargs="*", metavar="PHOTOS", help="photos, and folders of them (default: scikit-image's)")
     command.add_argument("--no-posterior", action="store_true", help="leave out what the posterior saves (some seconds a photo)")
@@ -76,8 +76,7 @@ def main(arguments: list[str]) -> int:
         if savings:
             print("\n" + posterior_table(savings), end="")
     except (BenchInputError, SdzError, OSError) as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 1
+        return failed("lossless", error)
     return 0
 
 
@@ -132,31 +131,29 @@ def posterior_savings(photos: list[Pixels], session: Session) -> list[Saving]:
 
 def coder_table(pack: Pack, photos: int, totals: dict[int, dict[str, float]]) -> str:
     """Markdown of `compare`: bits per pixel, and this coder's against the others'."""
-    rows = [["step index", *CODERS, *(f"against {coder}" for coder in CODERS[1:])]]
+    header = ["step index", *CODERS, *(f"against {coder}" for coder in CODERS[1:])]
+    rows = []
     for step, found in totals.items():
         own = found[CODERS[0]]
         against = (f"{100.0 * (own / found[coder] - 1.0):+.1f} %" for coder in CODERS[1:])
         rows.append([str(step), *(f"{found[coder]:.4f}" for coder in CODERS), *against])
-    return f"Pack {pack.name} ({pack.id.hex()}), {photos} photos, bits per pixel of the same integers:\n\n" + _table(rows)
+    what = f"Pack {pack.name} ({pack.id.hex()}), {photos} photo{'s' * (photos != 1)}, bits per pixel of the same integers:"
+    return f"{what}\n\n{table(header, rows)}\n"
 
 
 def posterior_table(savings: list[Saving]) -> str:
     """Markdown of `posterior_savings`."""
-    rows = [["tune", "at equal", "bytes with the posterior's weights", "rates"]]
+    rows = []
     for saving in savings:
         cells = ("–", "–") if saving.percent is None else (f"{saving.percent:+.1f} %", f"{saving.low:.2f}–{saving.high:.2f} bpp")
         rows.append([saving.tune, saving.metric, *cells])
-    return _table(rows)
-
-
-def _table(rows: list[list[str]]) -> str:
-    return "".join(f"| {' | '.join(row)} |\n" for row in [rows[0], ["---"] * len(rows[0]), *rows[1:]])
+    return table(["tune", "at equal", "bytes with the posterior's weights", "rates"], rows) + "\n"
 
 
 def _files(photo: Pixels, latents: NDArray[np.float32], weights: NDArray[np.float32] | None, tune: Tune, pack: Pack) -> Iterator[bytes]:
     height, width = photo.shape[:2]
     for step in POSTERIOR_STEPS:
-        integers = quantize(latents, step, pack.coder, TUNINGS[tune], weights)
+        integers = rdo_quantize(latents, step, pack.coder, TUNINGS[tune], weights)
         planes, payload = encode_planes(integers, step, pack.coder)
         yield serialize(Header(width, height, step, planes, pack.id), [Chunk(LATENTS, payload)])
 

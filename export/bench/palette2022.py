@@ -16,7 +16,7 @@ from PIL import Image
 
 from ...runtime.decode import Opened, decode, open_latents
 from ...runtime.encode import encode, palette_entries
-from ...runtime.format.planes import Known, dequantize
+from ...runtime.format.reconstruction import Known, dequantize
 from ...runtime.pack import GRID, PALETTE, PLANES, Pack
 from ...runtime.session import Session
 from ..families.unet import CleanUp

@@ -18,7 +18,7 @@ import pillow_jxl  # noqa: F401 (registers JPEG XL with Pillow)
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...runtime.encode import DEFAULT_QUALITY
+from ...runtime.options import DEFAULT_QUALITY
 from ..metrics import frechet, similarity
 from ..site.assets import digest
 from .store import Kept

@@ -1,6 +1,6 @@
 """The bench's report as people read it: one list of sections, written as Markdown and as HTML.
 
-Takes the report's dictionary, hands on text. What the numbers say is said in words first: where this codec is ahead, where AVIF or
+Takes the report's dictionary, returns text. What the numbers say is said in words first: where this codec is ahead, where AVIF or
 JPEG XL is the better choice, and when the decoder has paid for itself.
 """
 
@@ -8,26 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from html import escape
 from itertools import groupby
-from pathlib import Path
-from string import Template
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from ..markdown import table as markdown_table
 from .palette2022 import METHODS, PALETTE_2022
 from .peers import JUDGED_RATE, PEERS, SHRINKING, VISIBLE_RATE
 from .sdz_codec import FAITHFUL, NATURAL, POINTS
 from .summary import METRICS, TRANSPARENT
 
-TEMPLATE = Path(__file__).with_name("report.html")
+TEMPLATE = "report.html"
 
 DIGITS = 5
 """Significant digits of every figure in the JSON report."""
 
 HEADLINE = "AVIF"
 """The peer that the verdict begins with."""
-
-NAMES = {m.key: m.name for m in METRICS}
 
 Figures = dict[str, Any]
 
@@ -62,25 +61,19 @@ def markdown(report: Figures) -> str:
     """The report's sections, titles of the third level."""
     parts = []
     for section in sections(report):
-        parts += [f"### {section.title}", *([] if not section.lines else ["\n".join(f"- {line}" for line in section.lines)])]
-        parts += [
-            "\n".join(f"| {' | '.join(row)} |" for row in [table.header, ["---"] * len(table.header), *table.rows])
-            for table in section.tables
-        ]
+        parts.append(f"### {section.title}")
+        if section.lines:
+            parts.append("\n".join(f"- {line}" for line in section.lines))
+        parts += [markdown_table(table.header, table.rows) for table in section.tables]
     return "\n\n".join(parts) + "\n"
 
 
 def html(report: Figures, plots: list[str], crops: Iterable[tuple[str, list[tuple[str, str]]]]) -> str:
     """The same with `plots`, addresses of pictures, and `crops`: a heading and (address, caption) of each picture in its row."""
-    shown = "\n".join(f'<img src="{escape(address)}" alt="">' for address in plots)
-    rows = "\n".join(
-        f"<h3>{escape(title)}</h3>\n<div class=row>"
-        + "".join(f'<figure><img src="{escape(a)}" alt=""><figcaption>{escape(c)}</figcaption></figure>' for a, c in pictures)
-        + "</div>"
-        for title, pictures in crops
-    )
-    body = "\n".join(_section(section) for section in sections(report))
-    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(pack=report["pack"], plots=shown, crops=rows, body=body)
+    templates = Environment(loader=PackageLoader(__name__, "."), autoescape=True, undefined=StrictUndefined)
+    templates.filters["marked"] = _marked
+    page = templates.get_template(TEMPLATE)
+    return page.render(pack=report["pack"], plots=plots, crops=list(crops), sections=sections(report)) + "\n"
 
 
 def sections(report: Figures) -> list[Section]:
@@ -302,21 +295,11 @@ def _times(times: Figures) -> Section:
     return Section("Times", lines, [table])
 
 
-def _section(section: Section) -> str:
-    parts = [f"<h2>{escape(section.title)}</h2>"]
-    if section.lines:
-        parts.append("<ul>" + "".join(f"<li>{_inline(line)}</li>" for line in section.lines) + "</ul>")
-    for table in section.tables:
-        head = "".join(f"<th>{_inline(cell)}</th>" for cell in table.header)
-        rows = "".join("<tr>" + "".join(f"<td>{_inline(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
-        parts.append(f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>")
-    return "\n".join(parts)
-
-
-def _inline(text: str) -> str:
-    """The two marks that the sections use: `code` and **strong**."""
+def _marked(text: str) -> Markup:
+    """Escaped, with the two marks that the sections use as elements: `code` and **strong**."""
     out = escape(text)
-    for mark, tag in (("**", "strong"), ("`", "code")):
+    for mark, element in (("**", "strong"), ("`", "code")):
         pieces = out.split(mark)
-        out = "".join(piece if i % 2 == 0 else f"<{tag}>{piece}</{tag}>" for i, piece in enumerate(pieces))
+        around = Markup(f"<{element}>{{}}</{element}>")
+        out = Markup("").join(around.format(piece) if i % 2 else piece for i, piece in enumerate(pieces))
     return out

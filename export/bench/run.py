@@ -28,10 +28,10 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from ...runtime.encode import open_image, prepare
 from ...runtime.errors import SdzError
-from ...runtime.files import write_atomically
+from ...runtime.files import evenly, write_atomically
 from ...runtime.pack import Pack, default_pack, load_pack
+from ...runtime.photo import open_image, prepare
 from ...runtime.session import Session
 from ..crops import SUFFIXES
 from ..families.unet import CleanUp, UnetError, load_clean_up
@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> int:
         photos = find_photos(options.photos)
         first = photos[0] if options.ladder is None else options.ladder
         if options.quick:
-            photos = drawn(photos, QUICK_PHOTOS)
+            photos = evenly(photos, QUICK_PHOTOS)
         photos.sort(key=lambda photo: digest(photo.read_bytes()))  # so that an interrupted run has measured a fair draw
         options.out.mkdir(parents=True, exist_ok=True)
         if options.peers_only:
@@ -129,21 +129,15 @@ def find_photos(sources: Sequence[Path]) -> list[Path]:
     return found
 
 
-def drawn(items: list[Any], count: int) -> list[Any]:
-    """At most `count` of the items, spread evenly over all."""
-    count = min(count, len(items))
-    return [items[round((i + 0.5) * len(items) / count - 0.5)] for i in range(count)]
-
-
 def read_familiar(source: Path, count: int) -> list[bytes]:
     """`count` photos' files out of a folder, or a tar shard, drawn evenly; raises BenchInputError without any, OSError."""
     if source.suffix == ".tar":
         with tarfile.open(source) as archive:
             members = [m for m in archive.getmembers() if m.isfile() and Path(m.name).suffix.lower() in SUFFIXES]
-            files = [archive.extractfile(m) for m in drawn(members, count)]
+            files = [archive.extractfile(m) for m in evenly(members, count)]
             found = [file.read() for file in files if file is not None]
     else:
-        found = [p.read_bytes() for p in drawn(find_photos([source]), count)]
+        found = [p.read_bytes() for p in evenly(find_photos([source]), count)]
     if not found:
         raise BenchInputError(f"no photos in {source}")
     return found
@@ -252,7 +246,7 @@ def _report(
     """The whole report: everything `report.json` holds."""
     downloads = _downloads(pack, options.out) if not options.quick else None
     download = None if downloads is None else downloads["total"]["brotli"]
-    timed = [_read(p.read_bytes(), str(p)) for p in drawn(photos, 1 if options.quick else TIMED_PHOTOS)]
+    timed = [_read(p.read_bytes(), str(p)) for p in evenly(photos, 1 if options.quick else TIMED_PHOTOS)]
     keep = ("codec", "setting", "quality", "bytes", "bpp", *(m.key for m in summary.METRICS))
     figures = {
         "pack": pack.id.hex(),

@@ -17,11 +17,12 @@ import pillow_jxl  # noqa: F401 (registers JPEG XL with Pillow)
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...runtime.decode import Stage, decode
+from ...runtime.decode import decode
 from ...runtime.encode import encode, encode_latents
 from ...runtime.format.planes import encode_planes
+from ...runtime.options import Stage, Tune
 from ...runtime.pack import Pack
-from ...runtime.quantize import TYPICAL_ROUNDING, Tune, dead_zone
+from ...runtime.quantize import TYPICAL_ROUNDING, dead_zone
 from ...runtime.session import Session
 from ..metrics import frechet, similarity
 from ..site.assets import digest

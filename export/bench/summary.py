@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ...runtime.encode import DEFAULT_QUALITY
+from ...runtime.options import DEFAULT_QUALITY
 from ..metrics.curves import Curve, ahead, bd_rate, envelope, mean_curve
 from ..metrics.frechet import Features, frechet_distance
 from .peers import EQUAL_RATES, PEERS, SHRINKING

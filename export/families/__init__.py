@@ -14,7 +14,7 @@ from .source import CLASS, Source
 FAMILIES: Final = {
     "AutoencoderKL": "sdz.export.families.kl",
     "AutoencoderTiny": "sdz.export.families.tiny",
-    "TinyAutoencoder": "sdz.export.families.own",
+    "TinyAutoencoder": "sdz.export.families.lapped",
     "VQModel": "sdz.export.families.vq",
 }
 """Class name in a model's configuration -> the module whose `load(source, config)` gives its `Family`."""

@@ -1,7 +1,8 @@
 """Rate and quality: what a codec reaches at a rate, the best of its settings, and BD-rate between two codecs.
 
-Takes (bits per pixel, figure) points, hands on curves over the logarithm of the rate. Each setting is interpolated by a monotone
-piecewise cubic (Fritsch and Carlson 1980, scipy's PCHIP) between its own points and never beyond them.
+Takes (bits per pixel, figure) points, returns curves over the logarithm of the rate. Each setting is interpolated by a monotone
+piecewise cubic (Fritsch and Carlson 1980, scipy's PCHIP) between its own points and never beyond them. The BD-rate itself is the
+`bjontegaard` package's; envelopes of several settings, averages over photos and windows of rates are what it has not.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import bjontegaard
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
@@ -112,14 +114,12 @@ def bd_rate(anchor: Curve | None, test: Curve | None, window: tuple[float, float
     low, high = max(low, other[0]), min(high, other[-1])
     if high <= low:
         return None
-    knots = np.concatenate([goodness, other, [low, high]])
-    knots = np.unique(knots[(knots >= low) & (knots <= high)])
-    ours, theirs = np.interp(knots, other, other_logs), np.interp(knots, goodness, logs)
-    span = math.exp(theirs[-1]), math.exp(theirs[0])
-    if span[0] / span[1] < LEAST_SPAN:
+    theirs, ours = _cut(goodness, logs, low, high), _cut(other, other_logs, low, high)
+    first, last = float(theirs[1][0]), float(theirs[1][-1])
+    if last / first < LEAST_SPAN:
         return None
-    mean = float(np.trapezoid(ours - theirs, knots) / (high - low))
-    return BdRate(100.0 * math.expm1(mean), span[1], span[0])
+    percent = bjontegaard.bd_rate(theirs[1], theirs[0], ours[1], ours[0], method="pchip", require_matching_points=False)
+    return BdRate(float(percent), first, last)
 
 
 def ahead(test: Curve, peer: Curve, rates: Array) -> list[tuple[float, float]]:
@@ -128,6 +128,15 @@ def ahead(test: Curve, peer: Curve, rates: Array) -> list[tuple[float, float]]:
     better = np.concatenate([[False], difference >= 0.0, [False]])
     starts, ends = np.flatnonzero(~better[:-1] & better[1:]), np.flatnonzero(better[:-1] & ~better[1:]) - 1
     return [(float(rates[a]), float(rates[b])) for a, b in zip(starts, ends, strict=True)]
+
+
+def _cut(goodness: Array, logs: Array, low: float, high: float) -> tuple[Array, Array]:
+    """The part of a rising curve from `low` to `high`, which it reaches: goodness, and bits per pixel."""
+    # knots next to an end would make slopes out of rounding errors
+    margin = 1e-9 * (high - low)
+    inner = goodness[(goodness > low + margin) & (goodness < high - margin)]
+    knots = np.concatenate([[low], inner, [high]])
+    return knots, np.exp(np.interp(knots, goodness, logs))
 
 
 def _sorted(points: Sequence[tuple[float, float]], sign: int) -> tuple[Array, Array]:

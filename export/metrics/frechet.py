@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from .distortion import PerceptualDistance
+from .perceptual import PerceptualDistance
 
 SQUARE = 320
 """Side of the middle square that patches are taken from: the trunk costs three seconds per megapixel."""

@@ -21,7 +21,8 @@ from PIL import Image
 from pytorch_msssim import ms_ssim
 from ssimulacra2 import compute_ssimulacra2
 
-from .distortion import PerceptualDistance
+from ...runtime.photo import on_white
+from .perceptual import PerceptualDistance
 
 MS_SSIM_MINIMUM = 161
 """Smallest side MS-SSIM takes: its fifth scale must still hold the 11-pixel window (Wang, Simoncelli and Bovik 2003)."""
@@ -65,14 +66,6 @@ def perceptual_distance(picture: Pixels, reference: Pixels) -> float:
 def ssimulacra2(picture: Pixels, reference: Pixels) -> float:
     """SSIMULACRA2 (Sneyers 2023) of two (H, W, 3) arrays: 100 when equal, from 90 on no visible difference, no lower bound."""
     return float(compute_ssimulacra2(_opened(reference), _opened(picture)))
-
-
-def on_white(picture: Image.Image) -> Image.Image:
-    """RGB, transparency laid on white as a page would show it."""
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    rgba = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
 
 
 def avif_bytes(picture: Image.Image, quality: int) -> bytes:

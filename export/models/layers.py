@@ -146,3 +146,8 @@ def freeze_ranges(module: nn.Module) -> None:
     for layer in module.modules():
         if isinstance(layer, Activation):
             layer.freeze_range()
+
+
+def is_calibrated(module: nn.Module) -> bool:
+    """Whether every activation's range below `module` was observed, so that its exponent means something."""
+    return all(float(layer.peak) > 0 for layer in module.modules() if isinstance(layer, Activation))

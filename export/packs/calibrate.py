@@ -1,6 +1,6 @@
 """What photos say about a foreign autoencoder: each channel's step, the linear stage's table, the limits of its integers.
 
-Takes a family and photos, hands on a `Calibration`. A latent in grey levels is the family's latent times its channel's gain; the gain is
+Takes a family and photos, returns a `Calibration`. A latent in grey levels is the family's latent times its channel's gain; the gain is
 the norm of what one unit of the latent adds to a patch by the best linear decoder, so that one unit of a scaled latent counts for as much
 as a unit of an orthonormal transform, in every channel: the gain is the channel's step.
 """
@@ -9,23 +9,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ...runtime.encode import open_image, prepare
 from ...runtime.errors import SdzError
+from ...runtime.files import evenly
+from ...runtime.photo import open_image, prepare
 from ..crops import CropSampler
 from ..families import Family, FamilyError
 from ..families.family import GREY
 from ..models.autoencoder import GRID
-
-Steps = Literal["linear", "posterior"]
-STEPS: Final = ("linear", "posterior")
-"""What fixes each channel's step: what the best linear decoder makes of it, or how precisely the family's own posterior knows it."""
+from .options import Steps
 
 CROP: Final = 256
 """Pixels on the side of the crops; less where the photos are smaller."""
@@ -73,9 +71,8 @@ def read_photos(paths: list[Path]) -> list[NDArray[np.uint8]]:
 
     Raises FamilyError where none is left.
     """
-    picked = paths if len(paths) <= MOST_PHOTOS else [paths[i * len(paths) // MOST_PHOTOS] for i in range(MOST_PHOTOS)]
     photos = []
-    for path in tqdm(picked, desc="calibration photos", disable=None):
+    for path in tqdm(evenly(paths, MOST_PHOTOS), desc="calibration photos", disable=None):
         try:
             with open_image(path) as image:
                 photos.append(prepare(image).rgb)

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ...runtime.format.coder import COUNT_LIMIT, INPUTS, WEIGHT_ONE, CoderState, new_registers
+from ...runtime.format.coder import COUNT_LIMIT, WEIGHT_ONE, new_registers
+from ...runtime.format.coder_tables import INPUTS, CoderState
 from ...runtime.format.indices import (
     LEAN_LIMIT,
     LEAN_UNIT,

@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.format.indices import decode_indices, dequantize_indices, encode_indices
-from ...runtime.format.planes import Known, Latents, channel_steps, dequantize
+from ...runtime.format.reconstruction import Known, Latents, channel_steps, dequantize
 from ...runtime.pack import INDICES, PLANES
 from ...runtime.quantize import TYPICAL_ROUNDING, dead_zone, nearest_entries
 from ..families import Family
-from ..models.truncation import RECONSTRUCTION
 from .calibrate import Calibration
 from .codebook import learn_tables, uniform_gain
-from .own import RECONSTRUCTION_UNITS
+from .manifest import RECONSTRUCTION_POINT
 from .prime import prime
 from .traced import Feeds
 
@@ -71,7 +70,7 @@ class PlaneCoding:
         steps = channel_steps(STEPS[number % len(STEPS)], 0, None, len(latents))
         integers = dead_zone(latents, steps, TYPICAL_ROUNDING)
         known = Known(np.abs(integers), integers < 0, np.zeros(integers.shape, np.uint8), True)
-        return _feeds(dequantize(known, steps, round(RECONSTRUCTION * RECONSTRUCTION_UNITS), self._measured.l1_limit))
+        return _feeds(dequantize(known, steps, RECONSTRUCTION_POINT, self._measured.l1_limit))
 
 
 class CodebookCoding:

@@ -1,4 +1,4 @@
-"""What `python -m export distill` made, on its way into a pack: a denoiser, a light decoder, or both, for one family's latents.
+"""What `sdz distill` made, on its way into a pack: a denoiser, a light decoder, or both, for one family's latents.
 
 Their graphs are of the project's own kind: int8 is exact, and the fp32 graphs give its bytes. Takes run directories, hands on graphs, the
 linear stage and the limits that keep their sums exact.
@@ -22,12 +22,13 @@ from ..families.source import CLASS, CONFIG
 from ..models import LightDecoder, OneStepDenoiser
 from ..models.autoencoder import GRID
 from ..models.denoiser import DELTA_SCALE_EXPONENT, LEVEL_LIMIT
-from ..models.layers import set_quantization
+from ..models.layers import is_calibrated, set_quantization
 from ..models.truncation import truncate
+from .cost import graph_cost
 from .graph import decoder_graph, decoder_table, denoiser_graph, serialize
-from .own import Cost, graph_cost
+from .manifest import GraphFile
 from .parity import ParityError, graph_runner
-from .weights import LinearTable, grid_weights, is_calibrated
+from .quantization import LinearTable, grid_weights
 
 CODES: Final = (28, 40, 58)
 """Precision codes of the latents on which graphs and networks are compared."""
@@ -70,8 +71,8 @@ class Distilled:
             limits.append(grid_weights(self.decoder.decoder.stem, self.decoder.channels, "decoder.stem").l1_limit)
         return limits
 
-    def models(self, patch: int) -> dict[str, tuple[str, bytes, Cost]]:
-        """By the graph's name in a pack: file, content, cost per pixel. Raises QuantizationError for weights that fit no integer grid."""
+    def graphs(self, patch: int) -> dict[str, GraphFile]:
+        """By their names in a manifest. Raises QuantizationError for weights that fit no integer grid."""
         pairs: dict[str, tuple[onnx.ModelProto, onnx.ModelProto]] = {}
         if self.denoiser is not None:
             pairs["denoiser"] = denoiser_graph(self.denoiser, "int8"), denoiser_graph(self.denoiser, "fp32")
@@ -80,8 +81,8 @@ class Distilled:
         out = {}
         for name, (int8, fp32) in pairs.items():
             cost = graph_cost(fp32, patch)
-            out[name] = (f"{name}.int8.onnx", serialize(int8), cost)
-            out[f"{name}-fp32"] = (f"{name}.fp32.onnx", serialize(fp32), cost)
+            out[name] = GraphFile(f"{name}.int8.onnx", serialize(int8), cost.macs, cost.halo)
+            out[f"{name}-fp32"] = GraphFile(f"{name}.fp32.onnx", serialize(fp32), cost.macs, cost.halo)
         return out
 
 
@@ -111,7 +112,7 @@ def is_light_decoder(source: str) -> bool:
 def _load(run: Path, name: str, kind: type[Any], family: Family) -> Any:
     folder = run / name
     if not (folder / CONFIG).is_file():
-        raise FamilyError(f"{run}: has no folder {name} with a {CONFIG}; name a run directory of `python -m export distill`")
+        raise FamilyError(f"{run}: has no folder {name} with a {CONFIG}; name a run directory of `sdz distill`")
     try:
         model = kind.from_pretrained(folder, use_safetensors=True, low_cpu_mem_usage=False).eval()
     except (OSError, ValueError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""What a foreign pack costs: operations, expected times, and the warning where a browser cannot be asked for that much."""
+"""How long a foreign pack's decoder is expected to take, and the warning where a browser cannot be asked for that much."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from ...runtime.pack import Pack
 from ...runtime.session import Session
@@ -39,13 +36,6 @@ class Expected:
 
     python: float
     chromium: float
-
-
-def macs_per_pixel(module: nn.Module, example: Tensor, pixels: int) -> float:
-    """Multiply-accumulates of convolutions and matrix products on `example`, per pixel of the image."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(example)
-    return float(counter.get_total_flops()) / 2 / pixels
 
 
 def expected(macs: float, precision: str) -> Expected:
@@ -79,5 +69,5 @@ def warning(pack: Pack) -> str | None:
         f"{graph['brotli'] / 1e6:.1f} MB to download, about {seconds['chromium']:.0f} s for {SIDE}x{SIDE} pixels in a page "
         f"(WASM, one thread; {seconds['python']:.0f} s in Python). Take a lighter decoder of the same latents "
         "(--decoder-from madebyollin/taesd for Stable Diffusion 1.x and 2.x, madebyollin/taesdxl for XL), or train one: "
-        "python -m export distill --decoder"
+        "sdz distill --decoder"
     )

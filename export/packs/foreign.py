@@ -1,4 +1,4 @@
-"""A family and calibration photos -> a pack directory: graphs, tables, manifest, behind the parity gate.
+"""Another autoencoder and calibration photos -> a pack directory, behind the parity gate.
 
 The gate: the fp32 graphs must compute what the torch modules compute; int8 is the reference only where it costs little; what tiles cost is
 measured and stated. A pack that fails is not written.
@@ -6,36 +6,31 @@ measured and stated. A pack that fails is not written.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from ...runtime.format.tiles import Tiling
-from ...runtime.pack import FORMAT, HALO_LIMIT, MANIFEST, PLANES, Pack, load_pack
+from ...runtime.pack import PLANES, Pack
 from ..families import Family, FamilyError
 from ..families.family import mixes_everything
 from ..models.autoencoder import GRID
-from ..models.truncation import RECONSTRUCTION
 from . import expected
-from .calibrate import L1_LIMIT, Calibration, Steps, calibrate
+from .calibrate import L1_LIMIT, Calibration, calibrate
 from .coding import Coding, coding_of, gains_for
+from .cost import PROBE, macs_per_pixel, receptive_field
 from .distilled import Distilled, check_distilled
-from .own import PROBE, RECONSTRUCTION_UNITS, graph_entry, table_entry, write_folder
+from .manifest import Draft, GraphFile, write_pack
+from .options import Precision, Steps
 from .parity import ParityError, Runner, graph_runner
 from .traced import Feeds, decoder_model, encoder_model, half_weights, int8_model
-
-Precision = Literal["auto", "int8", "fp16", "fp32"]
-PRECISIONS: Final = ("auto", "int8", "fp16", "fp32")
-"""Of the decoder graph that everyone runs; "auto": int8 where that costs little (INT8_LOSS, INT8_DIFFERENCE), else fp16."""
 
 WHOLE_PIXELS: Final = 512 * 512
 OVERLAP_PIXELS: Final = 64
@@ -58,7 +53,7 @@ TOLERANCES: Final = {
     "decoder fp32: largest error against torch (pixel levels)": 2.0,
     "encoder: mean error against torch (share of the latents' spread)": 0.01,
 }
-"""Largest acceptable value of the gate's expected."""
+"""Largest acceptable value of each of the gate's figures."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +85,67 @@ def build_foreign_pack(
     compute what the networks compute; QuantizationError for weights of `distilled` that fit no integer grid.
     """
     distilled = distilled or Distilled()
+    _refuse_contradictions(family, quantizer, steps, distilled)
+    gains = gains_for(family) if distilled.gains is None else distilled.gains
+    measured = calibrate(family, photos, gains=gains, steps=steps)
+    coding = coding_of(family, measured)
+    encoder = half_weights(encoder_model(family, measured.gains))
+    feeds = [coding.coded(measured.latents[i], i) for i in range(CALIBRATION_CROPS)]
+    patch, side = family.patch, PROBE * family.patch
+    encoder_macs = macs_per_pixel(family.encoder, torch.zeros(1, 3, side, side), side**2)
+    graphs = {"encoder": GraphFile("encoder.onnx", encoder.SerializeToString(), encoder_macs)}
+    tiling, encoder_tiling = None, None
+    if distilled.table is None:
+        decoder = decoder_model(family, measured.gains)
+        figures = _gate(family, measured, encoder, decoder, feeds)
+        precision, reference = _reference(family, decoder, feeds, measured, precision, figures)
+        macs = macs_per_pixel(family.decoder, torch.zeros(1, family.channels, PROBE, PROBE), side**2)
+        reach = receptive_field(family.decoder, family.channels)
+        graphs["decoder"] = GraphFile(f"decoder.{precision}.onnx", reference.SerializeToString(), macs, reach or 0)
+        graphs["decoder-fp32"] = GraphFile("decoder.fp32.onnx", decoder.SerializeToString(), macs, reach or 0)
+        if reach is None:
+            figures |= tile_error(family, reference, measured, coding, photos)
+            tiling = Tiling(WHOLE_PIXELS // patch**2, OVERLAP_PIXELS // patch)
+        table, shift, limits = measured.table, measured.shift, [measured.l1_limit]
+    else:
+        figures = _gate(family, measured, encoder, None, feeds)
+        precision, table, shift, limits = "int8", distilled.table.weight.T, distilled.table.shift, []
+    if tiling is None and mixes_everything(family.encoder):
+        encoder_tiling = Tiling(WHOLE_PIXELS // patch**2, OVERLAP_PIXELS // patch)
+    students = distilled.graphs(patch)
+    figures |= check_distilled(distilled, measured.latents[:GATE_CROPS], {key: graph.data for key, graph in students.items()})
+    graphs |= students
+    draft = Draft(
+        name=name or pack_name(family.source),
+        channels=family.channels,
+        patch=patch,
+        l1_limit=min(*limits, *distilled.l1_limits, L1_LIMIT),
+        linear=table,
+        linear_shift=shift,
+        coder=coding.table(),
+        graphs=graphs,
+        denoiser_min_step_index=None if distilled.denoiser is None else distilled.denoiser.config["min_step_index"],
+        exact=distilled.decoder is not None,
+        quantizer=coding.quantizer if quantizer == PLANES else quantizer,
+        tiling=tiling,
+        encoder_tiling=encoder_tiling,
+        about={
+            "family": {
+                "kind": family.kind,
+                "source": public_name(family.source),
+                "gains": [round(float(gain), 6) for gain in measured.gains],
+                "centre": [round(float(value), 6) for value in family.centre.flatten()],
+            },
+            "expected_seconds": vars(expected.expected(graphs["decoder"].macs, precision)),
+            "measured": {key: round(value, 4) for key, value in figures.items()},
+        },
+    )
+    pack = write_pack(out, draft)
+    figures["decoder: seconds for 512x512 pixels here, one thread"] = expected.measured_python(pack)
+    return ForeignPack(pack, figures, expected.warning(pack))
+
+
+def _refuse_contradictions(family: Family, quantizer: str, steps: Steps, distilled: Distilled) -> None:
     if distilled.gains is not None and steps != "linear":
         raise FamilyError("what was distilled has the steps that it was distilled for; leave --steps out")
     if distilled.denoiser is not None and quantizer != PLANES:
@@ -99,75 +155,6 @@ def build_foreign_pack(
             raise FamilyError(f"{family.source}: its files carry entries of its codebook; neither a palette nor steps are for them")
         if distilled.gains is not None:
             raise FamilyError(f"{family.source}: its files carry entries of its codebook; leave --denoiser and a light decoder out")
-    gains = gains_for(family) if distilled.gains is None else distilled.gains
-    measured = calibrate(family, photos, gains=gains, steps=steps)
-    coding = coding_of(family, measured)
-    encoder = half_weights(encoder_model(family, measured.gains))
-    feeds = [coding.coded(measured.latents[i], i) for i in range(CALIBRATION_CROPS)]
-    patch, channels = family.patch, family.channels
-    latents, pixels = torch.zeros(1, channels, PROBE, PROBE), torch.zeros(1, 3, PROBE * patch, PROBE * patch)
-    encoder_macs = expected.macs_per_pixel(family.encoder, pixels, (PROBE * patch) ** 2)
-    graphs = {"encoder": ("encoder.onnx", encoder.SerializeToString(), encoder_macs)}
-    halo: dict[str, int] = {}
-    table, shift, limits = measured.table, measured.shift, [measured.l1_limit]
-    tiled = False
-    if distilled.table is None:
-        decoder = decoder_model(family, measured.gains)
-        numbers = _gate(family, measured, encoder, decoder, feeds)
-        precision, reference = _reference(family, decoder, feeds, measured, precision, numbers)
-        macs = expected.macs_per_pixel(family.decoder, latents, (PROBE * patch) ** 2)
-        graphs["decoder"] = (f"decoder.{precision}.onnx", reference.SerializeToString(), macs)
-        graphs["decoder-fp32"] = ("decoder.fp32.onnx", decoder.SerializeToString(), macs)
-        reach = receptive_field(family.decoder, channels, patch)
-        halo["decoder"], tiled = reach or 0, reach is None
-    else:
-        numbers = _gate(family, measured, encoder, None, feeds)
-        precision, table, shift, limits = "int8", distilled.table.weight.T, distilled.table.shift, []
-    made = distilled.models(patch)
-    numbers |= check_distilled(distilled, measured.latents[:GATE_CROPS], {key: data for key, (_, data, _) in made.items()})
-    graphs |= {key: (file, data, cost.macs) for key, (file, data, cost) in made.items()}
-    halo |= {key: made[key][2].halo for key in ("decoder", "denoiser") if key in made}
-    tables = {"linear": ("linear.bin", table.astype("<i2").tobytes()), "coder": ("coder.bin", coding.table())}
-    manifest: dict[str, Any] = {
-        "format": FORMAT,
-        "name": name or pack_name(family.source),
-        "channels": channels,
-        "patch": patch,
-        "grid": GRID,
-        "reconstruction": round(RECONSTRUCTION * RECONSTRUCTION_UNITS),
-        "l1_limit": min(*limits, *distilled.l1_limits, L1_LIMIT),
-        "linear_shift": shift,
-        "halo": halo,
-        "tables": {key: table_entry(file, data) for key, (file, data) in tables.items()},
-        "graphs": {key: graph_entry(file, data, cost) for key, (file, data, cost) in graphs.items()},
-        "family": {
-            "kind": family.kind,
-            "source": public_name(family.source),
-            "gains": [round(float(gain), 6) for gain in measured.gains],
-            "centre": [round(float(value), 6) for value in family.centre.flatten()],
-        },
-        "expected_seconds": vars(expected.expected(graphs["decoder"][2], precision)),
-    }
-    if distilled.decoder is None:
-        manifest["exact"] = False
-    if distilled.denoiser is not None:
-        manifest["denoiser"] = {"min_step_index": distilled.denoiser.config["min_step_index"]}
-    carried = coding.quantizer if quantizer == PLANES else quantizer
-    if carried != PLANES:
-        manifest["quantizer"] = carried
-    tiling = {"whole": WHOLE_PIXELS // patch**2, "overlap": OVERLAP_PIXELS // patch}
-    if tiled:
-        numbers |= tile_error(family, reference, measured, coding, photos)
-        manifest["tiling"] = tiling
-    elif mixes_everything(family.encoder):
-        manifest["encoder_tiling"] = tiling
-    manifest["measured"] = {key: round(value, 4) for key, value in numbers.items()}
-    contents = {file: data for file, data, _ in graphs.values()} | dict(tables.values())
-    contents[MANIFEST] = (json.dumps(manifest, sort_keys=True, separators=(",", ":")) + "\n").encode()
-    write_folder(out, contents)
-    pack = load_pack(out)
-    numbers["decoder: seconds for 512x512 pixels here, one thread"] = expected.measured_python(pack)
-    return ForeignPack(pack, numbers, expected.warning(pack))
 
 
 def public_name(source: str) -> str:
@@ -179,25 +166,6 @@ def pack_name(source: str) -> str:
     """A name for the pack of a model: the last part of its source, in a pack's alphabet."""
     last = re.sub(r" \(.*", "", source.split(" with ")[0]).rstrip("/").rpartition("/")[2]
     return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("._-")[:100] or "pack"
-
-
-def receptive_field(decoder: nn.Module, channels: int, patch: int) -> int | None:
-    """Latent positions on each side that a pixel depends on, from the kernels passed through; None where that is not finite, or too far
-    for tiles with margins."""
-    if mixes_everything(decoder):
-        return None
-    reach = 0.0
-
-    def note(module: nn.Conv2d, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        nonlocal reach
-        reach += module.dilation[0] * (module.kernel_size[0] // 2) * PROBE / inputs[0].shape[2]
-
-    hooks = [module.register_forward_hook(note) for module in decoder.modules() if isinstance(module, nn.Conv2d)]
-    with torch.no_grad():
-        decoder(torch.zeros(1, channels, PROBE, PROBE))
-    for hook in hooks:
-        hook.remove()
-    return math.ceil(reach) if reach <= HALO_LIMIT else None
 
 
 def _runner(model: onnx.ModelProto) -> Runner:
@@ -228,9 +196,9 @@ def _gate(
 
 
 def _reference(
-    family: Family, decoder: onnx.ModelProto, feeds: list[Feeds], measured: Calibration, precision: Precision, numbers: dict[str, float]
+    family: Family, decoder: onnx.ModelProto, feeds: list[Feeds], measured: Calibration, precision: Precision, figures: dict[str, float]
 ) -> tuple[Precision, onnx.ModelProto]:
-    """The graph that everyone runs, and its precision; what it loses goes to `numbers`."""
+    """The graph that everyone runs, and its precision; what it loses goes to `figures`."""
     if precision == "fp32":
         return precision, decoder
     candidates: tuple[Precision, ...] = ("int8", "fp16") if precision == "auto" else (precision,)
@@ -243,9 +211,9 @@ def _reference(
         errors = [np.square(a.astype(np.float64) - crop).mean() for a, crop in zip(pixels, measured.crops, strict=False)]
         losses = [np.square(a.astype(np.float64) - crop).mean() for a, crop in zip(exact, measured.crops, strict=False)]
         loss = float(10 * np.log10(sum(errors) / sum(losses)))
-        numbers[f"decoder {kind}: PSNR loss against fp32 on the photos (dB)"] = loss
+        figures[f"decoder {kind}: PSNR loss against fp32 on the photos (dB)"] = loss
         difference = np.mean([np.abs(a.astype(np.float64) - b).mean() for a, b in zip(pixels, exact, strict=True)])
-        numbers[f"decoder {kind}: mean difference from fp32 (pixel levels)"] = float(difference)
+        figures[f"decoder {kind}: mean difference from fp32 (pixel levels)"] = float(difference)
         if kind == candidates[-1] or (loss <= INT8_LOSS and difference <= INT8_DIFFERENCE):
             return kind, model
     raise AssertionError("the last candidate is taken")

@@ -1,6 +1,6 @@
-"""The pack that `python -m export build --pack-from MODEL` builds a site with: made once, kept beside the site's files.
+"""The pack that `sdz build --pack-from MODEL` builds a site with: made once, kept beside the site's files.
 
-Takes what the user named, hands on the pack's directory. A pack is taken again as long as model and options are the same, so that new
+Takes what the user named, returns the pack's directory. A pack is taken again as long as model and options are the same, so that new
 photos do not change the pack, and with it every file; `--force` calibrates again.
 """
 
@@ -20,38 +20,21 @@ from ...runtime.pack import PLANES, Pack, load_pack
 from ..crops import CropSampler
 from ..families import Family, FamilyError, load_family
 from ..families.source import CONFIG
-from .calibrate import CROPS, Steps, read_photos
+from .calibrate import CROPS, read_photos
 from .distilled import is_light_decoder, load_distilled
-from .foreign import Precision, build_foreign_pack, pack_name
-from .own import build_pack
+from .foreign import build_foreign_pack, pack_name
+from .options import ModelOptions
 from .prime import prime
+from .trained import build_pack
 
 FOLDER: Final = "packs"
 """Inside the site: the whole pack, with the encoder, for whoever wants the files outside a browser."""
 
-OWN: Final = ("autoencoder", "denoiser")
-"""Subfolders of one of the project's own training runs."""
+TRAINED: Final = ("autoencoder", "denoiser")
+"""Subfolders of a run directory of `sdz train`."""
 
 RECIPE: Final = 1
 """Raised when the same model and options would make another pack."""
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """What names the model; see `export.families.load_family`."""
-
-    source: str
-    subfolder: str | None = None
-    revision: str | None = None
-    variant: str | None = None
-    local_files_only: bool = False
-    decoder_from: str | None = None
-    decoder_subfolder: str | None = None
-    precision: Precision = "auto"
-    quantizer: str = PLANES
-    steps: Steps = "linear"
-    denoiser: str | None = None
-    """A run of `python -m export distill`; `decoder_from` may be one too."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +58,12 @@ def pack_for_site(site: Path, model: ModelOptions, photos: list[Path], *, force:
     request = _request(model)
     if not force and _noted(note) == request and (pack := _intact(out)) is not None:
         return SitePack(out, {}, _warning(pack), reused=True)
-    if _is_own_run(model):
+    if _is_training_run(model):
         if (model.quantizer, model.steps) != (PLANES, "linear"):
-            raise FamilyError(f"{model.source}: one of the project's own runs has its steps and its bit-planes from training")
+            raise FamilyError(f"{model.source}: a run of `sdz train` has its steps and its bit-planes from training")
         if model.denoiser is not None:
-            raise FamilyError(f"{model.source}: the project's own pack has its denoiser beside its autoencoder; put another there")
-        figures, warning = _own_pack(Path(model.source), out, photos), None
+            raise FamilyError(f"{model.source}: a run of `sdz train` has its denoiser beside its autoencoder; put another there")
+        figures, warning = _trained_pack(Path(model.source), out, photos), None
     else:
         light = model.decoder_from if model.decoder_from is not None and is_light_decoder(model.decoder_from) else None
         family = load_family(
@@ -108,9 +91,9 @@ def pack_for_site(site: Path, model: ModelOptions, photos: list[Path], *, force:
     return SitePack(out, figures, warning, reused=False)
 
 
-def _own_pack(run: Path, out: Path, photos: list[Path]) -> dict[str, float]:
-    """The exact pack of one of the project's own training runs, its coder's tables learned from the photos."""
-    family: Family = load_family(str(run), OWN[0])
+def _trained_pack(run: Path, out: Path, photos: list[Path]) -> dict[str, float]:
+    """The exact pack of a run directory of `sdz train`, its coder's tables learned from the photos."""
+    family: Family = load_family(str(run), TRAINED[0])
     pixels = read_photos(photos)
     side = min(256, min(min(photo.shape[:2]) for photo in pixels) // 64 * 64)
     crops = CropSampler(pixels, side, 0).batch(CROPS)
@@ -121,9 +104,9 @@ def _own_pack(run: Path, out: Path, photos: list[Path]) -> dict[str, float]:
     return build_pack(run, out, prime(latents, gains).to_bytes(), name=pack_name(str(run))).parity
 
 
-def _is_own_run(model: ModelOptions) -> bool:
+def _is_training_run(model: ModelOptions) -> bool:
     run = Path(model.source)
-    return model.subfolder is None and all((run / part / CONFIG).is_file() for part in OWN)
+    return model.subfolder is None and all((run / part / CONFIG).is_file() for part in TRAINED)
 
 
 def _warning(pack: Pack) -> str | None:

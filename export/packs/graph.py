@@ -1,15 +1,13 @@
 """Trained networks -> ONNX graphs, written node by node: the same weights give the same bytes, so the same digests, on every machine.
 
-Takes the modules of `export.models` and hands `onnx.ModelProto`s of opset 21 with dynamic height and width to `export.packs.own`. The
-decoder and the denoiser come in three variants of one structure:
+Takes the modules of `export.models`, returns `onnx.ModelProto`s of opset 21 with dynamic height and width. The decoder and the denoiser
+come in two variants of one structure:
 
 - "int8": the reference. onnxruntime's own NHWC operator QLinearConv is written out in between, so that neither results nor speed hang on
   what an optimizer fuses; exact fp32 sums of integers stand at both ends, where 8 bits are too few, and in residual additions. No operator
   whose rounding differs between processors: QLinearAdd rounds halves to even on x86 and away from zero on ARM64.
 - "fp32": the identical integer grids evaluated in fp32, in ONNX's own operators: what runs on GPUs. Every product sum stays below 2**24, so
   it gives the int8 graph's output to the bit, as long as no optimizer folds scales into the integer weights.
-- "fp16": the same weights, activations clipped but not rounded, in half precision between the fp32 ends. Packs leave it out: it is
-  approximate, and many adapters lack half precision.
 
 The encoder has one variant: it need not be deterministic.
 """
@@ -33,7 +31,7 @@ from ..models import LightDecoder, OneStepDenoiser, TinyAutoencoder
 from ..models.autoencoder import CENTRE, PATCH, RESIDUAL_GAIN, Encoder, EncoderBlock, ScaledTransform
 from ..models.lapping import kernel_of
 from ..models.layers import QuantConv2d, ResidualBlock
-from .weights import GridWeights, LinearTable, grid_weights, integer_conv, linear_table
+from .quantization import GridWeights, LinearTable, grid_weights, integer_conv, linear_table
 
 OPSET = 21
 CONTRIB = "com.microsoft"
@@ -49,9 +47,7 @@ RESIDUAL_SHIFT = int(np.log2(RESIDUAL_GAIN))
 QUARTER = 4
 """Pixels per position of the decoder's last convolution, along each side."""
 
-Variant = Literal["int8", "fp32", "fp16"]
-
-ELEMENT_TYPES = {"int8": TensorProto.UINT8, "fp32": TensorProto.FLOAT, "fp16": TensorProto.FLOAT16}
+Variant = Literal["int8", "fp32"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +116,6 @@ class Trunk:
     def __init__(self, builder: GraphBuilder, variant: Variant) -> None:
         self.builder = builder
         self.variant = variant
-        self.type = ELEMENT_TYPES[variant]
 
     def stem(self, inputs: list[str], weights: GridWeights) -> Value:
         """1x1 convolution of float32 integer inputs (1, C, h, w), exact in fp32, ReLU, then the grid."""
@@ -132,9 +127,7 @@ class Trunk:
         grid = Value("", weights.exponent, False)
         if self.variant == "int8":
             return self._named(grid, b.op("Transpose", b.op("QuantizeLinear", x, *self._grid(grid)), perm=[0, 2, 3, 1]))
-        if self.variant == "fp32":
-            return self._clipped(grid, b.op("Round", b.op("Mul", x, b.scalar(2.0**-grid.exponent))))
-        return self._clipped(grid, b.op("Cast", b.op("Clip", x, b.scalar(0), b.scalar(255.0 * 2.0**grid.exponent)), to=self.type))
+        return self._clipped(grid, b.op("Round", b.op("Mul", x, b.scalar(2.0**-grid.exponent))))
 
     def conv(self, x: Value, layer: QuantConv2d, name: str, order: NDArray[np.int64] | None = None) -> Value:
         """A convolution with its activation; `order` as `IntegerConv.ordered` takes it."""
@@ -150,13 +143,9 @@ class Trunk:
             shape |= {"channels_last": 1, "domain": CONTRIB}
             y = b.op("QLinearConv", x.name, *self._grid(x), *weights, *self._grid(grid), b.constant(c.bias), **shape)
             return self._named(grid, y)
-        if self.variant == "fp32":
-            acc = b.op("Conv", x.name, b.scaled(c.weight), b.scaled(c.bias), **shape)
-            scale = c.scale * np.float32(2.0 ** (x.exponent - grid.exponent))
-            return self._clipped(grid, b.op("Round", b.op("Mul", acc, b.constant(scale[:, None, None]))))
-        kernel = b.op("Cast", b.scaled(c.weight, c.scale[:, None, None, None]), to=self.type)
-        bias = b.constant((c.bias * c.scale.astype(np.float64) * 2.0**x.exponent).astype(np.float16))
-        return self._clipped(grid, b.op("Conv", x.name, kernel, bias, **shape))
+        acc = b.op("Conv", x.name, b.scaled(c.weight), b.scaled(c.bias), **shape)
+        scale = c.scale * np.float32(2.0 ** (x.exponent - grid.exponent))
+        return self._clipped(grid, b.op("Round", b.op("Mul", acc, b.constant(scale[:, None, None]))))
 
     def add(self, x: Value, y: Value, exponent: int) -> Value:
         """x + y on a signed grid. All scales are powers of two, so the sum is exact before it is rounded, halves to even."""
@@ -168,10 +157,8 @@ class Trunk:
             centre = -sum(ZERO_SIGNED * 2.0**v.exponent for v in (x, y) if v.signed)
             total = b.op("Add", b.op("Add", *terms), b.scalar(centre))
             return self._named(grid, b.op("QuantizeLinear", total, *self._grid(grid)))
-        if self.variant == "fp32":
-            terms = [b.op("Mul", v.name, b.scalar(2.0 ** (v.exponent - exponent))) for v in (x, y)]
-            return self._clipped(grid, b.op("Round", b.op("Add", *terms)))
-        return self._clipped(grid, b.op("Add", x.name, y.name))
+        terms = [b.op("Mul", v.name, b.scalar(2.0 ** (v.exponent - exponent))) for v in (x, y)]
+        return self._clipped(grid, b.op("Round", b.op("Add", *terms)))
 
     def block(self, x: Value, block: ResidualBlock, name: str) -> Value:
         """x + conv1x1(relu(conv3x3(x)))."""
@@ -208,13 +195,10 @@ class Trunk:
     def real(self, x: Value, gain: float = 1.0) -> str:
         """float32 values of `x` times a power of two, same layout."""
         b = self.builder
-        factor = np.float32(gain)
         if self.variant == "int8":
             scale, zero = self._grid(Value("", x.exponent + int(np.log2(gain)), x.signed))
             return b.op("DequantizeLinear", x.name, scale, zero)
-        if self.variant == "fp32":
-            return b.op("Mul", x.name, b.scalar(factor * 2.0**x.exponent))
-        return b.op("Mul", b.op("Cast", x.name, to=TensorProto.FLOAT), b.scalar(factor))
+        return b.op("Mul", x.name, b.scalar(np.float32(gain) * 2.0**x.exponent))
 
     def _grid(self, v: Value) -> tuple[str, str]:
         return self.builder.scalar(2.0**v.exponent), self.builder.constant(np.uint8(ZERO_SIGNED if v.signed else 0))
@@ -223,11 +207,8 @@ class Trunk:
         return Value(name, v.exponent, v.signed)
 
     def _clipped(self, v: Value, name: str) -> Value:
-        b = self.builder
-        dtype = np.float16 if self.variant == "fp16" else np.float32
-        unit = 2.0**v.exponent if self.variant == "fp16" else 1.0
-        low, high = (b.constant(dtype(limit * unit)) for limit in v.range)
-        return self._named(v, b.op("Clip", name, low, high))
+        low, high = (self.builder.scalar(limit) for limit in v.range)
+        return self._named(v, self.builder.op("Clip", name, low, high))
 
 
 def _maps(*names: str, channels: int) -> list[onnx.ValueInfoProto]:

@@ -7,9 +7,7 @@ coder itself has learned after coding the training latents at many steps.
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,19 +18,12 @@ from scipy.optimize import nnls
 from tqdm import tqdm
 
 from ...runtime.files import write_atomically
-from ...runtime.format.coder import (
-    CROSS_TERMS,
-    ENERGY_LEVELS,
-    INPUTS,
-    PREDICTION_TERMS,
-    WEIGHT_ONE,
-    CoderState,
-    CoderTables,
-    TableLayout,
-    new_registers,
-)
-from ...runtime.format.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, _run, finer_by, pass_order, plane_count
+from ...runtime.format.coder import WEIGHT_ONE, new_registers
+from ...runtime.format.coder_tables import CROSS_TERMS, ENERGY_LEVELS, INPUTS, PREDICTION_TERMS, CoderState, CoderTables, TableLayout
+from ...runtime.format.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, _run, pass_order, plane_count
+from ...runtime.format.reconstruction import finer_by
 from ...runtime.quantize import TUNINGS, TYPICAL_ROUNDING, dead_zone
+from ..commands import failed, parser
 from ..crops import CropSampler, TrainingDataError, load_photos
 from ..models import TinyAutoencoder
 from ..models.truncation import RECONSTRUCTION
@@ -366,19 +357,18 @@ def photo_latents(weights: Path, sources: list[Path], count: int, seed: int) -> 
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m export prime`; 0 done, 1 no usable data."""
-    command = argparse.ArgumentParser(prog="python -m export prime", description="Learn the coder's tables from photos.")
+    """`sdz prime`; 0 done, 1 no usable data."""
+    command = parser("prime", "Learn the entropy coder's tables of a pack from photos.")
     command.add_argument("--weights", type=Path, required=True, metavar="RUN", help="directory with autoencoder/")
     command.add_argument("--data", type=Path, nargs="+", required=True, metavar="PHOTOS", help="folders or .tar shards of training photos")
-    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="coder.bin")
-    command.add_argument("--count", type=int, default=600, metavar="N", help="photos to learn from (default 600)")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write: a pack's coder.bin")
+    command.add_argument("--count", type=int, default=600, metavar="N", help=f"crops of {CROP} pixels to learn from (default 600)")
+    command.add_argument("--seed", type=int, default=0, metavar="N", help="of the random draws of crops and steps (default 0)")
     options = command.parse_args(arguments)
     try:
         latents, gains = photo_latents(options.weights, options.data, options.count, options.seed)
     except TrainingDataError as error:
-        print(f"python -m export prime: {error}", file=sys.stderr)
-        return 1
+        return failed("prime", error)
     tables = prime(latents, gains, seed=options.seed).to_bytes()
     write_atomically(options.out, tables)
     print(f"{options.out}: {len(tables)} bytes")

@@ -17,7 +17,7 @@ from ...runtime.pack import MANIFEST, Pack
 from .assets import DIGEST_DIGITS, Asset, digest
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The project's directory: `web/` and `node_modules/` stand there."""
+"""The project's directory, or `sdz/` in an installation: `web/` stands there."""
 
 WEB = ROOT / "web"
 DEMO = WEB / "demo"
@@ -78,11 +78,7 @@ def collect(pack: Pack) -> Library:
     """All files of the library; raises `MissingRuntimeError`, OSError, or CorruptPackError for a pack that fails its digests."""
     files = {path.relative_to(WEB).as_posix(): path.read_bytes() for room in ROOMS for path in WEB.glob(room)}
     files = {name: stripped(data.decode()).encode() if name.endswith(".js") else data for name, data in files.items()}
-    for name in ORT_FILES:
-        source = ROOT / ORT_DIST / name
-        if not source.is_file():
-            raise MissingRuntimeError(f"{ORT_DIST / name} is missing in {ROOT}: run `npm ci` there")
-        files[f"ort/{name}"] = source.read_bytes()
+    files |= {f"ort/{name}": _runtime_file(name).read_bytes() for name in ORT_FILES}
     folder = f"packs/{pack.id.hex()}"
     files[f"{folder}/{MANIFEST}"] = (pack.directory / MANIFEST).read_bytes()
     files[f"{folder}/{pack.tables['linear'].file}"] = pack.linear.astype("<i2").tobytes()
@@ -92,6 +88,14 @@ def collect(pack: Pack) -> Library:
     for name in sorted(files):
         total.update(f"{name}\0{digest(files[name])}\n".encode())
     return Library(files, f"assets/sdz-{total.hexdigest()[:DIGEST_DIGITS]}")
+
+
+def _runtime_file(name: str) -> Path:
+    """A file of onnxruntime-web: beside the modules in an installation, npm's in a checkout. Raises MissingRuntimeError."""
+    for source in (WEB / "ort" / name, ROOT / ORT_DIST / name):
+        if source.is_file():
+            return source
+    raise MissingRuntimeError(f"{ORT_DIST / name} is missing in {ROOT}: run `npm ci` there")
 
 
 def stripped(module: str) -> str:

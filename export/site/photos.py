@@ -18,14 +18,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
-from ...runtime.decode import STAGES, decode
-from ...runtime.encode import encode, open_image, prepare
+from ...runtime.decode import decode
+from ...runtime.encode import encode
 from ...runtime.errors import CorruptPackError, SdzError
 from ...runtime.format.container import parse
+from ...runtime.options import STAGES, Tune
 from ...runtime.pack import Pack, default_pack, load_pack
-from ...runtime.quantize import Tune
+from ...runtime.photo import PreparedPhoto, on_white, read_photo
 from ...runtime.session import Session
 from .assets import Asset, digest, hashed_name, write_asset
 
@@ -173,19 +174,10 @@ def make_photo(job: PhotoJob) -> PhotoResult:
         return PhotoResult(job.source, None, problem=f"{job.source}: {error.strerror}")
 
 
-def read_picture(data: bytes, max_side: int | None) -> Image.Image:
-    """A file's first frame, upright, in 8-bit sRGB (L, RGB or RGBA), its longer side at most `max_side`; raises SdzError."""
-    with open_image(io.BytesIO(data)) as image:
-        source = prepare(image)
-    picture = Image.fromarray(source.rgb)
-    if source.grey:
-        picture = picture.convert("L")
-    if source.alpha is not None:
-        picture = picture.convert("RGB")
-        picture.putalpha(Image.fromarray(source.alpha))
-    if max_side is not None and max(picture.size) > max_side:
-        picture = ImageOps.contain(picture, (max_side, max_side), Image.Resampling.LANCZOS)
-    return picture
+def read_picture(data: bytes, max_side: int | None) -> PreparedPhoto:
+    """A file's first frame, upright, in 8-bit sRGB, its longer side at most `max_side`; raises SdzError."""
+    photo = read_photo(data)
+    return photo if max_side is None else photo.shrunk(max_side)
 
 
 @cache
@@ -217,14 +209,14 @@ def _known(job: PhotoJob, key: str) -> Photo | None:
     return photo if all(asset.intact(job.site) for asset in photo.assets()) else None
 
 
-def _make(job: PhotoJob, key: str, picture: Image.Image, session: Session) -> Photo:
+def _make(job: PhotoJob, key: str, prepared: PreparedPhoto, session: Session) -> Photo:
     from ..metrics import similarity  # torch takes seconds to load: not in a process that finds nothing to do
 
-    options = job.options
+    options, picture = job.options, prepared.to_pil()
     start = time.perf_counter()
-    data = encode(picture, quality=options.quality, bpp=options.bpp, target_size=options.target_size, tune=options.tune, session=session)
+    data = encode(prepared, quality=options.quality, bpp=options.bpp, target_size=options.target_size, tune=options.tune, session=session)
     encode_ms = 1000.0 * (time.perf_counter() - start)
-    pixels = np.asarray(similarity.on_white(picture))
+    pixels = np.asarray(on_white(picture))
     stages = []
     decode_ms = 0.0
     result = pixels
@@ -235,11 +227,11 @@ def _make(job: PhotoJob, key: str, picture: Image.Image, session: Session) -> Ph
         if decoded.stage != stage:
             continue
         rgba = decoded.to_pil().convert("RGBA")
-        result = np.asarray(similarity.on_white(rgba))
-        stages.append(_measured(stage, rgba, pixels))
+        result = np.asarray(on_white(rgba))
+        stages.append(_measured(stage, rgba, result, pixels))
     ladder = []
     for cut in _cuts(len(data)) if picture.width * picture.height <= LADDER_PIXELS else []:
-        partial = np.asarray(similarity.on_white(decode(data, session=session, max_bytes=cut).to_pil()))
+        partial = np.asarray(on_white(decode(data, session=session, max_bytes=cut).to_pil()))
         ladder.append((cut, round(similarity.psnr(partial, pixels), 3)))
     judgement: dict[str, Any] = {}
     kept = b""
@@ -257,7 +249,8 @@ def _make(job: PhotoJob, key: str, picture: Image.Image, session: Session) -> Ph
     if kept:
         judgement["avif"] = _write(job, kept, ".avif")
         with Image.open(io.BytesIO(kept)) as opened:
-            stages, ladder = [_measured("avif", opened.convert("RGBA"), pixels)], []
+            rgba = opened.convert("RGBA")
+        stages, ladder = [_measured("avif", rgba, np.asarray(on_white(rgba)), pixels)], []
     else:
         sdz = _write(job, data, ".sdz")
         if options.fallback != "none":
@@ -281,10 +274,10 @@ def _make(job: PhotoJob, key: str, picture: Image.Image, session: Session) -> Ph
     )
 
 
-def _measured(stage: str, rgba: Image.Image, pixels: NDArray[np.uint8]) -> Measured:
+def _measured(stage: str, rgba: Image.Image, result: NDArray[np.uint8], pixels: NDArray[np.uint8]) -> Measured:
+    """A stage's `rgba`, and `result`, the same laid on white, beside the photo's `pixels`."""
     from ..metrics import similarity  # as above
 
-    result = np.asarray(similarity.on_white(rgba))
     figures = _finite(similarity.psnr(result, pixels)), similarity.structural_similarity(result, pixels)
     return Measured(stage, *figures, hashlib.sha256(rgba.tobytes()).hexdigest())
 
@@ -304,8 +297,6 @@ def title_of(source: Path) -> str:
 
 def fallback_bytes(picture: Image.Image, kind: str) -> bytes:
     """The picture as `avif`, `webp` or `jpeg` for visitors without JavaScript; JPEG lays transparency on white."""
-    from ..metrics import similarity  # as above
-
     target = io.BytesIO()
     quality = FALLBACK_QUALITY[kind]
     if kind == "avif":
@@ -313,7 +304,7 @@ def fallback_bytes(picture: Image.Image, kind: str) -> bytes:
     elif kind == "webp":
         picture.save(target, "WEBP", quality=quality, method=6)
     else:
-        similarity.on_white(picture).save(target, "JPEG", quality=quality, optimize=True, progressive=True)
+        on_white(picture).save(target, "JPEG", quality=quality, optimize=True, progressive=True)
     return target.getvalue()
 
 

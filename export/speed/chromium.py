@@ -1,4 +1,4 @@
-"""The browser's half of `python -m export speed`: stages and memory of the decoder in a real headless Chromium.
+"""The browser's half of `sdz speed`: stages and memory of the decoder in a real headless Chromium.
 
 Takes a pack, encoded files and a reference graph, hands on milliseconds and bytes. The project's own modules are served on loopback;
 `speed.js` is what runs in the page.
@@ -39,6 +39,9 @@ SCRIPT = Path(__file__).with_name("speed.js")
 
 TIMEOUT = 600.0
 """Seconds for one measurement in the page: the reference takes 6 s a run here, and slower machines exist."""
+
+TILED_SIDE = 2048
+"""Side of the picture whose memory is measured: it is decoded in tiles."""
 
 SETTLING = 3.0
 """Seconds until a page that does nothing has the memory it keeps: Chromium starts a spare renderer after a while."""
@@ -192,7 +195,7 @@ class Page:
 
     def call(self, name: str, **what: Any) -> Any:
         """The result of an exported function."""
-        script = "async ([name, what]) => (await import('/export/speed.js'))[name](what)"
+        script = "async ([name, what]) => (await import('/export/speed/speed.js'))[name](what)"
         return self.page.evaluate(script, [name, what])
 
 

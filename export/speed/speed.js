@@ -1,5 +1,5 @@
 /**
- * The page's half of `python -m export speed`: the decoder's stages in this page on one thread of WASM, and a reference graph beside
+ * The page's half of `sdz speed`: the decoder's stages in this page on one thread of WASM, and a reference graph beside
  * them. Takes the id of a pack and addresses on this page's server, hands back milliseconds, one number per repetition.
  */
 

@@ -1,4 +1,4 @@
-"""`python -m export distill`: a one-step denoiser for any pack, or with `--decoder` a light decoder for any autoencoder's latents.
+"""`sdz distill`: a one-step denoiser for any pack, or with `--decoder` a light decoder for any autoencoder's latents.
 
 The autoencoder stands still. The denoiser sees truncated latents and is taught the clean ones (with `--teacher` in part what a diffusion
 UNet makes of these), judged in latent space, or through the autoencoder's decoder where that is affordable; the project's own is taught
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,16 +21,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...runtime.limits import DENOISER_COARSEST
+from ..commands import failed, parser
 from ..crops import CropSampler, TrainingDataError, load_photos
 from ..families import FamilyError, load_family
 from ..families.unet import UnetError, load_clean_up
 from ..models import LightDecoder, OneStepDenoiser
 from ..models.denoiser import FINEST_TRAINED
+from ..models.layers import is_calibrated
 from ..models.truncation import Truncated, truncate
-from ..packs.own import TINY_WEIGHTS
 from ..packs.parity import gate_photos
-from ..packs.weights import is_calibrated
-from .loop import COLOURS, PRECISION_RANGE, Loop, TrainingOptions, add_options, chosen, draw_precision, draw_tilt
+from ..packs.trained import TINY_WEIGHTS
+from .loop import COLOURS, PRECISION_RANGE, Loop, draw_precision, draw_tilt
+from .options import TrainingOptions, add_options, again, chosen, option
 from .skip import least_code, measure, table
 from .space import LatentSpace, fit_basis, open_space
 from .teacher import Teacher
@@ -56,22 +57,20 @@ STUDENTS = {4: (48, 5), 8: (64, 6), 16: (128, 4)}
 class DistillOptions(TrainingOptions):
     """What `distill` needs besides what training needs."""
 
-    steps: int = 2000
-    learning_rate: float = 1e-3
-    quantize_from: float = 0.75
-    draws: int = 1
-    """Truncations of every crop: encoding it once for several of them saves the autoencoder's time."""
-    width: int = 0
-    """Channels of the denoiser's layers (0: 48, 64 or 128 for patches of 4, 8 or 16 pixels)."""
-    blocks: int = 0
-    """Its residual blocks (0: 5, 6 or 4)."""
-    judged: float = -1.0
-    """Share of the steps judged through the autoencoder's decoder, the others in latent space (-1: all for the project's own, a quarter for
-    decoders that the device can afford, none for the others)."""
-    taught: float = 0.5
-    """Share of the teacher's result in what is learned, with --teacher."""
-    imitate: float = 0.0
-    """Share of the big decoder's picture in what the light decoder learns; the rest is the photo."""
+    steps: int = again(TrainingOptions, "steps", 2000)
+    learning_rate: float = again(TrainingOptions, "learning_rate", 1e-3)
+    quantize_from: float = again(TrainingOptions, "quantize_from", 0.75)
+    draws: int = option(1, "N", "truncations of every crop: encoding it once for several of them saves the autoencoder's time")
+    width: int = option(0, "CHANNELS", "channels of the denoiser's layers; 0: 48, 64 or 128 for patches of 4, 8 or 16 pixels")
+    blocks: int = option(0, "N", "the denoiser's residual blocks; 0: 5, 6 or 4 for patches of 4, 8 or 16 pixels")
+    judged: float = option(
+        -1.0,
+        "SHARE",
+        "share of the steps judged through the autoencoder's decoder, the others in latent space; -1: all for the project's own, a quarter "
+        "for decoders that the device can afford, none for the others",
+    )
+    taught: float = option(0.5, "SHARE", "with --teacher: share of the teacher's result in what is learned")
+    imitate: float = option(0.0, "SHARE", "with --decoder: share of the big decoder's picture in what is learned; the rest is the photo")
 
 
 class Distiller(Loop[DistillOptions]):
@@ -213,10 +212,12 @@ def _stored(run: Path | None, name: str, kind: type[Any]) -> Any:
     return kind.from_pretrained(run / name, use_safetensors=True, low_cpu_mem_usage=False)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options of `python -m export distill`."""
-    command = argparse.ArgumentParser(
-        prog="python -m export distill", description="Distill a one-step denoiser, or a light decoder, for a pack's latents."
+def distill_parser() -> argparse.ArgumentParser:
+    """The options of `sdz distill`."""
+    command = parser(
+        "distill",
+        "Distill a one-step denoiser, or with --decoder a light decoder, for an autoencoder's latents. A run that was interrupted goes on "
+        "where its directory stands.",
     )
     model = "folder or hub id of the autoencoder, in diffusers layout (default: the project's own)"
     command.add_argument("--pack-from", default=str(TINY_WEIGHTS), metavar="MODEL", help=model)
@@ -231,8 +232,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m export distill`; 0 done, 1 no usable data, autoencoder or teacher."""
-    command = parser()
+    """`sdz distill`; 0 done, 1 no usable data, autoencoder or teacher."""
+    command = distill_parser()
     given = command.parse_args(arguments)
     if given.decoder and given.teacher is not None:
         command.error("--teacher is for the denoiser, not for --decoder")
@@ -240,8 +241,7 @@ def main(arguments: list[str]) -> int:
     try:
         (_distill_decoder if given.decoder else _distill_denoiser)(given, options)
     except (TrainingDataError, FamilyError, UnetError) as error:
-        print(f"{command.prog}: {error}", file=sys.stderr)
-        return 1
+        return failed("distill", error)
     return 0
 
 

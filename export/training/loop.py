@@ -7,14 +7,13 @@ one.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import time
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import numpy as np
 import torch
@@ -23,13 +22,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ...runtime.format.planes import finer_by
+from ...runtime.format.reconstruction import finer_by
 from ...runtime.limits import MAX_TILT
 from ..crops import CropSampler
-from ..metrics.distortion import PerceptualDistance, distortion
+from ..metrics.perceptual import PerceptualDistance
 from ..models import OneStepDenoiser
 from ..models.denoiser import DELTA_SCALE_EXPONENT, FINEST_TRAINED
 from ..models.layers import freeze_ranges, set_quantization
+from .distortion import distortion
+from .options import Options
 
 PRECISION_RANGE = (FINEST_TRAINED, 72)
 """Precision codes drawn in training: intervals of 2**(22/8) = 6.7 to 2**(72/8) = 512 grey levels (about 1.2 to 0.01 bpp)."""
@@ -67,28 +68,6 @@ WARM_STEPS = 200
 
 WARM_SHARE = 0.03
 """... or, of a short run, the share of it."""
-
-
-@dataclass
-class TrainingOptions:
-    """What a run needs; written into its directory as `options.json`. `steps` and `minutes` count from the run's first step."""
-
-    steps: int = 20000
-    minutes: float = math.inf
-    batch: int = 8
-    crop: int = 192
-    learning_rate: float = 3e-4
-    final_learning_rate: float = 2e-5
-    quantize_from: float = 2.0
-    """Share of the run after which quantization is simulated (2: never, or from the first step with weights whose ranges are fixed)."""
-    perceptual: float = 0.0
-    """Squared levels that one unit of ST-LPIPS (AlexNet trunk) is worth; 0 leaves it out."""
-    seed: int = 1
-    device: str = "cpu"
-    save_minutes: float = 4.0
-
-
-Options = TypeVar("Options", bound=TrainingOptions)
 
 
 def draw_precision(
@@ -299,24 +278,3 @@ class Loop(ABC, Generic[Options]):
         self.quantizing = meta["quantizing"] == "1"
         if self.quantizing:
             set_quantization(self.model, enabled=True)
-
-
-def add_options(command: argparse.ArgumentParser, defaults: TrainingOptions) -> None:
-    """The options that every kind of training has."""
-    command.add_argument("--data", type=Path, nargs="+", required=True, metavar="PHOTOS", help="folders or .tar shards of training photos")
-    command.add_argument("--out", type=Path, required=True, metavar="RUN", help="run directory; an earlier run there is resumed")
-    command.add_argument("--weights", type=Path, metavar="RUN", help="start from the weights of this directory")
-    for option in fields(defaults):
-        command.add_argument(
-            "--" + option.name.replace("_", "-"), type=type(getattr(defaults, option.name)), default=getattr(defaults, option.name),
-            metavar="X", help=f"default {getattr(defaults, option.name)}",
-        )  # fmt: skip
-    command.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
-
-
-def chosen(options: argparse.Namespace, defaults: Options) -> Options:
-    """The training options among parsed arguments, of the kind of `defaults`; sets torch's threads and seed accordingly."""
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
-    return type(defaults)(**{option.name: getattr(options, option.name) for option in fields(defaults)})

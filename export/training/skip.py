@@ -17,9 +17,8 @@ from ...runtime import limits
 from ...runtime.quantize import TYPICAL_ROUNDING
 from ..models import OneStepDenoiser
 from ..models.denoiser import FINEST_TRAINED
-from ..models.layers import set_quantization
+from ..models.layers import is_calibrated, set_quantization
 from ..models.truncation import truncate
-from ..packs.weights import is_calibrated
 from .space import LatentSpace
 
 CODES = range(FINEST_TRAINED, limits.DENOISER_COARSEST + 1, 6)

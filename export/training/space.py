@@ -14,8 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..families import Family, FamilyError
-from ..families import own as own_family
+from ..families import Family, FamilyError, lapped
 from ..models import TinyAutoencoder
 from ..packs.calibrate import fit_linear, gains_of
 
@@ -42,7 +41,7 @@ class LatentSpace(nn.Module):
     @property
     def own(self) -> TinyAutoencoder | None:
         """The project's autoencoder, where it is that: its decoder is told how precisely the latents are known."""
-        return self.decoder.model if isinstance(self.decoder, own_family.Decoder) else None
+        return self.decoder.model if isinstance(self.decoder, lapped.Decoder) else None
 
     @property
     def cost(self) -> int:

@@ -1,18 +1,16 @@
-"""`python -m export train`: rate-distortion training of the autoencoder and its denoiser under simulated truncation.
+"""`sdz train`: rate-distortion training of the autoencoder and its denoiser under simulated truncation.
 
 Every step draws, per image, how precisely its latents are known (a step and a cut, `export.models.truncation`), so one model
 serves every rate. The loss is `distortion / step + LAGRANGIAN * step * bits`: the Lagrangian of a uniform quantizer
 whose slope dD/dR is proportional to step squared, scaled so that coarse and fine precisions pull equally hard. With `--encoder 0` files and
 their bits stand still, and a step costs half.
-`python -m export train --help` lists the options. Resumable: a run directory holds `autoencoder/`, `denoiser/` (moving
+Resumable: a run directory holds `autoencoder/`, `denoiser/` (moving
 averages, diffusers layout) and `state.safetensors`.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..commands import failed, parser
 from ..crops import CropSampler, TrainingDataError, load_photos
 from ..models import OneStepDenoiser, TinyAutoencoder
+from ..models.layers import is_calibrated
 from ..models.truncation import Truncated, truncate
-from ..packs.weights import is_calibrated
-from .loop import COLOURS, Loop, TrainingOptions, add_options, chosen, draw_precision, draw_tilt
+from .loop import COLOURS, Loop, draw_precision, draw_tilt
+from .options import TrainingOptions, add_options, chosen, option
 from .rate import ContextRateModel
 
 LAGRANGIAN = 0.13
@@ -35,10 +35,12 @@ LAGRANGIAN = 0.13
 class JointOptions(TrainingOptions):
     """What `train` needs besides what training needs."""
 
-    faithful: float = 0.25
-    """Share of the steps without the denoiser, judged by distortion alone: what teaches the decoder to stand alone."""
-    encoder: int = 1
-    """Whether the encoder and the linear pair are trained (1), or decoder and denoiser on latents that stay as they are (0)."""
+    faithful: float = option(
+        0.25, "SHARE", "share of the steps without the denoiser, judged by distortion alone: what teaches the decoder to stand alone"
+    )
+    encoder: int = option(
+        1, "0|1", "1: train the encoder and the linear pair too; 0: only decoder and denoiser, on latents that stay as they are"
+    )
 
 
 class Pipeline(nn.Module):
@@ -119,15 +121,14 @@ def load_pipeline(weights: Path | None) -> Pipeline:
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m export train`; 0 done, 1 no usable data."""
-    command = argparse.ArgumentParser(prog="python -m export train", description="Train the autoencoder and its denoiser.")
+    """`sdz train`; 0 done, 1 no usable data."""
+    command = parser("train", "Train the autoencoder and its denoiser. A run that was interrupted goes on where its directory stands.")
     add_options(command, JointOptions())
     given = command.parse_args(arguments)
     options = chosen(given, JointOptions())
     try:
         sampler = CropSampler(load_photos(given.data, options.crop), options.crop, options.seed)
     except TrainingDataError as error:
-        print(f"{command.prog}: {error}", file=sys.stderr)
-        return 1
+        return failed("train", error)
     Trainer(load_pipeline(given.weights), sampler, given.out, options).run()
     return 0

@@ -18,24 +18,10 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ..errors import CorruptPackError, EncodeInputError
-from .coder import (
-    INPUTS,
-    POSITION,
-    RATES,
-    SQUASH,
-    STOPPED,
-    STRETCH,
-    WINDOW_BYTES,
-    CoderState,
-    TableField,
-    code_mixed,
-    finish_encoder,
-    new_registers,
-    read_arrays,
-    start_decoder,
-    stored_arrays,
-)
-from .planes import LEVEL_LIMIT, OUTPUT_SLACK, Latents, guard_l1
+from .coder import POSITION, RATES, SQUASH, STOPPED, STRETCH, WINDOW_BYTES, code_mixed, finish_encoder, new_registers, start_decoder
+from .coder_tables import INPUTS, CoderState, TableField, read_arrays, stored_arrays
+from .planes import OUTPUT_SLACK
+from .reconstruction import LEVEL_LIMIT, Latents, guard_l1
 
 MAX_ENTRIES: Final = 1 << 16
 """Entries of a codebook: its tree then has at most 16 levels, and every mean is a sum of products below 2**53."""

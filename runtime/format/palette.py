@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .. import limits
 from ..errors import CorruptFileError, EncodeInputError, MissingExtraError
 from ..pack import GRID
-from .planes import Known, step_units
+from .reconstruction import Known, step_units
 
 MAX_ENTRIES: Final = 256
 """An index is one byte: the published setting, 1,024 bytes of palette for four channels."""
@@ -107,7 +107,7 @@ def _fit(vectors: NDArray[np.float64], entries: int) -> NDArray[np.int8]:
         try:
             from scipy.cluster.vq import kmeans2
         except ImportError:
-            raise MissingExtraError("encoding with a palette", "scipy", "export") from None
+            raise MissingExtraError("encoding with a palette", "scipy", "train") from None
         sample = vectors[:: -(-len(vectors) // SAMPLE)]
         with warnings.catch_warnings():
             # an empty cluster keeps its mean, which some position may still be nearest to

@@ -19,19 +19,12 @@ from .. import limits
 from ..errors import EncodeInputError
 from .coder import (
     CHANCE,
-    CROSS_TERMS,
-    ENERGY_LEVELS,
-    INPUTS,
     POSITION,
-    PREDICTION_TERMS,
     RATES,
     SQUASH,
     STOPPED,
     STRETCH,
     WINDOW_BYTES,
-    CoderState,
-    CoderTables,
-    TableLayout,
     code_mixed,
     decode_bit,
     encode_bit,
@@ -39,9 +32,8 @@ from .coder import (
     new_registers,
     start_decoder,
 )
-
-MAX_PLANES = 15
-"""Magnitudes are below 2**15: the mean of 16x16 pixels needs 13 bits at the finest step."""
+from .coder_tables import CROSS_TERMS, ENERGY_LEVELS, INPUTS, PREDICTION_TERMS, CoderState, CoderTables, TableLayout
+from .reconstruction import Known
 
 BORDER = 2
 """Positions of zeros around every channel, so that no neighbour needs a bounds check."""
@@ -72,22 +64,6 @@ BANDS = (0, 6, 24, 54)
 
 OUTPUT_SLACK = 64
 """Bytes of room in the encoder's buffer beyond what the decisions can cost."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """What a prefix tells of latents (C, h, w): `magnitude` int32 with unknown low bits zero, `negative` bool, `plane`
-    uint8 the lowest plane known of each latent, `complete` whether nothing was cut."""
-
-    magnitude: NDArray[np.int32]
-    negative: NDArray[np.bool_]
-    plane: NDArray[np.uint8]
-    complete: bool
-
-    @property
-    def sides(self) -> tuple[int, int]:
-        """Rows and columns of latent positions."""
-        return self.plane.shape[1], self.plane.shape[2]
 
 
 def pass_order(tables: CoderTables, planes: int) -> NDArray[np.int32]:
@@ -318,10 +294,10 @@ def _run(
 
 
 def plane_count(latents: NDArray[np.int32]) -> int:
-    """Planes that the largest magnitude of `latents` needs; raises EncodeInputError over MAX_PLANES."""
+    """Planes that the largest magnitude of `latents` needs; raises EncodeInputError over `limits.MAX_PLANES`."""
     planes = int(np.abs(latents).max(initial=0)).bit_length()
-    if planes > MAX_PLANES:
-        raise EncodeInputError(f"a latent needs {planes} bit-planes, the format has {MAX_PLANES}: use a coarser step")
+    if planes > limits.MAX_PLANES:
+        raise EncodeInputError(f"a latent needs {planes} bit-planes, the format has {limits.MAX_PLANES}: use a coarser step")
     return planes
 
 
@@ -399,81 +375,3 @@ def _decode(payload: bytes, shape: tuple[int, int, int], planes: int, step_index
     start_decoder(registers, data)
     nothing = np.zeros((1, 1, 1), dtype=np.int32)
     return _run(False, nothing, shape, planes, step_index, tables, CoderState.start(tables, tables.count_limit), registers, data)
-
-
-MANTISSA = tuple(round(2 ** (j / 8) * 4 * 4096) for j in range(8))
-"""One octave of steps: 2**(j / 8) grey levels in 1/4096 of a grid unit (a quarter of a level)."""
-
-LEVEL_LIMIT = 15
-"""Levels are clipped here before the denoiser sees them."""
-
-
-@dataclass(frozen=True)
-class Latents:
-    """What the networks and the linear stage see, int32 (C, h, w) each: `values` and `half_width` in grid units (quarter
-    grey levels), `levels` signed known magnitudes in intervals (clipped to +-15), `precision` in eighths of an octave."""
-
-    values: NDArray[np.int32]
-    levels: NDArray[np.int32]
-    precision: NDArray[np.int32]
-    half_width: NDArray[np.int32]
-
-
-def step_units(step_index: int) -> int:
-    """The quantization step 2**(step_index / 8) grey levels in grid units, by integers."""
-    return (MANTISSA[step_index % 8] << (step_index // 8)) >> 12
-
-
-def step_sizes(steps: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The quantization steps of the channels' step indices (C,), in grid units, int32 (C, 1, 1)."""
-    return np.array([step_units(index) for index in steps.tolist()], np.int32)[:, None, None]
-
-
-def finer_by(tilt: int | NDArray[np.int64], octaves: NDArray[np.int32]) -> NDArray[np.int32]:
-    """By how many step indices channels of these `octaves` (sixteenths) are finer at a tilt, of the shape that both broadcast to."""
-    finer: NDArray[np.int32] = ((tilt * octaves + 8) >> 4).astype(np.int32)
-    return finer
-
-
-def channel_steps(step_index: int, tilt: int, octaves: NDArray[np.int32] | None, channels: int) -> NDArray[np.int32]:
-    """The step index of each of the channels, 0..MAX_STEP_INDEX, int32 (C,).
-
-    It is the file's, lowered by `tilt` eighths of an octave of the step for every octave of the channel's frequency. `octaves`, sixteenths,
-    int32 (C,), are the pack's; where it has none, all channels have the file's step.
-    """
-    if octaves is None:
-        return np.full(channels, step_index, np.int32)
-    steps: NDArray[np.int32] = np.clip(step_index - finer_by(tilt, octaves), 0, limits.MAX_STEP_INDEX)
-    return steps
-
-
-def dequantize(known: Known, steps: NDArray[np.int32], reconstruction: int, l1_limit: int) -> Latents:
-    """Values, guarded (`guard_l1`), and intervals of what is known at the channels' step indices `steps`, int32 (C,);
-    `reconstruction` in sixteenths of the unknown part."""
-    step, plane = step_sizes(steps), known.plane.astype(np.int32)
-    # 2**15 * 16 * 4096, the largest product there is, is 2**31: the unknown part is one less
-    middle = (((1 << plane) - 1) * (step * reconstruction) + 8) >> 4
-    values = np.where(known.magnitude == 0, 0, known.magnitude * step + middle)
-    levels = np.minimum(known.magnitude >> plane, LEVEL_LIMIT)
-    for signed in (values, levels):
-        np.negative(signed, out=signed, where=known.negative)
-    return Latents(
-        guard_l1(values, l1_limit),
-        levels,
-        plane * 8 + steps[:, None, None],
-        (step << plane) >> (known.magnitude > 0),
-    )
-
-
-def guard_l1(values: NDArray[np.int32], l1_limit: int) -> NDArray[np.int32]:
-    """Values (C, h, w) whose sum of magnitudes at every position is at most `l1_limit`.
-
-    Where it is more, all values of the position are halved towards zero until it is not. No photo gets there; it keeps
-    every fp32 sum of the networks' first layers below 2**24, where fp32 is exact in any order of summation.
-    """
-    norm = np.abs(values).sum(axis=0, dtype=np.int64)
-    while (over := norm > l1_limit).any():
-        held = values[:, over]
-        values[:, over] = np.sign(held) * (np.abs(held) >> 1)
-        norm = np.abs(values).sum(axis=0, dtype=np.int64)
-    return values

@@ -1,5 +1,6 @@
-"""The desktop viewer: `python -m runtime view`. The only part of the runtime that reaches Qt.
+"""The desktop viewer: `sdz view`. The only part of the runtime that reaches Qt.
 
-`folder` walks files, `worker` decodes on a thread (both without Qt), `canvas` paints, `panel`, `bars` and `pages` are what stands around
-the picture, `window` puts them together and `app` starts it.
+Without Qt: `folder` lists files, `decoding/` turns them into pixels on a thread. With Qt: `canvas` shows pictures (`layer` holds their
+pixels, `view` their place in the window, `painting` paints them); `menus`, `panel`, `bars`, `pages` and `dialogs` are around it; `window`
+connects all of them (`bridge` brings events from the worker's thread), `app` starts it.
 """

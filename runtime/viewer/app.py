@@ -12,13 +12,13 @@ from PySide6.QtCore import QSettings, QTimer
 from PySide6.QtGui import QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication
 
-from ..desktop.integration import APPLICATION_ID, ICON
+from ..desktop.install import APPLICATION_ID, ICON
 from ..errors import DesktopError
 from .appearance import Appearance, apply
 from .window import Window
 
 LAST_STEP_SECONDS: Final = 3.0
-"""How long the program waits at its end for the decoder's step under way."""
+"""How long the program waits at its end for the decoder's current step."""
 
 
 def run(path: Path | None) -> int:
@@ -41,7 +41,7 @@ def run(path: Path | None) -> int:
     window.show()
     if path is not None:
         window.open(path)
-    # Python sees Ctrl+C only when it runs, and Qt's loop is not Python
+    # Python handles Ctrl+C only while it runs code of its own, which Qt's loop does not
     signal.signal(signal.SIGINT, lambda *_: window.close())
     heartbeat = QTimer(interval=250)
     heartbeat.timeout.connect(lambda: None)
@@ -52,12 +52,12 @@ def run(path: Path | None) -> int:
 
 
 def has_display() -> bool:
-    """Whether Qt will find a display; asked only where a missing one would end the process."""
+    """Whether Qt will find a display; always True on systems where a missing one does not end the process."""
     if not sys.platform.startswith("linux"):
         return True
     return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"))
 
 
 def _follow(window: Window) -> None:
-    if window.act_appearance[Appearance.SYSTEM].isChecked():
+    if window.menus.appearance[Appearance.SYSTEM].isChecked():
         apply(Appearance.SYSTEM)

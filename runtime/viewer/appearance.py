@@ -1,4 +1,4 @@
-"""Dark and light: what the system says, or what the person chose."""
+"""Dark and light colours: the system's choice, or the person's."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _DISABLED: Final = ("#9d9da3", "#77777e")
 
 
 def apply(look: Appearance) -> None:
-    """Gives the application the colours of `look`. Where the system says nothing it is light."""
+    """Gives the application the colours of `look`; light ones where the system has no preference."""
     hints = QGuiApplication.styleHints()
     hints.setColorScheme(_SCHEMES[look])
     dark = look == Appearance.DARK or (look == Appearance.SYSTEM and hints.colorScheme() == Qt.ColorScheme.Dark)

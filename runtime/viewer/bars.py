@@ -1,6 +1,6 @@
-"""The thin bars under the picture: where in the folder, how many bytes, which stage; and, while comparing, with what and how.
+"""The bars under the picture: place in the folder, byte slider, stage and scale; and, while comparing, the other file's name and the line.
 
-They show what they are told and say what was moved; they know neither files nor pixels.
+They show what they are told and emit what was moved; they know neither files nor pixels.
 """
 
 from __future__ import annotations
@@ -12,15 +12,14 @@ from PySide6.QtCore import QPointF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QSlider, QToolButton, QWidget
 
-from .worker import STAGES, Stage
+from ..options import DEFAULT_STAGE, STAGES, Stage
 
 SPLIT_STEPS: Final = 1000
 
 STAGE_HELP: Final[dict[Stage, str]] = {
-    "preview": "Preview: the first bytes, without a neural network",
-    "base": "Base: all bytes, without a neural network",
-    "refined": "Refined: the decoder network",
-    "denoised": "Denoised: the denoiser, and then the decoder network",
+    "linear": "Linear: no neural network",
+    "decoded": "Decoded: the decoder network",
+    "denoised": "Denoised: the denoiser, then the decoder network",
 }
 
 
@@ -36,25 +35,25 @@ def kilobytes(count: int) -> str:
 
 
 def plain_tooltip(text: str) -> str:
-    """A tooltip that shows `text` as it is: Qt would take a file's name with tags in it for markup."""
+    """A tooltip that shows `text` literally: Qt would read tags in a file's name as markup."""
     return f"<p style='white-space: pre'>{html.escape(text)}</p>"
 
 
 class StageDots(QWidget):
-    """Four dots, filled as the stages arrive, and the name of the last one."""
+    """A dot for each stage, filled as the stages arrive, and the name of the latest one."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.stage: Stage | None = None
-        self.reached: Stage = "denoised"
+        self.reached: Stage = DEFAULT_STAGE
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
 
     def show_stage(self, stage: Stage | None, reached: Stage) -> None:
-        """`stage` stands, `reached` is the last one there will be."""
+        """`stage` is on the screen (None: nothing yet), `reached` the last one there will be."""
         self.stage, self.reached = stage, reached
         text = "Nothing decoded yet" if stage is None else STAGE_HELP[stage]
-        if reached != "denoised" and stage == reached:
-            text += ". More stages are not needed here, or not asked for"
+        if reached != STAGES[-1] and stage == reached:
+            text += ". Further stages are not needed here, or not asked for"
         self.setToolTip(text)
         self.setAccessibleName(text)
         self.update()
@@ -62,7 +61,7 @@ class StageDots(QWidget):
     def sizeHint(self) -> QSize:
         """Room for the longest name."""
         metrics = QFontMetrics(self.font())
-        return QSize(4 * 13 + 8 + max(metrics.horizontalAdvance(name) for name in STAGES), metrics.height() + 4)
+        return QSize(len(STAGES) * 13 + 8 + max(metrics.horizontalAdvance(name) for name in STAGES), metrics.height() + 4)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Dots, then the name."""
@@ -86,7 +85,7 @@ class StageDots(QWidget):
                 painter.setBrush(QColor(faint.red(), faint.green(), faint.blue(), 110))
                 painter.drawEllipse(at, 1.6, 1.6)
         painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
-        left = 4 * 13 + 6
+        left = len(STAGES) * 13 + 6
         painter.drawText(left, 0, self.width() - left, self.height(), Qt.AlignmentFlag.AlignVCenter, self.stage or "")
         painter.end()
 
@@ -162,7 +161,7 @@ class BottomBar(QWidget):
 
 
 class CompareBar(QWidget):
-    """While comparing: the other file's name, both beside a line or one after the other, and where the line stands."""
+    """While comparing: the other file's name, side by side or one in place of the other, and where the line is."""
 
     split_moved = Signal(float)
 
@@ -178,7 +177,7 @@ class CompareBar(QWidget):
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, SPLIT_STEPS)
         self.slider.setValue(SPLIT_STEPS // 2)
-        self.slider.setAccessibleName("Where the dividing line stands")
+        self.slider.setAccessibleName("Position of the dividing line")
         self.slider.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.slider.valueChanged.connect(lambda value: self.split_moved.emit(value / SPLIT_STEPS))
         row = QHBoxLayout(self)
@@ -192,11 +191,11 @@ class CompareBar(QWidget):
 
     @property
     def at(self) -> float:
-        """Where the line stands, as a share of the width."""
+        """Where the line is, as a share of the width."""
         return self.slider.value() / SPLIT_STEPS
 
     def show_split(self, at: float) -> None:
-        """Follows the line where it was dragged in the picture."""
+        """Follows the line that was dragged in the picture."""
         self.slider.blockSignals(True)
         self.slider.setValue(round(at * SPLIT_STEPS))
         self.slider.blockSignals(False)
@@ -212,7 +211,7 @@ def _button(text: str, checkable: bool) -> QToolButton:
 
 
 class _Elided(QLabel):
-    """A label that gives way: its middle is left out where the room is short."""
+    """A label that shortens its text, in the middle, where there is too little room."""
 
     def __init__(self) -> None:
         super().__init__()

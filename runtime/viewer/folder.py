@@ -1,4 +1,4 @@
-"""The files beside a picture: which of them can be shown, in which order, and which one is its original. No Qt, no decoding."""
+"""The files beside a picture: which of them can be shown, in which order, and which one is its original. Without Qt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..files import image_suffixes
 SUFFIX: Final = ".sdz"
 
 PHOTOS: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".avif", ".jxl", ".bmp", ".gif")
-"""Where an original is looked for, the likeliest lossless first."""
+"""Suffixes of an original, in the order of the search: lossless formats first."""
 
 
 @functools.cache
@@ -23,7 +23,7 @@ def suffixes() -> frozenset[str]:
 
 
 def shown_in(folder: Path) -> list[Path]:
-    """The pictures of a folder, hidden ones and subfolders left out, as a person would sort them: case ignored, numbers by value.
+    """The pictures of a folder, hidden ones and subfolders left out, sorted by name, case ignored, numbers by value.
 
     Raises OSError for a folder that cannot be read.
     """
@@ -48,7 +48,7 @@ class Walk:
 
     @classmethod
     def around(cls, path: Path) -> Walk:
-        """The pictures beside `path`, standing at it; it alone where the folder cannot be read."""
+        """The pictures beside `path`, at `path`; only that where the folder cannot be read."""
         try:
             paths = shown_in(path.parent)
         except OSError:
@@ -59,11 +59,11 @@ class Walk:
 
     @property
     def path(self) -> Path:
-        """The picture stood at."""
+        """The current picture."""
         return self.paths[self.at]
 
     def to(self, at: int) -> Walk:
-        """Standing at another place, at the nearest end where there is none."""
+        """The same pictures at another place, or at the nearest end."""
         return Walk(self.paths, min(max(at, 0), len(self.paths) - 1))
 
 

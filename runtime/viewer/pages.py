@@ -1,4 +1,4 @@
-"""What stands in the middle when there is no picture: an invitation, or an error in words; and notices that pass by."""
+"""Pages in place of a picture: how to open one, or why one cannot be shown; and notices over the picture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from .bars import plain_tooltip
-from .canvas import background
+from .painting import background
 
 NOTICE_MILLISECONDS: Final = 6000
 RECENT_SHOWN: Final = 5
@@ -19,7 +19,7 @@ TEXT_WIDTH: Final = 460
 
 
 class MessagePage(QWidget):
-    """A title, a text, and room for more, in the middle of the canvas's colour."""
+    """A title, a text, and room for more widgets below, centred on the canvas's background."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -46,10 +46,10 @@ class MessagePage(QWidget):
         column.addStretch(1)
 
     def say(self, title: str, text: str) -> None:
-        """Shows these words."""
+        """Shows this title and text."""
         self.title.setText(title)
         self.text.setText(text)
-        # centred in a layout, a wrapped label is given one line's height, whatever its lines
+        # Qt gives a centred label with wrapped text the height of one line
         self.text.setFixedHeight(self.text.heightForWidth(TEXT_WIDTH))
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -60,7 +60,7 @@ class MessagePage(QWidget):
 
 
 class WelcomePage(MessagePage):
-    """Nothing is open: how to open something, and what was open lately."""
+    """Shown while nothing is open: how to open a file, and recent files."""
 
     open_file = Signal()
     open_folder = Signal()
@@ -81,7 +81,7 @@ class WelcomePage(MessagePage):
         self._recent: list[QWidget] = []
 
     def show_recent(self, paths: Sequence[str]) -> None:
-        """The files opened lately, the last first."""
+        """Recently opened files, the latest first."""
         for widget in self._recent:
             widget.hide()
             widget.deleteLater()
@@ -97,7 +97,7 @@ class WelcomePage(MessagePage):
 
 
 class Notice(QLabel):
-    """One line over the picture that goes away by itself."""
+    """A text over the picture that disappears by itself."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -119,7 +119,7 @@ class Notice(QLabel):
         self._timer.start()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Stays at the bottom of what it lies over."""
+        """Keeps the notice at the bottom of its parent."""
         if event.type() == QEvent.Type.Resize and self.isVisible():
             self._place()
         return False

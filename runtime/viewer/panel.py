@@ -1,6 +1,6 @@
-"""The panel at the right: what is known of the picture in view, in plain words, and what each of its bytes went into.
+"""The panel at the right: what is known of the picture, what its bytes are used for, and how long each step took.
 
-Shows what it is told; see `worker` for where it comes from.
+It shows what it is told; `messages` says what the worker tells.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QLabel, QScrollArea, QSizePol
 
 from ..info import Report
 from .bars import kilobytes
-from .worker import Facts
+from .decoding.messages import Facts
 
 WIDTH: Final = 300
 
 COLOURS: Final = ("#3b82c4", "#3aa58f", "#d9a03c", "#c9605c", "#8d77c4", "#8a8f98")
-"""Told apart by people who see colours differently too, and in light and in dark."""
+"""Distinguishable for people with colour vision deficiency too, on light and on dark ground."""
 
 ORDER: Final = ("latents", "alpha", "EXIF", "alternative text", "unknown chunks")
 FRAME: Final = "header and frame"
-"""The header's and the chunk heads' bytes, which carry no picture."""
+"""The bytes of the header and of the chunks' heads."""
 
 TIMES: Final = {
     "read": "Reading the file",
     "parse": "Checking it",
     "pack": "Finding the pack",
-    "preview": "Preview",
+    "preview": "First bytes, linear",
     "entropy": "Entropy decoding",
-    "linear": "Base",
+    "linear": "Linear stage",
     "dequantize": "Values and intervals",
     "denoise": "Denoiser",
     "decode": "Decoder",
@@ -43,7 +43,7 @@ MODES: Final = {"RGB": "colour", "RGBA": "colour, transparent", "L": "grey", "LA
 
 
 class Bar(QWidget):
-    """Lengths side by side, each in its colour, filling the width."""
+    """A bar across the width, divided into parts of different colours."""
 
     def __init__(self, parts: Sequence[tuple[float, str]], whole: float, height: int = 10) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class Panel(QScrollArea):
             self._replace(name, None)
 
     def show_facts(self, name: str, facts: Facts) -> None:
-        """What stands in the file's head."""
+        """What the file's header says."""
         megapixels = facts.width * facts.height / 1e6
         rows = [
             ("File", name),
@@ -114,11 +114,11 @@ class Panel(QScrollArea):
         self._replace("Latents", None)
 
     def show_report(self, report: Report) -> None:
-        """What the bytes in view went into: the report of `info --json`."""
+        """What the bytes in view are used for: the report of `info --json`."""
         spent = dict(report["spent"])
         parts = [(name, spent[name]) for name in ORDER if spent.get(name)]
         parts.append((FRAME, spent["header"] + spent["chunk heads"]))
-        section, grid = _section("What each byte went into")
+        section, grid = _section("What each byte is used for")
         grid.addWidget(Bar([(count, COLOURS[i]) for i, (_, count) in enumerate(parts)], report["bytes"], 14), 1, 0, 1, 3)
         for i, (name, count) in enumerate(parts):
             _legend(grid, i + 2, COLOURS[i], name, f"{kilobytes(count)}   {100 * count / report['bytes']:.1f} %")
@@ -129,7 +129,7 @@ class Panel(QScrollArea):
         self._replace("Latents", None if latents is None or not latents["planes"] else _latents(latents))
 
     def show_times(self, seconds: dict[str, float]) -> None:
-        """How long each stage took, of the version in view."""
+        """How long each step took for the version in view."""
         rows = [(TIMES[name], _duration(spent)) for name, spent in seconds.items() if name in TIMES and spent >= 0.00005]
         rows.append(("Together", _duration(sum(seconds.values()))))
         self._replace("Time", _rows("Time", rows))
@@ -144,7 +144,7 @@ class Panel(QScrollArea):
     def _replace(self, name: str, widget: QWidget | None) -> None:
         old = self._sections[name]
         new = widget or QWidget()
-        # in the panel first: a visible widget without a parent is a window of its own
+        # into the panel before it is shown: a visible widget without a parent would be a window
         self._column.replaceWidget(old, new)
         new.setVisible(widget is not None)
         old.hide()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import bjontegaard
 import numpy as np
 import pytest
 
@@ -47,6 +48,17 @@ def test_the_window_holds_for_the_anchor_and_is_never_extended() -> None:
     short = bd_rate(curve(POINTS), curve(POINTS[:3]), WINDOW)
     assert short is not None
     assert (short.percent, short.high) == (pytest.approx(0.0, abs=0.5), pytest.approx(0.2))
+
+
+def test_the_figure_is_that_of_the_usual_computation_on_the_points() -> None:
+    """Rates as functions of quality, piecewise cubics through the measured points themselves, for curves of the usual four or five."""
+    other = [(0.06, 24.9), (0.11, 27.3), (0.22, 30.0), (0.45, 32.6), (0.9, 35.0)]
+    anchor, test = (np.array(points).T for points in (POINTS, other))
+    usual = bjontegaard.bd_rate(*anchor, *test, method="pchip", min_overlap=0)
+    found = bd_rate(curve(POINTS), curve(other), WINDOW)
+    assert found is not None
+    assert found.percent == pytest.approx(usual, abs=0.5)
+    assert usual == pytest.approx(-18.2180025, abs=1e-6)
 
 
 def test_without_a_common_range_there_is_no_bd_rate() -> None:

@@ -13,24 +13,15 @@ import onnx
 import pytest
 from PIL import Image
 
-import sdz.export.speed
+import sdz.export.speed.run
 from sdz.export.cli import main
 from sdz.export.site.library import Library
 from sdz.export.speed.chromium import Chromium, NoBrowserError, page_files, serve
+from sdz.export.speed.python import LARGE, python_reference, python_stages
 from sdz.export.speed.reference import taesd_decoder
-from sdz.export.speed.run import (
-    LARGE,
-    MEMORY_ROWS,
-    PLACES,
-    ROWS,
-    SIZE_ROWS,
-    figure,
-    markdown,
-    python_reference,
-    python_stages,
-    sizes,
-    timed,
-)
+from sdz.export.speed.report import MEMORY_ROWS, PLACES, ROWS, markdown
+from sdz.export.speed.sizes import GROUPS, sizes
+from sdz.export.speed.timing import figure, timed
 from sdz.runtime.encode import encode
 from sdz.runtime.pack import Pack
 
@@ -61,28 +52,28 @@ def test_tables() -> None:
         "Pack `01020304`: decoder 13.5 and denoiser 2.9 kMAC per pixel; the TAESD shape has 270. "
         "astronaut.png, 512×512, 5000 bytes; stage reached: denoised.",
         "",
-        "| milliseconds | fastest | median | asked |",
-        "|---|---|---|---|",
-        "| **Python, onnxruntime** | | | |",
-        "| entropy decoding | 20.0 | 21.1 | ≤ 30 |",
-        "| whole decode, warm session | 40.0 | 41.0 | ≤ 50 |",
-        "| TAESD-shaped decoder, fp32 | 1000 | 1000 |  |",
-        "| times faster than the TAESD shape, whole decode | | 24.4 |  |",
-        "| **Chromium, WASM** | | | |",
-        "| fresh page: bytes to canvas, linear stage | 100.0 | 100.0 | ≤ 150 |",
-        "| bytes to canvas, whole decode, warm session | 200 | 300 | ≤ 400 |",
-        "| TAESD-shaped decoder, fp32 | 6000 | 6000 |  |",
-        "| times faster than the TAESD shape, whole decode | | 20.0 | ≥ 15 |",
+        "| milliseconds                                    | fastest   | median   | asked   |",
+        "|-------------------------------------------------|-----------|----------|---------|",
+        "| **Python, onnxruntime**                         |           |          |         |",
+        "| entropy decoding                                | 20.0      | 21.1     | ≤ 30    |",
+        "| whole decode, warm session                      | 40.0      | 41.0     | ≤ 50    |",
+        "| TAESD-shaped decoder, fp32                      | 1000      | 1000     |         |",
+        "| times faster than the TAESD shape, whole decode |           | 24.4     |         |",
+        "| **Chromium, WASM**                              |           |          |         |",
+        "| fresh page: bytes to canvas, linear stage       | 100.0     | 100.0    | ≤ 150   |",
+        "| bytes to canvas, whole decode, warm session     | 200       | 300      | ≤ 400   |",
+        "| TAESD-shaped decoder, fp32                      | 6000      | 6000     |         |",
+        "| times faster than the TAESD shape, whole decode |           | 20.0     | ≥ 15    |",
         "",
-        "| resident memory, MB | | asked |",
-        "|---|---|---|",
-        "| Chromium, 2048×2048 above the empty page: JavaScript, WASM, DOM, by the browser's own count | 123 | ≤ 150 |",
-        "| Python, 4000×3000: encode, peak of the whole process | 1000 | ≤ 1500 |",
+        "| resident memory, MB                                                                         |      | asked   |",
+        "|---------------------------------------------------------------------------------------------|------|---------|",
+        "| Chromium, 2048×2048 above the empty page: JavaScript, WASM, DOM, by the browser's own count | 123  | ≤ 150   |",
+        "| Python, 4000×3000: encode, peak of the whole process                                        | 1000 | ≤ 1500  |",
         "",
-        "| a page loads, kB | raw | gzip | brotli | asked |",
-        "|---|---|---|---|---|",
-        "| scripts | 99.5 | 30.0 | 25.0 |  |",
-        "| decoder and denoiser | 2000.0 | 1400.0 | 0.0 | ≤ 1500 after gzip |",
+        "| a page loads, kB     | raw    | gzip   | brotli   | asked             |",
+        "|----------------------|--------|--------|----------|-------------------|",
+        "| scripts              | 99.5   | 30.0   | 25.0     |                   |",
+        "| decoder and denoiser | 2000.0 | 1400.0 | 0.0      | ≤ 1500 after gzip |",
     ]
 
 
@@ -144,7 +135,7 @@ def test_sizes_are_by_what_files_are_for() -> None:
     shared = Library({"sdz.js": b"a" * 900, "demo/page.js": b"b", "packs/00/coder.bin": b"c" * 50, "ort/a.wasm": b"d" * 70}, "assets/sdz-0")
     found = sizes(shared, quick=False)
     assert {name: entry["raw"] for name, entry in found.items()} == {"scripts": 900, "tables": 50, "runtime": 70}
-    assert found.keys() <= SIZE_ROWS.keys()
+    assert found.keys() <= GROUPS.keys()
     assert found["scripts"]["brotli"] < found["scripts"]["gzip"] < 900
     assert "runtime" not in sizes(shared, quick=True)
 
@@ -207,4 +198,4 @@ def test_command_prints_and_writes(
 
 def test_command_without_a_pack_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["speed", "--pack", str(tmp_path)]) == 1
-    assert capsys.readouterr().err.startswith(f"python -m export speed: {tmp_path / 'manifest.json'}: ")
+    assert capsys.readouterr().err.startswith(f"sdz speed: {tmp_path / 'manifest.json'}: ")

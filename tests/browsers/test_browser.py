@@ -19,10 +19,12 @@ from browser import ARGUMENTS, CHROMIUM, ISOLATION, ORT, Site, pack_files, pictu
 from numpy.typing import NDArray
 from PIL import Image
 
-from sdz.runtime.decode import Stage, decode
+from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode
 from sdz.runtime.format.container import latent_span, parse, serialize
-from sdz.runtime.format.planes import channel_steps, decode_planes, dequantize
+from sdz.runtime.format.planes import decode_planes
+from sdz.runtime.format.reconstruction import channel_steps, dequantize
+from sdz.runtime.options import Stage
 from sdz.runtime.pack import Pack
 from sdz.runtime.session import Session
 

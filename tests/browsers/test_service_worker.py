@@ -17,8 +17,9 @@ import uvicorn
 from browser import WEB, Site, pack_files, picture, scripts
 from PIL import Image
 
-from sdz.runtime.decode import Stage, decode
+from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode
+from sdz.runtime.options import Stage
 from sdz.runtime.pack import Pack
 from sdz.runtime.session import Session
 from sdz.server.app import create_app

@@ -17,13 +17,13 @@ from sdz.runtime.format.coder import (
     SQUASH,
     STOPPED,
     STRETCH,
-    CoderTables,
     decode_bit,
     encode_bit,
     finish_encoder,
     new_registers,
     start_decoder,
 )
+from sdz.runtime.format.coder_tables import CoderTables
 
 PROBABILITIES = [32768, 60000, 200, 24, 65512, 12345]
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sdz.runtime.errors import CorruptPackError, EncodeInputError
-from sdz.runtime.format.coder import INPUTS, WEIGHT_ONE
+from sdz.runtime.format.coder import WEIGHT_ONE
+from sdz.runtime.format.coder_tables import INPUTS
 from sdz.runtime.format.indices import (
     IndexLayout,
     IndexTables,

@@ -10,7 +10,7 @@ import pytest
 
 from sdz.runtime.errors import CorruptFileError, EncodeInputError, MissingExtraError
 from sdz.runtime.format.palette import assign, decode_palette, encode_palette, quantize_palette, scale_index, unknown_latents
-from sdz.runtime.format.planes import step_units
+from sdz.runtime.format.reconstruction import step_units
 
 PALETTE = np.array([[1, -2], [-128, 127], [0, 3]], np.int8)
 INDICES = np.array([[0, 1, 2], [2, 2, 0]], np.uint8)

@@ -20,9 +20,11 @@ import sdz.export.packs.foreign
 from sdz.export.cli import main
 from sdz.export.families import FamilyError, load_family
 from sdz.export.packs.calibrate import fit_linear, gains_of, integer_table, read_photos
+from sdz.export.packs.cost import receptive_field
 from sdz.export.packs.expected import expected
-from sdz.export.packs.foreign import ForeignPack, build_foreign_pack, pack_name, public_name, receptive_field
-from sdz.export.packs.from_model import ModelOptions, pack_for_site
+from sdz.export.packs.foreign import ForeignPack, build_foreign_pack, pack_name, public_name
+from sdz.export.packs.from_model import pack_for_site
+from sdz.export.packs.options import ModelOptions
 from sdz.export.packs.parity import ParityError
 from sdz.export.packs.traced import half_weights
 from sdz.export.site import build
@@ -179,7 +181,7 @@ def test_decoders_with_global_operations_are_tiled_and_say_what_it_costs(kl: For
     measured = kl.pack.manifest["measured"]
     assert 0 < measured["tiles of 256 pixels: mean error against one piece (pixel levels)"] < 60
     family = load_family(str(kl.pack.directory.parent / "model"))
-    assert receptive_field(family.decoder, 4, 8) is None
+    assert receptive_field(family.decoder, 4) is None
 
 
 def test_a_light_decoder_goes_through_in_tiles_that_join_and_the_full_encoder_in_blended_ones(tmp_path: Path) -> None:
@@ -270,7 +272,7 @@ def test_the_command_line_says_what_cannot_be(tmp_path: Path, capsys: pytest.Cap
     picture(80, 70).save(tmp_path / "a.png")
     arguments = ["build", str(tmp_path / "a.png"), "--out", str(tmp_path / "site"), "--pack-from", str(tmp_path / "nowhere")]
     assert main(arguments) == 1
-    assert capsys.readouterr().err.startswith(f"python -m export build: {tmp_path / 'nowhere'}: there is no such folder")
+    assert capsys.readouterr().err.startswith(f"sdz build: {tmp_path / 'nowhere'}: there is no such folder")
     with pytest.raises(SystemExit) as stopped:
         main([*arguments, "--pack", str(tmp_path)])
     assert stopped.value.code == 2

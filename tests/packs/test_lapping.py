@@ -8,7 +8,7 @@ import torch
 
 from sdz.export.models import TinyAutoencoder
 from sdz.export.models.lapping import BOOST, Lapping, boosted_matrix, inverse
-from sdz.export.packs.weights import QuantizationError, lapping_entries
+from sdz.export.packs.quantization import QuantizationError, lapping_entries
 from sdz.runtime.format.linear import LAP_PLACES, LAP_SHIFT, lapped
 
 

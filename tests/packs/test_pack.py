@@ -16,10 +16,10 @@ from networks import CHANNELS, small_networks, small_pack
 from onnx import TensorProto, helper
 from standins import neutral_tables
 
-import sdz.export.packs.own
+import sdz.export.packs.trained
 from sdz.export.packs.graph import decoder_table
-from sdz.export.packs.own import BuiltPack, build_pack
 from sdz.export.packs.parity import TOLERANCES, ParityError
+from sdz.export.packs.trained import BuiltPack, build_pack
 from sdz.runtime.errors import CorruptPackError, MissingPackError
 from sdz.runtime.format.tiles import Tiling
 from sdz.runtime.pack import DENOISER_GRAPHS, GRAPHS, MANIFEST, find_pack, load_pack, refuse_external_data
@@ -89,7 +89,7 @@ def test_a_pack_that_fails_the_gate_is_not_written(built: BuiltPack, tmp_path: P
 
 def test_a_build_replaces_a_pack_only_when_it_is_whole(built: BuiltPack, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = built.pack.directory.parents[1] / "weights"
-    monkeypatch.setattr(sdz.export.packs.own, "check_parity", lambda *_: {})
+    monkeypatch.setattr(sdz.export.packs.trained, "check_parity", lambda *_: {})
     with pytest.raises(CorruptPackError, match="coder tables do not begin with"):
         build_pack(weights, copy, b"nothing")
     assert load_pack(copy).id == built.pack.id

@@ -13,7 +13,8 @@ from standins import neutral_tables
 from sdz.export.crops import CropSampler, load_photos
 from sdz.export.models import TinyAutoencoder
 from sdz.export.packs.prime import _solve_prediction, fit_neighbours, photo_latents, prime
-from sdz.runtime.format.planes import channel_steps, encode_planes, pass_order
+from sdz.runtime.format.planes import encode_planes, pass_order
+from sdz.runtime.format.reconstruction import channel_steps
 from sdz.runtime.quantize import TUNINGS, dead_zone
 
 

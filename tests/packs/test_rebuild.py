@@ -12,8 +12,8 @@ import pytest
 
 from sdz.export.models import OneStepDenoiser, TinyAutoencoder
 from sdz.export.packs.graph import decoder_graph, decoder_table, denoiser_graph, serialize
-from sdz.export.packs.own import TINY_PACK, TINY_WEIGHTS
-from sdz.export.packs.weights import settle_gains
+from sdz.export.packs.quantization import settle_gains
+from sdz.export.packs.trained import TINY_PACK, TINY_WEIGHTS
 from sdz.runtime.decode import decode
 from sdz.runtime.pack import default_pack, load_pack
 

@@ -60,7 +60,7 @@ def pixels(name: str) -> np.ndarray:
         return np.asarray(image)
 
 
-def sdz(name: str, pack_id: bytes = PACK.id) -> Path:
+def an_sdz(name: str, pack_id: bytes = PACK.id) -> Path:
     """40 x 30 pixels, 14 bytes of header, an alternative text of 3 bytes, latents."""
     q = np.random.default_rng(0).integers(-9, 10, (4, 2, 3)).astype(np.int32)
     planes, payload = encode_planes(q, 48, PACK.coder)
@@ -97,8 +97,8 @@ def test_a_batch_goes_on_after_a_failure(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["encode", "in", "missing.png", "-o", "out"]) == 1
     captured = capsys.readouterr()
     assert captured.err.splitlines() == [
-        "python -m runtime: in/broken.png: not an image that Pillow can read",
-        "python -m runtime: missing.png: No such file or directory (missing.png)",
+        "sdz: in/broken.png: not an image that Pillow can read",
+        "sdz: missing.png: No such file or directory (missing.png)",
     ]
     assert [line.split(":")[0] for line in captured.out.splitlines()] == ["in/a.png -> out/a.sdz", "in/deep/b.jpg -> out/deep/b.sdz"]
     assert sorted(str(path) for path in Path("out").rglob("*.*")) == ["out/a.sdz", "out/deep/b.sdz"]
@@ -108,7 +108,7 @@ def test_files_are_overwritten_only_by_force(capsys: pytest.CaptureFixture[str])
     photo("a.png")
     Path("a.sdz").write_bytes(b"mine")
     assert main(["encode", "a.png", "-o", "a.sdz"]) == 1
-    assert capsys.readouterr().err == "python -m runtime: a.png: a.sdz exists: use --force to overwrite it\n"
+    assert capsys.readouterr().err == "sdz: a.png: a.sdz exists: use --force to overwrite it\n"
     assert Path("a.sdz").read_bytes() == b"mine"
     assert main(["encode", "a.png", "-o", "a.sdz", "--force"]) == 0
     assert parse(Path("a.sdz").read_bytes()).header.width == 40
@@ -140,7 +140,7 @@ def test_json_reports(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_decode_stages_prefixes_and_formats(capsys: pytest.CaptureFixture[str]) -> None:
-    sdz("a.sdz")
+    an_sdz("a.sdz")
     assert main(["decode", "a.sdz", "-o", "grey.png", "--bytes", "20", "--stage", "linear"]) == 0
     assert pixels("grey.png").tolist() == np.full((30, 40, 3), 128).tolist()
     assert main(["decode", "a.sdz", "-o", "out/", "--format", "webp", "--stage", "decoded"]) == 0
@@ -155,7 +155,7 @@ def test_what_an_output_format_cannot_hold_is_one_line(capsys: pytest.CaptureFix
     image.save("a.png")
     assert main(["encode", "a.png", "-o", "a.sdz"]) == 0
     assert main(["decode", "a.sdz", "-o", "a.jpg"]) == 1
-    assert capsys.readouterr().err == "python -m runtime: a.sdz: cannot write mode RGBA as JPEG\n"
+    assert capsys.readouterr().err == "sdz: a.sdz: cannot write mode RGBA as JPEG\n"
     assert not Path("a.jpg").exists()
 
 
@@ -183,21 +183,21 @@ def test_a_command_line_that_makes_no_sense_exits_with_2(arguments: list[str], c
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2
-    assert capsys.readouterr().err.startswith("usage: python -m runtime")
+    assert capsys.readouterr().err.startswith("usage: sdz")
 
 
 def test_options_out_of_range_fail_as_inputs_do(capsys: pytest.CaptureFixture[str]) -> None:
     photo("a.png")
     assert main(["encode", "a.png", "-o", "a.sdz", "-q", "101"]) == 1
-    assert capsys.readouterr().err == "python -m runtime: a.png: quality is 101.0, it must lie in 0..100\n"
+    assert capsys.readouterr().err == "sdz: a.png: quality is 101.0, it must lie in 0..100\n"
     assert main(["encode", "a.png", "-o", "a.sdz", "--provider", "abacus"]) == 1
-    assert capsys.readouterr().err == "python -m runtime: execution provider 'abacus' is not part of the installed onnxruntime\n"
+    assert capsys.readouterr().err == "sdz: execution provider 'abacus' is not part of the installed onnxruntime\n"
     assert main(["encode", "a.png", "-o", "a.sdz", "--pack", "nowhere"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_info_says_what_each_byte_went_into(capsys: pytest.CaptureFixture[str]) -> None:
-    data = sdz("a.sdz").read_bytes()
+    data = an_sdz("a.sdz").read_bytes()
     latents = len(data) - 13 - 9 - 6
     assert main(["info", "a.sdz"]) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -227,13 +227,13 @@ def test_info_says_what_each_byte_went_into(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_info_of_unknown_packs_and_other_files(capsys: pytest.CaptureFixture[str]) -> None:
-    sdz("in/a.sdz", b"\xaa\xbb\xcc\xdd")
+    an_sdz("in/a.sdz", b"\xaa\xbb\xcc\xdd")
     Path("in/b.sdz").write_bytes(b"GIF89a")
     assert main(["info", "in"]) == 1
     captured = capsys.readouterr()
     assert "  pack        aabbccdd (not installed)\n" in captured.out
     assert "  latents " not in captured.out
-    assert captured.err == "python -m runtime: in/b.sdz: not an .sdz file: it begins with b'GIF', not with b'SDZ'\n"
+    assert captured.err == "sdz: in/b.sdz: not an .sdz file: it begins with b'GIF', not with b'SDZ'\n"
 
 
 def test_info_lists_providers(capsys: pytest.CaptureFixture[str]) -> None:
@@ -247,9 +247,9 @@ def test_info_lists_providers(capsys: pytest.CaptureFixture[str]) -> None:
 def test_verify(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[bytes] = []
     monkeypatch.setattr(StandInPack, "verify", lambda self: checked.append(self.id), raising=False)
-    data = sdz("good.sdz").read_bytes()
-    sdz("again.sdz")
-    sdz("foreign.sdz", b"\xaa\xbb\xcc\xdd")
+    data = an_sdz("good.sdz").read_bytes()
+    an_sdz("again.sdz")
+    an_sdz("foreign.sdz", b"\xaa\xbb\xcc\xdd")
     Path("cut.sdz").write_bytes(data[:-1])
     Path("headless.sdz").write_bytes(data[:22])
     Path("flipped.sdz").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
@@ -272,7 +272,7 @@ def test_verify_reads_palettes(capsys: pytest.CaptureFixture[str], monkeypatch: 
     payload = encode_palette(np.zeros((1, 4), np.int8), np.zeros((2, 3), np.uint8))
     Path("good.sdz").write_bytes(serialize(header, [Chunk(b"P", payload)]))
     Path("broken.sdz").write_bytes(serialize(header, [Chunk(b"P", payload[:-1])]))
-    sdz("planes.sdz")
+    an_sdz("planes.sdz")
     assert main(["verify", "good.sdz"]) == 0
     assert capsys.readouterr().out == "good.sdz: ok\n"
     assert main(["verify", "broken.sdz", "planes.sdz"]) == 1
@@ -285,7 +285,7 @@ def test_an_approximate_pack_is_called_so(capsys: pytest.CaptureFixture[str], mo
     monkeypatch.setattr(StandInPack, "verify", lambda self: None, raising=False)
     approximate = StandInPack(exact=False)
     monkeypatch.setattr("sdz.runtime.pack.find_pack", lambda pack_id: approximate)
-    sdz("a.sdz")
+    an_sdz("a.sdz")
     assert main(["verify", "a.sdz"]) == 0
     assert capsys.readouterr().out == "a.sdz: ok (pixels approximate: pack stand-in promises no bits)\n"
     assert main(["info", "a.sdz"]) == 0
@@ -302,7 +302,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing(capsys: pytest.CaptureFixtur
 
     monkeypatch.setattr(Path, "replace", full)
     assert main(["encode", "a.png", "-o", "a.sdz"]) == 1
-    assert capsys.readouterr().err.startswith("python -m runtime: a.png: No space left on device")
+    assert capsys.readouterr().err.startswith("sdz: a.png: No space left on device")
     assert [path.name for path in Path().iterdir()] == ["a.png"]
 
 
@@ -334,18 +334,15 @@ def test_a_process_prints_one_line_and_no_traceback(tmp_path: Path) -> None:
     done = run("info", "a.sdz", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stdout == ""
-    assert (
-        done.stderr
-        == "python -m runtime: a.sdz: version 7 of the format is not supported (this runtime reads version 1): update the runtime\n"
-    )
+    assert done.stderr == "sdz: a.sdz: version 7 of the format is not supported (this runtime reads version 1): update the runtime\n"
     assert run("--help", cwd=tmp_path).returncode == 0
     assert run("bogus", cwd=tmp_path).returncode == 2
 
 
 def test_info_imports_no_network_runtime_and_for_files_of_other_packs_no_compiler(tmp_path: Path) -> None:
-    sdz(str(tmp_path / "a.sdz"))
+    an_sdz(str(tmp_path / "a.sdz"))
     code = (
-        "import sys; from runtime.cli import main; code = main(['info', 'a.sdz']);"
+        "import sys; from sdz.runtime.cli import main; code = main(['info', 'a.sdz']);"
         "slow = {'numba', 'onnxruntime', 'PIL', 'torch'} & set(sys.modules); print(sorted(slow), file=sys.stderr); sys.exit(code)"
     )
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
@@ -354,7 +351,7 @@ def test_info_imports_no_network_runtime_and_for_files_of_other_packs_no_compile
 
 
 def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
-    path = sdz(str(tmp_path / "a.sdz"))
+    path = an_sdz(str(tmp_path / "a.sdz"))
     command = [sys.executable, "-m", "runtime", "info", *[str(path)] * 2000]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={"PYTHONPATH": str(ROOT)}) as process:
         assert process.stdout is not None and process.stderr is not None

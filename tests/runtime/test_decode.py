@@ -149,8 +149,8 @@ def test_tilted_channels_have_their_own_steps_in_every_stage_and_tile() -> None:
     assert not np.array_equal(decode(sdz(64, 48), session=StandInSession(pack)).pixels, whole)
 
 
-def test_a_tilt_of_a_pack_that_tells_no_frequencies_apart_is_refused() -> None:
-    with pytest.raises(CorruptFileError, match="1, of a pack that tells no frequencies apart it must be 0") as caught:
+def test_a_tilt_of_a_pack_without_octaves_is_refused() -> None:
+    with pytest.raises(CorruptFileError, match="1, of a pack without 'octaves' it must be 0") as caught:
         decode(serialize(Header(64, 48, STEP, 3, PACK.id, tilt=1), []), pack=PACK)
     assert (caught.value.offset, caught.value.field) == (8, "tilt")
 

@@ -16,9 +16,10 @@ import pytest
 from PIL import Image
 
 import sdz.runtime.decode
-import sdz.runtime.desktop
+import sdz.runtime.desktop.install
 from sdz.runtime.cli import main
-from sdz.runtime.desktop.integration import INSTALLED, install, remove, thumbnail, user_share
+from sdz.runtime.desktop.install import INSTALLED, install, remove, user_share
+from sdz.runtime.desktop.thumbnail import thumbnail
 from sdz.runtime.encode import encode
 from sdz.runtime.errors import CorruptFileError, DesktopError, NotAnSdzError
 
@@ -89,12 +90,12 @@ def test_the_thumbnailer_and_the_application_run_from_any_folder(share: Path, da
 
 def test_commands_are_quoted_for_the_desktop(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "a $b" / "python"))
-    command = sdz.runtime.desktop.integration._command()
-    assert f'"{tmp_path}/a \\\\$b/python" -m runtime' in command and command.startswith("env ")
+    command = sdz.runtime.desktop.install._command()
+    assert f'"{tmp_path}/a \\\\$b/python" -m sdz' in command and command.startswith("env ")
     script = tmp_path / "a $b" / "sdz"
     script.parent.mkdir()
     script.touch()
-    assert sdz.runtime.desktop.integration._command() == f'"{tmp_path}/a \\\\$b/sdz"'
+    assert sdz.runtime.desktop.install._command() == f'"{tmp_path}/a \\\\$b/sdz"'
 
 
 def test_without_the_registry_tool_nothing_is_written(
@@ -102,9 +103,7 @@ def test_without_the_registry_tool_nothing_is_written(
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda tool: None)
     assert main(["install-desktop", "--user"]) == 1
-    assert capsys.readouterr().err == (
-        "python -m runtime: update-mime-database is not installed: install your system's package shared-mime-info\n"
-    )
+    assert capsys.readouterr().err == ("sdz: update-mime-database is not installed: install your system's package shared-mime-info\n")
     assert not share.exists()
 
 
@@ -123,9 +122,9 @@ def test_a_folder_that_cannot_be_written_is_named(
     share: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(sdz.runtime.desktop.integration, "SYSTEM", tmp_path / "file")
+    monkeypatch.setattr(sdz.runtime.desktop.install, "SYSTEM", tmp_path / "file")
     assert main(["install-desktop"]) == 1
-    assert capsys.readouterr().err == f"python -m runtime: Not a directory ({tmp_path}/file/mime/packages); for you alone: --user\n"
+    assert capsys.readouterr().err == f"sdz: Not a directory ({tmp_path}/file/mime/packages); for you alone: --user\n"
 
 
 def test_the_share_folder_is_the_standards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -167,7 +166,7 @@ def test_thumbnails_of_what_cannot_be_leave_no_file(data: bytes, tmp_path: Path,
     source.write_bytes(b"GIF89a")
     assert main(["thumbnail", str(source), str(target)]) == 1
     assert capsys.readouterr().err.splitlines() == [
-        f"python -m runtime: {source}: No such file or directory ({source})",
-        f"python -m runtime: {source}: not an .sdz file: it begins with b'GIF', not with b'SDZ'",
+        f"sdz: {source}: No such file or directory ({source})",
+        f"sdz: {source}: not an .sdz file: it begins with b'GIF', not with b'SDZ'",
     ]
     assert not target.exists()

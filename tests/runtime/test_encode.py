@@ -12,22 +12,15 @@ from standins import StandInPack, StandInSession
 
 from sdz.runtime import limits
 from sdz.runtime.decode import decode, open_latents
-from sdz.runtime.encode import (
-    encode,
-    encode_latents,
-    encode_with_deviation,
-    fill_transparent,
-    open_image,
-    palette_entries,
-    prepare,
-    step_index_for,
-)
+from sdz.runtime.encode import encode, encode_latents, encode_with_deviation, palette_entries, step_index_for
 from sdz.runtime.errors import EncodeInputError, LimitError
 from sdz.runtime.files import image_suffixes
 from sdz.runtime.format.container import parse
-from sdz.runtime.format.planes import decode_planes, step_units
+from sdz.runtime.format.planes import decode_planes
+from sdz.runtime.format.reconstruction import channel_steps, step_units
 from sdz.runtime.format.tiles import Tiling
-from sdz.runtime.quantize import TUNINGS, activity_weights, posterior_weights, quantize
+from sdz.runtime.photo import fill_transparent, open_image, prepare
+from sdz.runtime.quantize import TUNINGS, activity_weights, posterior_weights, rdo_quantize
 
 SESSION = StandInSession()
 
@@ -275,7 +268,7 @@ def test_the_file_holds_the_quantized_latents() -> None:
     known = decode_planes(chunk.payload, 4, 2, 3, header.planes, header.step_index, StandInPack().coder)
     latents = encode_latents(np.asarray(image), SESSION)  # type: ignore[arg-type]
     weights = activity_weights(np.asarray(image), 16, TUNINGS["natural"].masking)  # type: ignore[arg-type]
-    expected = quantize(latents, header.step_index, StandInPack().coder, TUNINGS["natural"], weights)
+    expected = rdo_quantize(latents, header.step_index, StandInPack().coder, TUNINGS["natural"], weights)
     assert np.array_equal(np.where(known.negative, -known.magnitude, known.magnitude), expected)
 
 
@@ -289,7 +282,8 @@ def test_a_pack_with_octaves_has_its_files_tilted_as_the_tuning_says() -> None:
         assert chunk is not None and header.tilt == tuning.tilt
         known = decode_planes(chunk.payload, 4, 2, 3, header.planes, header.step_index, pack.coder)
         weights = activity_weights(np.asarray(image), 16, tuning.masking)  # type: ignore[arg-type]
-        expected = quantize(latents, header.step_index, pack.coder, tuning, weights, pack.octaves)
+        steps = channel_steps(header.step_index, tuning.tilt, pack.octaves, 4)
+        expected = rdo_quantize(latents, header.step_index, pack.coder, tuning, weights, steps)
         assert np.array_equal(np.where(known.negative, -known.magnitude, known.magnitude), expected)
     assert parse(encode(image, quality=80, session=SESSION)).header.tilt == 0
 
@@ -332,7 +326,7 @@ def test_a_posterior_decides_how_precisely_each_latent_is_sent() -> None:
     assert chunk is not None
     known = decode_planes(chunk.payload, 4, 2, 3, header.planes, header.step_index, StandInPack().coder)
     latents = encode_latents(np.asarray(image), SESSION)  # type: ignore[arg-type]
-    expected = quantize(latents, header.step_index, StandInPack().coder, TUNINGS["faithful"], posterior_weights(deviation))
+    expected = rdo_quantize(latents, header.step_index, StandInPack().coder, TUNINGS["faithful"], posterior_weights(deviation))
     assert np.array_equal(known.magnitude, np.abs(expected))
 
 

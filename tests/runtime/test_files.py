@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from sdz.runtime.files import Job, plan, write_atomically
+from sdz.runtime.files import Job, contents, evenly, kind_of, plan, write_atomically
 
 
 def tree(root: Path, *names: str) -> None:
@@ -85,3 +88,38 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         write_atomically(tmp_path / "a", b"new")
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]
     assert (tmp_path / "a").read_bytes() == b"old"
+
+
+def test_an_even_spread_takes_the_middles_of_equal_parts() -> None:
+    assert evenly(range(10), 3) == [1, 4, 8]
+    assert evenly([1, 2], 3) == [1, 2]
+    assert evenly([1, 2], 0) == [] == evenly([], 4)
+
+
+def test_a_file_is_read_from_whatever_holds_it(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"four")
+    with path.open("rb") as file:
+        assert contents(file) == b"four"
+    given = (path, str(path), b"four", bytearray(b"four"), memoryview(b"-four")[1:], np.frombuffer(b"four", np.uint8), io.BytesIO(b"four"))
+    assert [contents(each) for each in given] == [b"four"] * len(given)
+    with pytest.raises(FileNotFoundError):
+        contents(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, "None"),
+        (7, "an object of type 'int'"),
+        (["a.sdz"], "an object of type 'list'"),
+        (np.zeros((2, 3), np.float32), "an array of float32 (2, 3)"),
+        (np.zeros(4, np.uint16), "an array of uint16 (4,)"),
+        (io.StringIO("four"), "an object of type 'StringIO' opened as text: open it with mode 'rb'"),
+    ],
+)
+def test_what_holds_no_file_is_named(given: Any, words: str) -> None:
+    with pytest.raises(TypeError) as refused:
+        contents(given)
+    assert str(refused.value) == words
+    assert words.startswith(kind_of(given))

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from standins import neutral_tables
 
-from sdz.runtime.format.planes import channel_steps, encode_planes, last_chances
-from sdz.runtime.quantize import TUNINGS, Tune, Tuning, activity_weights, dead_zone, posterior_weights, quantize, weighted_rounding
+from sdz.runtime.format.planes import encode_planes, last_chances
+from sdz.runtime.format.reconstruction import channel_steps
+from sdz.runtime.options import Tune
+from sdz.runtime.quantize import TUNINGS, Tuning, activity_weights, dead_zone, posterior_weights, rdo_quantize, weighted_rounding
 
 TABLES = neutral_tables(4)
 STEP = 40  # 32 grey levels
@@ -32,13 +34,13 @@ def test_the_step_is_the_one_that_decoders_have() -> None:
     # 2 ** (25 / 8) is 8.72 grey levels; on the grid of quarters 34 units, 8.5 levels
     latents = np.full((1, 1, 1), 8.5 * 200 - 0.01, np.float32)
     assert int(dead_zone(latents, 25, 0.5)[0, 0, 0]) == 200
-    assert int(quantize(latents, 25, neutral_tables(1), TUNINGS["natural"])[0, 0, 0]) == 200
+    assert int(rdo_quantize(latents, 25, neutral_tables(1), TUNINGS["natural"])[0, 0, 0]) == 200
 
 
 def test_bits_for_nothing_round_to_the_nearest() -> None:
     y = latents()
     nearest = dead_zone(y, STEP, 0.5)
-    chosen = quantize(y, STEP, TABLES, Tuning(rounding=0.5, lagrangian=0.0))
+    chosen = rdo_quantize(y, STEP, TABLES, Tuning(rounding=0.5, lagrangian=0.0))
     asked = last_chances(nearest, STEP, TABLES) > 0
     assert asked.any() and np.array_equal(chosen[asked], nearest[asked])
 
@@ -47,7 +49,7 @@ def test_integers_move_by_one_at_most_and_keep_their_sign() -> None:
     y = latents(2)
     scaled = y / 32.0
     for tuning in TUNINGS.values():
-        chosen = quantize(y, STEP, TABLES, tuning)
+        chosen = rdo_quantize(y, STEP, TABLES, tuning)
         assert np.abs(chosen - scaled).max() < 2
         assert (chosen * np.sign(y) >= 0).all()
 
@@ -56,7 +58,7 @@ def test_dearer_bits_make_smaller_files_and_larger_errors() -> None:
     y = latents(3)
     sizes, errors = [], []
     for price in (0.0, 0.05, 0.13, 0.3):
-        chosen = quantize(y, STEP, TABLES, Tuning(rounding=0.5, lagrangian=price))
+        chosen = rdo_quantize(y, STEP, TABLES, Tuning(rounding=0.5, lagrangian=price))
         sizes.append(len(encode_planes(chosen, STEP, TABLES)[1]))
         errors.append(float(np.square(chosen - y / 32.0).mean()))
     assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == 4
@@ -82,7 +84,7 @@ def test_one_weight_for_all_channels_of_a_position_is_the_same_as_one_each() -> 
     y, weights = latents(6), np.random.default_rng(2).uniform(0.5, 2.0, (1, 12, 12)).astype(np.float32)
     for tuning in TUNINGS.values():
         every = np.broadcast_to(weights, y.shape).astype(np.float32)
-        assert np.array_equal(quantize(y, STEP, TABLES, tuning, weights), quantize(y, STEP, TABLES, tuning, every))
+        assert np.array_equal(rdo_quantize(y, STEP, TABLES, tuning, weights), rdo_quantize(y, STEP, TABLES, tuning, every))
 
 
 def test_a_tilt_is_a_step_of_its_own_for_every_channel() -> None:
@@ -93,13 +95,13 @@ def test_a_tilt_is_a_step_of_its_own_for_every_channel() -> None:
     for channel, step in enumerate(steps.tolist()):
         assert np.array_equal(by_channel[channel], dead_zone(y[channel : channel + 1], step, 0.5)[0])
     tilted = Tuning(rounding=0.5, lagrangian=0.0, tilt=2)
-    assert np.array_equal(quantize(y, STEP, TABLES, tilted, octaves=octaves), by_channel)
-    assert np.array_equal(quantize(y, STEP, TABLES, tilted), dead_zone(y, STEP, 0.5))
+    assert np.array_equal(rdo_quantize(y, STEP, TABLES, tilted, steps=channel_steps(STEP, tilted.tilt, octaves, len(y))), by_channel)
+    assert np.array_equal(rdo_quantize(y, STEP, TABLES, tilted), dead_zone(y, STEP, 0.5))
 
 
 @pytest.mark.parametrize("tune", list(TUNINGS))
 def test_the_chosen_integers_are_the_same_everywhere(tune: str) -> None:
-    chosen = quantize(latents(4), STEP, TABLES, TUNINGS[tune])  # type: ignore[index]
+    chosen = rdo_quantize(latents(4), STEP, TABLES, TUNINGS[tune])  # type: ignore[index]
     golden = {
         "natural": "cd115ed7e85514a2",
         "faithful": "bc770960abe31ef2",
@@ -117,7 +119,7 @@ def test_a_silent_channel_is_asked_nothing() -> None:
 @pytest.mark.parametrize("tune", list(TUNINGS))
 def test_equal_weights_change_nothing(tune: Tune) -> None:
     y = latents(4)
-    assert np.array_equal(quantize(y, STEP, TABLES, TUNINGS[tune], np.ones_like(y)), quantize(y, STEP, TABLES, TUNINGS[tune]))
+    assert np.array_equal(rdo_quantize(y, STEP, TABLES, TUNINGS[tune], np.ones_like(y)), rdo_quantize(y, STEP, TABLES, TUNINGS[tune]))
 
 
 def test_what_weighs_more_is_sent_more_precisely() -> None:
@@ -126,7 +128,7 @@ def test_what_weighs_more_is_sent_more_precisely() -> None:
     weights[:, :, :6] = 1 / 8
     weights[:, :, 6:] = 8
     tuning = TUNINGS["faithful"]
-    plain, weighted = (np.square(quantize(y, STEP, TABLES, tuning, w) - y / 32.0) for w in (None, weights))
+    plain, weighted = (np.square(rdo_quantize(y, STEP, TABLES, tuning, w) - y / 32.0) for w in (None, weights))
     assert weighted[:, :, :6].mean() > plain[:, :, :6].mean()
     assert weighted[:, :, 6:].mean() < plain[:, :, 6:].mean()
 

@@ -25,14 +25,16 @@ from sdz.runtime.encode import encode
 from sdz.runtime.format.container import Chunk, Header, serialize
 from sdz.runtime.pack import default_pack
 from sdz.runtime.session import Session
-from sdz.server import worker
 from sdz.server.app import Cache, create_app
-from sdz.server.cache import DIGEST_BYTES, DiskCache, TemporaryFolder
 from sdz.server.decoded import DecodedPictures
 from sdz.server.errors import RequestError
+from sdz.server.jobs import pictures
+from sdz.server.jobs.messages import Message
+from sdz.server.jobs.pictures import SAVE_OPTIONS
+from sdz.server.jobs.processes import GIB, WorkerDiedError, WorkerRefusedError, Workers, WorkerTimeoutError
+from sdz.server.jobs.worker import perform
 from sdz.server.metrics import Metrics
-from sdz.server.processes import GIB, WorkerDiedError, WorkerRefusedError, Workers, WorkerTimeoutError
-from sdz.server.worker import SAVE_OPTIONS, Message, perform
+from sdz.server.store.cache import DIGEST_BYTES, DiskCache, TemporaryFolder
 
 BROWSER = "image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8"
 KEYS = [f"{number:064x}" for number in range(9)]
@@ -137,8 +139,8 @@ def test_of_a_picture_too_large_to_decode_in_full_a_preview(client: TestClient) 
 
 def test_previews_are_the_linear_stage(monkeypatch: pytest.MonkeyPatch, photo: bytes) -> None:
     for most, factor in ((28_000, 1), (27_999, 2), (6_000, 4)):
-        monkeypatch.setattr(worker, "MAX_PIXELS", most)
-        monkeypatch.setattr(worker, "PREVIEW_PIXELS", 7_000 if most > 6_000 else 2_000)
+        monkeypatch.setattr(pictures, "MAX_PIXELS", most)
+        monkeypatch.setattr(pictures, "PREVIEW_PIXELS", 7_000 if most > 6_000 else 2_000)
         message, out = perform({"kind": "decode", "media": "image/webp"}, photo)
         assert message["stage"] == ("denoised" if factor == 1 else "linear")
         wanted = decode(photo) if factor == 1 else decode(photo, stage="linear", reduce=factor)
@@ -245,7 +247,9 @@ def test_memory_is_limited(photo: bytes) -> None:
         workers.close()
 
     asyncio.run(scenario())
-    limited = "import resource; resource.setrlimit(resource.RLIMIT_DATA, (1 << 28,) * 2); from server.worker import KINDS, perform; "
+    limited = (
+        "import resource; resource.setrlimit(resource.RLIMIT_DATA, (1 << 28,) * 2); from sdz.server.jobs.worker import KINDS, perform; "
+    )
     script = limited + "KINDS['grow'] = lambda job, data: ({}, bytes(1 << 29)); print(perform({'kind': 'grow'}, b'')[0]['code'])"
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert out.stdout == "LimitError\n"
@@ -253,7 +257,7 @@ def test_memory_is_limited(photo: bytes) -> None:
 
 def test_children_end_with_their_parent() -> None:
     script = (
-        "import asyncio, os, signal, sys; from server.processes import *\n"
+        "import asyncio, os, signal, sys; from sdz.server.jobs.processes import *\n"
         "async def main():\n"
         "    workers = Workers(1, 60.0, 1 << 32)\n"
         "    try: await workers.run({'kind': 'decode', 'media': 'image/webp'}, b'no')\n"
@@ -274,7 +278,7 @@ def test_children_end_with_their_parent() -> None:
 
 
 def test_images_are_read_by_children_only() -> None:
-    script = "import sys, server.__main__; print(sorted({'PIL', 'numba', 'numpy', 'onnxruntime'} & set(sys.modules)))"
+    script = "import sys, sdz.server.__main__; print(sorted({'PIL', 'numba', 'numpy', 'onnxruntime'} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert out.stdout == "[]\n"
 
@@ -321,7 +325,9 @@ def test_what_a_crash_left(tmp_path: Path) -> None:
 def test_temporary_folders_do_not_pile_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     in_use = TemporaryFolder()
-    script = "import os, signal; from server.cache import TemporaryFolder; t = TemporaryFolder(); os.kill(os.getpid(), signal.SIGKILL)"
+    script = (
+        "import os, signal; from sdz.server.store.cache import TemporaryFolder; t = TemporaryFolder(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
     subprocess.run([sys.executable, "-c", script], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False)
     assert len(list(tmp_path.iterdir())) == 2
     another = TemporaryFolder()

@@ -29,11 +29,11 @@ from sdz.runtime.errors import NotAnSdzError
 from sdz.runtime.format.container import ALT_TEXT, Chunk, Header, parse, serialize
 from sdz.server.__main__ import main
 from sdz.server.app import create_app
-from sdz.server.catalogue import Catalogue, CatalogueError
 from sdz.server.headers import IMMUTABLE
-from sdz.server.processes import WorkerDiedError, Workers, WorkerTimeoutError
+from sdz.server.jobs.messages import Message
+from sdz.server.jobs.processes import WorkerDiedError, Workers, WorkerTimeoutError
+from sdz.server.store.catalogue import Catalogue, CatalogueError
 from sdz.server.upload import Uploads
-from sdz.server.worker import Message
 
 TOKEN = "a token of the tests"
 AUTHORIZATION = {"Authorization": f"Bearer {TOKEN}"}
@@ -329,7 +329,7 @@ def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
         Catalogue(tmp_path / "file")
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "catalogue.sqlite").write_bytes(b"no database " * 100)
-    with pytest.raises(CatalogueError, match="move it away to have it made anew"):
+    with pytest.raises(CatalogueError, match="move it away, and it is made again"):
         Catalogue(tmp_path / "store")
     (tmp_path / "store" / "catalogue.sqlite").unlink()
     Catalogue(tmp_path / "store").close()

@@ -1,4 +1,4 @@
-"""`python -m export build`: what it writes, what it leaves alone, what it refuses, and the site in Chromium with and without scripts."""
+"""`sdz build`: what it writes, what it leaves alone, what it refuses, and the site in Chromium with and without scripts."""
 
 from __future__ import annotations
 

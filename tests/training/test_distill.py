@@ -20,14 +20,13 @@ from sdz.export.families import FamilyError, load_family
 from sdz.export.families.unet import UnetError, load_clean_up
 from sdz.export.models import LightDecoder, OneStepDenoiser
 from sdz.export.models.autoencoder import GRID
-from sdz.export.models.layers import Activation, set_quantization
+from sdz.export.models.layers import Activation, is_calibrated, set_quantization
 from sdz.export.models.truncation import truncate
+from sdz.export.packs.cost import graph_cost
 from sdz.export.packs.distilled import is_light_decoder, load_distilled
 from sdz.export.packs.foreign import build_foreign_pack
 from sdz.export.packs.graph import decoder_graph, decoder_table, denoiser_graph, serialize
-from sdz.export.packs.own import graph_cost
 from sdz.export.packs.parity import gate_photos
-from sdz.export.packs.weights import is_calibrated
 from sdz.export.training.distill import (
     STUDENTS,
     Distiller,

@@ -22,7 +22,7 @@ from sdz.export.training.distill import main as distill
 from sdz.export.training.loop import draw_precision, draw_tilt
 from sdz.export.training.rate import ContextRateModel, laplace_bits
 from sdz.export.training.train import JointOptions, Pipeline, Trainer, main
-from sdz.runtime.format.planes import channel_steps
+from sdz.runtime.format.reconstruction import channel_steps
 from sdz.runtime.limits import MAX_TILT
 
 CROP = 176
@@ -128,7 +128,7 @@ def test_distillation_of_the_own_pack_moves_the_denoiser_alone(photos: Path, tmp
     before = [weights(tmp_path / "own", model) for model in ("autoencoder", "denoiser")]
     fixed = ["--batch", "1", "--crop", str(CROP), "--learning-rate", "0.01", "--steps", "2"]
     assert distill(["--pack-from", str(tmp_path / "own"), "--data", str(photos), "--out", str(run), *fixed]) == 0
-    # the run is a folder that `python -m export pack --weights` reads
+    # the run is a folder that `sdz pack --weights` reads
     after = [weights(run, model) for model in ("autoencoder", "denoiser")]
     moved = [{key.split(".")[0] for key in old if not torch.equal(old[key], new[key])} for old, new in zip(before, after, strict=True)]
     assert moved[0] == set()

@@ -40,10 +40,11 @@ sys.path.insert(0, str(FOLDER.parent.parent))
 from sdz.runtime.decode import decode, open_latents  # noqa: E402
 from sdz.runtime.errors import SdzError  # noqa: E402
 from sdz.runtime.format.alpha import encode_alpha  # noqa: E402
-from sdz.runtime.format.coder import CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, CoderTables, TableLayout  # noqa: E402
+from sdz.runtime.format.coder_tables import CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, CoderTables, TableLayout  # noqa: E402
 from sdz.runtime.format.container import Chunk, Header, latent_span, parse, serialize  # noqa: E402
 from sdz.runtime.format.palette import encode_palette  # noqa: E402
-from sdz.runtime.format.planes import channel_steps, dequantize, encode_planes  # noqa: E402
+from sdz.runtime.format.planes import encode_planes  # noqa: E402
+from sdz.runtime.format.reconstruction import channel_steps, dequantize  # noqa: E402
 
 CHANNELS = 60
 """Beyond 54, where the contexts' last band of channels begins."""

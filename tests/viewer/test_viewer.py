@@ -23,15 +23,20 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLabel, QMenu
 
 import sdz.runtime.decode
+import sdz.runtime.viewer.dialogs
 import sdz.runtime.viewer.window
 from sdz.runtime.cli import main
 from sdz.runtime.decode import decode
 from sdz.runtime.format.container import ALT_TEXT, Chunk, Header, latent_span, serialize
+from sdz.runtime.options import STAGES
 from sdz.runtime.viewer.appearance import Appearance
 from sdz.runtime.viewer.bars import kilobytes
-from sdz.runtime.viewer.canvas import DARK, LIGHT, MAX_TILES, Canvas, Fit, to_image
+from sdz.runtime.viewer.canvas import Canvas
+from sdz.runtime.viewer.decoding.messages import Version
+from sdz.runtime.viewer.layer import MAX_TILES, to_image
+from sdz.runtime.viewer.painting import DARK, LIGHT
+from sdz.runtime.viewer.view import Fit
 from sdz.runtime.viewer.window import Window
-from sdz.runtime.viewer.worker import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 15.0
@@ -126,7 +131,7 @@ def drag(canvas: Canvas, start: QPoint, end: QPoint) -> None:
 def test_without_a_picture_it_invites(window: Window, folder: Path) -> None:
     assert window.middle.currentWidget() is window.welcome
     assert window.welcome.title.text() == "No picture yet"
-    assert not window.act_save.isEnabled() and not window.act_next.isEnabled()
+    assert not window.menus.save.isEnabled() and not window.menus.next.isEnabled()
     empty = folder / "empty"
     empty.mkdir()
     window.open(empty)
@@ -162,9 +167,9 @@ def test_an_error_is_said_in_the_window_and_the_next_picture_shown(window: Windo
     wait(lambda: window.middle.currentWidget() is window.error)
     assert window.error.title.text() == "c.sdz cannot be shown"
     assert window.error.text.text() == ("Version 7 of the format is not supported (this runtime reads version 1): update the runtime")
-    assert not window.act_save.isEnabled()
-    window.act_first.trigger()
-    window.act_next.trigger()
+    assert not window.menus.save.isEnabled()
+    window.menus.first.trigger()
+    window.menus.next.trigger()
     wait(lambda: window.middle.currentWidget() is window.canvas and settled(window))
     assert np.array_equal(painted(window, 200, 120), final(folder / "a.sdz"))
 
@@ -198,37 +203,37 @@ def test_fit_modes_and_zoom(window: Window, folder: Path) -> None:
     window.open(folder / "b.sdz")
     wait(lambda: settled(window))
     canvas = window.canvas
-    assert canvas.scale == min(canvas.width() / 2100, canvas.height() / 1500)
+    assert canvas.view.scale == min(canvas.width() / 2100, canvas.height() / 1500)
     QTest.keyClick(window, Qt.Key.Key_2)
-    assert canvas.scale == canvas.width() / 2100 and window.act_fit[Fit.WIDTH].isChecked()
+    assert canvas.view.scale == canvas.width() / 2100 and window.menus.fit[Fit.WIDTH].isChecked()
     QTest.keyClick(window, Qt.Key.Key_3)
-    assert canvas.scale == 1 and canvas.percent == 100
+    assert canvas.view.scale == 1 and canvas.view.percent == 100
     wait(lambda: settled(window))
     assert np.array_equal(painted(window, 400, 300), final(folder / "b.sdz")[600:900, 850:1250])
     QTest.keyClick(window, Qt.Key.Key_1)
-    assert canvas.fit == Fit.WINDOW
+    assert canvas.view.fit == Fit.WINDOW
 
     def under(at: QPointF) -> QPointF:
-        return canvas.centre + (at - QPointF(canvas.width() / 2, canvas.height() / 2)) / canvas.scale
+        return canvas.view.centre + (at - QPointF(canvas.width() / 2, canvas.height() / 2)) / canvas.view.scale
 
     at = QPointF(300, 200)
-    before, scale = under(at), canvas.scale
+    before, scale = under(at), canvas.view.scale
     for _ in range(8):
         wheel(canvas, at, 120, Qt.KeyboardModifier.ControlModifier)
-    assert canvas.scale == pytest.approx(scale * 1.25**8)
+    assert canvas.view.scale == pytest.approx(scale * 1.25**8)
     assert (under(at) - before).manhattanLength() < 1e-6
-    assert not any(act.isChecked() for act in window.act_fit.values())
-    centre = QPointF(canvas.centre)
+    assert not any(act.isChecked() for act in window.menus.fit.values())
+    centre = QPointF(canvas.view.centre)
     drag(canvas, QPoint(300, 200), QPoint(250, 230))
-    assert (canvas.centre - centre) * canvas.scale == QPointF(50, -30)
-    centre = QPointF(canvas.centre)
+    assert (canvas.view.centre - centre) * canvas.view.scale == QPointF(50, -30)
+    centre = QPointF(canvas.view.centre)
     wheel(canvas, at, -120)
-    assert ((canvas.centre - centre) * canvas.scale - QPointF(0, 60)).manhattanLength() < 1e-9
+    assert ((canvas.view.centre - centre) * canvas.view.scale - QPointF(0, 60)).manhattanLength() < 1e-9
     for _ in range(60):
         wheel(canvas, at, -120, Qt.KeyboardModifier.ControlModifier)
-    assert canvas.scale == 1 / 64
+    assert canvas.view.scale == 1 / 64
     QTest.mouseDClick(canvas, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, QPoint(300, 200))
-    assert canvas.scale == 1
+    assert canvas.view.scale == 1
 
 
 def test_the_byte_slider_shows_any_prefix(window: Window, folder: Path) -> None:
@@ -251,10 +256,10 @@ def test_the_byte_slider_shows_any_prefix(window: Window, folder: Path) -> None:
 
 def test_the_stage_can_be_chosen(window: Window, folder: Path) -> None:
     window.open(folder / "a.sdz")
-    for name, stage in (("base", "linear"), ("refined", "decoded"), ("denoised", "denoised")):
-        window.act_stage[name].trigger()  # type: ignore[index]
+    for stage in STAGES:
+        window.menus.stage[stage].trigger()
         wait(lambda stage=stage: settled(window) and np.array_equal(painted(window, 200, 120), final(folder / "a.sdz", stage=stage)))
-        assert window.bottom.stages.stage == name
+        assert window.bottom.stages.stage == stage
 
 
 def test_comparing_with_the_original(window: Window, folder: Path) -> None:
@@ -289,9 +294,9 @@ def test_comparing_with_the_original(window: Window, folder: Path) -> None:
     assert window.notice.text().startswith("c.sdz cannot be compared with. Version 7")
     assert np.array_equal(painted(window, 200, 120), mine)
     window.open(folder / "b.sdz")
-    window.act_original.setEnabled(True)
-    window.act_original.trigger()
-    assert window.notice.text().startswith("No picture named b lies beside b.sdz")
+    window.menus.original.setEnabled(True)
+    window.menus.original.trigger()
+    assert window.notice.text().startswith("No picture named b is beside b.sdz")
 
 
 def test_the_panel_tells_what_is_known(window: Window, folder: Path) -> None:
@@ -301,7 +306,7 @@ def test_the_panel_tells_what_is_known(window: Window, folder: Path) -> None:
     wait(lambda: settled(window))
     assert not window.panel.isVisible()
     QTest.keyClick(window, Qt.Key.Key_I)
-    wait(lambda: "What each byte went into" in texts(window))
+    wait(lambda: "What each byte is used for" in texts(window))
     seen = texts(window)
     for words in ("a.sdz", "200 × 120", "0.02 million", f"{size:,}", "a cat", "stand-in, 01020304", "32 grey levels (index 40)", "CPU"):
         assert words in seen
@@ -316,7 +321,7 @@ def test_the_panel_tells_what_is_known(window: Window, folder: Path) -> None:
         assert words in seen
     window.open(folder / "a.png")
     wait(lambda: "PNG" in texts(window))
-    assert "What each byte went into" not in texts(window)
+    assert "What each byte is used for" not in texts(window)
     window.settings.sync()
     window.close()
     assert window.settings.value("panel") == "true"
@@ -329,16 +334,16 @@ def test_devices_are_those_of_onnxruntime_and_one_that_fails_gives_way(
     stand_ins.failing.add("cuda")
     window = Window(QSettings(str(tmp_path / "other.ini"), QSettings.Format.IniFormat))
     window.show()
-    assert {name: act.text() for name, act in window.act_device.items()} == {"cpu": "CPU", "cuda": "CUDA"}
+    assert {name: act.text() for name, act in window.menus.device.items()} == {"cpu": "CPU", "cuda": "CUDA"}
     window.open(folder / "a.sdz")
     wait(lambda: settled(window))
-    window.act_device["cuda"].trigger()
+    window.menus.device["cuda"].trigger()
     wait(lambda: window.notice.isVisible())
     assert window.notice.text() == "Decoding on the CPU instead. Execution provider 'cuda' is broken"
-    wait(lambda: window.act_device["cpu"].isChecked() and settled(window))
+    wait(lambda: window.menus.device["cpu"].isChecked() and settled(window))
     assert np.array_equal(painted(window, 200, 120), final(folder / "a.sdz"))
     assert window.settings.value("device") == "cpu"
-    window.act_panel.trigger()
+    window.menus.panel.trigger()
     assert "Execution provider 'cuda' is broken" in [text[:1].upper() + text[1:] for text in texts(window)]
     window.close()
     window.worker.join(SECONDS)
@@ -364,12 +369,12 @@ def test_saving_and_copying(window: Window, folder: Path, tmp_path: Path, monkey
     window.open(folder / "a.sdz")
     wait(lambda: settled(window))
     names = iter([(str(tmp_path / "out"), "WebP (*.webp)"), ("", "")])
-    monkeypatch.setattr(sdz.runtime.viewer.window.QFileDialog, "getSaveFileName", lambda *_: next(names))
-    window.act_save.trigger()
+    monkeypatch.setattr(sdz.runtime.viewer.dialogs.QFileDialog, "getSaveFileName", lambda *_: next(names))
+    window.menus.save.trigger()
     wait(lambda: window.notice.text() == "Saved out.webp")
     with Image.open(tmp_path / "out.webp") as image:
         assert (image.format, image.size) == ("WEBP", (200, 120))
-    window.act_save.trigger()
+    window.menus.save.trigger()
     window.save(tmp_path / "none" / "out.png")
     wait(lambda: window.notice.text().startswith("The picture could not be saved as out.png. No such file or directory"))
     QTest.keyClick(window, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
@@ -391,9 +396,9 @@ def test_dropping_files_and_recent_ones(window: Window, folder: Path) -> None:
     drop(folder)
     assert window.windowTitle() == "a.png – sdz"
     drop()
-    assert window.recent() == [str(folder / "a.png"), str(folder / "a.sdz")]
-    assert [act.text() for act in window.recent_menu.actions()] == window.recent()
-    window.recent_menu.actions()[1].trigger()
+    assert window.recent.paths() == [str(folder / "a.png"), str(folder / "a.sdz")]
+    assert [act.text() for act in window.menus.recent.actions()] == window.recent.paths()
+    window.menus.recent.actions()[1].trigger()
     assert window.windowTitle() == "a.sdz – sdz"
 
 
@@ -401,7 +406,7 @@ def test_dark_and_light(window: Window, folder: Path) -> None:
     window.open(folder / "a.sdz")
     wait(lambda: settled(window))
     for look, colour in ((Appearance.DARK, DARK), (Appearance.LIGHT, LIGHT)):
-        window.act_appearance[look].trigger()
+        window.menus.appearance[look].trigger()
         QTest.qWait(1)
         assert window.canvas.grab().toImage().pixelColor(3, 3) == colour
         assert window.settings.value("appearance") == look.value
@@ -430,9 +435,9 @@ def test_a_large_picture_wants_the_tiles_in_view_only(application: QApplication)
     canvas.resize(1000, 800)
     version = Version(1, None, "denoised")
     canvas.begin("shown", 12_000, 8_000, "large")
-    canvas.paint_whole("shown", version, "base", to_image(np.zeros((2000, 3000, 3), np.uint8)), 4, False)
+    canvas.paint_whole("shown", version, "linear", to_image(np.zeros((2000, 3000, 3), np.uint8)), 4, False)
     assert canvas.wanted("shown", version) == ()
-    assert canvas.stage_in_view() == "base"
+    assert canvas.stage_in_view() == "linear"
     canvas.set_fit(Fit.ACTUAL)
     assert set(canvas.wanted("shown", version)) == {(3, 5), (3, 6), (4, 5), (4, 6)}
     canvas.pan(QPointF(6000, 4000))
@@ -467,13 +472,11 @@ def test_without_pyside_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "PySide6.QtCore", None)
     monkeypatch.setitem(sys.modules, "PySide6", None)
     assert main(["view"]) == 1
-    assert capsys.readouterr().err == (
-        "python -m runtime: the viewer needs PySide6-Essentials, which is not installed: pip install 'sdz[viewer]'\n"
-    )
+    assert capsys.readouterr().err == ("sdz: the viewer needs PySide6-Essentials, which is not installed: pip install 'sdz[viewer]'\n")
 
 
 def test_without_a_display_it_says_so() -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")}
     done = subprocess.run([sys.executable, "-m", "runtime", "view"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr == ("python -m runtime: there is no display to open a window on: neither $DISPLAY nor $WAYLAND_DISPLAY is set\n")
+    assert done.stderr == ("sdz: there is no display to open a window on: neither $DISPLAY nor $WAYLAND_DISPLAY is set\n")

@@ -17,15 +17,12 @@ from PIL import Image
 from standins import PACK, StandIns, StandInSession, held_decoder, stand_in_file, use_stand_ins
 
 import sdz.runtime.decode
-import sdz.runtime.viewer.worker
+import sdz.runtime.viewer.decoding.picture
 from sdz.runtime.decode import decode
 from sdz.runtime.errors import ProviderError
 from sdz.runtime.format.alpha import encode_alpha
 from sdz.runtime.format.container import ALPHA, ALT_TEXT, Chunk, Header, latent_span, serialize
-from sdz.runtime.viewer.folder import Walk, original_of, shown_in
-from sdz.runtime.viewer.worker import (
-    PREVIEW_BYTES,
-    PREVIEW_SHARE,
+from sdz.runtime.viewer.decoding.messages import (
     Described,
     Device,
     Event,
@@ -37,8 +34,10 @@ from sdz.runtime.viewer.worker import (
     Loaded,
     Painted,
     Version,
-    Worker,
 )
+from sdz.runtime.viewer.decoding.picture import PREVIEW_BYTES, PREVIEW_SHARE
+from sdz.runtime.viewer.decoding.worker import Worker
+from sdz.runtime.viewer.folder import Walk, original_of, shown_in
 
 SECONDS = 60.0
 """How long a test waits for what never comes."""
@@ -82,7 +81,7 @@ def first(path: Path, **options: Any) -> Goal:
     return Goal(path, Version(1, None, "denoised"), **options)
 
 
-def test_a_small_picture_passes_through_base_refined_denoised(driver: Driver, tmp_path: Path) -> None:
+def test_a_small_picture_passes_through_linear_decoded_denoised(driver: Driver, tmp_path: Path) -> None:
     path = tmp_path / "a.sdz"
     path.write_bytes(stand_in_file(40, 30, Chunk(ALT_TEXT, b"cat")))
     goal = first(path, tiles=((0, 0),))
@@ -92,8 +91,8 @@ def test_a_small_picture_passes_through_base_refined_denoised(driver: Driver, tm
     assert driver.of(Loaded) == [Loaded("shown", 1, Facts(40, 30, "RGB", len(data), "sdz", "cat", latent_span(data)[0]))]
     events = driver.painted()
     assert [(event.stage, event.tile, event.final, event.reached) for event in events] == [
-        ("base", None, False, "denoised"),
-        ("refined", (0, 0), False, "denoised"),
+        ("linear", None, False, "denoised"),
+        ("decoded", (0, 0), False, "denoised"),
         ("denoised", (0, 0), True, "denoised"),
     ]
     for event, stage in zip(events, ("linear", "decoded", "denoised"), strict=True):
@@ -109,10 +108,10 @@ def test_a_large_file_begins_with_a_preview_of_its_first_bytes(driver: Driver, t
     (tmp_path / "a.sdz").write_bytes(data)
     driver.worker.aim({"shown": first(tmp_path / "a.sdz")})
     driver.wait(lambda: len(driver.painted()) == 2)
-    preview, base = driver.painted()
-    assert (preview.stage, base.stage) == ("preview", "base")
+    preview, whole = driver.painted()
+    assert (preview.stage, whole.stage) == ("linear", "linear")
     assert np.array_equal(preview.pixels, decode(data, stage="linear", pack=PACK, max_bytes=start + PREVIEW_BYTES).pixels)
-    assert np.array_equal(base.pixels, decode(data, stage="linear", pack=PACK).pixels)
+    assert np.array_equal(whole.pixels, decode(data, stage="linear", pack=PACK).pixels)
 
 
 def test_the_denoiser_is_not_announced_where_it_is_not_needed(driver: Driver, tmp_path: Path) -> None:
@@ -120,8 +119,8 @@ def test_the_denoiser_is_not_announced_where_it_is_not_needed(driver: Driver, tm
     driver.worker.aim({"shown": first(tmp_path / "a.sdz", tiles=((0, 0),))})
     driver.wait(lambda: any(event.final for event in driver.painted()))
     assert [(event.stage, event.final, event.reached) for event in driver.painted()] == [
-        ("base", False, "refined"),
-        ("refined", True, "refined"),
+        ("linear", False, "decoded"),
+        ("decoded", True, "decoded"),
     ]
 
 
@@ -133,12 +132,12 @@ def test_a_prefix_replaces_the_small_picture_at_its_last_stage_at_once(driver: D
     cut = Version(1, latent_span(data)[0] + 9, "denoised")
     driver.worker.aim({"shown": Goal(tmp_path / "a.sdz", cut, ((0, 0),))})
     driver.wait(lambda: any(event.final for event in driver.painted(cut)))
-    assert [event.stage for event in driver.painted(cut)] == ["refined", "denoised"]
+    assert [event.stage for event in driver.painted(cut)] == ["decoded", "denoised"]
     assert np.array_equal(driver.painted(cut)[-1].pixels, decode(data, session=StandInSession(), max_bytes=cut.limit).pixels)
-    plain = Version(1, cut.limit, "base")
+    plain = Version(1, cut.limit, "linear")
     driver.worker.aim({"shown": Goal(tmp_path / "a.sdz", plain, ((0, 0),))})
     driver.wait(lambda: bool(driver.painted(plain)))
-    assert [(event.stage, event.tile, event.final) for event in driver.painted(plain)] == [("base", None, True)]
+    assert [(event.stage, event.tile, event.final) for event in driver.painted(plain)] == [("linear", None, True)]
 
 
 def test_96_megapixels_are_decoded_where_they_are_looked_at_only(driver: Driver, tmp_path: Path) -> None:
@@ -146,7 +145,7 @@ def test_96_megapixels_are_decoded_where_they_are_looked_at_only(driver: Driver,
     path = tmp_path / "a.sdz"
     path.write_bytes(data)
     driver.worker.aim({"shown": first(path)})
-    driver.wait(lambda: any(event.stage == "base" for event in driver.painted()))
+    driver.wait(lambda: len(driver.painted()) == 2)  # the preview, and then all bytes
     overview = driver.painted()[-1]
     assert (overview.pixels.shape, overview.reduce, overview.final) == ((2000, 3000, 3), 4, False)
     assert driver.sessions == []
@@ -217,7 +216,7 @@ def test_the_report_is_that_of_the_bytes_shown(driver: Driver, tmp_path: Path) -
     data = stand_in_file(40, 30)
     (tmp_path / "a.sdz").write_bytes(data)
     for limit in (None, len(data) - 5):
-        version = Version(1, limit, "base")
+        version = Version(1, limit, "linear")
         driver.worker.aim({"shown": Goal(tmp_path / "a.sdz", version, (), True)})
         driver.wait(lambda version=version: any(event.version == version for event in driver.of(Described)))
     whole, cut = driver.of(Described)
@@ -291,7 +290,7 @@ def test_what_cannot_be_shown_is_said_in_words_and_the_next_file_is_shown(
     assert driver.of(Failed)[-1].message == "pipe.sdz is not a file"
     (tmp_path / "a.sdz").write_bytes(good)
     with monkeypatch.context() as small:
-        small.setattr(sdz.runtime.viewer.worker, "MAX_FILE_BYTES", len(good) - 1)
+        small.setattr(sdz.runtime.viewer.decoding.picture, "MAX_FILE_BYTES", len(good) - 1)
         driver.worker.aim({"shown": Goal(tmp_path / "a.sdz", Version(91, None, "denoised"))})
         driver.wait(lambda: driver.of(Failed)[-1].serial == 91)
     assert driver.of(Failed)[-1].message.startswith(f"over a limit: {len(good)} bytes")
@@ -305,7 +304,7 @@ def test_saving_writes_what_is_shown_or_nothing(driver: Driver, tmp_path: Path) 
     data = stand_in_file(40, 30)
     path = tmp_path / "a.sdz"
     path.write_bytes(data)
-    version = Version(1, len(data) - 3, "refined")
+    version = Version(1, len(data) - 3, "decoded")
     for name in ("out.png", "out.webp", "out.avif"):
         driver.worker.export(Export(path, version, tmp_path / name))
     driver.worker.export(Export(path, version, tmp_path / "missing" / "out.png"))

@@ -1,0 +1,22 @@
+#!/bin/sh
+# The core, from Debian's clang-19 and lld-19 (1:19.1.7-3~deb12u1), the same bytes on every run: sdz.wasm beside this file, or the file named.
+# With FUZZ set, the fuzzer's calls are part of it.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+out=$(realpath -m "${1:-$here/sdz.wasm}")
+objects=$(mktemp -d)
+trap 'rm -r "$objects"' EXIT
+cd "$here/src"
+compile() { # level, files: what runs per decision or per pixel is made fast, the rest small
+	level=$1
+	shift
+	for file in "$@"; do
+		clang-19 --target=wasm32 -std=c11 -ffreestanding -nostdlib "$level" -msimd128 -mbulk-memory -mno-relaxed-simd -fno-math-errno -ffp-contract=off \
+			-Wall -Wextra -Werror -Wno-unused-function -c -o "$objects/$(basename "$file" .c).o" "$file"
+	done
+}
+compile -O2 planes.c kernels_simd.c reconstruction.c linear.c
+compile -Os memory.c coder.c indices.c alpha.c network.c ${FUZZ:+../fuzz.c}
+cd "$objects"
+wasm-ld-19 --no-entry --strip-all -z stack-size=65536 --max-memory=1073741824 -o "$out" memory.o coder.o planes.o indices.o reconstruction.o alpha.o linear.o \
+	network.o kernels_simd.o ${FUZZ:+fuzz.o}

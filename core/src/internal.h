@@ -1,0 +1,126 @@
+/* What the core's files share: types, objects, and the functions by which its layers know each other.
+ *
+ *   memory <- coder <- planes, indices, palette <- reconstruction <- linear <- network
+ *
+ * Each layer uses those left of it only. `kernels.h` stands beside them: the loops that want vectors.
+ */
+#ifndef SDZ_INTERNAL_H
+#define SDZ_INTERNAL_H
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../sdz_core.h"
+
+typedef int8_t i8;
+typedef int16_t i16;
+typedef int32_t i32;
+typedef int64_t i64;
+typedef uint8_t u8;
+typedef uint16_t u16;
+typedef uint32_t u32;
+typedef uint64_t u64;
+
+#define INLINE static inline __attribute__((always_inline))
+#define OUTLINE __attribute__((noinline))
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+INLINE i32 min32(i32 a, i32 b) { return a < b ? a : b; }
+INLINE i32 max32(i32 a, i32 b) { return a > b ? a : b; }
+INLINE i32 clamp32(i32 low, i32 v, i32 high) { return v < low ? low : v > high ? high : v; }
+INLINE u32 magnitude_of(i32 v) { return v < 0 ? 0u - (u32)v : (u32)v; }
+
+/* memory.c ---------------------------------------------------------------------------------------------------------------------------- */
+enum { FREE, BUFFER, SCRATCH, PART, TABLES, PICTURE, LINEAR, NETWORK };
+/* `bytes`, cleared, for an object of this kind; PARTs are given back with their `owner`. NULL, and the reason set, where there is no room. */
+void *take(u64 bytes, u32 kind, const void *owner);
+void give(void *memory);
+/* Gives back all SCRATCH: every call of the interface that takes some ends with it. */
+void give_scratch(void);
+/* Whether `count` units of `size` bytes at `memory` lie in one block that was handed out. */
+i32 holds(const void *memory, u64 count, u32 size);
+i32 is_a(const void *object, u32 kind);
+i32 fail(i32 reason, i32 where); /* returns -reason */
+#define CHECK(condition, reason, where) do { if (!(condition)) { fail(reason, where); return 0; } } while (0)
+#define CHECK_CALL(condition) do { if (!(condition)) return fail(SDZ_BAD_CALL, -1); } while (0)
+
+/* coder.c ----------------------------------------------------------------------------------------------------------------------------- */
+enum { CROSS_TERMS = 8, PREDICTION_TERMS = 12, ENERGY_LEVELS = 24, STRIDE = 8, MAX_PLANES = 15, MAX_STEP = 80, MAX_CODE = 200, MAX_LEVEL = 15 };
+enum { MAX_POSITIONS = 1 << 24, MAX_SIDE = 4096, MAX_L1 = 1 << 24 };
+
+struct Tables {
+  i32 kind, channels, rate, count_limit, states, weights;
+  u16 *probability; /* starting states; a run works on copies */
+  u8 *count;
+  i16 *weight;
+  u32 addresses[5];
+  i32 bases[15], sets[7];
+  /* planes */
+  const i16 *order, *prediction;
+  const u8 *space, *cross_channel, *cross, *prediction_channel;
+  const i8 *dy, *dx;
+  u8 bucket[4096]; /* of an energy, below 24 */
+  /* indices */
+  i32 entries, levels, usage_limit, joint[17];
+  const u8 *precision;
+  const u16 *half_width, *usage;
+  const i16 *pull;
+  i32 *leaves, *first, *centre, *direction;
+  i64 *used, *middle, *span;
+};
+
+/* The whole passes, the cut one, and what all of them found. Magnitude << 1 | negative stands in a cell, so that a level is one shift. */
+struct Picture {
+  i32 facts[12];
+  i32 kind, channels, rows, columns, planes, complete, begun, active_count;
+  u16 *cells[256];  /* planes: (rows + 4, columns + 4) of a channel with a border of zeros; NULL where all is zero */
+  u8 floor[256];    /* the lowest plane known of a channel */
+  i32 cut_channel, cut_plane, cut_reached; /* of this channel the first positions are known down to cut_plane; -1 without one */
+  i32 *ends;
+  u16 *passes;
+  i32 *node; /* indices: (rows + 2, columns + 2) with a border of zeros */
+  const Tables *tables;
+  i32 reconstruction, l1_limit; /* 0 until sdz_quantization */
+  u8 steps[256];
+};
+enum { BORDER = 2 };
+
+Picture *new_picture(i32 kind, i32 channels, i32 rows, i32 columns, i32 planes, i32 passes);
+u16 *cells_of(Picture *picture, i32 channel);
+Picture *finish_picture(Picture *picture);
+Picture *decode_planes(const Tables *t, const u8 *payload, u32 bytes, i32 rows, i32 columns, i32 planes, i32 step_index);
+i32 encode_planes(Tables *t, const i32 *source, i32 rows, i32 columns, i32 planes, i32 step_index, u8 *out, u32 room, u16 *chances, i32 *ends,
+    i32 learn);
+Tables *open_planes(const u8 *data, u32 bytes);
+Tables *open_indices(const u8 *data, u32 bytes);
+void keep_states(Tables *tables);
+
+/* reconstruction.c -------------------------------------------------------------------------------------------------------------------- */
+typedef struct { i32 top, left, rows, columns; } Window;
+i32 inside(const Picture *picture, Window window);
+Window grown(const Picture *picture, Window window, i32 margin);
+typedef struct { i32 rows, columns; i32 *values, *levels, *precision, *half_width; } Latents; /* (C, rows, columns) each, or NULL */
+i32 reconstruct(const Picture *picture, Window window, Latents *latents);
+void guard(i32 *values, i32 channels, u32 positions, i32 l1_limit);
+
+/* linear.c ---------------------------------------------------------------------------------------------------------------------------- */
+/* Two neighbouring inputs of a weighted sum, the first in the low half; inputs beyond 16 bits come in several parts. */
+typedef struct { u32 pair; u32 values; } Entry;
+/* `outputs` sums of `inputs` products, weights in blocks of 32 outputs: [outputs / 32][pairs][32][2], both padded with zeros. */
+typedef struct { i32 inputs, pairs, outputs; const i16 *weight; } Patterns;
+i32 pattern_blocks(i32 outputs);
+i16 *new_patterns(Patterns *patterns, i32 inputs, i32 outputs, const void *owner);
+void set_pattern(const Patterns *patterns, i32 input, i32 output, i32 weight);
+/* What is not zero of one row of planes (inputs, area), as entries of position x at entries[x * room] with count[x]; starts at pair `from`. */
+void append_entries(const i32 *plane, i32 inputs, u32 area, i32 columns, i32 from, Entry *entries, i32 room, i32 *count);
+i32 entry_room(i32 pairs, i32 l1_limit);
+
+struct Linear {
+  i32 channels, patch, shift, l1_limit, overlap; /* overlap: of the lapping, brought to an even number; 0 without one */
+  i32 lapping[256], reach; /* reach: of the lapping as it was given */
+  Patterns patterns;
+  const i16 *table; /* (C, 3 p p) as the pack has it, for reductions */
+};
+/* Levels of a window times 16, from mid-grey, lapped, saturated to int16: (p rows, p columns, 3); without a lapping int32 sums. */
+i32 linear_levels(const Linear *linear, const i32 *values, i32 rows, i32 columns, i16 **levels, i32 **sums);
+
+#endif

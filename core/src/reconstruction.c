@@ -1,0 +1,175 @@
+/* Integers on a grid to values and intervals (FORMAT.md, "Reconstruction"), window by window; the L1 guard; alpha's filters, which are as small.
+ *
+ * Bounds. A step is at most 4096 grid units. m * step + middle < 2^15 * 4096 + 2^15 * 4096 = 2^28, and the product under the middle,
+ * (2^15 - 1) * 16 * 4096 + 8, is below 2^31.
+ */
+#include "internal.h"
+
+static const i32 MANTISSA[8] = { 16384, 17867, 19484, 21247, 23170, 25268, 27554, 30048 }; /* round(16384 * 2^(j/8)) */
+
+i32 inside(const Picture *p, Window w) {
+  return w.top >= 0 && w.left >= 0 && w.rows > 0 && w.columns > 0 && w.rows <= p->rows && w.columns <= p->columns &&
+         w.top <= p->rows - w.rows && w.left <= p->columns - w.columns;
+}
+
+Window grown(const Picture *p, Window w, i32 margin) {
+  i32 top = max32(0, w.top - margin), left = max32(0, w.left - margin);
+  Window wide = { top, left, min32(p->rows, w.top + w.rows + margin) - top, min32(p->columns, w.left + w.columns + margin) - left };
+  return wide;
+}
+
+static i32 step_units(i32 index) { return (MANTISSA[index & 7] << (index >> 3)) >> 12; }
+
+/* How many positions of row y, from the window's left, the cut pass has reached. */
+static i32 reached_in(const Picture *p, i32 y, i32 left, i32 columns) { return clamp32(0, p->cut_reached - y * p->columns - left, columns); }
+
+/* One row of one channel whose latents are all known down to `plane`. */
+INLINE void dequantize(const u16 *cell, i32 n, i32 index, i32 plane, i32 reconstruction, i32 *values, i32 *levels, i32 *precision, i32 *half_width) {
+  i32 step = step_units(index), middle = (i32)(((((1u << plane) - 1) * (u32)(reconstruction * step)) + 8) >> 4);
+  if (values) for (i32 x = 0; x < n; x++) {
+    i32 m = cell ? cell[x] >> 1 : 0, negative = cell ? -(cell[x] & 1) : 0, v = m ? m * step + middle : 0;
+    values[x] = (v ^ negative) - negative;
+  }
+  if (levels) for (i32 x = 0; x < n; x++) {
+    i32 m = cell ? cell[x] >> 1 : 0, negative = cell ? -(cell[x] & 1) : 0, l = min32(m >> plane, MAX_LEVEL);
+    levels[x] = (l ^ negative) - negative;
+  }
+  if (precision) for (i32 x = 0; x < n; x++) precision[x] = index + 8 * plane;
+  if (half_width) for (i32 x = 0; x < n; x++) half_width[x] = (step << plane) >> (cell && cell[x] > 1);
+}
+
+static void reconstruct_planes(const Picture *p, Window w, Latents *o) {
+  for (i32 c = 0; c < p->channels; c++) for (i32 y = 0; y < w.rows; y++) {
+    size_t at = ((size_t)c * (size_t)w.rows + (size_t)y) * (size_t)w.columns;
+    const u16 *cell = p->cells[c] ? p->cells[c] + (size_t)(w.top + y + BORDER) * (size_t)(p->columns + 2 * BORDER) + w.left + BORDER : 0;
+    i32 cut = c == p->cut_channel ? reached_in(p, w.top + y, w.left, w.columns) : 0, parts[3] = { 0, cut, w.columns };
+    for (i32 part = 0; part < 2; part++) {
+      i32 from = parts[part], n = parts[part + 1] - from;
+      if (n <= 0) continue;
+      dequantize(cell ? cell + from : 0, n, p->steps[c], part ? p->floor[c] : p->cut_plane, p->reconstruction, o->values ? o->values + at + from : 0,
+          o->levels ? o->levels + at + from : 0, o->precision ? o->precision + at + from : 0, o->half_width ? o->half_width + at + from : 0);
+    }
+  }
+}
+
+static i32 bits_of(const Tables *t, i32 node) { return t->leaves[node] == 1 ? t->levels : 31 - __builtin_clz((u32)node); }
+
+static void reconstruct_nodes(const Picture *p, Window w, Latents *o) {
+  const Tables *t = p->tables;
+  size_t area = (size_t)w.rows * (size_t)w.columns;
+  for (i32 y = 0; y < w.rows; y++) for (i32 x = 0; x < w.columns; x++) {
+    i32 node = p->node[(w.top + y + 1) * (p->columns + 2) + w.left + x + 1], bits = bits_of(t, node), half = t->half_width[bits];
+    size_t at = (size_t)(y * w.columns + x);
+    for (i32 c = 0; c < p->channels; c++, at += area) {
+      i32 v = t->centre[node * p->channels + c], l = min32(MAX_LEVEL, (i32)magnitude_of(v) / max32(1, 2 * half));
+      if (o->values) o->values[at] = v;
+      if (o->levels) o->levels[at] = v < 0 ? -l : l;
+      if (o->precision) o->precision[at] = t->precision[bits];
+      if (o->half_width) o->half_width[at] = half;
+    }
+  }
+}
+
+void guard(i32 *values, i32 channels, u32 positions, i32 l1_limit) {
+  /* sums of up to 64 positions at a time; each magnitude is cut to one over the largest limit, so that 255 of them stay below 2^32 and a
+   * sum is over the limit exactly where the true one is */
+  for (u32 from = 0; from < positions; from += 64) {
+    u32 norm[64] = { 0 }, n = positions - from < 64 ? positions - from : 64;
+    for (i32 c = 0; c < channels; c++) {
+      const i32 *v = values + (size_t)c * positions + from;
+      for (u32 i = 0; i < n; i++) {
+        u32 m = magnitude_of(v[i]);
+        norm[i] += m > MAX_L1 + 1 ? MAX_L1 + 1 : m;
+      }
+    }
+    for (u32 i = 0; i < n; i++) while (norm[i] > (u32)l1_limit) {
+      norm[i] = 0;
+      for (i32 c = 0; c < channels; c++) {
+        i32 *v = values + (size_t)c * positions + from + i;
+        u32 m = magnitude_of(*v) >> 1;
+        *v = *v < 0 ? -(i32)m : (i32)m;
+        norm[i] += m > MAX_L1 + 1 ? MAX_L1 + 1 : m;
+      }
+    }
+  }
+}
+
+i32 reconstruct(const Picture *p, Window w, Latents *o) {
+  if (!p->l1_limit || (p->kind == 'I' && !is_a(p->tables, TABLES))) return fail(SDZ_BAD_CALL, -1);
+  o->rows = w.rows, o->columns = w.columns;
+  if (p->kind == 'T') reconstruct_planes(p, w, o);
+  else reconstruct_nodes(p, w, o);
+  if (o->values) guard(o->values, p->channels, (u32)w.rows * (u32)w.columns, p->l1_limit);
+  return 0;
+}
+
+const int32_t *sdz_facts(const Picture *p) {
+  CHECK(is_a(p, PICTURE), SDZ_BAD_CALL, -1);
+  return p->facts;
+}
+
+int32_t sdz_known(const Picture *p, int32_t top, int32_t left, int32_t rows, int32_t columns, int32_t *value, uint8_t *plane) {
+  Window w = { top, left, rows, columns };
+  CHECK_CALL(is_a(p, PICTURE) && inside(p, w));
+  size_t area = (size_t)rows * (size_t)columns;
+  CHECK_CALL(!value || holds(value, area * (p->kind == 'I' ? 1u : (u32)p->channels), 4));
+  if (p->kind == 'I') {
+    for (i32 y = 0; y < rows && value; y++) for (i32 x = 0; x < columns; x++) {
+      value[y * columns + x] = p->node[(top + y + 1) * (p->columns + 2) + left + x + 1];
+    }
+    return 0;
+  }
+  CHECK_CALL(!plane || holds(plane, area * (u32)p->channels, 1));
+  for (i32 c = 0; c < p->channels; c++) for (i32 y = 0; y < rows; y++) {
+    size_t at = (size_t)c * area + (size_t)y * (size_t)columns;
+    const u16 *cell = p->cells[c] ? p->cells[c] + (size_t)(top + y + BORDER) * (size_t)(p->columns + 2 * BORDER) + left + BORDER : 0;
+    i32 cut = c == p->cut_channel ? reached_in(p, top + y, left, columns) : 0;
+    if (value) for (i32 x = 0; x < columns; x++) value[at + (size_t)x] = !cell ? 0 : cell[x] & 1 ? -(cell[x] >> 1) : cell[x] >> 1;
+    if (plane) {
+      __builtin_memset(plane + at, p->floor[c], (size_t)columns);
+      __builtin_memset(plane + at, p->cut_plane, (size_t)cut);
+    }
+  }
+  return 0;
+}
+
+int32_t sdz_quantization(Picture *p, const uint8_t *steps, int32_t reconstruction, int32_t l1_limit) {
+  CHECK_CALL(is_a(p, PICTURE) && l1_limit > 0 && l1_limit <= MAX_L1 && reconstruction >= 0 && reconstruction <= 16);
+  u64 codes = 0, area = (u64)p->rows * (u64)p->columns;
+  if (p->kind == 'I') {
+    CHECK_CALL(is_a(p->tables, TABLES));
+    for (i32 y = 0; y < p->rows; y++) for (i32 x = 0; x < p->columns; x++) {
+      codes += p->tables->precision[bits_of(p->tables, p->node[(y + 1) * (p->columns + 2) + x + 1])];
+    }
+    codes *= (u64)p->channels;
+  } else {
+    CHECK_CALL(holds(steps, (u64)p->channels, 1));
+    for (i32 c = 0; c < p->channels; c++) CHECK_CALL(steps[c] <= MAX_STEP);
+    for (i32 c = 0; c < p->channels; c++) {
+      p->steps[c] = steps[c];
+      codes += (u64)(steps[c] + 8 * p->floor[c]) * area;
+    }
+    if (p->cut_channel >= 0) codes -= 8ull * (u64)(p->floor[p->cut_channel] - p->cut_plane) * (u64)p->cut_reached;
+  }
+  p->reconstruction = reconstruction, p->l1_limit = l1_limit;
+  p->facts[10] = (i32)(u32)codes, p->facts[11] = (i32)(u32)(codes >> 32);
+  return 0;
+}
+
+int32_t sdz_latents(const Picture *p, int32_t top, int32_t left, int32_t rows, int32_t columns, int32_t *values, int32_t *levels, int32_t *precision,
+    int32_t *half_width) {
+  Window w = { top, left, rows, columns };
+  CHECK_CALL(is_a(p, PICTURE) && inside(p, w));
+  u64 count = (u64)rows * (u64)columns * (u64)p->channels;
+  i32 *all[4] = { values, levels, precision, half_width };
+  for (i32 i = 0; i < 4; i++) CHECK_CALL(!all[i] || holds(all[i], count, 4));
+  Latents o = { 0, 0, values, levels, precision, half_width };
+  return reconstruct(p, w, &o);
+}
+
+int32_t sdz_guard(int32_t *values, int32_t channels, uint32_t positions, int32_t l1_limit) {
+  CHECK_CALL(channels > 0 && channels < 256 && positions <= MAX_POSITIONS && l1_limit > 0 && l1_limit <= MAX_L1);
+  CHECK_CALL(holds(values, (u64)channels * positions, 4));
+  guard(values, channels, positions, l1_limit);
+  return 0;
+}

@@ -1,0 +1,120 @@
+"""`sdz info` and `sdz verify`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import CorruptFileError, MissingPackError
+from ..files import Job
+from ..format.container import ALPHA, TAGS, Container, parse
+from ..info import Report, describe
+from .batch import read, reading, run_batch
+
+if TYPE_CHECKING:
+    from ..pack import Pack
+
+
+def show(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    if args.providers:
+        if args.inputs:
+            parser.error("--providers takes no files")
+        return _providers(args)
+    if not args.inputs:
+        parser.error("name a file, or ask for --providers")
+
+    def work(job: Job) -> Report:
+        return describe(read(job.source))
+
+    return run_batch(args, reading(args.inputs), work, _describe_lines)
+
+
+def _describe_lines(report: Report) -> str:
+    pack = report["pack"]
+    lines = [
+        f"{report['input']}: {report['width']}x{report['height']} {report['mode']}, {report['bytes']} bytes, {report['bpp']:.3f} bpp",
+        f"  pack        {pack['id']} ({pack['name'] or 'not installed'}{', approximate' if pack['exact'] is False else ''})",
+        f"  step index  {report['step_index']} ({report['step']:g} grey levels), tilt {report['tilt']}",
+        f"  planes      {report['planes']}",
+    ]
+    if report["alt"] is not None:
+        lines.append(f"  alt         {report['alt']}")
+    for chunk in report["chunks"]:
+        declared = "?" if chunk["declared"] is None else chunk["declared"]
+        state = "" if chunk["complete"] else f" (cut: {chunk['bytes']} of {declared})"
+        lines.append(f"  chunk {chunk['tag']!r}   {chunk['name']}: {chunk['bytes']} bytes at {chunk['offset']}{state}")
+    spent = ", ".join(f"{name} {count} ({100 * count / report['bytes']:.1f} %)" for name, count in report["spent"].items())
+    lines.append(f"  spent       {spent}")
+    latents = report["latents"]
+    if latents is not None and latents["planes"]:
+        rows = [["plane", "bytes", *latents["channels"]]]
+        rows += [[str(n) for n in (row["plane"], row["bytes"], *row["bands"])] for row in latents["planes"]]
+        widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+        lines.append("  latents     bytes by plane, and of these by channels")
+        lines += ["    " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(lines)
+
+
+def _providers(args: argparse.Namespace) -> int:
+    from ..session import providers
+
+    found = providers()
+    if args.json:
+        print(json.dumps({"providers": found}, indent=1))
+    else:
+        for name, usable in found.items():
+            print(f"{name:<12} {'usable' if usable else 'not usable here'}")
+    return 0
+
+
+def verify(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    from ..pack import find_pack, load_pack
+
+    given = load_pack(Path(args.pack)) if args.pack else None
+    intact: set[bytes] = set()
+
+    def work(job: Job) -> Report:
+        container = parse(read(job.source))
+        header = container.header
+        for chunk in container.chunks:
+            if not chunk.complete:
+                declared = "an unknown number of" if chunk.length is None else chunk.length
+                problem = f"the file ends after {len(chunk.payload)} of {declared} bytes"
+                raise CorruptFileError(problem, chunk.offset, TAGS.get(chunk.tag, "unknown chunk"))
+        _verify_alpha(container)
+        pack = given or find_pack(header.pack_id)
+        if pack.id != header.pack_id:
+            raise MissingPackError(header.pack_id)
+        _verify_latents(container, pack)
+        if pack.id not in intact:
+            pack.verify()
+            intact.add(pack.id)
+        return {"ok": True, "pack": {"id": pack.id.hex(), "name": pack.name, "exact": pack.exact}}
+
+    return run_batch(args, reading(args.inputs), work, _verified_line)
+
+
+def _verified_line(report: Report) -> str:
+    approximate = "" if report["pack"]["exact"] else f" (pixels approximate: pack {report['pack']['name']} promises no bits)"
+    return f"{report['input']}: ok{approximate}"
+
+
+def _verify_latents(container: Container, pack: Pack) -> None:
+    from ..format.quantizers import quantizer_of
+
+    quantizer = quantizer_of(pack)
+    if container.find(quantizer.tag) is None:
+        name = TAGS[quantizer.tag]
+        raise CorruptFileError(f"the file ends before its {name}", container.header_bytes, name)
+    if not quantizer.embedded:
+        quantizer.read(container, pack)
+
+
+def _verify_alpha(container: Container) -> None:
+    alpha = container.find(ALPHA)
+    if alpha is not None:
+        from ..format.alpha import decode_alpha
+
+        decode_alpha(alpha.payload, container.header.height, container.header.width, alpha.start)

@@ -1,0 +1,176 @@
+"""What a pack's coder knows before the first bit of a file: where its states and weights stand, and their starting values.
+
+Takes the bytes of a pack's `coder` table and gives arrays, checked, and back. FORMAT.md ("Contexts") is the specification.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import CorruptPackError
+
+CROSS_TERMS = 8
+"""Other channels at the same position whose magnitudes predict a latent's significance."""
+
+PREDICTION_TERMS = 12
+"""Signed neighbours (channel, dy, dx) that predict a latent's value."""
+
+PREDICTION_LIMIT = 43_690
+"""Largest sum of a channel's |prediction weights|: times 1.5 * 2**15, below 2**31."""
+
+ENERGY_LEVELS = 24
+"""Buckets of the predicted probability of significance."""
+
+INPUTS = 8
+"""Inputs of a mixer: at most seven states and a constant."""
+
+TABLES_MAGIC = b"sdzT"
+
+
+class TableLayout:
+    """Where each kind of context state and each mixing weight set begins, for `channels` channels."""
+
+    def __init__(self, channels: int) -> None:
+        sizes = [
+            channels * ENERGY_LEVELS,  # 0 significance: channel, predicted energy
+            12 * 12 * 4,  # 1 significance: energy in space, energy across channels, band
+            channels * 16,  # 2 significance: channel, which of the four neighbours are significant
+            channels * 16,  # 3 significance: channel, absolute plane
+            12 * ENERGY_LEVELS,  # 4 significance: density of the pass so far, energy
+            channels * 12,  # 5 significance: channel, predicted value (or the wider neighbourhood)
+            8 * 8 * 4,  # 6 significance: significant channels here and beside, band
+            channels * 9,  # 7 sign: channel, signs to the west and north
+            channels * 11,  # 8 sign: channel, predicted value
+            channels * 9,  # 9 sign: channel, signs to the east and south
+            channels * 3,  # 10 refinement: channel, level
+            ENERGY_LEVELS * 3,  # 11 refinement: energy, level
+            channels * 9,  # 12 refinement: channel, predicted value against the middle
+            channels * 16,  # 13 activity: channel, absolute plane
+        ]
+        self.channels = channels
+        self.bases = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+        self.states = int(self.bases[-1])
+        sets = [ENERGY_LEVELS, channels, 11, channels, ENERGY_LEVELS, channels]
+        self.set_bases = (np.concatenate([[0], np.cumsum(sets)]) * INPUTS).astype(np.int32)
+        self.weights = int(self.set_bases[-1])
+
+
+@dataclass(frozen=True)
+class CoderTables:
+    """What a pack's coder knows before the first bit, learned offline, integers only.
+
+    `order` (C,) int16: how many eighths of a plane a channel's passes are brought forward.
+    `energy_space` (C, 6) uint8: weights of W, N, E, S, NW + NE, SW + SE magnitudes.
+    `energy_cross_channel`, `energy_cross` (C, 8) uint8: channels at the same position and their weights.
+    `prediction_channel` (C, 12) uint8, `prediction_dy`, `prediction_dx` (C, 12) int8, `prediction` (C, 12) int16 (256 = 1.0).
+    `energy_thresholds` (23,) uint16: bucket boundaries of the energy.
+    `probability` (S,) uint16, `count` (S,) uint8: starting states. `weights` (W,) int32: starting mixing weights (2**14 = 1.0).
+    `mix_rate` int: step of the mixers; `count_limit` int: counts of the states stop here (adaptation rate 1 / (limit + 1.5)).
+    """
+
+    order: NDArray[np.int16]
+    energy_space: NDArray[np.uint8]
+    energy_cross_channel: NDArray[np.uint8]
+    energy_cross: NDArray[np.uint8]
+    prediction_channel: NDArray[np.uint8]
+    prediction_dy: NDArray[np.int8]
+    prediction_dx: NDArray[np.int8]
+    prediction: NDArray[np.int16]
+    energy_thresholds: NDArray[np.uint16]
+    probability: NDArray[np.uint16]
+    count: NDArray[np.uint8]
+    weights: NDArray[np.int32]
+    mix_rate: int
+    count_limit: int
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return len(self.order)
+
+    def to_bytes(self) -> bytes:
+        """Magic, channels u8, zero u8, mixing rate u8, count limit u8, then every array in the order above, little-endian, C order."""
+        head = TABLES_MAGIC + bytes([self.channels, 0, self.mix_rate, self.count_limit])
+        return head + stored_arrays(self, _table_fields(self.channels))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> CoderTables:
+        """Parse `to_bytes`' result; raises CorruptPackError when it is not one."""
+        if len(data) < 8 or data[:4] != TABLES_MAGIC:
+            raise CorruptPackError("coder tables do not begin with 'sdzT'; rebuild the pack")
+        channels = data[4]
+        arrays = read_arrays(data, 8, _table_fields(channels), "coder tables")
+        tables = cls(**arrays, mix_rate=data[6], count_limit=data[7])
+        if channels == 0 or max(tables.energy_cross_channel.max(), tables.prediction_channel.max()) >= channels:
+            raise CorruptPackError("coder tables name a channel that does not exist; rebuild the pack")
+        # int8 has no +128
+        if max(np.abs(tables.prediction_dy.astype(int)).max(), np.abs(tables.prediction_dx.astype(int)).max()) > 2:
+            raise CorruptPackError("coder tables reach further than two positions; rebuild the pack")
+        sums = np.abs(tables.prediction.astype(int)).sum(axis=1)
+        if sums.max() > PREDICTION_LIMIT:
+            raise CorruptPackError(f"coder tables predict channel {sums.argmax()} with weights too large; rebuild the pack")
+        return tables
+
+
+TableField = tuple[str, Any, tuple[int, ...]]
+"""Name, stored type and shape of one array of a pack's tables."""
+
+
+def stored_arrays(tables: Any, fields: list[TableField]) -> bytes:
+    """The arrays that `fields` name, attributes of `tables`, as files hold them: one after the other, little-endian, C order."""
+    return b"".join(getattr(tables, name).astype(np.dtype(kind).newbyteorder("<")).tobytes() for name, kind, _ in fields)
+
+
+def read_arrays(data: bytes, at: int, fields: list[TableField], what: str) -> dict[str, NDArray[Any]]:
+    """The arrays that `stored_arrays` wrote, from byte `at` to the end; weights come as int32, all others in their stored type.
+
+    Raises CorruptPackError, which calls them `what`, where there are too few or too many bytes.
+    """
+    arrays = {}
+    for name, kind, shape in fields:
+        size = int(np.prod(shape)) * np.dtype(kind).itemsize
+        if at + size > len(data):
+            raise CorruptPackError(f"{what} end inside '{name}' (byte {len(data)}); rebuild the pack")
+        stored = np.frombuffer(data, np.dtype(kind).newbyteorder("<"), int(np.prod(shape)), at)
+        arrays[name] = stored.reshape(shape).astype(np.int32 if name == "weights" else kind)
+        at += size
+    if at != len(data):
+        raise CorruptPackError(f"{what} have {len(data) - at} bytes too many; rebuild the pack")
+    return arrays
+
+
+def _table_fields(channels: int) -> list[TableField]:
+    layout = TableLayout(channels)
+    return [
+        ("order", np.int16, (channels,)),
+        ("energy_space", np.uint8, (channels, 6)),
+        ("energy_cross_channel", np.uint8, (channels, CROSS_TERMS)),
+        ("energy_cross", np.uint8, (channels, CROSS_TERMS)),
+        ("prediction_channel", np.uint8, (channels, PREDICTION_TERMS)),
+        ("prediction_dy", np.int8, (channels, PREDICTION_TERMS)),
+        ("prediction_dx", np.int8, (channels, PREDICTION_TERMS)),
+        ("prediction", np.int16, (channels, PREDICTION_TERMS)),
+        ("energy_thresholds", np.uint16, (ENERGY_LEVELS - 1,)),
+        ("probability", np.uint16, (layout.states,)),
+        ("count", np.uint8, (layout.states,)),
+        ("weights", np.int16, (layout.weights,)),
+    ]
+
+
+@dataclass
+class CoderState:
+    """The adaptive part of the model: copies of a pack's starting states that one payload then changes."""
+
+    probability: NDArray[np.int32]
+    count: NDArray[np.int32]
+    weights: NDArray[np.int32]
+    count_limit: int
+
+    @classmethod
+    def start(cls, tables: CoderTables, count_limit: int) -> CoderState:
+        """Fresh copies of the starting states."""
+        return cls(tables.probability.astype(np.int32), tables.count.astype(np.int32), tables.weights.astype(np.int32), count_limit)

@@ -1,0 +1,23 @@
+"""What a caller may ask for, by name: the stages of decoding and the encoder's tunings, with their defaults.
+
+One home for both command lines, the viewer and the Python functions; the browser element uses the same words. Importing this loads nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+Stage = Literal["linear", "decoded", "denoised"]
+STAGES: Final[tuple[Stage, ...]] = ("linear", "decoded", "denoised")
+"""How far decoding goes: the linear stage, which runs no network; the decoder network; the denoiser before the decoder network."""
+
+DEFAULT_STAGE: Final[Stage] = "denoised"
+
+Tune = Literal["natural", "faithful"]
+TUNES: Final[tuple[Tune, ...]] = ("natural", "faithful")
+"""What the encoder spends bytes on: texture, or a small error (`quantize.TUNINGS` has their numbers)."""
+
+DEFAULT_TUNE: Final[Tune] = "natural"
+
+DEFAULT_QUALITY: Final = 40.0
+"""About 0.3 bits per pixel on photos: where this codec's pictures are pleasant and AVIF's, by ST-LPIPS, just take over."""
