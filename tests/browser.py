@@ -134,7 +134,7 @@ def compressed(body: bytes) -> bytes:
 def scripts() -> dict[str, bytes | Path]:
     """The modules as a page loads them, and onnxruntime-web beside them."""
     files: dict[str, bytes | Path] = {
-        path.relative_to(WEB).as_posix(): path for path in WEB.rglob("*.js") if not path.is_relative_to(WEB / "demo")
+        path.relative_to(WEB).as_posix(): path for room in ("*.js", "format/*.js", "page/*.js") for path in WEB.glob(room)
     }
     for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"):
         files[f"ort/{name}"] = ORT / name

@@ -157,16 +157,30 @@ def test_nothing_heavy_is_loaded_in_fact(code: str) -> None:
     assert out.stdout == "\n"
 
 
+def web_imports(module: Path) -> list[str]:
+    """What a module of `web/` imports by a statement; types in comments and `import()` do not count."""
+    text = re.sub(r"/\*.*?\*/", "", module.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return re.findall(r"""(?:\bfrom|^import)\s+["']([^"']+)["']""", text, re.MULTILINE)
+
+
+BROWSER = [path for path in sorted((ROOT / "web").rglob("*.js")) if path.parent.name != "npm"]
+
+
 def test_web_stands_alone() -> None:
-    """Every import of a module is relative and stays inside web/; only onnxruntime-web is loaded by address."""
-    modules = sorted((ROOT / "web").rglob("*.js"))
-    assert modules
-    for module in modules:
-        text = re.sub(r"/\*.*?\*/", "", module.read_text(encoding="utf-8"), flags=re.DOTALL)
-        for target in re.findall(r"""(?:\bfrom|^import)\s+["']([^"']+)["']""", text, re.MULTILINE):
-            if module.name == "sw.js" and target.startswith("./ort/"):
+    """Every import of a module is relative and stays among the browser's modules; only onnxruntime-web is loaded by address."""
+    assert BROWSER
+    for module in BROWSER:
+        for target in web_imports(module):
+            if module.name == "runtime.js" and target.startswith("./ort/"):
                 # where a site has onnxruntime-web; a service worker cannot load it later, by address
                 continue
             assert target.startswith("."), f"{module.name} imports {target}"
-            resolved = (module.parent / target).resolve()
-            assert resolved.is_relative_to(ROOT / "web") and resolved.is_file(), f"{module.name} imports {target}"
+            assert (module.parent / target).resolve() in BROWSER, f"{module.name} imports {target}"
+
+
+def test_no_circle_in_web() -> None:
+    graph = {module: {(module.parent / target).resolve() for target in web_imports(module)} for module in BROWSER}
+    order = list(graphlib.TopologicalSorter(graph).static_order())
+    web = ROOT / "web"
+    assert order.index(web / "format/planes.js") < order.index(web / "decode.js") < order.index(web / "worker.js")
+    assert not {path for module in graph if module.parent == web / "format" for path in graph[module] if path.parent == web / "page"}

@@ -1,28 +1,30 @@
 /**
- * The bytes of an .sdz, or of any prefix of one -> an image at one of three stages: `linear` needs no neural runtime, `decoded` adds
- * the decoder network, `denoised` the one-step denoiser before it. Large images go through in tiles with the margin that the pack's
- * receptive fields ask for: memory stays bounded and the pixels are those of the untiled image; a pack whose networks have no such
- * margin says how its tiles overlap, and those are blended. The twin of runtime/decode.py.
+ * Decodes an .sdz file, or any prefix of one, to an image at one of three stages: `linear` needs no neural network, `decoded` adds the
+ * decoder network, `denoised` also runs the one-step denoiser before it. Large images are decoded in tiles. Each tile includes a margin as
+ * wide as the networks' receptive fields, so memory stays bounded and the pixels equal those of the untiled image. Packs whose networks see
+ * the whole image define overlapping tiles, which are blended. The twin of runtime/decode.py.
  */
 
-import { ALPHA, LATENTS, PALETTE_LATENTS, altText, find, parse } from "./format/container.js";
+import { ALPHA, altText, find, parse } from "./format/container.js";
 import { SdzError } from "./errors.js";
 import { DENOISER_COARSEST, MAX_PIXELS } from "./limits.js";
 import { linearStage } from "./format/linear.js";
-import { fetchReader, later, loadPack } from "./pack.js";
-import { Room, channelSteps, decodePlanes, dequantize } from "./format/planes.js";
-import { FULL_STRENGTH, Session } from "./session.js";
+import { later } from "./later.js";
+import { Room } from "./format/planes.js";
+import { FULL_STRENGTH } from "./session.js";
+import { Sessions } from "./sessions.js";
 import { full, spans, weights } from "./format/tiles.js";
 
 /** @import { Header } from "./format/container.js" */
 /** @import { Pack } from "./pack.js" */
-/** @import { IndexTables, KnownIndices } from "./format/indices.js" */
+/** @import { KnownIndices } from "./format/indices.js" */
 /** @import { Known, Latents, Window } from "./format/planes.js" */
+/** @import { Networks, Sources } from "./sessions.js" */
 
 /**
  * @typedef {"linear" | "decoded" | "denoised"} Stage
  *
- * @typedef {object} Picture what the bytes at hand tell, before any pixel
+ * @typedef {object} Picture everything entropy-decoded from the bytes received so far, before any pixel
  * @property {Header} header
  * @property {Pack} pack
  * @property {Known | KnownIndices} known
@@ -35,8 +37,8 @@ import { full, spans, weights } from "./format/tiles.js";
  * @property {number} width
  * @property {number} height
  * @property {Uint8ClampedArray<ArrayBuffer>} data RGBA in sRGB; a grey image has R = G = B
- * @property {Stage} stage the one reached: `denoised` falls back to `decoded` where the pack skips its denoiser
- * @property {boolean} complete whether the latents were there to the last bit
+ * @property {Stage} stage the stage reached: `decoded` instead of `denoised` where the denoiser is skipped
+ * @property {boolean} complete whether the file contained all bits of the latents
  * @property {Header} header
  * @property {string | undefined} alt
  */
@@ -44,15 +46,11 @@ import { full, spans, weights } from "./format/tiles.js";
 /** @type {readonly Stage[]} */
 export const STAGES = ["linear", "decoded", "denoised"];
 
-/** Pixels on the side of a picture that goes through in one piece. */
+/** Pictures with sides up to this many pixels are decoded in one piece. */
 const WHOLE = 512;
 
-/** Pixels on a tile's side where there are several: with its margins, a tile is little more to the networks than `WHOLE`. */
+/** Side of a tile of larger pictures, pixels: with its margins, a tile is not much larger than `WHOLE`. */
 const TILE = 384;
-
-/** Where packs and onnxruntime-web lie unless the page says otherwise: beside the scripts. */
-export const PACKS = new URL("./packs/", import.meta.url).href;
-export const ORT = new URL("./ort/", import.meta.url).href;
 
 /**
  * The header of `bytes`, with every limit checked before anything is allocated for the image.
@@ -68,7 +66,7 @@ export function readContainer(bytes) {
 }
 
 /**
- * Entropy decoding: everything exact and integer that needs no window.
+ * Entropy decoding of the whole file.
  * @param {Uint8Array} bytes @param {Pack} pack
  * @returns {Promise<Picture>}
  */
@@ -78,79 +76,48 @@ export async function readPicture(bytes, pack) {
   if (header.packId !== pack.id) {
     throw new SdzError("MissingPackError", `the file was made for model pack ${header.packId}, not ${pack.id}`);
   }
-  const known = await decodeLatents(container, pack);
+  if (header.tilt && !pack.octaves) {
+    throw new SdzError("CorruptFileError", `${header.tilt}, but the file's pack allows 0 only`, { offset: 8, field: "tilt" });
+  }
+  const known = await pack.quantizer.read(container, Math.ceil(header.height / pack.patch), Math.ceil(header.width / pack.patch));
   const chunk = find(container, ALPHA);
   const alpha = chunk ? await (await later.alpha()).decodeAlpha(chunk.payload, header.height, header.width, chunk.start) : null;
   return { header, pack, known, alpha, alt: altText(container) };
 }
 
 /**
- * @param {import("./format/container.js").Container} container @param {Pack} pack
- * @returns {Promise<Known | KnownIndices>}
- */
-async function decodeLatents(container, pack) {
-  const { header } = container;
-  const [h, w] = [Math.ceil(header.height / pack.patch), Math.ceil(header.width / pack.patch)];
-  if (header.tilt && !pack.octaves) {
-    const problem = `${header.tilt}, of a pack without 'octaves' it must be 0`;
-    throw new SdzError("CorruptFileError", problem, { offset: 8, field: "tilt" });
-  }
-  if (pack.palette) {
-    const chunk = find(container, PALETTE_LATENTS);
-    if (!chunk) return pack.palette.unknownLatents(pack.channels, h, w, header.planes);
-    return pack.palette.decodePalette(chunk.payload, pack.channels, h, w, chunk.start);
-  }
-  const { coder } = pack;
-  const { stepIndex, planes } = header;
-  const payload = find(container, LATENTS)?.payload ?? new Uint8Array();
-  if (!("tree" in coder)) return decodePlanes(payload, h, w, planes, stepIndex, coder);
-  for (const [value, offset, field] of /** @type {[number, number, string][]} */ ([[stepIndex, 9, "step index"], [planes, 10, "planes"]])) {
-    if (value) throw new SdzError("CorruptFileError", `${value}, of a pack with a codebook it must be 0`, { offset, field });
-  }
-  return indicesOf(pack).decodeIndices(payload, h, w, coder);
-}
-
-/**
  * Values, levels, precision codes and intervals of the latents in a window.
- * @param {Picture} picture @param {Window} [window] all of it when left out @param {Room} [room] where the results go, until its next use
+ * @param {Picture} picture @param {Window} [window] the whole picture when left out
+ * @param {Room} [room] holds the results, which are valid until its next use
  * @returns {Latents & {values: Int32Array}}
  */
 export function latentsIn({ known, header, pack }, window, room) {
-  if ("node" in known) return indicesOf(pack).dequantizeIndices(known, indexTables(pack), pack.l1Limit, window, room);
-  return dequantize(known, header, pack, window, room);
+  return pack.quantizer.dequantize(known, header, pack, window, room);
 }
 
-/** The module for a pack with a codebook. @param {Pack} pack */
-const indicesOf = ({ indices }) => /** @type {typeof import("./format/indices.js")} */ (indices);
-
-/** The tables of a pack with a codebook. @param {Pack} pack */
-const indexTables = ({ coder }) => /** @type {IndexTables} */ (coder);
-
 /**
- * Sixteenths of the denoiser's moves for a realism from 0 (the most faithful) to 1 (the most natural), rounded half up.
+ * The denoiser's strength in sixteenths for a realism from 0 (the most faithful) to 1 (the most natural), rounded half up.
  * @param {number} realism @throws {RangeError} outside 0..1
  */
 export function strengthOf(realism) {
-  if (!(realism >= 0 && realism <= 1)) throw new RangeError(`realism lies in 0..1; ${realism} was given`);
+  if (!(realism >= 0 && realism <= 1)) throw new RangeError(`realism must be between 0 and 1; ${realism} was given`);
   return Math.floor(realism * FULL_STRENGTH + 0.5);
 }
 
 /**
- * Whether the denoiser runs: the pack has one, and the mean of all latents' precision codes lies between its minimum and
+ * Whether the denoiser runs: the pack has one, and the mean of all latents' precision codes is between its minimum and
  * DENOISER_COARSEST.
  * @param {Picture} picture
  */
 export function denoiserApplies({ known, header, pack }) {
   if (pack.denoiserMinStepIndex === null) return false;
   const count = known.channels * known.h * known.w;
-  let codes = channelSteps(header, pack.octaves, known.channels).reduce((sum, step) => sum + step, 0) * known.h * known.w;
-  if ("node" in known) codes = known.channels * indicesOf(pack).precisionSum(known, indexTables(pack));
-  else for (const plane of known.plane) codes += 8 * plane;
+  const codes = pack.quantizer.precisionSum(known, header, pack);
   return pack.denoiserMinStepIndex * count <= codes && codes <= DENOISER_COARSEST * count;
 }
 
 /**
- * The stage that a picture reaches: `decoded` in place of `denoised` where the pack or the strength skips the denoiser.
+ * The stage that a picture reaches: `decoded` instead of `denoised` where the pack or a strength of 0 skips the denoiser.
  * @param {Picture} picture @param {Stage} stage @param {number} [strength]
  * @returns {Stage}
  */
@@ -159,13 +126,13 @@ export function reached(picture, stage, strength = FULL_STRENGTH) {
 }
 
 /**
- * The tile's side: by memory where nobody says.
+ * The side of a tile, chosen to bound memory when none is given.
  * @param {number | null | undefined} tile @param {{h: number, w: number}} known @param {number} patch @returns {number}
  */
 function tileSide(tile, { h, w }, patch) {
   if (tile === undefined || tile === null) return (Math.max(h, w) * patch <= WHOLE ? WHOLE : TILE) / patch;
   if (Number.isInteger(tile) && tile >= 1) return tile;
-  throw new RangeError(`a tile has a whole number of positions on a side, from 1 on; ${tile} was given`);
+  throw new RangeError(`a tile's side must be a positive whole number of latent positions; ${tile} was given`);
 }
 
 /**
@@ -182,7 +149,7 @@ function* windows({ h, w }, tile) {
 }
 
 /**
- * The window with `margin` more positions on each side, as far as there are any.
+ * The window enlarged by `margin` positions on each side, clipped to the picture.
  * @param {Window} window @param {number} margin @param {{h: number, w: number}} known
  * @returns {Window}
  */
@@ -192,12 +159,12 @@ function grow({ top, left, rows, columns }, margin, { h, w }) {
 }
 
 /**
- * The part of `source` (C, outer) that lies in `inner`; `source` itself where that is all of it.
+ * Crops `source` (C, outer) to `inner`; returns `source` itself where both are the same.
  * @param {ArrayLike<number> & {subarray(from: number, to: number): ArrayLike<number>}} source
- * @param {Window} inner @param {Window} outer @param {number} channels @param {Room} room @param {string} name of the result's place there
+ * @param {Window} inner @param {Window} outer @param {number} channels @param {Room} room @param {string} name of the result in `room`
  * @returns {ArrayLike<number>}
  */
-function cut(source, inner, outer, channels, room, name) {
+function crop(source, inner, outer, channels, room, name) {
   if (inner.rows === outer.rows && inner.columns === outer.columns) return source;
   const out = room.floats(name, channels * inner.rows * inner.columns);
   for (let c = 0, to = 0; c < channels; c++) {
@@ -210,12 +177,12 @@ function cut(source, inner, outer, channels, room, name) {
 }
 
 /**
- * The pixels of `core` as they stand in the picture: cropped at its edges, grey where it is grey, with its alpha.
- * @param {Uint8Array | Uint8ClampedArray<ArrayBuffer>} rgba pixels of `outer`; the clamped kind may become the tile's own
+ * The finished tile `core`: cropped at the picture's edges, grey in grey pictures, with its alpha.
+ * @param {Uint8Array | Uint8ClampedArray<ArrayBuffer>} rgba pixels of `outer`; a clamped array may become the tile's own
  * @param {Window} core @param {Window} outer @param {Picture} picture
  * @returns {Tile}
  */
-function place(rgba, core, outer, { header, alpha, pack: { patch } }) {
+function finish(rgba, core, outer, { header, alpha, pack: { patch } }) {
   const [x, y] = [core.left * patch, core.top * patch];
   const width = Math.min(core.columns * patch, header.width - x);
   const height = Math.min(core.rows * patch, header.height - y);
@@ -241,10 +208,10 @@ function place(rgba, core, outer, { header, alpha, pack: { patch } }) {
 }
 
 /**
- * The stage's pixels, tile by tile, top to bottom. Tiles share their arrays, so memory does not grow with the picture.
- * @param {Picture} picture @param {Stage} stage one that is `reached`
- * @param {Session | null} session not needed for `linear` @param {number} [strength] of the denoiser, from 1 on
- * @param {number | null} [tile] positions on a side, which do not change the pixels
+ * Decodes a stage tile by tile, top to bottom. Intermediate arrays are reused, so memory does not grow with the picture.
+ * @param {Picture} picture @param {Stage} stage as returned by `reached`
+ * @param {Networks | null} session not needed for `linear` @param {number} [strength] of the denoiser, at least 1
+ * @param {number | null} [tile] latent positions on a tile's side; does not change the pixels
  * @returns {AsyncGenerator<Tile>}
  * @throws {RangeError} for a `tile` that is no positive integer
  */
@@ -256,7 +223,7 @@ export async function* paint(picture, stage, session, strength = FULL_STRENGTH, 
     for (const core of windows(known, side)) {
       const seen = pack.lapping ? grow(core, 1, known) : core;
       const { values, h, w } = latentsIn(picture, seen, room);
-      yield place(linearStage(values, h, w, pack), core, seen, picture);
+      yield finish(linearStage(values, h, w, pack), core, seen, picture);
     }
     return;
   }
@@ -267,14 +234,14 @@ export async function* paint(picture, stage, session, strength = FULL_STRENGTH, 
   }
   for (const core of windows(known, side)) {
     const decoded = grow(core, pack.halo.decoder, known);
-    yield place(await runNetworks(picture, decoded, stage === "denoised" ? strength : 0, session, room), core, decoded, picture);
+    yield finish(await runNetworks(picture, decoded, stage === "denoised" ? strength : 0, session, room), core, decoded, picture);
   }
 }
 
 /**
- * The decoder's pixels of a window; the denoiser sees its receptive field's margin around it.
- * @param {Picture} picture @param {Window} decoded @param {number} strength of the denoiser, 0 without it
- * @param {Session} session @param {Room} room
+ * Runs the networks on a window; the denoiser's input is larger by its receptive field.
+ * @param {Picture} picture @param {Window} decoded @param {number} strength of the denoiser, 0 to skip it
+ * @param {Networks} session @param {Room} room
  * @returns {Promise<Uint8Array>} RGBA
  */
 async function runNetworks(picture, decoded, strength, session, room) {
@@ -285,17 +252,17 @@ async function runNetworks(picture, decoded, strength, session, room) {
   exact.set(latents.values);
   const values = strength ? await session.denoise({ ...latents, values: exact }, strength) : exact;
   return session.decode(
-    cut(values, decoded, widest, pack.channels, room, "decoder's values"),
-    cut(latents.precision, decoded, widest, pack.channels, room, "decoder's precision"),
+    crop(values, decoded, widest, pack.channels, room, "decoder's values"),
+    crop(latents.precision, decoded, widest, pack.channels, room, "decoder's precision"),
     decoded.rows,
     decoded.columns,
   );
 }
 
 /**
- * The pixels of a pack with a tiling: a single tile as it is, several blended. What two rows of tiles share is held until the second is
- * there, so memory grows with the picture's width only.
- * @param {Picture} picture @param {number} strength @param {Session} session @param {Room} room
+ * Decodes a picture whose pack defines overlapping tiles, which are blended. Rows shared by two rows of tiles are kept until the second
+ * one is decoded, so memory grows with the picture's width only.
+ * @param {Picture} picture @param {number} strength @param {Networks} session @param {Room} room
  * @returns {AsyncGenerator<Tile>}
  */
 async function* blend(picture, strength, session, room) {
@@ -305,7 +272,7 @@ async function* blend(picture, strength, session, room) {
   const { down, across } = spans(tiling, known.h, known.w);
   const total = full(tiling, patch) ** 2;
   const stride = known.w * patch * 3;
-  /** Weighted sums of the rows of pixels that wait for the next row of tiles. */
+  /** Weighted sums of the pixel rows that the next row of tiles also covers. */
   let waiting = new Int32Array();
   for (const row of down) {
     const height = (row.stop - row.start) * patch;
@@ -315,7 +282,7 @@ async function* blend(picture, strength, session, room) {
       const window = { top: row.start, left: column.start, rows: row.stop - row.start, columns: column.stop - column.start };
       const rgba = await runNetworks(picture, window, strength, session, room);
       if (down.length * across.length === 1) {
-        yield place(rgba, window, window, picture);
+        yield finish(rgba, window, window, picture);
         return;
       }
       const [vertical, horizontal] = [weights(tiling, row, patch), weights(tiling, column, patch)];
@@ -329,7 +296,7 @@ async function* blend(picture, strength, session, room) {
         }
       }
     }
-    // below this the next row of tiles has a say
+    // the next row of tiles also covers the rows below
     const rows = row.stop - row.start - (row.after ? tiling.overlap : 0);
     waiting = sums.slice(rows * patch * stride);
     const pixels = new Uint8ClampedArray(rows * patch * known.w * patch * 4);
@@ -338,25 +305,47 @@ async function* blend(picture, strength, session, room) {
       pixels[to + 3] = 255;
     }
     const core = { top: row.start, left: 0, rows, columns: known.w };
-    yield place(pixels, core, core, picture);
+    yield finish(pixels, core, core, picture);
   }
+}
+
+/**
+ * @typedef {object} Options
+ * @property {Stage} [stage] the last one wanted, "denoised" when left out
+ * @property {number} [realism] 0 (the most faithful) to 1 (the most natural)
+ * @property {Sources["packs"]} [packs] folder of the packs, ends in "/"; when left out, beside the scripts or in the npm package
+ * @property {Sources["ort"]} [ort] the same for onnxruntime-web's files, or the module itself, set up by the caller
+ * @property {Pack} [pack] an already loaded pack
+ * @property {Networks} [session] runs the networks; its pack is used
+ * @property {number | null} [tile] latent positions on a tile's side; does not change the pixels
+ */
+
+/** Sources and sessions of the last call. @type {{packs: Sources["packs"], ort: Sources["ort"], sessions: Sessions} | undefined} */
+let latest;
+
+/** The sessions of the last call where this one has the same sources. @param {Sources["packs"]} packs @param {Sources["ort"]} ort */
+function sessionsFor(packs, ort) {
+  if (packs instanceof URL) packs = packs.href;
+  if (ort instanceof URL) ort = ort.href;
+  if (latest?.packs !== packs || latest?.ort !== ort || !latest) latest = { packs, ort, sessions: new Sessions({ packs, ort }) };
+  return latest.sessions;
 }
 
 /**
  * Decodes a file, or any prefix of one that holds its header, in a page, a worker or Node.
  * @param {Uint8Array} bytes
- * @param {{stage?: Stage, pack?: Pack, session?: Session, packs?: string | URL, ort?: string | URL, tile?: number | null,
- *   realism?: number}} [options] `session` runs the networks and fixes the pack; without one, `pack` or else the pack of the file's id below `packs`
+ * @param {Options} [options]
  * @returns {Promise<DecodedImage>}
  * @throws {SdzError} @throws {RangeError} for a `tile` that is no positive integer, a `realism` outside 0..1
  */
-export async function decodeBytes(bytes, { stage = "denoised", pack, session, packs = PACKS, ort = ORT, tile, realism = 1 } = {}) {
+export async function decodeBytes(bytes, { stage = "denoised", pack, session, packs, ort, tile, realism = 1 } = {}) {
   const strength = strengthOf(realism);
   const { header } = readContainer(bytes);
-  pack ??= session?.pack ?? (await loadPack(header.packId, fetchReader(new URL(`${header.packId}/`, packs))));
+  const sessions = sessionsFor(packs, ort);
+  pack ??= session?.pack ?? (await sessions.pack(header.packId));
   const picture = await readPicture(bytes, pack);
   stage = reached(picture, stage, strength);
-  if (stage !== "linear") session ??= new Session(pack, { ort });
+  if (stage !== "linear") session ??= sessions.session(pack);
   const { width, height } = header;
   const data = new Uint8ClampedArray(width * height * 4);
   for await (const part of paint(picture, stage, session ?? null, strength, tile)) {

@@ -1,13 +1,14 @@
 /**
- * The one error of this library. Bad input of any kind ends in an SdzError whose `code` is the name of the Python runtime's
- * class for the same fault, so both languages can be held to the same expectations.
+ * The error class of this library. Every kind of bad input throws an SdzError whose `code` is the name of the Python runtime's exception
+ * for the same fault, so that the same tests apply to both languages.
  */
 
 /**
- * @typedef {"NotAnSdzError" | "UnsupportedVersionError" | "CorruptFileError" | "LimitError" | "MissingPackError" |
- *   "CorruptPackError" | "EncodeInputError" | "ProviderError" | "CoreError" | "NetworkError"} SdzErrorCode
- * NetworkError has no Python counterpart: there, reading a file is not the library's business.
+ * @typedef {"NotAnSdzError" | "UnsupportedVersionError" | "CorruptFileError" | "LimitError"
+ *   | "MissingPackError" | "CorruptPackError"
+ *   | "EncodeInputError" | "ProviderError" | "CoreError" | "NetworkError"} SdzErrorCode
  */
+// NetworkError has no Python counterpart, because the Python runtime downloads nothing
 
 export class SdzError extends Error {
   /**

@@ -1,4 +1,4 @@
-/** Every limit of the format and of this decoder, each with its reason: the twin of runtime/limits.py. */
+/** All limits of the format and of this decoder, with their reasons. The twin of runtime/limits.py. */
 
 /** Largest width or height in pixels: what WebP allows, and within the canvas sizes of every current browser. */
 export const MAX_SIDE = 16_384;
@@ -9,14 +9,17 @@ export const MAX_STEP_INDEX = 80;
 /** Eighths of an octave by which steps become finer or coarser for every octave of frequency. */
 export const MAX_TILT = 3;
 
-/** Sixteenths of an octave that a pack may place a channel above or below the frequency whose step is the file's. */
+/** Largest distance, in sixteenths of an octave, of a channel's frequency from the one quantized with the file's own step. */
 export const MAX_OCTAVE = 64;
 
-/** Mean precision code up to which a denoiser runs: in a picture of a few dozen bytes it has nothing to go by. */
+/** Largest mean precision code for which a denoiser runs: a few dozen bytes are too little information for it. */
 export const DENOISER_COARSEST = 88;
 
 /** Bit-planes per file. Latents then stay below 2**15, so that integers times steps fit 32 bits. */
 export const MAX_PLANES = 15;
+
+/** Largest receptive field of a pack's network, latent positions on each side. */
+export const MAX_HALO = 64;
 
 /** A varint holds at most 32 bits: 5 groups of 7. */
 export const MAX_VARINT_BYTES = 5;
@@ -27,8 +30,8 @@ export const MAX_ALT_BYTES = 4_096;
 /** What a JPEG's APP1 segment can hold. */
 export const MAX_EXIF_BYTES = 65_536;
 
-/** Pixels decoded in one call (a 16,384 x 8,192 image): a file of a few bytes must not demand more than about 2 GB. */
+/** Pixels decoded in one call (a 16,384 x 8,192 image): a file of a few bytes must not cause more than about 2 GB to be allocated. */
 export const MAX_PIXELS = 2 ** 27;
 
-/** Bytes fetched for one picture: far more than any photo's, and less than a tab can hold. */
+/** Bytes downloaded for one picture: far more than any photo needs, and within a tab's memory. */
 export const MAX_DOWNLOAD_BYTES = 2 ** 28;

@@ -1,23 +1,22 @@
 /**
- * A model pack: id -> manifest, tables and graphs, each verified by its SHA-256 before use. An .sdz names its pack by the first
- * four bytes of the manifest's digest and never by a URL; where packs lie is the page's to say. Verified files are kept in the
- * Cache API, or for the life of the worker where storage is refused. The twin of runtime/pack.py.
+ * Loads model packs: manifest, tables and graphs, each verified by its SHA-256 before use. An .sdz file identifies its pack by the first
+ * four bytes of the manifest's digest, never by a URL; only the page decides where packs are loaded from. Verified files are kept in the
+ * Cache API where the browser allows that. The twin of runtime/pack.py.
  */
 
-import { parseTables } from "./format/coder.js";
 import { SdzError } from "./errors.js";
-import { MAX_OCTAVE } from "./limits.js";
+import { MAX_HALO, MAX_OCTAVE } from "./limits.js";
 import { LAP_PLACES, LAP_SUM } from "./format/linear.js";
+import { QUANTIZERS, openQuantizer } from "./quantizer.js";
 import { tilingProblem } from "./format/tiles.js";
 
-/** @import { CoderTables } from "./format/coder.js" */
-/** @import { IndexTables } from "./format/indices.js" */
+/** @import { Quantizer } from "./quantizer.js" */
 /** @import { Tiling } from "./format/tiles.js" */
 
 /**
  * @typedef {{file: string, sha256: string, bytes: number}} Entry
- * @typedef {(name: string, fresh: boolean) => Promise<Uint8Array | null>} Read the file `name` of a pack, null where there is none;
- *   `fresh`: not from a cache
+ * @typedef {(name: string, fresh: boolean) => Promise<Uint8Array | null>} Read reads the file `name` of a pack; null where it
+ *   does not exist; `fresh` bypasses caches
  *
  * @typedef {object} Pack
  * @property {string} id 8 hexadecimal digits
@@ -27,44 +26,39 @@ import { tilingProblem } from "./format/tiles.js";
  * @property {number} l1Limit GRID units
  * @property {number} linearShift
  * @property {Int16Array} linear (C, 3 p p)
- * @property {Int32Array | null} lapping (n, n), what the linear stage does over the borders of blocks; null where they stand alone
- * @property {Int32Array | null} octaves each channel's frequency as octaves above a quarter of the highest, sixteenths; null where files have
- *   no tilt
- * @property {CoderTables | IndexTables} coder the latter for a pack with a codebook
+ * @property {Int32Array | null} lapping (n, n), the linear stage's filter across block borders; null where there is none
+ * @property {Int32Array | null} octaves each channel's frequency in sixteenths of an octave above a quarter of the highest; null where
+ *   the pack does not allow a tilt
+ * @property {Quantizer} quantizer reads the latents of its files
  * @property {number | null} denoiserMinStepIndex null where the pack has no denoiser
- * @property {{denoiser: number, decoder: number}} halo latent positions of receptive field on each side
+ * @property {{denoiser: number, decoder: number}} halo receptive fields, latent positions on each side
  * @property {boolean} exact whether the reference graphs give the same bytes everywhere
- * @property {Tiling | null} tiling how large pictures go through networks that have no finite receptive field
- * @property {typeof import("./format/indices.js") | null} indices where files carry the indices of a codebook
- * @property {typeof import("./format/palette.js") | null} palette where they carry a palette; neither: bit-planes
+ * @property {Tiling | null} tiling how large pictures are split for networks that see the whole picture
  * @property {(name: string) => Promise<Uint8Array>} graphBytes
  */
 
 const FORMAT = 1;
 const PATCHES = [4, 8, 16, 32];
-const QUANTIZERS = ["planes", "indices", "palette"];
 
-/**
- * Modules that no page loads before it meets a pack or a picture that asks for them. A service worker, which may not load any later, puts
- * its own here.
- */
-export const later = {
-  indices: () => import("./format/indices.js"),
-  palette: () => import("./format/palette.js"),
-  alpha: () => import("./format/alpha.js"),
-};
+/** File name of the manifest in every pack. */
+export const MANIFEST = "manifest.json";
 
-/** Hundreds of times a manifest's size. */
+/** Hundreds of times the size of a usual manifest. */
 const MAX_MANIFEST_BYTES = 2 ** 20;
 
-/** Verified files by their digest. */
+/** Name of the cache that holds verified files by their digest. */
 export const PACK_CACHE = "sdz-pack-files";
 
 /** @param {string} problem @returns {SdzError} */
 const corrupt = (problem) => new SdzError("CorruptPackError", `${problem}; rebuild or deploy the pack again`);
 
-/** @param {Uint8Array} bytes @returns {Promise<string>} hexadecimal */
-async function sha256(bytes) {
+/**
+ * SHA-256, by the platform.
+ * @param {Uint8Array} bytes
+ * @returns {Promise<string>} 64 hexadecimal digits
+ * @throws {SdzError} ProviderError outside secure contexts, where browsers offer no digests
+ */
+export async function sha256(bytes) {
   if (!globalThis.crypto?.subtle) {
     throw new SdzError("ProviderError", "digests need a secure context: serve the page over https or from localhost");
   }
@@ -73,24 +67,28 @@ async function sha256(bytes) {
 }
 
 /**
- * Reads the files below `base` over HTTP.
- * @param {string | URL} base ends in "/"
- * @returns {Read}
+ * Downloads a file of a pack.
+ * @param {string | URL} url @param {boolean} fresh bypasses caches
+ * @returns {Promise<Uint8Array | null>} null where it does not exist
  */
-export function fetchReader(base) {
-  return async (name, fresh) => {
-    const url = new URL(name, base);
-    // a pack's URL holds its digest, so any copy that the browser kept is the right one
-    const response = await fetch(url, { cache: fresh ? "reload" : "force-cache" }).catch((error) => {
-      throw new SdzError("NetworkError", `${url}: ${error.message}`);
-    });
-    if (response.status === 404) return null;
-    if (!response.ok) throw new SdzError("NetworkError", `${url}: HTTP status ${response.status}`);
-    return new Uint8Array(await response.arrayBuffer());
-  };
+export async function fetchFile(url, fresh) {
+  // a pack's URL contains its digest, so a cached copy is never out of date
+  const response = await fetch(url, { cache: fresh ? "reload" : "force-cache" }).catch((error) => {
+    throw new SdzError("NetworkError", `${url}: ${error.message}`);
+  });
+  if (response.status === 404) return null;
+  if (!response.ok) throw new SdzError("NetworkError", `${url}: HTTP status ${response.status}`);
+  return new Uint8Array(await response.arrayBuffer());
 }
 
-/** @returns {Promise<Cache | null>} null where the platform has none or refuses it */
+/**
+ * Reads the files of one pack over HTTP.
+ * @param {string | URL} base its folder, ends in "/"
+ * @returns {Read}
+ */
+export const fetchReader = (base) => (name, fresh) => fetchFile(new URL(name, base), fresh);
+
+/** @returns {Promise<Cache | null>} null where the Cache API is missing or refused */
 async function storage() {
   try {
     return await caches.open(PACK_CACHE);
@@ -99,13 +97,14 @@ async function storage() {
   }
 }
 
-/** @param {string} digest a URL that no page has, only to name the entry */
+/** The cache's key for a file: a URL that no page has. @param {string} digest */
 const cacheKey = (digest) => new URL(`/.sdz/${digest}`, globalThis.location?.href ?? "https://localhost/").href;
 
 /**
- * The bytes of a manifest entry: right digest, or CorruptPackError.
+ * Reads a file that the manifest lists.
  * @param {Entry} entry @param {Read} read
  * @returns {Promise<Uint8Array>}
+ * @throws {SdzError} CorruptPackError where it is missing or has another digest
  */
 async function readEntry({ file, sha256: digest, bytes: size }, read) {
   const cache = await storage();
@@ -119,7 +118,7 @@ async function readEntry({ file, sha256: digest, bytes: size }, read) {
     const bytes = await source();
     if (!bytes || bytes.length !== size || (await sha256(bytes)) !== digest) continue;
     if (!kept) {
-      // a quota that is used up must not stop the page
+      // exceeding the storage quota must not fail the page
       await cache?.put(cacheKey(digest), new Response(/** @type {Uint8Array<ArrayBuffer>} */ (bytes))).catch(() => {});
     }
     return bytes;
@@ -141,7 +140,8 @@ function choice(value, field, allowed) {
 
 /** @param {any} value @param {number} patch @returns {Tiling} */
 function tilingOf(value, patch) {
-  const tiling = { whole: integer(value?.whole, "tiling.whole", 0, 2 ** 30), overlap: integer(value?.overlap, "tiling.overlap", 0, 2 ** 30) };
+  const [whole, overlap] = ["whole", "overlap"].map((name) => integer(value?.[name], `tiling.${name}`, 0, 2 ** 30));
+  const tiling = { whole, overlap };
   const problem = tilingProblem(tiling, patch);
   if (problem) throw corrupt(`the manifest's 'tiling' cannot be: ${problem}`);
   return tiling;
@@ -172,15 +172,17 @@ function octavesOf(value, channels) {
 /** @param {any} value @param {string} field @returns {Entry} */
 function entry(value, field) {
   const { file, sha256: digest, bytes } = value ?? {};
-  // a name, not a path: nothing outside the pack's folder is ever read
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(file) || !/^[0-9a-f]{64}$/.test(digest)) throw corrupt(`the manifest's '${field}' is malformed`);
+  // a plain file name, so that nothing outside the pack's folder is ever read
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(file) || !/^[0-9a-f]{64}$/.test(digest)) {
+    throw corrupt(`the manifest's '${field}' is malformed`);
+  }
   return { file, sha256: digest, bytes: integer(bytes, `${field}.bytes`, 1, 2 ** 30) };
 }
 
 /** @param {string} id @param {Read} read @returns {Promise<any>} */
 async function readManifest(id, read) {
   for (const fresh of [false, true]) {
-    const text = await read("manifest.json", fresh);
+    const text = await read(MANIFEST, fresh);
     if (!text) {
       throw new SdzError("MissingPackError", `model pack ${id} is not installed: put it beside the others, in a folder of that name`);
     }
@@ -195,7 +197,7 @@ async function readManifest(id, read) {
 }
 
 /**
- * Loads a pack's manifest and tables; graphs follow when asked for.
+ * Loads a pack's manifest and tables. Graphs are loaded when `graphBytes` asks for them.
  * @param {string} id 8 hexadecimal digits
  * @param {Read} read
  * @returns {Promise<Pack>}
@@ -217,11 +219,9 @@ export async function loadPack(id, read) {
   const linear = new Int16Array(linearBytes.buffer, linearBytes.byteOffset, channels * 3 * patch * patch);
   const largest = linear.reduce((most, weight) => Math.max(most, Math.abs(weight)), 0);
   if (l1Limit * largest + 2 ** (linearShift + 8) >= 2 ** 31) throw corrupt("the linear table's sums can pass 32 bits");
-  const quantizer = manifest.quantizer === undefined ? QUANTIZERS[0] : choice(manifest.quantizer, "quantizer", QUANTIZERS);
-  const indices = quantizer === "indices" ? await later.indices() : null;
-  const palette = quantizer === "palette" ? await later.palette() : null;
-  const coder = indices ? indices.parseIndexTables(coderBytes) : parseTables(coderBytes);
-  if (coder.channels !== channels) throw corrupt("the coder's tables are for another number of channels");
+  const kind = manifest.quantizer === undefined ? QUANTIZERS[0] : choice(manifest.quantizer, "quantizer", QUANTIZERS);
+  const quantizer = await openQuantizer(kind, coderBytes);
+  if (quantizer.tables.channels !== channels) throw corrupt("the coder's tables are for another number of channels");
   /** @type {Map<string, Promise<Uint8Array>>} */
   const graphs = new Map();
   const denoises = manifest.denoiser !== undefined;
@@ -235,21 +235,19 @@ export async function loadPack(id, read) {
     linear,
     lapping,
     octaves: manifest.octaves === undefined ? null : octavesOf(manifest.octaves, channels),
-    coder,
+    quantizer,
     denoiserMinStepIndex: denoises ? integer(manifest.denoiser?.min_step_index, "denoiser.min_step_index", 0, 255) : null,
     halo: {
-      denoiser: denoises ? integer(manifest.halo?.denoiser, "halo.denoiser", 0, 1024) : 0,
-      // a block's pixels depend on its neighbours'
-      decoder: integer(manifest.halo?.decoder, "halo.decoder", lapping ? 1 : 0, 1024),
+      denoiser: denoises ? integer(manifest.halo?.denoiser, "halo.denoiser", 0, MAX_HALO) : 0,
+      // with lapping, a block's pixels depend on its neighbours
+      decoder: integer(manifest.halo?.decoder, "halo.decoder", lapping ? 1 : 0, MAX_HALO),
     },
     exact: manifest.exact === undefined ? true : choice(manifest.exact, "exact", [false, true]),
     tiling: manifest.tiling === undefined ? null : tilingOf(manifest.tiling, patch),
-    indices,
-    palette,
     graphBytes(name) {
       const running = graphs.get(name) ?? readEntry(entry(manifest.graphs?.[name], `graphs.${name}`), read);
       graphs.set(name, running);
-      // a failed download may be tried again, and a session keeps its own copy
+      // not kept: the session has its own copy, and a failed download may be repeated
       running.catch(() => {}).finally(() => graphs.delete(name));
       return running;
     },

@@ -1,10 +1,10 @@
 /**
- * A pack's graphs -> onnxruntime-web sessions, created once each. The reference is the int8 pack on WASM: bit-exact with the Python
- * runtime. WebGPU runs the fp32 graphs, the same integers in floating point, which nothing obliges an adapter to sum exactly: it is
- * used only when asked for and only after it has agreed with the reference on a tiny golden latent; otherwise the reference takes its
- * place. The twin of runtime/session.py.
+ * Runs a pack's networks on onnxruntime-web, one session per graph. The reference is the int8 graphs on WebAssembly, bit-exact with the
+ * Python runtime. WebGPU runs the fp32 graphs: the same integers in floating point, which adapters need not sum exactly. It is therefore
+ * used only on request, and only if its output agrees with the reference on a small test input. The twin of runtime/session.py.
  */
 
+import { runtimeFile } from "./assets.js";
 import { SdzError, asSdzError } from "./errors.js";
 import { guardL1 } from "./format/planes.js";
 
@@ -14,12 +14,12 @@ import { guardL1 } from "./format/planes.js";
 /** @typedef {import("onnxruntime-web").InferenceSession} InferenceSession */
 /** @typedef {"wasm" | "webgpu"} Provider */
 
-/** More threads gain little at these sizes and starve the page. */
+/** More threads gain little at these sizes and slow the page down. */
 const MAX_THREADS = 4;
 
 /**
- * How far WebGPU may be from the reference on the golden latent: mean and largest difference of 8-bit values. An adapter in software
- * has none; one that folds scales into weights, or sums inexactly, moves an activation by one level now and then.
+ * Largest allowed difference of WebGPU from the reference on the golden latent, of 8-bit values. A software adapter has none. One that
+ * folds scales into weights or sums inexactly is occasionally off by one activation level.
  */
 export const WEBGPU_TOLERANCE = { mean: 0.1, max: 8 };
 
@@ -27,8 +27,8 @@ export const WEBGPU_TOLERANCE = { mean: 0.1, max: 8 };
 const GOLDEN_SIDE = 4;
 
 /**
- * The files of onnxruntime-web that a provider needs. Never the default entry, whose WASM is twice as large; and not one for both
- * providers, because the builds with WebGPU lack CPU kernels that the int8 graphs need.
+ * The files of onnxruntime-web that each provider needs. The default entry's WASM is twice as large, and the builds with WebGPU lack CPU
+ * kernels that the int8 graphs need.
  * @type {Record<string, [string, string]>}
  */
 const FILES = {
@@ -40,50 +40,52 @@ const FILES = {
 /** @type {Map<string, Promise<Ort>>} */
 const runtimes = new Map();
 
-/** @returns {number} threads to use when nobody says: one, unless the page may share memory */
+/** @returns {number} the default number of threads: one, unless the page may share memory */
 export function defaultThreads() {
   return globalThis.crossOriginIsolated ? Math.min(MAX_THREADS, globalThis.navigator?.hardwareConcurrency || 1) : 1;
 }
 
 /**
  * onnxruntime-web, loaded once from `base`; the settings of the first caller stay.
- * @param {string | URL | Ort} base @param {number} threads @param {Provider} provider
+ * @param {string | URL | Ort | undefined} base @param {number} threads @param {Provider} provider
  * @returns {Promise<Ort>}
  */
-function loadRuntime(base, threads, provider) {
-  if (typeof base === "object" && "InferenceSession" in base) return Promise.resolve(base);
+async function loadRuntime(base, threads, provider) {
+  if (typeof base === "object" && "InferenceSession" in base) return base;
   const flavour = provider === "wasm" ? "wasm" : "Suspending" in WebAssembly ? "jspi" : "webgpu";
-  const [script, wasm] = FILES[flavour];
-  const url = new URL(script, base).href;
+  const [script, wasm] = FILES[flavour].map((name) => (base ? new URL(name, base).href : runtimeFile(name)));
+  if (!script || !wasm) {
+    throw new SdzError("ProviderError", `onnxruntime-web's ${FILES[flavour].join(" and ")} are missing: set 'ort' to their folder`);
+  }
   const running =
-    runtimes.get(url) ??
-    import(url).then((/** @type {Ort} */ ort) => {
-      ort.env.wasm.wasmPaths = { wasm: new URL(wasm, base).href };
+    runtimes.get(script) ??
+    import(/* @vite-ignore */ /* webpackIgnore: true */ script).then((/** @type {Ort} */ ort) => {
+      ort.env.wasm.wasmPaths = { wasm };
       ort.env.wasm.numThreads = threads;
       ort.env.logLevel = "error";
       return ort;
     });
-  runtimes.set(url, running);
-  running.catch(() => runtimes.delete(url));
+  runtimes.set(script, running);
+  running.catch(() => runtimes.delete(script));
   return running;
 }
 
-/** A denoiser's moves are made in sixteenths of what it asks for. */
+/** Strength 16 applies the denoiser's change in full, smaller ones that many sixteenths of it. */
 export const FULL_STRENGTH = 16;
 
-/** One pack's networks. Runs are queued: a session holds one run at a time. */
+/** One pack's networks. Runs are queued, because a session can execute only one at a time. */
 export class Session {
   /**
    * @param {Pack} pack
-   * @param {{ort: string | URL | Ort, threads?: number, provider?: Provider}} options `ort`: folder with onnxruntime-web's files, ends
-   *   in "/"; or the module itself, set up by the caller (Node cannot fetch its WASM)
+   * @param {{ort?: string | URL | Ort, threads?: number, provider?: Provider}} [options] `ort`: folder with onnxruntime-web's files, ends
+   *   in "/", or the module itself, set up by the caller; when left out, the default of assets.js
    */
-  constructor(pack, { ort, threads = defaultThreads(), provider = "wasm" }) {
+  constructor(pack, { ort, threads = defaultThreads(), provider = "wasm" } = {}) {
     this.pack = pack;
     this.base = ort;
     this.threads = threads;
     this.asked = provider;
-    /** What runs: `asked`, until its self-check fails. @type {Provider} */
+    /** The provider in use: `asked`, or "wasm" after a failed self-check. @type {Provider} */
     this.provider = provider;
     /** @type {Map<string, Promise<InferenceSession>>} */
     this.sessions = new Map();
@@ -95,7 +97,7 @@ export class Session {
     this.opened = new Set();
   }
 
-  /** Whether that network can run without loading anything first. @param {"decoder" | "denoiser"} network */
+  /** Whether a network can run without loading anything first. @param {"decoder" | "denoiser"} network */
   isReady(network) {
     return this.opened.has(this.#graph(network, this.provider));
   }
@@ -108,7 +110,7 @@ export class Session {
 
   /**
    * @param {Latents} latents
-   * @param {number} [strength] how much of each move is made, in sixteenths, rounded half up
+   * @param {number} [strength] sixteenths of the denoiser's change that are applied, rounded half up
    * @returns {Promise<Float32Array>} (C, h, w) integers in GRID units, guarded
    */
   async denoise(latents, strength = FULL_STRENGTH) {
@@ -136,7 +138,10 @@ export class Session {
     return denoised;
   }
 
-  /** @param {ArrayLike<number>} values @param {ArrayLike<number>} precision @param {number} h @param {number} w @param {Provider} provider */
+  /**
+   * @param {ArrayLike<number>} values @param {ArrayLike<number>} precision @param {number} h @param {number} w
+   * @param {Provider} provider
+   */
   async #decode(values, precision, h, w, provider) {
     return /** @type {Uint8Array} */ (await this.#run("decoder", { latents: values, precision }, h, w, provider));
   }
@@ -155,7 +160,7 @@ export class Session {
       const session = await this.#next(() =>
         ort.InferenceSession.create(bytes, {
           executionProviders: [provider],
-          // an optimizer would fold scales into the fp32 graphs' weights, and integers would be integers no more
+          // an optimizer would fold scales into the fp32 graphs' weights, which then are no longer integers
           graphOptimizationLevel: provider === "wasm" || !this.pack.exact ? "all" : "disabled",
         }),
       );
@@ -206,7 +211,7 @@ export class Session {
     return this.checked;
   }
 
-  /** Runs the golden latent on both providers and falls back to the reference where they disagree. */
+  /** Decodes the golden latent on both providers and falls back to the reference where they differ. */
   async #compare() {
     const golden = goldenLatents(this.pack.channels);
     /** @param {Provider} provider */
@@ -226,7 +231,7 @@ export class Session {
         sum += difference;
         max = Math.max(max, difference);
       }
-      // A is 255 in both: three values of four count
+      // alpha is 255 in both: three of four values count
       if (max > WEBGPU_TOLERANCE.max || sum / (reference.length * 0.75) > WEBGPU_TOLERANCE.mean) {
         throw new SdzError("ProviderError", `WebGPU differs from the reference by up to ${max} levels`);
       }
@@ -238,7 +243,7 @@ export class Session {
 }
 
 /**
- * A small fixed latent with structure in every channel, by integers only: any two runtimes are given the same.
+ * A small fixed test input with structure in every channel, computed in integers and therefore the same everywhere.
  * @param {number} channels
  * @returns {Latents}
  */
@@ -249,7 +254,7 @@ function goldenLatents(channels) {
   for (let i = 0, seed = 1; i < size; i++) {
     seed = Math.imul(seed, 1103515245) + 12345;
     const decay = Math.floor(i / (h * w));
-    // coarse channels large, fine ones mostly zero, as in a photo
+    // large in low-frequency channels, mostly zero in others, as in a photo
     levels[i] = Math.trunc((((seed >> 16) % 16) * 8) / (8 + decay));
   }
   return {

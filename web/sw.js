@@ -1,25 +1,23 @@
 /**
- * A service worker: once registered, plain <img src="a.sdz">, srcset and CSS backgrounds show .sdz files. Takes the page's requests for
- * pictures, answers with a PNG of the decoded pixels, and keeps what it made, so that pages seen once work offline. A site's root has a
- * sw.js that imports this one; a page registers that, as a module:
+ * A service worker: once registered, plain <img src="a.sdz">, srcset and CSS backgrounds show .sdz files. It answers the page's image
+ * requests with a PNG of the decoded pixels, and caches pages and pictures, so that pages seen once work offline. A site's root has a sw.js
+ * that imports this module; a page registers that one:
  *
  *     navigator.serviceWorker?.register("sw.js", { type: "module" });
  *
- * Whatever fails here falls through: to a picture that the server decodes, to a.avif, a.webp, a.jpg, a.jpeg or a.png beside a.sdz, to the
- * linear stage, and at last to what the page would have got without a service worker.
+ * Where decoding fails, it tries in turn: a picture decoded by the server, a.avif, a.webp, a.jpg, a.jpeg or a.png beside a.sdz, the linear
+ * stage, and the request as it would be without a service worker.
  */
 
-import * as alpha from "./format/alpha.js";
+import "./eager.js";
+import { runtimeFile } from "./assets.js";
 import { ACCEPT, MEDIA_TYPE } from "./format/container.js";
-import { PACKS, paint, reached, readContainer, readPicture } from "./decode.js";
+import { paint, reached, readContainer, readPicture } from "./decode.js";
 import { SdzError } from "./errors.js";
-import * as indices from "./format/indices.js";
 import { MAX_DOWNLOAD_BYTES } from "./limits.js";
-import { PACK_CACHE, fetchReader, later, loadPack } from "./pack.js";
-import * as palette from "./format/palette.js";
-import { Session } from "./session.js";
-// @ts-expect-error  it lies there on a site only; and a service worker may not import() it later
-import * as runtime from "./ort/ort.wasm.bundle.min.mjs";
+import { PACK_CACHE, sha256 } from "./pack.js";
+import * as runtime from "./runtime.js";
+import { Sessions } from "./sessions.js";
 
 /** @import { Ort } from "./session.js" */
 /** @import { Stage } from "./decode.js" */
@@ -36,68 +34,57 @@ import * as runtime from "./ort/ort.wasm.bundle.min.mjs";
  */
 
 const scope = /** @type {ServiceWorkerScope} */ (/** @type {unknown} */ (globalThis));
-const ort = /** @type {Ort} */ (runtime);
-later.indices = async () => indices;
-later.palette = async () => palette;
-later.alpha = async () => alpha;
+const ort = /** @type {Ort} */ (/** @type {unknown} */ (runtime));
 
-/** @typedef {{name: string, entries: number, bytes: number}} Bound of a cache; what was put or used longest ago goes first */
+/** @typedef {{name: string, entries: number, bytes: number}} Bound limits of a cache; the least recently used entry is removed first */
 
-/** Decoded pictures: some hundred, or a few dozen large ones. @type {Bound} */
+/** Decoded pictures. @type {Bound} */
 const PICTURES = { name: "sdz-pictures", entries: 200, bytes: 64 * 2 ** 20 };
 
-/** Pages and what they load, for when there is no network. @type {Bound} */
+/** Pages and their parts, used when the network fails. @type {Bound} */
 const PAGES = { name: "sdz-pages", entries: 100, bytes: 32 * 2 ** 20 };
 
-/** Models: a pack has five files and some megabytes. @type {Bound} */
+/** Packs, each of five files and some megabytes. @type {Bound} */
 const MODELS = { name: PACK_CACHE, entries: 60, bytes: 64 * 2 ** 20 };
 
-/** What is kept of a page. Data that its scripts fetch is theirs to keep. */
+/** Parts of a page that are cached. Data fetched by its scripts is left to them. */
 const PAGE_PARTS = new Set(["document", "style", "script", "image", "font", "manifest", "worker"]);
 
-/** Bytes of the largest part that is kept. */
+/** Largest part that is cached, bytes. */
 const MAX_PART_BYTES = 4 * 2 ** 20;
 
-/** Pixels decoded here: one picture is a canvas of 128 MB then. Larger ones fall through. */
+/** Largest picture decoded here: its canvas takes 128 MB. */
 const MAX_PIXELS = 2 ** 25;
 
-/** A fallback beside the .sdz: its ending, and the type that the browser must have said it knows, where not all do. */
+/** Endings of fallbacks beside the .sdz file, with the type that the browser must accept where not all browsers know it. */
 const SIBLINGS = [[".avif", "image/avif"], [".webp", "image/webp"], [".jpg"], [".jpeg"], [".png"]];
 
 const SUFFIX = ".sdz";
 
-/** Headers of kept responses: which bytes a picture was made from, and how many it has itself. */
+/** Headers of cached responses: the digest of the .sdz file a picture was made from, and the response's own size in bytes. */
 const SOURCE = "x-sdz-source";
 const SIZE = "x-sdz-bytes";
 
-ort.env.wasm.wasmPaths = { wasm: new URL("./ort/ort-wasm-simd-threaded.wasm", import.meta.url).href };
-// a service worker may not start workers
+ort.env.wasm.wasmPaths = { wasm: runtimeFile("ort-wasm-simd-threaded.wasm") };
+// a service worker cannot start workers
 ort.env.wasm.numThreads = 1;
 ort.env.logLevel = "error";
 
-/** @type {Map<string, Promise<Session>>} */
-const sessions = new Map();
-/** Pictures are decoded one after the other: memory is that of one. @type {Promise<unknown>} */
+const sessions = new Sessions({ ort });
+/** Pictures are decoded one at a time, to bound memory. @type {Promise<unknown>} */
 let decoding = Promise.resolve();
-/** Caches are written one after the other: their bounds hold. @type {Promise<unknown>} */
+/** Caches are written one at a time, so that their bounds hold. @type {Promise<unknown>} */
 let keeping = Promise.resolve();
-/** Packs whose models have come, when the models were last counted. */
+/** Number of opened packs when their cache was last trimmed. */
 let opened = 0;
+/** Whether no other version of this service worker was active before. */
 let first = false;
-
-/** @param {string} id @returns {Promise<Session>} */
-function sessionOf(id) {
-  const opening = sessions.get(id) ?? loadPack(id, fetchReader(new URL(`${id}/`, PACKS))).then((pack) => new Session(pack, { ort }));
-  sessions.set(id, opening);
-  opening.catch(() => sessions.delete(id));
-  return opening;
-}
 
 /** @param {Bound} bound @returns {Promise<Cache | undefined>} undefined where the browser refuses storage */
 const open = ({ name }) => caches.open(name).catch(() => undefined);
 
 /**
- * Keeps a response under `key`, as the newest, and drops the oldest beyond the bound.
+ * Caches a response under `key` as the newest entry, and removes the oldest ones beyond the bound.
  * @param {Bound} bound @param {string} key @param {Response} response
  */
 function keep(bound, key, response) {
@@ -107,7 +94,7 @@ function keep(bound, key, response) {
       const body = await response.blob();
       if (!cache || body.size > bound.bytes) return;
       const headers = new Headers(response.headers);
-      // the body is no longer coded, whatever it was on its way
+      // the body is already decoded
       headers.delete("content-encoding");
       headers.delete("content-length");
       headers.set(SIZE, String(body.size));
@@ -115,7 +102,7 @@ function keep(bound, key, response) {
       await cache.put(key, new Response(body, { status: response.status, headers }));
       await trim(bound);
     })
-    // a quota that is used up must not stop a page
+    // exceeding the storage quota must not fail the page
     .catch(() => {});
   return keeping;
 }
@@ -133,12 +120,6 @@ async function trim(bound) {
   }
 }
 
-/** @param {Uint8Array} bytes @returns {Promise<string>} */
-async function digestOf(bytes) {
-  const digest = await crypto.subtle.digest("SHA-256", /** @type {Uint8Array<ArrayBuffer>} */ (bytes));
-  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
 /** @param {string} url @returns {Promise<Uint8Array | undefined>} undefined where the server cannot be reached */
 async function download(url) {
   const response = await fetch(url, { headers: { Accept: ACCEPT }, credentials: "same-origin" }).catch(() => undefined);
@@ -151,7 +132,7 @@ async function download(url) {
 }
 
 /**
- * The pixels of a file as a PNG: known to every browser, and without loss (where they are translucent, to the canvas's rounding).
+ * The decoded pixels as a PNG: lossless, except for the canvas's rounding of translucent pixels.
  * @param {Uint8Array} bytes @param {Stage} wanted
  * @returns {Promise<Blob>}
  */
@@ -161,7 +142,7 @@ function render(bytes, wanted) {
     if (width * height > MAX_PIXELS) {
       throw new SdzError("LimitError", `${width} x ${height} pixels, at most ${MAX_PIXELS} are decoded here`);
     }
-    const session = await sessionOf(packId);
+    const session = sessions.session(await sessions.pack(packId));
     const picture = await readPicture(bytes, session.pack);
     const canvas = new OffscreenCanvas(width, height);
     const context = canvas.getContext("2d", { colorSpace: "srgb", willReadFrequently: true });
@@ -179,18 +160,18 @@ function render(bytes, wanted) {
 const pngResponse = (png, source) => new Response(png, { headers: { "Content-Type": "image/png", [SOURCE]: source } });
 
 /**
- * The answer to a request for an .sdz as an image. Never rejects.
+ * Answers an image request for an .sdz file. Never rejects.
  * @param {RequestEvent} event
  * @returns {Promise<Response>}
  */
-async function picture(event) {
+async function answerPicture(event) {
   const url = event.request.url.replace(/#.*$/, "");
   /** @type {Uint8Array | undefined} */
   let bytes;
   try {
     const kept = await (await open(PICTURES))?.match(url).catch(() => undefined);
     bytes = await download(url);
-    const source = bytes && (await digestOf(bytes));
+    const source = bytes && (await sha256(bytes));
     if (kept && (!source || kept.headers.get(SOURCE) === source)) {
       event.waitUntil(keep(PICTURES, url, kept.clone()));
       return kept;
@@ -209,8 +190,8 @@ async function picture(event) {
 }
 
 /**
- * A picture that the browser knows, in place of one that could not be decoded.
- * @param {Request} request @param {Uint8Array | undefined} bytes of the .sdz, where they arrived
+ * A picture in a format that the browser knows, instead of one that could not be decoded.
+ * @param {Request} request @param {Uint8Array | undefined} bytes of the .sdz file, where it could be downloaded
  * @returns {Promise<Response | undefined>}
  */
 async function fallback(request, bytes) {
@@ -218,7 +199,7 @@ async function fallback(request, bytes) {
   const stem = url.pathname.slice(0, -SUFFIX.length);
   const accepted = request.headers.get("accept") ?? "";
   const siblings = SIBLINGS.filter(([, type]) => !type || accepted.includes(type)).map(([ending]) => new URL(stem + ending, url).href);
-  // the request as it came: a server that negotiates answers it with a decoded picture
+  // the original request first: a server with content negotiation answers it with a decoded picture
   for (const wanted of [request, ...siblings]) {
     const kept = async () => (await open(PAGES))?.match(wanted, { ignoreVary: true });
     const response = await fetch(wanted).catch(kept);
@@ -230,11 +211,11 @@ async function fallback(request, bytes) {
 }
 
 /**
- * The answer to any other request: the network's, or what was kept of it.
+ * Answers any other request from the network, or from the cache where that fails.
  * @param {RequestEvent} event
  * @returns {Promise<Response>}
  */
-async function part(event) {
+async function answerPart(event) {
   const { request } = event;
   try {
     const response = await fetch(request);
@@ -261,7 +242,7 @@ scope.addEventListener("activate", (/** @type {LifeEvent} */ event) => {
     (async () => {
       await scope.clients.claim();
       if (!first) return;
-      // the page that brought this service worker asked for its pictures too early: once, it is loaded again
+      // the page that registered this service worker requested its pictures before it was active: reload it once
       for (const client of await scope.clients.matchAll({ type: "window" })) client.navigate(client.url).catch(() => {});
     })(),
   );
@@ -271,6 +252,6 @@ scope.addEventListener("fetch", (/** @type {RequestEvent} */ event) => {
   const { request } = event;
   const url = new URL(request.url);
   if (request.method !== "GET" || url.origin !== location.origin || request.headers.has("range")) return;
-  if (request.destination === "image" && url.pathname.endsWith(SUFFIX)) event.respondWith(picture(event));
-  else if (PAGE_PARTS.has(request.destination)) event.respondWith(part(event));
+  if (request.destination === "image" && url.pathname.endsWith(SUFFIX)) event.respondWith(answerPicture(event));
+  else if (PAGE_PARTS.has(request.destination)) event.respondWith(answerPart(event));
 });

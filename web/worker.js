@@ -1,60 +1,37 @@
 /**
- * The page's one worker: takes addresses of .sdz files, hands back their pixels stage by stage. Bytes are painted by the linear stage
- * as they stream in, without onnxruntime; runtime and model load beside that, then the networks replace it, one picture at a time.
+ * The page's worker: receives addresses of .sdz files and sends back their pixels, stage by stage. While bytes arrive, the linear stage
+ * paints them without any network; the networks are loaded meanwhile and then run one picture at a time.
  *
- * In: {type: "configure", packs, ort, threads?, provider?, pack?} once; {type: "decode", id, src, stage, realism}; {type: "abort", id}.
+ * In: {type: "configure", packs?, ort?, threads?, provider?, pack?} once; {type: "decode", id, src, stage, realism}; {type: "abort", id}.
  * Out: {type: "header", id, width, height, alt}; {type: "tile", id, x, y, width, height, pixels}; {type: "stage", id, stage, bytes,
- * total, final} behind the tiles that it names; {type: "error", id, code, message}.
+ * total, final} after the tiles of that stage; {type: "error", id, code, message}.
  */
 
 import { ACCEPT, MAX_HEADER_BYTES, altText } from "./format/container.js";
 import { paint, reached, readContainer, readPicture, strengthOf } from "./decode.js";
 import { SdzError, asSdzError } from "./errors.js";
 import { MAX_DOWNLOAD_BYTES } from "./limits.js";
-import { fetchReader, loadPack } from "./pack.js";
-import { Session } from "./session.js";
+import { Sessions } from "./sessions.js";
 
 /** @import { Picture, Stage } from "./decode.js" */
 /** @import { Pack } from "./pack.js" */
-/** @import { Provider } from "./session.js" */
-
-/** @typedef {{packs: string, ort: string, threads?: number, provider?: Provider, pack?: string}} Settings */
 
 const scope =
   /** @type {{onmessage: ((event: MessageEvent) => void) | null, postMessage(message: unknown, transfer?: Transferable[]): void}} */ (
     /** @type {unknown} */ (globalThis)
   );
 
-/** A prefix is painted when this much more has arrived than at the last time: all repaints together cost one more decode. */
+/** A prefix is painted once the data has grown by this factor, so that all repaints together cost as much as one more decode. */
 const REPAINT_GROWTH = 2;
 
-/** @type {Settings} */
-let settings;
-/** @type {Map<string, Promise<Pack>>} */
-const packs = new Map();
-/** @type {Map<string, Session>} */
-const sessions = new Map();
+/** @type {Sessions} */
+let sessions;
 /** @type {Map<number, AbortController>} */
 const running = new Map();
-/** Pictures go through the networks one after the other. @type {Promise<unknown>} */
+/** Networks run one picture at a time. @type {Promise<unknown>} */
 let networks = Promise.resolve();
 
-/** @param {string} id @returns {Promise<Pack>} */
-function packOf(id) {
-  const loading = packs.get(id) ?? loadPack(id, fetchReader(new URL(`${id}/`, settings.packs)));
-  packs.set(id, loading);
-  loading.catch(() => packs.delete(id));
-  return loading;
-}
-
-/** @param {Pack} pack @returns {Session} */
-function sessionOf(pack) {
-  const session = sessions.get(pack.id) ?? new Session(pack, settings);
-  sessions.set(pack.id, session);
-  return session;
-}
-
-/** Lets messages in: without it a long run of tiles would leave an abort unheard. @returns {Promise<void>} */
+/** Lets pending messages be handled, such as an abort between two tiles. @returns {Promise<void>} */
 const breathe = () =>
   new Promise((resolve) => {
     const { port1, port2 } = new MessageChannel();
@@ -65,7 +42,7 @@ const breathe = () =>
     port2.postMessage(null);
   });
 
-/** One picture on its way from an address to its final stage. */
+/** Downloads and decodes one picture. */
 class Job {
   /** @param {number} id @param {string} src @param {Stage} stage @param {number} realism @param {AbortSignal} signal */
   constructor(id, src, stage, realism, signal) {
@@ -80,7 +57,7 @@ class Job {
     this.done = false;
     this.headerSent = false;
     this.paintAt = 0;
-    /** Bytes that `picture`, the last one painted, was made from. */
+    /** How many bytes `picture` was decoded from. */
     this.painted = 0;
     /** @type {Picture | null} */
     this.picture = null;
@@ -105,13 +82,13 @@ class Job {
     }
     if (linear) return undefined;
     const picture = /** @type {Picture} */ (this.picture);
-    const session = sessionOf(this.pack);
+    const session = sessions.session(this.pack);
     const stage = reached(picture, this.stage, this.strength);
     const task = networks.then(async () => {
       this.signal.throwIfAborted();
       await session.prepare("decoder");
       if (stage === "denoised" && !session.isReady("denoiser")) {
-        // its download runs while the decoder's picture is made
+        // downloaded while the decoder runs
         session.prepare("denoiser").catch(() => {});
         await this.send(picture, "decoded", false);
       }
@@ -121,7 +98,7 @@ class Job {
     return task;
   }
 
-  /** Streams the file in, painting on the way. */
+  /** Downloads the file and paints prefixes of it meanwhile. */
   async receive() {
     const { signal } = this;
     const response = await fetch(this.src, { headers: { Accept: ACCEPT }, signal }).catch((error) => this.refuse(error.message));
@@ -158,14 +135,14 @@ class Job {
     throw new SdzError("NetworkError", `${this.src}: ${problem}`);
   }
 
-  /** Reads the header once it is there, and paints the prefix when it has grown enough. */
+  /** Reads the header once it has arrived, and paints the prefix when it has grown enough. */
   look() {
     if (!this.headerSent) {
       const container = readContainer(this.bytes);
       const { width, height, packId } = container.header;
       this.headerSent = true;
       scope.postMessage({ type: "header", id: this.id, width, height, alt: altText(container) });
-      this.loading = packOf(packId);
+      this.loading = sessions.pack(packId);
       this.loading.then(
         (pack) => {
           this.pack = pack;
@@ -178,7 +155,7 @@ class Job {
   }
 
   repaint() {
-    // the whole file is painted by run()
+    // run() paints the whole file
     if (!this.pack || this.done || this.bytes.length < this.paintAt) return;
     const { pack, bytes } = this;
     this.paintAt = Infinity;
@@ -188,13 +165,13 @@ class Job {
       this.painted = bytes.length;
       this.paintAt = bytes.length * REPAINT_GROWTH;
     })();
-    // an error of a prefix is an error of the file, and run() awaits this
+    // run() awaits this and reports its error
     this.painting.catch(() => {});
   }
 
   /** @param {Picture} picture @param {Stage} stage @param {boolean} final */
   async send(picture, stage, final) {
-    const session = stage === "linear" ? null : sessionOf(picture.pack);
+    const session = stage === "linear" ? null : sessions.session(picture.pack);
     for await (const tile of paint(picture, stage, session, this.strength)) {
       await breathe();
       this.signal.throwIfAborted();
@@ -212,9 +189,9 @@ class Job {
 
 scope.onmessage = async ({ data }) => {
   if (data.type === "configure") {
-    settings = data;
-    // a page that says which pack it uses saves a round trip
-    if (data.pack) packOf(data.pack).catch(() => {});
+    sessions = new Sessions(data);
+    // loading the page's pack now saves a round trip
+    if (data.pack) sessions.pack(data.pack).catch(() => {});
   } else if (data.type === "abort") {
     running.get(data.id)?.abort();
   } else if (data.type === "decode") {

@@ -3,9 +3,10 @@
  * them. Takes the id of a pack and addresses on this page's server, hands back milliseconds, one number per repetition.
  */
 
-import { ORT, PACKS, decodeBytes, latentsIn, readPicture } from "../../web/decode.js";
+import { packReader, runtimeFile } from "../../web/assets.js";
+import { decodeBytes, latentsIn, readPicture } from "../../web/decode.js";
 import { linearStage } from "../../web/format/linear.js";
-import { fetchReader, loadPack } from "../../web/pack.js";
+import { loadPack } from "../../web/pack.js";
 import { Session } from "../../web/session.js";
 
 /** @import { DecodedImage } from "../../web/decode.js" */
@@ -30,7 +31,7 @@ async function timed(repetitions, work, warmUps = WARM_UPS) {
 const read = async (url) => new Uint8Array(await (await fetch(url)).arrayBuffer());
 
 /** @param {string} id */
-const packOf = (id) => loadPack(id, fetchReader(new URL(`${id}/`, PACKS)));
+const packOf = (id) => loadPack(id, packReader(id));
 
 /** @param {DecodedImage} image */
 function paint({ data, width, height }) {
@@ -48,7 +49,7 @@ function paint({ data, width, height }) {
 export async function measureFirst({ pack: id, file }) {
   const bytes = await read(file);
   const pack = await packOf(id);
-  const session = new Session(pack, { ort: ORT, threads: THREADS });
+  const session = new Session(pack, { threads: THREADS });
   return {
     linear: await timed(1, async () => paint(await decodeBytes(bytes, { stage: "linear", pack })), 0),
     decoder_session: await timed(1, () => session.prepare("decoder"), 0),
@@ -61,7 +62,7 @@ export async function measureFirst({ pack: id, file }) {
 export async function measureWarm({ pack: id, file, repetitions }) {
   const bytes = await read(file);
   const pack = await packOf(id);
-  const session = new Session(pack, { ort: ORT, threads: THREADS });
+  const session = new Session(pack, { threads: THREADS });
   const picture = await readPicture(bytes, pack);
   const { h, w } = picture.known;
   const latents = latentsIn(picture);
@@ -75,7 +76,7 @@ export async function measureWarm({ pack: id, file, repetitions }) {
     denoiser: await timed(repetitions, () => session.denoise(latents)),
     decoder: await timed(repetitions, () => session.decode(values, latents.precision, h, w)),
     whole: await timed(repetitions, async () => paint(await decodeBytes(bytes, { session }))),
-    later_session: await timed(Math.min(repetitions, 5), () => new Session(pack, { ort: ORT, threads: THREADS }).prepare("decoder"), 1),
+    later_session: await timed(Math.min(repetitions, 5), () => new Session(pack, { threads: THREADS }).prepare("decoder"), 1),
   };
 }
 
@@ -85,7 +86,7 @@ export async function measureWarm({ pack: id, file, repetitions }) {
  */
 export async function measureReference({ graph, shape, repetitions }) {
   /** @type {typeof import("onnxruntime-web")} */
-  const ort = await import(new URL("ort.wasm.bundle.min.mjs", ORT).href);
+  const ort = await import(/** @type {string} */ (runtimeFile("ort.wasm.bundle.min.mjs")));
   const session = await ort.InferenceSession.create(await read(graph), { executionProviders: ["wasm"] });
   const size = shape.reduce((product, n) => product * n);
   const data = Float32Array.from({ length: size }, (_, i) => Math.sin(i));

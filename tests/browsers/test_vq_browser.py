@@ -28,7 +28,7 @@ pytest.importorskip("playwright.sync_api", reason="the browser tests need playwr
 
 DECODE = """async ({ base, id, names }) => {
   const { decodeBytes, readPicture } = await import(base + "decode.js");
-  const { entriesOf } = await import(base + "indices.js");
+  const { entriesOf } = await import(base + "format/indices.js");
   const { loadPack, fetchReader } = await import(base + "pack.js");
   const { Session } = await import(base + "session.js");
   const pack = await loadPack(id, fetchReader(new URL(`packs/${id}/`, base)));
@@ -40,7 +40,7 @@ DECODE = """async ({ base, id, names }) => {
     const linear = await decodeBytes(bytes, { stage: "linear", pack });
     const decoded = await decodeBytes(bytes, { session });
     out[name] = {
-      entries: [...entriesOf(known, pack.coder)], complete: known.complete,
+      entries: [...entriesOf(known, pack.quantizer.tables)], complete: known.complete,
       linear: [...linear.data], decoded: [...decoded.data], stage: decoded.stage,
     };
   }

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { parseTables } from "../../web/format/coder.js";
+import { planes } from "../../web/quantizer.js";
 import { decodeBytes, denoiserApplies, readPicture } from "../../web/decode.js";
 import { file, neutralTables, thrown } from "./support.js";
 
@@ -19,13 +20,11 @@ const pack = {
   l1Limit: 1 << 17,
   linearShift: 10,
   linear: Int16Array.from({ length: CHANNELS * BLOCK }, (_, i) => ((i * 37) % 23) - 11),
-  coder: parseTables(neutralTables(CHANNELS)),
+  quantizer: planes(parseTables(neutralTables(CHANNELS))),
   denoiserMinStepIndex: 24,
   halo: { denoiser: 1, decoder: 1 },
   exact: true,
   tiling: null,
-  indices: null,
-  palette: null,
   lapping: Int32Array.of(-40, 12, 7, -90),
   octaves: null,
   graphBytes: () => Promise.reject(new Error("no graphs here")),

@@ -9,6 +9,7 @@ import { find, parse } from "../../web/format/container.js";
 import { decodeBytes, readPicture } from "../../web/decode.js";
 import { SdzError } from "../../web/errors.js";
 import { buildTree, decodeIndices, dequantizeIndices, entriesOf, indexLayout, parseIndexTables } from "../../web/format/indices.js";
+import { codebook } from "../../web/quantizer.js";
 import { sha256, thrown } from "./support.js";
 
 /** @param {string} path */
@@ -20,7 +21,8 @@ const names = (kind) =>
   readdirSync(new URL(`../vectors/indices/${kind}/`, import.meta.url)).map((name) => name.slice(0, -4));
 
 const parameters = json("pack/pack.json");
-const tables = parseIndexTables(read("pack/coder.bin"));
+const quantizer = codebook(indices, read("pack/coder.bin"));
+const tables = /** @type {import("../../web/format/indices.js").IndexTables} */ (quantizer.tables);
 /** @type {import("../../web/pack.js").Pack} */
 const pack = {
   id: sha256(read("pack/pack.json")).slice(0, 8),
@@ -30,13 +32,11 @@ const pack = {
   l1Limit: parameters.l1_limit,
   linearShift: parameters.linear_shift,
   linear: new Int16Array(read("pack/linear.bin").slice().buffer),
-  coder: tables,
+  quantizer,
   denoiserMinStepIndex: null,
   halo: { denoiser: 0, decoder: 0 },
   exact: true,
   tiling: null,
-  indices,
-  palette: null,
   lapping: null,
   octaves: null,
   graphBytes: () => Promise.reject(new Error("the vectors' pack has no networks")),

@@ -2,9 +2,11 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { deflateSync } from "node:zlib";
 
+import { parse } from "../../web/format/container.js";
 import { loadPack } from "../../web/pack.js";
-import { neutralTables, sha256, thrown } from "./support.js";
+import { file, neutralTables, sha256, thrown } from "./support.js";
 
 /**
  * The files of a pack and its id.
@@ -40,9 +42,9 @@ test("a whole pack", async () => {
     [pack.id, pack.channels, pack.patch, pack.reconstruction, pack.l1Limit, pack.linearShift, pack.denoiserMinStepIndex, pack.halo],
     [id, 4, 16, 7, 1 << 17, 12, 9, { denoiser: 5, decoder: 8 }],
   );
-  assert.deepEqual([pack.exact, pack.tiling, pack.indices, pack.palette, pack.lapping, pack.octaves], [true, null, null, null, null, null]);
+  assert.deepEqual([pack.exact, pack.tiling, pack.lapping, pack.octaves], [true, null, null, null]);
   assert.ok(pack.linear.length === 4 * 768 && pack.linear.every((weight) => weight === -5));
-  assert.equal(pack.coder.countLimit, 127);
+  assert.equal(pack.quantizer.tables.countLimit, 127);
   assert.deepEqual([...(await pack.graphBytes("decoder"))], [1, 2, 3]);
 });
 
@@ -55,9 +57,12 @@ test("a pack that laps its blocks", async () => {
 
 test("a pack of palettes brings its module", async () => {
   const { files, id } = makePack((manifest) => Object.assign(manifest, { quantizer: "palette" }));
-  const pack = await loadPack(id, reader(files));
-  assert.equal(pack.indices, null);
-  assert.equal(pack.palette, await import("../../web/format/palette.js"));
+  const { quantizer } = await loadPack(id, reader(files));
+  // one position of two: entry 0 of a palette of one entry, the channels' values 1, -2, 3, -4
+  const zlib = deflateSync(Uint8Array.of(0, 1, 254, 3, 252, 0, 0));
+  const known = await quantizer.read(parse(file({ width: 32, height: 16, planes: 0 }, [["P", zlib]])), 1, 2);
+  assert.deepEqual([[...known.magnitude], [...known.negative]], [[1, 1, 2, 2, 3, 3, 4, 4], [0, 0, 1, 1, 0, 0, 1, 1]]);
+  assert.equal((await quantizer.read(parse(file({ width: 32, height: 16, planes: 2 })), 1, 2)).plane[7], 2);
 });
 
 test("a pack of another patch, approximate, tiled, without a denoiser", async () => {
@@ -69,8 +74,8 @@ test("a pack of another patch, approximate, tiled, without a denoiser", async ()
   });
   const pack = await loadPack(id, reader(files));
   assert.deepEqual(
-    [pack.patch, pack.linear.length, pack.exact, pack.tiling, pack.palette, pack.denoiserMinStepIndex, pack.halo],
-    [8, 4 * 192, false, { whole: 4096, overlap: 8 }, null, null, { denoiser: 0, decoder: 0 }],
+    [pack.patch, pack.linear.length, pack.exact, pack.tiling, pack.denoiserMinStepIndex, pack.halo],
+    [8, 4 * 192, false, { whole: 4096, overlap: 8 }, null, { denoiser: 0, decoder: 0 }],
   );
 });
 
@@ -146,6 +151,8 @@ test("manifests that are refused", async () => {
     ["a short digest", (m) => (m.tables.linear.sha256 = "00")],
     ["no tables", (m) => delete m.tables],
     ["no halo", (m) => delete m.halo],
+    ["a decoder that sees further than the format allows", (m) => (m.halo.decoder = 65)],
+    ["a denoiser that sees further than the format allows", (m) => (m.halo.denoiser = 65)],
   ];
   for (const [what, change] of changes) {
     const { files, id } = makePack(change);

@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
-import * as palette from "../../web/format/palette.js";
+import * as paletteModule from "../../web/format/palette.js";
 import { parseTables } from "../../web/format/coder.js";
+import { palette, planes } from "../../web/quantizer.js";
 import { altText, find, parse } from "../../web/format/container.js";
 import { decodeBytes, readPicture } from "../../web/decode.js";
 import { SdzError } from "../../web/errors.js";
@@ -23,6 +24,7 @@ const names = (kind) =>
     .map((name) => name.slice(0, -4));
 
 const parameters = json("pack/pack.json");
+const tables = parseTables(read("pack/coder.bin"));
 /** @type {import("../../web/pack.js").Pack} */
 const pack = {
   id: sha256(read("pack/pack.json")).slice(0, 8),
@@ -32,20 +34,18 @@ const pack = {
   l1Limit: parameters.l1_limit,
   linearShift: parameters.linear_shift,
   linear: new Int16Array(read("pack/linear.bin").slice().buffer),
-  coder: parseTables(read("pack/coder.bin")),
+  quantizer: planes(tables),
   denoiserMinStepIndex: 0,
   halo: { denoiser: 0, decoder: 0 },
   exact: true,
   tiling: null,
-  indices: null,
-  palette: null,
   lapping: null,
   octaves: Int32Array.from(json("pack/octaves.json")),
   graphBytes: () => Promise.reject(new Error("the vectors' pack has no networks")),
 };
 
 /** @type {import("../../web/pack.js").Pack} */
-const paletted = { ...pack, palette, octaves: null };
+const paletted = { ...pack, quantizer: palette(paletteModule, tables), octaves: null };
 
 /**
  * What this decoder makes of a file, as its JSON has it.

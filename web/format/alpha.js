@@ -1,5 +1,5 @@
 /**
- * The alpha chunk: a zlib stream of PNG-filtered rows -> one 8-bit channel. Lossless; the twin of runtime/format/alpha.py.
+ * Decodes the alpha chunk: a zlib stream of PNG-filtered rows -> one 8-bit channel, lossless. The twin of runtime/format/alpha.py.
  */
 
 import { SdzError } from "../errors.js";
@@ -9,7 +9,7 @@ const LAST_FILTER = 4;
 
 /**
  * @param {Uint8Array} payload @param {number} height @param {number} width pixels
- * @param {number} offset where the payload stands in the file
+ * @param {number} offset of the payload in the file
  * @returns {Promise<Uint8Array>} (H, W), 0 transparent to 255 opaque
  * @throws {SdzError} CorruptFileError where the stream is not zlib's, does not hold exactly the rows, or names an unknown filter
  */

@@ -1,6 +1,6 @@
 /**
- * The container: bytes -> header and chunks. Knows nothing of what the payloads mean. The layout stands in FORMAT.md and at the
- * top of the twin, runtime/format/container.py; this file only reads.
+ * Parses the container: bytes -> header and chunks, whose payloads it does not interpret. The layout is specified in FORMAT.md and at the
+ * top of the twin, runtime/format/container.py.
  */
 
 import { SdzError } from "../errors.js";
@@ -16,7 +16,7 @@ import { MAX_ALT_BYTES, MAX_EXIF_BYTES, MAX_PLANES, MAX_SIDE, MAX_STEP_INDEX, MA
  * @property {boolean} grey
  * @property {number} tilt -3..3, how much finer the steps become from one octave of frequency to the next
  *
- * @typedef {object} Chunk `complete` is false for the one chunk that the end of the file may cut; `payload` is what there is of it
+ * @typedef {object} Chunk `complete` is false where the end of the data cuts it; `payload` then holds what there is
  * @property {string} tag
  * @property {Uint8Array} payload
  * @property {boolean} complete
@@ -28,7 +28,7 @@ import { MAX_ALT_BYTES, MAX_EXIF_BYTES, MAX_PLANES, MAX_SIDE, MAX_STEP_INDEX, MA
 
 export const MEDIA_TYPE = "image/x-sdz";
 
-/** What a request for a file says it accepts: a server that negotiates must not answer with a decoded picture. */
+/** The Accept header of requests for .sdz files, so that a server with content negotiation does not answer with a decoded picture. */
 export const ACCEPT = `${MEDIA_TYPE}, */*;q=0.1`;
 
 export const LATENTS = "L";
@@ -37,7 +37,7 @@ export const ALPHA = "A";
 export const ALT_TEXT = "T";
 export const EXIF = "E";
 
-/** No header is longer: a stream that has brought this many bytes can be parsed without mistaking "not yet" for "cut". */
+/** Length of the longest header: once this many bytes have arrived, a header that is still incomplete is an error. */
 export const MAX_HEADER_BYTES = 11 + 2 * MAX_VARINT_BYTES;
 
 const VERSION = 1;
@@ -71,7 +71,7 @@ function crc32(...parts) {
 const hex8 = (value) => value.toString(16).padStart(8, "0");
 
 /**
- * Reads a varint at `offset`: its value and the offset behind it, or null when the data ends inside it.
+ * Reads a varint at `offset`: its value and the offset after it, or null where the data ends inside it.
  * @param {Uint8Array} data @param {number} offset @param {string} field
  * @returns {[number, number] | null}
  */
@@ -106,7 +106,9 @@ function readHeader(data) {
     }
   }
   const [flags, stepIndex, planes] = data.subarray(8, 11);
-  if (flags & ~(FLAG_GREY | (TILT_MASK << TILT_SHIFT))) throw new SdzError("CorruptFileError", `reserved bits are set in ${flags}`, { offset: 8, field: "flags" });
+  if (flags & ~(FLAG_GREY | (TILT_MASK << TILT_SHIFT))) {
+    throw new SdzError("CorruptFileError", `reserved bits are set in ${flags}`, { offset: 8, field: "flags" });
+  }
   // three bits in two's complement
   const tilt = (((flags >> TILT_SHIFT) & TILT_MASK) ^ 4) - 4;
   if (Math.abs(tilt) > MAX_TILT) {
@@ -132,7 +134,7 @@ function readHeader(data) {
 }
 
 /**
- * Reads the chunk whose tag stands at `offset`; its payload ends with the data when `complete` is false.
+ * Reads the chunk whose tag is at `offset`.
  * @param {Uint8Array} data @param {number} offset @param {Set<string>} seen @param {number} headerBytes
  * @returns {Chunk}
  */
@@ -180,7 +182,7 @@ function decodeText(payload, start) {
 }
 
 /**
- * Reads a whole .sdz file, or any prefix of one that holds its header. Copies nothing: payloads are views of `data`.
+ * Reads a whole .sdz file, or any prefix of one that contains the header. Payloads are views of `data`, not copies.
  * @param {Uint8Array} data
  * @returns {Container}
  * @throws {SdzError} NotAnSdzError, UnsupportedVersionError, LimitError or CorruptFileError
@@ -199,7 +201,7 @@ export function parse(data) {
 }
 
 /**
- * The chunk of that tag if the file has a usable one: whole, or for latents any part of it.
+ * The chunk with that tag, where the file has a usable one: a complete one, or any part of the latents.
  * @param {Container} container @param {string} tag
  * @returns {Chunk | undefined}
  */

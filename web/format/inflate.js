@@ -1,4 +1,4 @@
-/** zlib streams (RFC 1950) -> bytes, by the platform's own decoder, never more than were asked for. */
+/** Decompresses zlib streams (RFC 1950) with the platform's own decoder, up to a given size. */
 
 /** @param {Uint8Array} bytes @returns {number} zlib's checksum (RFC 1950, section 8.2) */
 function adler32(bytes) {
@@ -11,14 +11,14 @@ function adler32(bytes) {
   return ((b << 16) | a) >>> 0;
 }
 
-/** @param {Uint8Array} bytes @returns {number} the last four, where a zlib stream with nothing behind it has its checksum */
+/** @param {Uint8Array} bytes @returns {number} the last four bytes: the checksum, where nothing follows the zlib stream */
 const tail = (bytes) => new DataView(bytes.buffer, bytes.byteOffset).getUint32(bytes.length - 4);
 
 /**
- * What the zlib stream holds.
+ * Decompresses a zlib stream.
  * @param {Uint8Array} payload @param {number} most bytes
- * @returns {Promise<Uint8Array | null>} null where the stream is broken, holds more, or is followed by anything (some platforms'
- *   DecompressionStream ignores what follows: hence the second look at the checksum)
+ * @returns {Promise<Uint8Array | null>} null where the stream is broken, larger, or followed by other data (the checksum is
+ *   verified here because some platforms' DecompressionStream ignores trailing data)
  */
 export async function inflate(payload, most) {
   const out = new Uint8Array(most);

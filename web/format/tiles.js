@@ -1,24 +1,24 @@
 /**
- * Tiles for networks whose every output depends on every input: where they lie, and how their overlaps become one picture. A network
- * with a finite receptive field needs none of this: its tiles join exactly. The twin of runtime/format/tiles.py.
+ * Overlapping tiles for networks whose every output depends on every input: their positions, and the weights that blend them. Networks with
+ * finite receptive fields do not need them, because their tiles join exactly. The twin of runtime/format/tiles.py.
  */
 
 /**
- * @typedef {object} Tiling pictures of at most `whole` latent positions go through in one piece, others in tiles that overlap
+ * @typedef {object} Tiling pictures of at most `whole` latent positions are decoded in one piece, others in overlapping tiles
  * @property {number} whole
  * @property {number} overlap latent positions
  *
- * @typedef {object} Span latent positions of one side that a tile covers
+ * @typedef {object} Span the positions that a tile covers along one side
  * @property {number} start
  * @property {number} stop
- * @property {boolean} before whether another tile overlaps there
- * @property {boolean} after
+ * @property {boolean} before whether another tile overlaps its start
+ * @property {boolean} after whether another tile overlaps its end
  */
 
-/** Latent positions that a pack may want decoded in one piece. */
+/** Largest allowed number of latent positions decoded in one piece. */
 const MAX_WHOLE = 2 ** 20;
 
-/** Pixels on the side of an overlap: products of two weights and a pixel value stay below 2**31. */
+/** Largest allowed overlap, pixels: products of two weights and a pixel value then stay below 2**31. */
 const MAX_BLEND = 1024;
 
 /** @param {Tiling} tiling @param {number} patch @returns {string | null} what is wrong with the numbers */
@@ -33,7 +33,7 @@ export function tilingProblem({ whole, overlap }, patch) {
 }
 
 /**
- * The tiles' rows and columns; every row of tiles has the same columns. No position lies in more than two of either.
+ * The rows and columns of the grid of tiles. No position is covered by more than two rows or two columns.
  * @param {Tiling} tiling @param {number} h @param {number} w positions
  * @returns {{down: Span[], across: Span[]}}
  */
@@ -59,7 +59,7 @@ function side({ whole: most, overlap }, length) {
 }
 
 /**
- * Weights of a span's pixels; over all spans those of a pixel add up to `full`.
+ * Blending weights of a span's pixels. For each pixel, those of all spans add up to `full`.
  * @param {Tiling} tiling @param {Span} span @param {number} patch
  * @returns {Int32Array}
  */

@@ -1,8 +1,8 @@
 /**
- * Upgrade of <img data-sdz="a.sdz">: the same <img> shows the decoded picture, so style sheets, alt, menus and assistive technology
- * see what they always saw. Its own src stays until the decode succeeds, and on any error. Pixels reach it as blob: URLs (a policy
- * must allow img-src blob:). Events `sdzprogress` {stage, bytes, total}, `sdzload`, `sdzerror` {code, message}: an <img> already has
- * the plain names for its own src.
+ * Upgrades <img data-sdz="a.sdz">: the element stays an <img>, so style sheets, alt, context menus and assistive technology work as before.
+ * Its src is replaced once the picture is decoded, and restored on any error. The pixels are set as blob: URLs, which a content security
+ * policy must allow (img-src blob:). Events: `sdzprogress` {stage, bytes, total}, `sdzload`, `sdzerror` {code, message}; the plain names
+ * belong to the <img>'s own src.
  */
 
 import { painter, request, wantedBy, whenNear } from "./client.js";
@@ -26,25 +26,25 @@ function load(image) {
   const stood = image.complete && image.naturalWidth > 0;
   const canvas = document.createElement("canvas");
   const surface = painter(canvas);
-  /** The newest stage waiting to be shown: older ones are dropped when encoding takes longer than decoding. */
+  /** Number of the newest stage: older ones are dropped where encoding takes longer than decoding. */
   let newest = 0;
   let shown = "";
   /** @param {string} type @param {object} [detail] */
   const emit = (type, detail) => image.dispatchEvent(new CustomEvent(type, { detail }));
 
-  /** @param {string} url @param {number} number of the stage @returns {Promise<boolean>} whether it is in sight */
+  /** @param {string} url @param {number} number of the stage @returns {Promise<boolean>} whether it is shown */
   const show = async (url, number) => {
     const probe = new Image();
     probe.src = url;
-    // decoded before it is shown: no flash, and a policy that refuses blob: is found out here
+    // decoded before it is shown, which avoids a flash and detects a policy that refuses blob:
     await probe.decode();
     if (number !== newest) {
-      // a later stage was quicker
+      // a later stage was faster
       URL.revokeObjectURL(url);
       return false;
     }
     for (const source of sources) source.remove();
-    // removing srcset lets Chromium keep the old candidate's density now and then; naming one of density 1 does not
+    // set, not removed: without a srcset Chromium sometimes keeps the old candidate's density
     image.srcset = `${url} 1x`;
     image.src = url;
     if (shown) URL.revokeObjectURL(shown);
@@ -72,7 +72,7 @@ function load(image) {
     tile: (tile) => surface.put(tile),
     stage(progress) {
       emit("sdzprogress", { stage: progress.stage, bytes: progress.bytes, total: progress.total });
-      // a picture that already stands is not exchanged for a coarser one
+      // a picture already shown is not replaced by a coarser one
       if (stood && !progress.final) return;
       const number = ++newest;
       canvas.toBlob(async (blob) => {
@@ -88,7 +88,7 @@ function load(image) {
   });
 }
 
-/** Upgrades every marked image of the page, and those that come later. */
+/** Upgrades all marked images of the page, also those added later. */
 export function watch() {
   for (const image of document.querySelectorAll(MARK)) upgrade(/** @type {HTMLImageElement} */ (image));
   new MutationObserver((records) => {

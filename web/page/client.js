@@ -1,9 +1,10 @@
 /**
- * The page's end of the worker: one worker for all pictures, made when the first is asked for. Takes the address of an .sdz, hands on
- * its header, tiles and stages; says where packs and onnxruntime lie, which only the page may decide.
+ * The page's side of the worker: one worker for all pictures, started with the first request. Takes the address of an .sdz file, and passes
+ * on its header, tiles and stages. Tells the worker where packs and onnxruntime-web are, which only the page may decide.
  */
 
 import { SdzError } from "../errors.js";
+import { useSettings } from "./settings.js";
 
 /** @import { Stage, Tile } from "../decode.js" */
 
@@ -15,16 +16,8 @@ import { SdzError } from "../errors.js";
  * @property {(error: SdzError) => void} error
  */
 
-/**
- * The script tag that loaded sdz.js: it may say where things are (data-packs, data-ort), which pack is used (data-pack), the
- * provider (data-provider="webgpu") and the number of threads (data-threads).
- * @returns {DOMStringMap}
- */
-function scriptSettings() {
-  const entry = new URL("../sdz.js", import.meta.url).href;
-  const tags = [...document.scripts];
-  return (tags.find(({ src }) => src === entry) ?? tags.find(({ dataset }) => dataset.packs ?? dataset.ort ?? dataset.pack))?.dataset ?? {};
-}
+/** What to do about a worker that is not where a bundler's output looks for it. */
+const BUNDLED = ": is worker.js where configure({ base }) says, or Vite's optimizeDeps.exclude missing? See the npm package's README";
 
 /** @type {Map<number, Receiver>} */
 const receivers = new Map();
@@ -32,15 +25,17 @@ let lastId = 0;
 /** @type {Worker | undefined} */
 let worker;
 
-/** @param {string | undefined} path @param {string} beside folder beside the scripts */
-const folder = (path, beside) =>
-  path === undefined ? new URL(beside, import.meta.url).href : new URL(path.replace(/\/*$/, "/"), document.baseURI).href;
+/** @param {string | undefined} path @returns {string | undefined} the folder's address, which ends in "/" */
+const folder = (path) => (path === undefined ? undefined : new URL(path.replace(/\/*$/, "/"), document.baseURI).href);
 
 /** @returns {Worker} */
 function sharedWorker() {
   if (worker) return worker;
-  const settings = scriptSettings();
-  worker = new Worker(new URL("../worker.js", import.meta.url), { type: "module", name: "sdz" });
+  const { base: path, packs, ort, pack, provider, threads } = useSettings();
+  const base = folder(path);
+  worker = base
+    ? new Worker(`${base}worker.js`, { type: "module", name: "sdz" })
+    : new Worker(new URL("../worker.js", import.meta.url), { type: "module", name: "sdz" });
   worker.onmessage = ({ data: { type, id, ...message } }) => {
     const receiver = receivers.get(id);
     if (!receiver) return;
@@ -51,8 +46,8 @@ function sharedWorker() {
     else receiver.error(new SdzError(message.code, message.message));
   };
   worker.onerror = (event) => {
-    // the worker's script did not load or run: nothing will be answered
-    const error = new SdzError("ProviderError", event.message || "the sdz worker could not start");
+    // the worker's script did not load or run: no request will be answered
+    const error = new SdzError("ProviderError", event.message || `the sdz worker could not start${BUNDLED}`);
     worker = undefined;
     const waiting = [...receivers.values()];
     receivers.clear();
@@ -60,17 +55,17 @@ function sharedWorker() {
   };
   worker.postMessage({
     type: "configure",
-    packs: folder(settings.packs, "../packs/"),
-    ort: folder(settings.ort, "../ort/"),
-    pack: settings.pack,
-    provider: settings.provider === "webgpu" ? "webgpu" : "wasm",
-    threads: settings.threads ? Number(settings.threads) : undefined,
+    packs: folder(packs) ?? (base && `${base}packs/`),
+    ort: folder(ort) ?? (base && `${base}ort/`),
+    pack,
+    provider,
+    threads,
   });
   return worker;
 }
 
 /**
- * Asks for a picture.
+ * Requests a picture.
  * @param {string} src absolute URL @param {Wanted} wanted @param {Receiver} receiver
  * @returns {() => void} ends the request; nothing is called afterwards
  */
@@ -80,7 +75,7 @@ export function request(src, { stage, realism }, receiver) {
   try {
     sharedWorker().postMessage({ type: "decode", id, src, stage, realism });
   } catch (error) {
-    // a script from another origin may not start a worker
+    // a worker's script must be of the page's origin
     receivers.delete(id);
     queueMicrotask(() => receiver.error(new SdzError("ProviderError", `the sdz worker could not start: ${error}`)));
   }
@@ -90,12 +85,12 @@ export function request(src, { stage, realism }, receiver) {
 }
 
 /**
- * @typedef {{stage: Stage, realism: number}} Wanted the last stage, and how far the denoiser goes: 0 the most faithful picture, 1 the
- *   most natural
+ * @typedef {{stage: Stage, realism: number}} Wanted the last stage, and the realism: 0 for the most faithful picture, 1 for the
+ *   most natural one
  */
 
 /**
- * What to ask for: what the element's data-stage and data-realism say, and no further than the linear stage for readers who save data.
+ * The element's data-stage and data-realism; only the linear stage where the browser is set to save data.
  * @param {DOMStringMap} dataset
  * @returns {Wanted}
  */
@@ -112,13 +107,13 @@ export function wantedBy({ stage, realism }) {
 /** @type {Map<Element, () => void>} */
 const awaited = new Map();
 
-/** Pictures start loading when they are within a screen's height of being seen. @type {IntersectionObserver | undefined} */
+/** Lazy pictures start loading within one screen's height of the viewport. @type {IntersectionObserver | undefined} */
 let observer;
 
 /**
  * Calls `start` at once, or with loading="lazy" when the element comes near the viewport.
  * @param {Element} element @param {() => void} start
- * @returns {() => void} forgets it
+ * @returns {() => void} cancels it
  */
 export function whenNear(element, start) {
   if (element.getAttribute("loading") !== "lazy") {
@@ -146,7 +141,7 @@ export function whenNear(element, start) {
 }
 
 /**
- * A canvas that the tiles of one picture are put into.
+ * Paints the tiles of one picture on a canvas.
  * @param {HTMLCanvasElement} canvas
  * @returns {{resize(width: number, height: number): void, put(tile: Tile): void}}
  */

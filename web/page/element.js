@@ -1,10 +1,10 @@
 /**
- * <sdz-img src alt width height loading data-stage data-realism>: an .sdz as a picture in the page. Takes the worker's tiles, paints
- * them on a canvas in its shadow tree. Its children are the fallback: they stay until the decode succeeds, and on any error.
+ * <sdz-img src alt width height loading data-stage data-realism>: shows an .sdz file, painted on a canvas in its shadow tree. Its children
+ * are the fallback: they are shown until the picture is decoded, and on any error.
  *
- * Events, as on <img> not bubbling: `load` when the last stage stands; `progress` with detail {stage, bytes, total} after each;
- * `error` with detail {code, message}. Properties `src`, `alt`, `width`, `height`, `loading` reflect; `complete`, `naturalWidth`,
- * `naturalHeight`, `currentStage` and `decode()` tell the state.
+ * Events, which do not bubble, as those of <img>: `load` after the last stage; `progress` with detail {stage, bytes, total} after each;
+ * `error` with detail {code, message}. Properties `src`, `alt`, `width`, `height`, `loading` reflect their attributes; `complete`,
+ * `naturalWidth`, `naturalHeight`, `currentStage` and `decode()` describe the state.
  */
 
 import { painter, request, wantedBy, whenNear } from "./client.js";
@@ -13,21 +13,34 @@ import { SdzError } from "../errors.js";
 /** @import { Wanted } from "./client.js" */
 /** @import { Stage } from "../decode.js" */
 
-// a constructed sheet, because a policy without 'unsafe-inline' refuses <style>
-const SHEET = new CSSStyleSheet();
-SHEET.replaceSync(`
+const STYLE = `
   :host { display: inline-block; position: relative; max-width: 100%; overflow: hidden; vertical-align: bottom; object-fit: fill }
   :host([hidden]), slot[hidden] { display: none }
   canvas, .sized ::slotted(img), .sized ::slotted(picture) {
     position: absolute; inset: 0; display: block; width: 100%; height: 100%; object-fit: inherit; object-position: inherit;
   }
-`);
+`;
 
-/** Attributes that a fallback inside <noscript> may bring into the page: enough for a picture, nothing that runs. */
+/** @type {CSSStyleSheet | undefined} */
+let sheet;
+
+/** The style of all elements: a constructed sheet, because a policy without 'unsafe-inline' refuses <style>. */
+function sharedSheet() {
+  if (!sheet) {
+    sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLE);
+  }
+  return sheet;
+}
+
+/** The element's base class. Outside browsers an empty class, so that the module can be imported there. */
+const Base = globalThis.HTMLElement ?? /** @type {typeof HTMLElement} */ (/** @type {unknown} */ (class {}));
+
+/** Attributes copied from a fallback inside <noscript>: enough for a picture, none that runs scripts. */
 const FALLBACK_ATTRIBUTES = ["src", "srcset", "sizes", "alt", "width", "height", "type", "media", "loading", "decoding"];
 
 /**
- * The picture that a <noscript> holds as text, made anew.
+ * A copy of the picture inside a <noscript>, whose content is text where scripts run.
  * @param {HTMLElement} noscript
  * @returns {Element | null}
  */
@@ -47,16 +60,16 @@ function fallbackFrom(noscript) {
   return found && copy(found);
 }
 
-/** @param {string | null} text @returns {number} a length as <img> reads it, 0 where there is none */
-const pixels = (text) => (text !== null && /^\s*\d+\s*$/.test(text) ? Number(text) : 0);
+/** @param {string | null} text @returns {number} pixels, parsed as <img> does; 0 where it is no length */
+const parseLength = (text) => (text !== null && /^\s*\d+\s*$/.test(text) ? Number(text) : 0);
 
-export class SdzImg extends HTMLElement {
+export class SdzImg extends Base {
   static observedAttributes = ["src", "alt", "width", "height", "loading", "data-stage", "data-realism"];
 
   #slot = document.createElement("slot");
   #frame = document.createElement("div");
   #size = new CSSStyleSheet();
-  /** The canvas in sight; while a new source loads, still the old one's. @type {HTMLCanvasElement | null} */
+  /** The canvas shown; while a new source loads, that of the old one. @type {HTMLCanvasElement | null} */
   #canvas = null;
   #naturalWidth = 0;
   #naturalHeight = 0;
@@ -66,16 +79,18 @@ export class SdzImg extends HTMLElement {
   #stage = null;
   #complete = true;
   #scheduled = false;
-  /** Source and stage of the running or finished request. */
+  /** Source and stage of the current or last request. */
   #requested = "";
   #stop = () => {};
+  /** The last request's error. @type {SdzError | null} */
+  #failure = null;
   /** @type {{promise: Promise<void>, resolve: () => void, reject: (error: SdzError) => void} | null} */
   #decoding = null;
 
   constructor() {
     super();
     const root = this.attachShadow({ mode: "open" });
-    root.adoptedStyleSheets = [SHEET, this.#size];
+    root.adoptedStyleSheets = [sharedSheet(), this.#size];
     this.#frame.append(this.#slot);
     root.append(this.#frame);
   }
@@ -115,14 +130,14 @@ export class SdzImg extends HTMLElement {
   }
 
   get width() {
-    return pixels(this.getAttribute("width")) || this.clientWidth;
+    return parseLength(this.getAttribute("width")) || this.clientWidth;
   }
   set width(value) {
     this.setAttribute("width", String(value));
   }
 
   get height() {
-    return pixels(this.getAttribute("height")) || this.clientHeight;
+    return parseLength(this.getAttribute("height")) || this.clientHeight;
   }
   set height(value) {
     this.setAttribute("height", String(value));
@@ -135,7 +150,7 @@ export class SdzImg extends HTMLElement {
     this.setAttribute("loading", value);
   }
 
-  /** Whether nothing more will come: no source, the last stage painted, or an error. */
+  /** Whether loading has ended: no source, the last stage painted, or an error. */
   get complete() {
     return this.#complete;
   }
@@ -145,16 +160,16 @@ export class SdzImg extends HTMLElement {
   get naturalHeight() {
     return this.#naturalHeight;
   }
-  /** The stage in sight, null before the first. */
+  /** The stage shown, null before the first. */
   get currentStage() {
     return this.#stage;
   }
 
-  /** @returns {Promise<void>} resolves when the last stage stands, rejects with an SdzError; starts a lazy picture */
+  /** @returns {Promise<void>} resolves after the last stage, rejects with an SdzError; also starts a lazy picture */
   decode() {
     this.#load(true);
     if (this.#complete && !this.#decoding) {
-      return this.#stage ? Promise.resolve() : Promise.reject(new SdzError("NetworkError", "the element has no source"));
+      return this.#stage ? Promise.resolve() : Promise.reject(this.#failure ?? new SdzError("NetworkError", "the element has no source"));
     }
     if (!this.#decoding) {
       let resolve = () => {};
@@ -167,7 +182,7 @@ export class SdzImg extends HTMLElement {
     return this.#decoding.promise;
   }
 
-  /** Attributes are often set one after the other: act once they all are. */
+  /** Several attributes are often set in a row: react once, afterwards. */
   #schedule() {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -181,12 +196,13 @@ export class SdzImg extends HTMLElement {
     const src = this.src;
     const wanted = wantedBy(this.dataset);
     const what = `${wanted.stage} ${wanted.realism} ${src} `;
-    const key = src && `${what}${now || this.loading}`;
+    const key = src && `${what}${now || this.loading === "eager" ? "now" : "near"}`;
     if (key === this.#requested || (this.#complete && this.#requested.startsWith(what))) {
       this.#complete ||= !src;
       return;
     }
     this.#stop();
+    this.#failure = null;
     this.#requested = key;
     this.#complete = !src;
     if (!src) return;
@@ -220,8 +236,8 @@ export class SdzImg extends HTMLElement {
       },
       tile: (tile) => surface.put(tile),
       stage: ({ stage, bytes, total, final }) => {
-        // a picture that already stands is not exchanged for a coarser one
-        if (final || !this.#fallbackStands()) this.#show(canvas);
+        // a fallback already shown is not replaced by a coarser picture
+        if (final || !this.#fallbackShown()) this.#show(canvas);
         this.#stage = stage;
         this.#emit("progress", { stage, bytes, total });
         if (!final) return;
@@ -237,9 +253,10 @@ export class SdzImg extends HTMLElement {
   /** @param {SdzError} error */
   #fail(error) {
     this.#complete = true;
+    this.#failure = error;
     this.#restoreFallback();
     const damaged = error.code !== "NetworkError" && error.code !== "ProviderError";
-    // without a fallback, what arrived sound before a network or a runtime failed is the best there is
+    // without a fallback, a picture decoded before the network or the runtime failed stays
     if (damaged || this.#slot.assignedElements().some((child) => child.localName !== "noscript")) {
       this.#canvas?.remove();
       this.#canvas = null;
@@ -260,7 +277,7 @@ export class SdzImg extends HTMLElement {
     this.#slot.hidden = true;
   }
 
-  #fallbackStands() {
+  #fallbackShown() {
     const image = this.querySelector("img");
     return this.#canvas === null && image !== null && image.complete && image.naturalWidth > 0;
   }
@@ -272,9 +289,9 @@ export class SdzImg extends HTMLElement {
     if (fallback) this.append(fallback);
   }
 
-  /** Reserves the picture's place from the attributes, or from the header once it is known. */
+  /** Reserves the picture's area from the attributes, or from the header once it is known. */
   #layOut() {
-    const [w, h] = [pixels(this.getAttribute("width")), pixels(this.getAttribute("height"))];
+    const [w, h] = [parseLength(this.getAttribute("width")), parseLength(this.getAttribute("height"))];
     const [ratioW, ratioH] = w && h ? [w, h] : [this.#naturalWidth, this.#naturalHeight];
     const sized = ratioW > 0 && ratioH > 0;
     this.#frame.classList.toggle("sized", sized);
@@ -283,7 +300,7 @@ export class SdzImg extends HTMLElement {
     this.#size.replaceSync(`:host { ${rules} }`);
   }
 
-  /** To assistive technology an <img>: its alt, or the text that the file carries; alt="" is decoration. */
+  /** Presents itself to assistive technology as an <img>: with its alt, or the file's own text; alt="" marks decoration. */
   #describe() {
     const alt = this.getAttribute("alt");
     this.setAttribute("role", alt === "" ? "presentation" : "img");

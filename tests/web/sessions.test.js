@@ -1,0 +1,47 @@
+/** web/sessions.js: packs and sessions are opened once, and again after a failure. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Sessions } from "../../web/sessions.js";
+import { Session } from "../../web/session.js";
+import { neutralTables, sha256, thrown } from "./support.js";
+
+/** The files of a small pack without a denoiser. */
+function files() {
+  const linear = new Uint8Array(2 * 4 * 768);
+  const coder = neutralTables(4);
+  /** @param {string} file @param {Uint8Array} data */
+  const entry = (file, data) => ({ file, sha256: sha256(data), bytes: data.length });
+  const manifest = {
+    format: 1, channels: 4, patch: 16, grid: 4, reconstruction: 7, l1_limit: 1 << 17, linear_shift: 12, halo: { decoder: 8 },
+    tables: { linear: entry("linear.bin", linear), coder: entry("coder.bin", coder) },
+  };
+  return { "manifest.json": new TextEncoder().encode(JSON.stringify(manifest)), "linear.bin": linear, "coder.bin": coder };
+}
+
+test("each once, and again after a failure", async () => {
+  /** @type {Record<string, Uint8Array>} */
+  const stored = files();
+  const id = sha256(stored["manifest.json"]).slice(0, 8);
+  /** @type {string[]} */
+  const reads = [];
+  let broken = true;
+  const sessions = new Sessions({
+    packs: (asked) => async (name) => {
+      reads.push(`${asked}/${name}`);
+      return broken ? null : stored[name];
+    },
+  });
+  assert.equal((await thrown(() => sessions.pack(id))).code, "MissingPackError");
+  broken = false;
+  const pack = await sessions.pack(id);
+  assert.equal(await sessions.pack(id), pack);
+  assert.deepEqual(reads, ["manifest.json", "manifest.json", "linear.bin", "coder.bin"].map((name) => `${id}/${name}`));
+  assert.equal(sessions.size, 0);
+  const session = sessions.session(pack);
+  assert.ok(session instanceof Session);
+  assert.equal(sessions.session(pack), session);
+  assert.equal(sessions.session({ ...pack }) === session, false);
+  assert.equal(sessions.size, 2);
+});

@@ -1,0 +1,14 @@
+/**
+ * Default addresses of pack files and of onnxruntime-web: beside the scripts, as in every built site. The npm package has its own version
+ * of this module (written by npm/package.js), in which each address is a literal that bundlers understand.
+ */
+
+import { fetchReader } from "./pack.js";
+
+/** @import { Read } from "./pack.js" */
+
+/** @param {string} id of a pack @returns {Read} */
+export const packReader = (id) => fetchReader(new URL(`packs/${id}/`, import.meta.url));
+
+/** @param {string} name of one of onnxruntime-web's files @returns {string | undefined} its address; undefined where it is not provided */
+export const runtimeFile = (name) => new URL(`ort/${name}`, import.meta.url).href;

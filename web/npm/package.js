@@ -1,0 +1,113 @@
+/**
+ * `npm run package [-- FOLDER]`: writes the npm package to build/npm and packs it into FOLDER (`dist` by default). The package contains the
+ * modules, their types and the default pack; onnxruntime-web is a dependency. The modules that import assets are replaced by versions that
+ * bundlers understand.
+ */
+
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { appendFileSync, copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const WEB = join(ROOT, "web");
+const OUT = join(ROOT, "build", "npm");
+
+/** The default pack, as in runtime/pack.py. */
+const PACK = join(ROOT, "runtime", "packs", "tiny");
+
+/** The graphs a browser needs: it does not encode, and the fp32 graphs are for WebGPU. */
+const GRAPHS = ["decoder", "denoiser"];
+
+/** Parts of web/ that are not copied as they are. */
+const LEFT_OUT = new Set(["demo", "npm", "example.html"]);
+
+/** Fields of package.json that concern this checkout only. */
+const OWN = ["private", "scripts", "devDependencies"];
+
+/** The package's assets.js. @param {string} id @param {string} manifest its text @param {string[]} files of the pack */
+const assets = (id, manifest, files) => `/**
+ * Addresses of the default pack's files and of onnxruntime-web, as literals that bundlers replace by their own. Only in the npm package; a
+ * site's version of this module looks beside the scripts.
+ */
+
+import "./eager.js";
+import { MANIFEST, fetchFile } from "./pack.js";
+
+const PACK = "${id}";
+
+/** The manifest. Bundlers would turn so small a file into a data: URL, which strict content security policies refuse. */
+const TEXT = ${JSON.stringify(manifest)};
+
+/** Functions, because import.meta.url is undefined in a bundle that is not a module. @type {Record<string, () => URL>} */
+const FILES = {
+${files.map((name) => `  "${name}": () => new URL("./packs/${id}/${name}", import.meta.url),\n`).join("")}};
+
+/** @type {Record<string, () => URL>} */
+const RUNTIME = {
+  "ort.wasm.bundle.min.mjs": () => new URL("onnxruntime-web/wasm", import.meta.url),
+  "ort-wasm-simd-threaded.wasm": () => new URL("onnxruntime-web/ort-wasm-simd-threaded.wasm", import.meta.url),
+};
+
+export const packReader = (id) => async (name, fresh) => {
+  if (id !== PACK) return null;
+  if (name === MANIFEST) return new TextEncoder().encode(TEXT);
+  return name in FILES ? fetchFile(FILES[name](), fresh) : null;
+};
+
+export const runtimeFile = (name) => RUNTIME[name]?.().href;
+`;
+
+const RUNTIME = '/** onnxruntime-web for the service worker, as bundlers find it. */\n\nexport * from "onnxruntime-web/wasm";\n';
+
+/** For `document.querySelector("sdz-img")`, which JSDoc cannot say. */
+const TAG = '\ndeclare global {\n  interface HTMLElementTagNameMap {\n    "sdz-img": SdzImg;\n  }\n}\n';
+
+/** Copies the modules, the README and the licence. */
+function layOutScripts() {
+  cpSync(WEB, join(OUT, "web"), { recursive: true, filter: (path) => !LEFT_OUT.has(basename(path)) || path === WEB });
+  mkdirSync(join(OUT, "web/npm/site"), { recursive: true });
+  for (const name of ["node.js", "sdz-assets.js"]) copyFileSync(join(WEB, "npm", name), join(OUT, "web/npm", name));
+  for (const name of ["assets.js", "runtime.js"]) copyFileSync(join(WEB, name), join(OUT, "web/npm/site", name));
+  copyFileSync(join(WEB, "npm/README.md"), join(OUT, "README.md"));
+  copyFileSync(join(ROOT, "LICENSE"), join(OUT, "LICENSE"));
+  writeFileSync(join(OUT, "web/runtime.js"), RUNTIME);
+}
+
+/** Copies the default pack and writes the module that contains its addresses. */
+function layOutPack() {
+  const text = readFileSync(join(PACK, "manifest.json"));
+  const { tables, graphs } = JSON.parse(text.toString());
+  const id = createHash("sha256").update(text).digest("hex").slice(0, 8);
+  const folder = join(OUT, "web/packs", id);
+  mkdirSync(folder, { recursive: true });
+  const files = [...Object.values(tables), ...GRAPHS.map((name) => graphs[name])].map(({ file }) => file);
+  for (const name of ["manifest.json", ...files]) copyFileSync(join(PACK, name), join(folder, name));
+  writeFileSync(join(OUT, "web/assets.js"), assets(id, text.toString(), files));
+}
+
+/** Writes the types beside the modules. */
+function layOutTypes() {
+  const tsc = join(ROOT, "node_modules/typescript/bin/tsc");
+  const modules = [WEB, join(WEB, "format"), join(WEB, "page")].flatMap((room) =>
+    readdirSync(room).filter((name) => name.endsWith(".js")).map((name) => join(room, name)));
+  const options = ["--target", "ES2022", "--module", "NodeNext", "--lib", "ES2023,DOM,DOM.Iterable", "--strict", "--skipLibCheck"];
+  const emit = ["--allowJs", "--declaration", "--emitDeclarationOnly", "--rootDir", WEB, "--outDir", join(OUT, "web")];
+  execFileSync(process.execPath, [tsc, "--ignoreConfig", ...options, ...emit, ...modules], { cwd: ROOT, stdio: ["ignore", 2, 2] });
+  appendFileSync(join(OUT, "web/sdz.d.ts"), TAG);
+  writeFileSync(join(OUT, "web/runtime.d.ts"), RUNTIME);
+}
+
+const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+const into = resolve(process.argv[2] ?? "dist");
+rmSync(OUT, { recursive: true, force: true });
+mkdirSync(into, { recursive: true });
+layOutScripts();
+layOutPack();
+layOutTypes();
+const published = Object.fromEntries(Object.entries(manifest).filter(([key]) => !OWN.includes(key)));
+writeFileSync(join(OUT, "package.json"), `${JSON.stringify(published, null, 2)}\n`);
+const packed = execFileSync("npm", ["pack", OUT, "--json", "--pack-destination", into], { encoding: "utf8" });
+const [{ filename, files, size }] = JSON.parse(packed);
+console.log(`${join(into, filename)}: ${files.length} files, ${(size / 1e6).toFixed(2)} MB`);
