@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ...runtime.format.tiles import Tiling
-from ...runtime.pack import FORMAT, HALO_LIMIT, MANIFEST, PLANES, Pack, load_pack
+from ...runtime.limits import MAX_HALO
+from ...runtime.pack import FORMAT, MANIFEST, PLANES, Pack, load_pack
 from ..families import Family, FamilyError
 from ..families.family import mixes_everything
 from ..models.autoencoder import GRID
@@ -197,7 +198,7 @@ def receptive_field(decoder: nn.Module, channels: int, patch: int) -> int | None
         decoder(torch.zeros(1, channels, PROBE, PROBE))
     for hook in hooks:
         hook.remove()
-    return math.ceil(reach) if reach <= HALO_LIMIT else None
+    return math.ceil(reach) if reach <= MAX_HALO else None
 
 
 def _runner(model: onnx.ModelProto) -> Runner:

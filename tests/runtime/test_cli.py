@@ -334,10 +334,7 @@ def test_a_process_prints_one_line_and_no_traceback(tmp_path: Path) -> None:
     done = run("info", "a.sdz", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stdout == ""
-    assert (
-        done.stderr
-        == "sdz: a.sdz: version 7 of the format is not supported (this runtime reads version 1): update the runtime\n"
-    )
+    assert done.stderr == "sdz: a.sdz: version 7 of the format is not supported (this runtime reads version 1): update the runtime\n"
     assert run("--help", cwd=tmp_path).returncode == 0
     assert run("bogus", cwd=tmp_path).returncode == 2
 

@@ -102,9 +102,7 @@ def test_without_the_registry_tool_nothing_is_written(
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda tool: None)
     assert main(["install-desktop", "--user"]) == 1
-    assert capsys.readouterr().err == (
-        "sdz: update-mime-database is not installed: install your system's package shared-mime-info\n"
-    )
+    assert capsys.readouterr().err == ("sdz: update-mime-database is not installed: install your system's package shared-mime-info\n")
     assert not share.exists()
 
 

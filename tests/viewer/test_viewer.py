@@ -467,9 +467,7 @@ def test_without_pyside_one_line_names_the_extra(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "PySide6.QtCore", None)
     monkeypatch.setitem(sys.modules, "PySide6", None)
     assert main(["view"]) == 1
-    assert capsys.readouterr().err == (
-        "sdz: the viewer needs PySide6-Essentials, which is not installed: pip install 'sdz[viewer]'\n"
-    )
+    assert capsys.readouterr().err == ("sdz: the viewer needs PySide6-Essentials, which is not installed: pip install 'sdz[viewer]'\n")
 
 
 def test_without_a_display_it_says_so() -> None:
