@@ -115,7 +115,7 @@ GOOD: dict[str, Any] = {
 
 RANGES: dict[str, tuple[int, int]] = {
     "channels": (1, stated(IN_FORMAT["MAX_CHANNELS"])),
-    "reconstruction": (0, stated(rf"\S \(0 to {NUMBER}\)")),
+    "reconstruction": (0, stated(rf"C \(1 to 255\), \S \(0 to {NUMBER}\)")),
     "l1_limit": (1, stated(IN_FORMAT["MAX_L1_LIMIT"])),
     "linear_shift": (1, stated(IN_FORMAT["MAX_LINEAR_SHIFT"])),
     "denoiser.min_step_index": (0, stated(rf"`min_step_index`, 0 to {NUMBER} \|")),
