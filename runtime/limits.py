@@ -22,8 +22,8 @@ MAX_OCTAVE: Final = 64
 blocks of 32 pixels have on either side."""
 
 DENOISER_COARSEST: Final = 88
-"""Mean precision code up to which a denoiser runs: intervals of 2,048 grey levels. In a picture of a few dozen bytes it has nothing to
-go by."""
+"""Mean precision code up to which a denoiser runs: intervals of 2,048 grey levels. A picture of a few dozen bytes gives it too
+little to work from."""
 
 MAX_PLANES: Final = 15
 """Bit-planes per file. Latents then stay below 2**15, so that integers times steps fit 32 bits with room to spare."""

@@ -53,8 +53,8 @@ PLANES: Final = "planes"
 INDICES: Final = "indices"
 PALETTE: Final = "palette"
 QUANTIZERS: Final = (PLANES, INDICES, PALETTE)
-"""How a pack's files carry its latents: as integers, as entries of a codebook, or as entries of the file's own palette; PLANES where the
-manifest says nothing."""
+"""How a pack's files carry its latents: as bit-planes of integers, as entries of a codebook, or as entries of the file's own palette;
+PLANES where the manifest does not say."""
 
 FULL_STRENGTH: Final = 16
 """A denoiser's moves are made in sixteenths of what it asks for."""
