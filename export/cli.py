@@ -13,8 +13,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..runtime.options import DEFAULT_QUALITY, DEFAULT_TUNE, TUNES
-
 if TYPE_CHECKING:
     from .site.build import Report
 
@@ -67,16 +65,14 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument("--pack", type=Path, help="directory of another model pack (default: the built-in one)")
     _add_model(command.add_argument_group("a pack from another autoencoder", "made once, kept in SITE/packs; --force makes it again"))
     rate = command.add_mutually_exclusive_group()
-    rate.add_argument(
-        "-q", "--quality", type=_number(0, 100), metavar="0-100", help=f"quality of the pictures (default {DEFAULT_QUALITY:g})"
-    )
+    rate.add_argument("-q", "--quality", type=_number(0, 100), metavar="0-100", help="quality of the pictures (default 40)")
     rate.add_argument("--bpp", type=_number(0, 64), help="bits per pixel of every picture")
     rate.add_argument("--target-size", type=_count, metavar="BYTES", help="exact size of every picture's file")
     command.add_argument(
         "--tune",
-        choices=TUNES,
-        default=DEFAULT_TUNE,
-        help=f"texture, or a small error (default {DEFAULT_TUNE})",
+        choices=("natural", "faithful"),
+        default="natural",
+        help="texture, or a small error (default natural)",
     )
     command.add_argument(
         "--auto", action="store_true", help="keep an AVIF instead where it is as near by ST-LPIPS in no more bytes (some seconds a photo)"

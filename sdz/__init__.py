@@ -8,16 +8,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+__version__ = "0.1.0"
+
+if not (Path(__file__).parent / "runtime").is_dir():
+    __path__.append(str(Path(__file__).resolve().parent.parent))
+
 if TYPE_CHECKING:
     from .runtime.decode import decode
     from .runtime.encode import encode
     from .runtime.errors import SdzError
 
 __all__ = ["SdzError", "decode", "encode"]
-
-_checkout = Path(__file__).resolve().parent.parent
-if (_checkout / "pyproject.toml").is_file() and (_checkout / "runtime").is_dir():
-    __path__.append(str(_checkout))
 
 
 def __getattr__(name: str) -> Any:

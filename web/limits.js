@@ -18,6 +18,9 @@ export const DENOISER_COARSEST = 88;
 /** Bit-planes per file. Latents then stay below 2**15, so that integers times steps fit 32 bits. */
 export const MAX_PLANES = 15;
 
+/** Largest receptive field of a pack's network, latent positions on each side. */
+export const MAX_HALO = 64;
+
 /** A varint holds at most 32 bits: 5 groups of 7. */
 export const MAX_VARINT_BYTES = 5;
 
@@ -29,27 +32,6 @@ export const MAX_EXIF_BYTES = 65_536;
 
 /** Pixels decoded in one call (a 16,384 x 8,192 image): a file of a few bytes must not demand more than about 2 GB. */
 export const MAX_PIXELS = 2 ** 27;
-
-/** Channels of a pack: a byte holds their number in its coder's tables. */
-export const MAX_CHANNELS = 255;
-
-/** Grid units at a position that a pack may allow: the exact integers of float32, by which its networks compute. */
-export const MAX_L1_LIMIT = 2 ** 24;
-
-/** Binary places of a pack's linear table. */
-export const MAX_LINEAR_SHIFT = 20;
-
-/** Latent positions of a network's receptive field: a wider one than a tile would make tiles useless. */
-export const MAX_HALO = 64;
-
-/** Bytes of one file of a pack: what a browser can hold in one piece. */
-export const MAX_PACK_FILE_BYTES = 2 ** 30;
-
-/** Characters of a pack's name, and of its files' names. */
-export const MAX_NAME = 100;
-
-/** Bytes of a pack's manifest: hundreds of times its size. */
-export const MAX_MANIFEST_BYTES = 2 ** 20;
 
 /** Bytes fetched for one picture: far more than any photo's, and less than a tab can hold. */
 export const MAX_DOWNLOAD_BYTES = 2 ** 28;

@@ -6,9 +6,7 @@
 
 import { parseTables } from "./format/coder.js";
 import { SdzError } from "./errors.js";
-import {
-  MAX_CHANNELS, MAX_HALO, MAX_L1_LIMIT, MAX_LINEAR_SHIFT, MAX_MANIFEST_BYTES, MAX_NAME, MAX_OCTAVE, MAX_PACK_FILE_BYTES,
-} from "./limits.js";
+import { MAX_HALO, MAX_OCTAVE } from "./limits.js";
 import { LAP_PLACES, LAP_SUM } from "./format/linear.js";
 import { tilingProblem } from "./format/tiles.js";
 
@@ -55,6 +53,9 @@ export const later = {
   palette: () => import("./format/palette.js"),
   alpha: () => import("./format/alpha.js"),
 };
+
+/** Hundreds of times a manifest's size. */
+const MAX_MANIFEST_BYTES = 2 ** 20;
 
 /** Verified files by their digest. */
 export const PACK_CACHE = "sdz-pack-files";
@@ -138,15 +139,6 @@ function choice(value, field, allowed) {
   return value;
 }
 
-/** A name, not a path: nothing outside a pack's folder is ever read. */
-const NAME = new RegExp(`^[A-Za-z0-9][A-Za-z0-9._-]{0,${MAX_NAME - 1}}$`);
-
-/** @param {any} value @param {string} field @param {RegExp} form @returns {string} */
-function text(value, field, form) {
-  if (typeof value !== "string" || !form.test(value)) throw corrupt(`the manifest's '${field}' is malformed`);
-  return value;
-}
-
 /** @param {any} value @param {number} patch @returns {Tiling} */
 function tilingOf(value, patch) {
   const tiling = { whole: integer(value?.whole, "tiling.whole", 0, 2 ** 30), overlap: integer(value?.overlap, "tiling.overlap", 0, 2 ** 30) };
@@ -179,11 +171,10 @@ function octavesOf(value, channels) {
 
 /** @param {any} value @param {string} field @returns {Entry} */
 function entry(value, field) {
-  return {
-    file: text(value?.file, `${field}.file`, NAME),
-    sha256: text(value?.sha256, `${field}.sha256`, /^[0-9a-f]{64}$/),
-    bytes: integer(value?.bytes, `${field}.bytes`, 1, MAX_PACK_FILE_BYTES),
-  };
+  const { file, sha256: digest, bytes } = value ?? {};
+  // a name, not a path: nothing outside the pack's folder is ever read
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(file) || !/^[0-9a-f]{64}$/.test(digest)) throw corrupt(`the manifest's '${field}' is malformed`);
+  return { file, sha256: digest, bytes: integer(bytes, `${field}.bytes`, 1, 2 ** 30) };
 }
 
 /** @param {string} id @param {Read} read @returns {Promise<any>} */
@@ -213,13 +204,13 @@ async function readManifest(id, read) {
 export async function loadPack(id, read) {
   const manifest = await readManifest(id, read);
   integer(manifest.format, "format", FORMAT, FORMAT);
-  text(manifest.name, "name", NAME);
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(manifest.name ?? "")) throw corrupt("the manifest's 'name' is malformed");
   const patch = choice(manifest.patch, "patch", PATCHES);
   integer(manifest.grid, "grid", 4, 4);
-  const channels = integer(manifest.channels, "channels", 1, MAX_CHANNELS);
-  const l1Limit = integer(manifest.l1_limit, "l1_limit", 1, MAX_L1_LIMIT);
+  const channels = integer(manifest.channels, "channels", 1, 255);
+  const l1Limit = integer(manifest.l1_limit, "l1_limit", 1, 2 ** 24);
   const lapping = manifest.lapping === undefined ? null : lappingOf(manifest.lapping, patch);
-  const linearShift = integer(manifest.linear_shift, "linear_shift", lapping ? LAP_PLACES + 1 : 1, MAX_LINEAR_SHIFT);
+  const linearShift = integer(manifest.linear_shift, "linear_shift", lapping ? LAP_PLACES + 1 : 1, 20);
   const [linearBytes, coderBytes] = await Promise.all(
     ["linear", "coder"].map((name) => readEntry(entry(manifest.tables?.[name], `tables.${name}`), read)),
   );

@@ -153,7 +153,7 @@ def test_tilted_channels_have_their_own_steps_in_every_stage_and_tile() -> None:
 
 
 def test_a_tilt_of_a_pack_without_octaves_is_refused() -> None:
-    with pytest.raises(CorruptFileError, match="1, of a pack without 'octaves' it must be 0") as caught:
+    with pytest.raises(CorruptFileError, match="1, but the file's pack allows 0 only") as caught:
         decode(serialize(Header(64, 48, STEP, 3, PACK.id, tilt=1), []), pack=PACK)
     assert (caught.value.offset, caught.value.field) == (8, "tilt")
 
