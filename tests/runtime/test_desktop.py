@@ -123,7 +123,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     (tmp_path / "file").touch()
     monkeypatch.setattr(sdz.runtime.desktop.integration, "SYSTEM", tmp_path / "file")
     assert main(["install-desktop"]) == 1
-    assert capsys.readouterr().err == f"sdz: Not a directory ({tmp_path}/file/mime/packages); for you alone: --user\n"
+    assert capsys.readouterr().err == f"sdz: Not a directory ({tmp_path}/file/mime/packages); --user registers it for the current user only\n"
 
 
 def test_the_share_folder_is_the_standards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
