@@ -92,7 +92,7 @@ async function decodeLatents(container, pack) {
   const { header } = container;
   const [h, w] = [Math.ceil(header.height / pack.patch), Math.ceil(header.width / pack.patch)];
   if (header.tilt && !pack.octaves) {
-    const problem = `${header.tilt}, of a pack without 'octaves' it must be 0`;
+    const problem = `${header.tilt}, of a pack that tells no frequencies apart it must be 0`;
     throw new SdzError("CorruptFileError", problem, { offset: 8, field: "tilt" });
   }
   if (pack.palette) {

@@ -18,6 +18,9 @@ export const DENOISER_COARSEST = 88;
 /** Bit-planes per file. Latents then stay below 2**15, so that integers times steps fit 32 bits. */
 export const MAX_PLANES = 15;
 
+/** Largest receptive field of a pack's network, latent positions on each side. */
+export const MAX_HALO = 64;
+
 /** A varint holds at most 32 bits: 5 groups of 7. */
 export const MAX_VARINT_BYTES = 5;
 

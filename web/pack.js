@@ -6,7 +6,7 @@
 
 import { parseTables } from "./format/coder.js";
 import { SdzError } from "./errors.js";
-import { MAX_OCTAVE } from "./limits.js";
+import { MAX_HALO, MAX_OCTAVE } from "./limits.js";
 import { LAP_PLACES, LAP_SUM } from "./format/linear.js";
 import { tilingProblem } from "./format/tiles.js";
 
@@ -204,6 +204,7 @@ async function readManifest(id, read) {
 export async function loadPack(id, read) {
   const manifest = await readManifest(id, read);
   integer(manifest.format, "format", FORMAT, FORMAT);
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(manifest.name ?? "")) throw corrupt("the manifest's 'name' is malformed");
   const patch = choice(manifest.patch, "patch", PATCHES);
   integer(manifest.grid, "grid", 4, 4);
   const channels = integer(manifest.channels, "channels", 1, 255);
@@ -238,9 +239,9 @@ export async function loadPack(id, read) {
     coder,
     denoiserMinStepIndex: denoises ? integer(manifest.denoiser?.min_step_index, "denoiser.min_step_index", 0, 255) : null,
     halo: {
-      denoiser: denoises ? integer(manifest.halo?.denoiser, "halo.denoiser", 0, 1024) : 0,
+      denoiser: denoises ? integer(manifest.halo?.denoiser, "halo.denoiser", 0, MAX_HALO) : 0,
       // a block's pixels depend on its neighbours'
-      decoder: integer(manifest.halo?.decoder, "halo.decoder", lapping ? 1 : 0, 1024),
+      decoder: integer(manifest.halo?.decoder, "halo.decoder", lapping ? 1 : 0, MAX_HALO),
     },
     exact: manifest.exact === undefined ? true : choice(manifest.exact, "exact", [false, true]),
     tiling: manifest.tiling === undefined ? null : tilingOf(manifest.tiling, patch),

@@ -23,7 +23,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ...runtime.files import evenly, find_inputs, image_suffixes, write_atomically
+from ...runtime.files import find_inputs, image_suffixes, write_atomically
 from . import library, pages
 from .assets import BROTLI_QUALITY, Asset, copy_asset, digest, hashed_name, write_asset
 from .library import Library
@@ -211,7 +211,8 @@ def old_files(manifest: dict[str, Any]) -> set[str]:
 
 def _photos(options: BuildOptions, sources: list[Path], pack_id: bytes, known: dict[str, dict[str, Any]], run: Runner) -> list[PhotoResult]:
     """The photos in the order of their sources, with a progress bar on a terminal and a journal for a build that is cut off."""
-    judged = set(evenly(range(len(sources)), options.judged))
+    count = min(options.judged, len(sources))
+    judged = {round((i + 0.5) * len(sources) / count - 0.5) for i in range(count)}
     journal = dict(known)
     futures: list[Future[PhotoResult]] = []
     with tqdm(total=len(sources), unit="photo", disable=None, dynamic_ncols=True) as bar:

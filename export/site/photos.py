@@ -24,13 +24,13 @@ from ...runtime.decode import decode
 from ...runtime.encode import encode
 from ...runtime.errors import CorruptPackError, SdzError
 from ...runtime.format.container import parse
-from ...runtime.options import STAGES, Tune
+from ...runtime.options import DEFAULT_TUNE, STAGES, Tune
 from ...runtime.pack import Pack, default_pack, load_pack
 from ...runtime.photo import PreparedPhoto, on_white, read_photo
 from ...runtime.session import Session
 from .assets import Asset, digest, hashed_name, write_asset
 
-RECIPE = 2
+RECIPE = 3
 """Raised when this module would make other files or figures of the same photo; part of every key."""
 
 FALLBACK_QUALITY = {"avif": 50, "webp": 75, "jpeg": 80}
@@ -55,7 +55,7 @@ class PhotoOptions:
     quality: float | None = None
     bpp: float | None = None
     target_size: int | None = None
-    tune: Tune = "natural"
+    tune: Tune = DEFAULT_TUNE
     max_side: int | None = None
     fallback: str = "avif"
     auto: bool = False
@@ -310,7 +310,7 @@ def fallback_bytes(picture: Image.Image, kind: str) -> bytes:
 
 def _compared(picture: Image.Image) -> tuple[bytes, str]:
     target = io.BytesIO()
-    if picture.mode == "RGBA":
+    if picture.has_transparency_data:
         picture.save(target, "PNG", optimize=True)
         return target.getvalue(), ".png"
     picture.save(target, "JPEG", quality=COMPARED_QUALITY, subsampling=0, optimize=True, progressive=True)
