@@ -13,7 +13,7 @@ from sdz.runtime.cli import main  # noqa: E402
 
 
 def run() -> NoReturn:
-    """The program, also as the console script `sdz`: exits with `main`'s status."""
+    """Runs the command line and exits with its status."""
     status = main()
     # and searching them once more at exit, one by one as they go, took 0.3 s
     gc.freeze()

@@ -95,14 +95,14 @@ class CoreError(SdzError):
 
 
 class MissingExtraError(SdzError):
-    """Something asked for needs a package that is installed on request only."""
+    """What was asked for needs an optional package that is not installed."""
 
     def __init__(self, what: str, package: str, extra: str) -> None:
         super().__init__(f"{what} needs {package}, which is not installed: pip install 'sdz[{extra}]'")
 
 
 class DesktopError(SdzError):
-    """The desktop lacks what was asked of it: a display, or a tool that registers files."""
+    """The desktop lacks something that is needed: a display, a system library, or a tool that registers files."""
 
 
 def in_words(error: BaseException) -> str:

@@ -1,6 +1,6 @@
-"""Every limit of the format and of this runtime, each with its reason.
+"""Every limit of the format, of packs and of this runtime, each with its reason.
 
-Limits of the format (a file beyond them is refused by every implementation) stand first; FORMAT.md lists the same numbers.
+FORMAT.md lists the same numbers, `web/limits.js` holds them for JavaScript, and a test compares the three.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ MAX_OCTAVE: Final = 64
 blocks of 32 pixels have on either side."""
 
 DENOISER_COARSEST: Final = 88
-"""Mean precision code up to which a denoiser runs: intervals of 2,048 grey levels. In a picture of a few dozen bytes it has nothing to
-go by."""
+"""Mean precision code up to which a denoiser runs: intervals of 2,048 grey levels. A picture of a few dozen bytes gives it too
+little to work from."""
 
 MAX_PLANES: Final = 15
 """Bit-planes per file. Latents then stay below 2**15, so that integers times steps fit 32 bits with room to spare."""
@@ -40,3 +40,24 @@ MAX_EXIF_BYTES: Final = 65_536
 MAX_PIXELS: Final = 1 << 27
 """Pixels this runtime encodes or decodes in one call (16,384 x 8,192): a file of a few bytes must not demand more than about
 2 GB. Not a limit of the format: `parse` accepts such a file."""
+
+MAX_CHANNELS: Final = 255
+"""Channels of a pack: a byte holds their number in its coder's tables."""
+
+MAX_L1_LIMIT: Final = 1 << 24
+"""GRID units at a position that a pack may allow: the exact integers of float32, by which its networks compute."""
+
+MAX_LINEAR_SHIFT: Final = 20
+"""Binary places of a pack's linear table: more than int16 weights of an orthonormal transform can use."""
+
+MAX_HALO: Final = 64
+"""Latent positions of a network's receptive field: a wider one than a tile would make tiles useless."""
+
+MAX_PACK_FILE_BYTES: Final = 1 << 30
+"""Bytes of one file of a pack: what a browser can hold in one piece."""
+
+MAX_NAME: Final = 100
+"""Characters of a pack's name, and of its files' names: well within what every file system takes."""
+
+MAX_MANIFEST_BYTES: Final = 1 << 20
+"""Bytes of a pack's manifest: hundreds of times its size, so that a wrong file is refused before it is parsed."""

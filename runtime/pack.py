@@ -21,7 +21,16 @@ from numpy.typing import NDArray
 from .errors import CorruptPackError, MissingPackError
 from .format.linear import LAP_PLACES, LAP_SUM
 from .format.tiles import Tiling
-from .limits import MAX_OCTAVE
+from .limits import (
+    MAX_CHANNELS,
+    MAX_HALO,
+    MAX_L1_LIMIT,
+    MAX_LINEAR_SHIFT,
+    MAX_MANIFEST_BYTES,
+    MAX_NAME,
+    MAX_OCTAVE,
+    MAX_PACK_FILE_BYTES,
+)
 from .onnx_files import refuse_external_data
 
 if TYPE_CHECKING:
@@ -44,17 +53,11 @@ PLANES: Final = "planes"
 INDICES: Final = "indices"
 PALETTE: Final = "palette"
 QUANTIZERS: Final = (PLANES, INDICES, PALETTE)
-"""How a pack's files carry its latents: as integers, as entries of a codebook, or as entries of the file's own palette; PLANES where the
-manifest says nothing."""
+"""How a pack's files carry its latents: as bit-planes of integers, as entries of a codebook, or as entries of the file's own palette;
+PLANES where the manifest does not say."""
 
 FULL_STRENGTH: Final = 16
 """A denoiser's moves are made in sixteenths of what it asks for."""
-
-MANIFEST_LIMIT: Final = 1 << 20
-"""Bytes: hundreds of times a manifest's size, so that a wrong file is refused before it is parsed."""
-
-HALO_LIMIT: Final = 64
-"""Latent positions: a wider receptive field than a tile would make tiles useless."""
 
 GRAPHS: Final = ("encoder", "decoder", "decoder-fp32")
 DENOISER_GRAPHS: Final = ("denoiser", "denoiser-fp32")
@@ -63,7 +66,7 @@ DENOISER_GRAPHS: Final = ("denoiser", "denoiser-fp32")
 TABLES: Final = ("linear", "coder")
 ID_BYTES: Final = 4
 
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_FILE_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 _Choice = TypeVar("_Choice", bool, int, str)
@@ -209,15 +212,15 @@ def load_pack(path: Path | str) -> Pack:
         manifest=reader.manifest,
         id=hashlib.sha256(data).digest()[:ID_BYTES],
         name=reader.text("name"),
-        channels=reader.integer(1, 255, "channels"),
+        channels=reader.integer(1, MAX_CHANNELS, "channels"),
         patch=patch,
         reconstruction=reader.integer(0, 16, "reconstruction"),
-        l1_limit=reader.integer(1, 1 << 24, "l1_limit"),
-        linear_shift=reader.integer(LAP_PLACES + 1 if laps else 1, 20, "linear_shift"),
+        l1_limit=reader.integer(1, MAX_L1_LIMIT, "l1_limit"),
+        linear_shift=reader.integer(LAP_PLACES + 1 if laps else 1, MAX_LINEAR_SHIFT, "linear_shift"),
         denoiser_min_step_index=reader.integer(0, 255, "denoiser", "min_step_index") if denoises else None,
-        denoiser_halo=reader.integer(0, HALO_LIMIT, "halo", "denoiser") if denoises else 0,
+        denoiser_halo=reader.integer(0, MAX_HALO, "halo", "denoiser") if denoises else 0,
         # a block's pixels depend on its neighbours'
-        decoder_halo=reader.integer(1 if laps else 0, HALO_LIMIT, "halo", "decoder"),
+        decoder_halo=reader.integer(1 if laps else 0, MAX_HALO, "halo", "decoder"),
         exact=reader.choice("exact", (False, True)) if reader.has("exact") else True,
         tiling=(tiling := reader.tiling("tiling", patch) if reader.has("tiling") else None),
         encoder_tiling=reader.tiling("encoder_tiling", patch) if reader.has("encoder_tiling") else tiling,
@@ -261,11 +264,11 @@ def _manifest_bytes(directory: Path) -> bytes:
     path = directory / MANIFEST
     try:
         with path.open("rb") as stream:
-            data = stream.read(MANIFEST_LIMIT + 1)
+            data = stream.read(MAX_MANIFEST_BYTES + 1)
     except OSError as error:
         raise CorruptPackError(f"{path}: {error.strerror}; name a folder that holds a model pack") from error
-    if len(data) > MANIFEST_LIMIT:
-        raise CorruptPackError(f"{path}: over {MANIFEST_LIMIT} bytes, so not a pack's manifest; install the pack again")
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise CorruptPackError(f"{path}: over {MAX_MANIFEST_BYTES} bytes, so not a pack's manifest; install the pack again")
     return data
 
 
@@ -345,7 +348,9 @@ class _Reader:
         return found
 
     def file(self, *keys: str) -> PackFile:
-        return PackFile(self.text(*keys, "file"), self.text(*keys, "sha256", form=_DIGEST), self.integer(0, 1 << 31, *keys, "bytes"))
+        return PackFile(
+            self.text(*keys, "file"), self.text(*keys, "sha256", form=_DIGEST), self.integer(1, MAX_PACK_FILE_BYTES, *keys, "bytes")
+        )
 
     def _error(self, problem: str, keys: tuple[str, ...]) -> CorruptPackError:
         return CorruptPackError(f"{self.path}: '{'.'.join(keys)}' {problem}; install the pack again, or update the runtime")

@@ -50,12 +50,12 @@ class PreparedPhoto:
         return int(self.rgb.shape[0])
 
     def to_pil(self) -> Image.Image:
-        """The photo for Pillow: mode RGBA with transparency, else L where it is grey, else RGB. Metadata are left out."""
+        """The photo for Pillow: mode L, LA, RGB or RGBA, without metadata."""
         picture = Image.fromarray(self.rgb)
+        if self.grey:
+            picture = picture.convert("L")
         if self.alpha is not None:
             picture.putalpha(Image.fromarray(self.alpha))
-        elif self.grey:
-            picture = picture.convert("L")
         return picture
 
     def shrunk(self, longest: int) -> PreparedPhoto:

@@ -1,10 +1,10 @@
 """Quantization with rate and distortion in mind: latents in grey levels -> the integers worth their bits.
 
 A dead-zone quantizer's integers go through the coder; what it charged for every latent's decision in the lowest plane then tells,
-latent by latent, which of the two nearest integers is the better bargain, and the coder runs again on what that gives (the
+latent by latent, which of the two nearest integers has the lower cost in rate and distortion, and the coder runs again on the result (the
 rate-distortion optimised quantization of video encoders, Karczewicz, Ye and Chong 2008, against an adaptive coder's own
-probabilities). Free for the decoder. What counts as a bargain is a `Tuning`, and where some errors matter more than others, weights
-say so: `posterior_weights` has them from a variational autoencoder's deviations, `activity_weights` from the picture.
+probabilities). It costs the decoder nothing. A `Tuning` says what a bit is worth, and where some errors matter more than others,
+weights say so: `posterior_weights` has them from a variational autoencoder's deviations, `activity_weights` from the picture.
 """
 
 from __future__ import annotations
@@ -68,14 +68,14 @@ LUMA: Final = (0.299, 0.587, 0.114)
 """BT.601."""
 
 COARSEST_ROUNDING: Final = -2.0
-"""A latent of the least weight is rounded down by two steps more at first, where the bargains could not bring it."""
+"""A latent of the least weight is rounded down by two steps more at first, where the choice between two neighbours could not bring it."""
 
 TRUST: Final = 0.5
 """Exponent of the posterior's weights. 1 would be the theory; the deviation of a single latent is a rough estimate, and with steps that
 follow each channel's posterior 1 cost 1.7 % of the bytes at equal PSNR (tuning `faithful`) where this saves 0.4 %."""
 
 WEIGHT_RANGE: Final = (1.0 / 16.0, 16.0)
-"""Posterior weights are held within: a deviation is an estimate, and a factor of four says what there is to say."""
+"""Posterior weights are held within: a deviation is an estimate, and beyond a factor of four it is not trusted."""
 
 
 def rdo_quantize(
@@ -100,7 +100,7 @@ def rdo_quantize(
     size = np.abs(latents) * (GRID / step_sizes(steps)).astype(np.float32)
     sign = np.where(latents < 0, np.int32(-1), np.int32(1))
     for _ in range(ROUNDS):
-        magnitude = _bargains(size, np.abs(integers), last_chances(integers, step_index, tables), tuning, weights)
+        magnitude = _cheaper(size, np.abs(integers), last_chances(integers, step_index, tables), tuning, weights)
         integers = sign * magnitude
     return integers
 
@@ -177,7 +177,7 @@ def nearest_entries(latents: NDArray[np.float32], codebook: NDArray[np.int16]) -
     return nearest.reshape(rows, columns)
 
 
-def _bargains(
+def _cheaper(
     size: NDArray[np.float32],
     magnitude: NDArray[np.int32],
     chance: NDArray[np.uint16],

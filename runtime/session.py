@@ -2,7 +2,7 @@
 
 On the provider "cpu" the reference graphs run, whose results are the format's, bit for bit, with any number of threads. Every other
 provider runs the fp32 graphs, the same integers in floating point: the reference to the bit where the device and its optimizer keep exact
-sums exact, which no provider but "cpu" promises. An approximate pack (`Pack.exact`) promises no bits anywhere.
+sums exact, which no provider but "cpu" promises. An approximate pack (`Pack.exact` false) is not bit-exact anywhere.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from onnx import shape_inference
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ...runtime.pack import HALO_LIMIT
+from ...runtime.limits import MAX_HALO
 from ..families.family import mixes_everything
 from ..models.autoencoder import PATCH
 
@@ -76,4 +76,4 @@ def receptive_field(decoder: nn.Module, channels: int) -> int | None:
         decoder(torch.zeros(1, channels, PROBE, PROBE))
     for hook in hooks:
         hook.remove()
-    return math.ceil(reach) if reach <= HALO_LIMIT else None
+    return math.ceil(reach) if reach <= MAX_HALO else None

@@ -97,7 +97,7 @@ def verify(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
 
 
 def _verified_line(report: Report) -> str:
-    approximate = "" if report["pack"]["exact"] else f" (pixels approximate: pack {report['pack']['name']} promises no bits)"
+    approximate = "" if report["pack"]["exact"] else f" (pixels approximate: pack {report['pack']['name']} is not bit-exact)"
     return f"{report['input']}: ok{approximate}"
 
 

@@ -1,6 +1,6 @@
 """The alpha chunk: one 8-bit channel <-> a zlib stream of rows filtered as in PNG. Lossless.
 
-Takes and hands on uint8 arrays (H, W), 0 transparent to 255 opaque. Per row one byte names the filter (0 none, 1 left, 2 above,
+Takes and gives uint8 arrays (H, W), 0 transparent to 255 opaque. Per row one byte names the filter (0 none, 1 left, 2 above,
 3 average, 4 Paeth; PNG specification, section 9), then come width bytes of differences modulo 256.
 """
 

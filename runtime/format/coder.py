@@ -1,6 +1,6 @@
 """The binary arithmetic coder and its adaptive, logistically mixed probabilities: integers only.
 
-Takes decisions (bits) with the indices of their context states, hands on bytes, and back. Everything here is 32-bit
+Takes decisions (bits) with the indices of their context states and gives bytes, and back. Everything here is 32-bit
 integer arithmetic with products below 2**53, so that the twin in `web/format/coder.js` computes the same numbers; FORMAT.md
 ("Coder") is the specification. Sources: the carryless range coder and logistic mixing of Mahoney's lpaq (2007) and
 "Adaptive Weighing of Context Models for Lossless Data Compression" (2005); the prefix rule is this project's own.

@@ -1,7 +1,7 @@
 """Codebook indices to an embedded bitstream and back, for packs that quantize to a codebook (manifest `quantizer`: "indices").
 
-Takes the codebook entry of every position (h, w) and hands on bytes; back, it hands on for every position the node of the codebook's
-tree that is known of it. A pack's entries stand in an order whose halves, quarters and so on are neighbourhoods: an index's leading
+Takes the codebook entry of every position (h, w) and gives bytes; back, it gives for every position the node of the codebook's tree that
+is known of it. A pack's entries stand in an order whose halves, quarters and so on are neighbourhoods: an index's leading
 bits name a subtree, whose mean stands for it until more is known. One pass sends one bit of every position, so a cut never favours one
 half of the picture. The model of each decision is in FORMAT.md ("Indices"); `web/format/indices.js` is the twin of this file.
 """
@@ -359,7 +359,7 @@ def run_levels(
     encode: bool, source: NDArray[np.int32], rows: int, columns: int, levels: int, tables: IndexTables, state: CoderState,
     registers: NDArray[np.int64], data: NDArray[np.uint8],
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], int]:  # fmt: skip
-    """Codes the first `levels` levels of tree nodes `source` (rows, columns), or decodes them; hands on the nodes known, the coder's byte
+    """Codes the first `levels` levels of tree nodes `source` (rows, columns), or decodes them; returns the nodes known, the coder's byte
     behind each level, and how many levels were finished. `state` goes on learning."""
     tree, layout = tables.tree, tables.layout
     node = np.zeros((rows + 2, columns + 2), dtype=np.int32)

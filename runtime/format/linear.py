@@ -1,7 +1,7 @@
 """Integer latents to the linear stage's pixels: a small integer matrix, no neural runtime.
 
-Takes latent values (C, h, w) in grid units and the pack's table, hands on the picture that stands while the networks are
-on their way, or instead of them; or a smaller picture, for thumbnails and overviews. Blocks of a lapped pack overlap: a filter over their
+Takes latent values (C, h, w) in grid units and the pack's table, gives the picture that is shown while the networks are
+loaded, or instead of theirs; or a smaller picture, for thumbnails and overviews. Blocks of a lapped pack overlap: a filter over their
 borders is part of the synthesis (FORMAT.md, "Linear stage"). Exact integer arithmetic; `web/format/linear.js` is the twin.
 """
 

@@ -2,12 +2,13 @@
 
 M. Bühlmann, "Stable Diffusion based image compression" (2022): latents are scaled to 8 bit, reduced to a palette of up to 256 vectors of
 C numbers with error diffusion (Floyd and Steinberg, "An adaptive algorithm for spatial greyscale", 1976), and deflated. Takes latents in
-grey levels and hands on the payload of the palette chunk; back, it hands on integers as `planes` does, known to the last bit.
+grey levels and gives the payload of the palette chunk; back, it gives integers as `planes` does, known to the last bit.
 The scale is the header's step. Nothing here is embedded: a cut payload is of no use. `web/format/palette.js` is the reading half's twin.
 """
 
 from __future__ import annotations
 
+import sys
 import warnings
 import zlib
 from typing import Any, Final
@@ -104,6 +105,9 @@ def _fit(vectors: NDArray[np.float64], entries: int) -> NDArray[np.int8]:
     """At most `entries` int8 vectors in rising order, for whole vectors (N, C): those that occur, or else the means of k-means."""
     different = np.unique(vectors, axis=0)
     if len(different) > entries:
+        if sys.modules.get("scipy", ...) is None:
+            # the command line hides it from numba (`runtime.__main__`), which is compiled by now or does without
+            del sys.modules["scipy"]
         try:
             from scipy.cluster.vq import kmeans2
         except ImportError:

@@ -1,6 +1,6 @@
 """Integer latents to embedded bit-planes and back: contexts, pass order, and what a prefix leaves known.
 
-Takes signed integers (C, h, w) and hands on bytes; back, it hands on for every latent the known part of its magnitude,
+Takes signed integers (C, h, w) and gives bytes; back, it gives for every latent the known part of its magnitude,
 its sign, and down to which plane it is known. One pass sends one plane of one channel over the whole picture; passes
 stand in the order of their measured rate-distortion slope (a table of the pack), so a cut never favours one half of
 the picture. The model of each decision is in FORMAT.md ("Contexts"); `web/format/planes.js` is the twin of this file.

@@ -61,7 +61,7 @@ def quantizer_of(pack: Pack) -> Quantizer:
 def read_latents(container: Container, pack: Pack) -> Known | KnownIndices:
     """What a file tells of its latents: of one without the chunk, or with a cut one, what is there of it. Raises CorruptFileError."""
     if container.header.tilt and pack.octaves is None:
-        raise CorruptFileError(f"{container.header.tilt}, of a pack without 'octaves' it must be 0", 8, "tilt")
+        raise CorruptFileError(f"{container.header.tilt}, but the file's pack allows 0 only", 8, "tilt")
     return quantizer_of(pack).read(container, pack)
 
 

@@ -1,6 +1,6 @@
 """Tiles for networks whose every output depends on every input: where they lie, and how their overlaps become one picture.
 
-Takes the picture's latent positions and a pack's `Tiling`, hands on spans and whole-numbered weights. A network with a finite receptive
+Takes the picture's latent positions and a pack's `Tiling`, gives spans and integer weights. A network with a finite receptive
 field needs none of this: its tiles join exactly. `web/format/tiles.js` is the twin; FORMAT.md ("Networks") is the specification.
 """
 

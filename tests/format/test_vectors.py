@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sdz.runtime.decode import open_latents
+from sdz.runtime.format.coder_tables import TableLayout
+from sdz.runtime.format.container import parse
 from sdz.runtime.format.indices import KnownIndices, entries_of
+from sdz.runtime.format.planes import pass_order
+from sdz.runtime.format.reconstruction import Known, dequantize
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors"
 sys.path.insert(0, str(FOLDER))
@@ -80,3 +86,57 @@ def test_invalid_files_with_a_codebook_name_the_field() -> None:
         "tilt-2": {"error": "CorruptFileError", "offset": 8, "field": "tilt"},
         "crc": {"error": "CorruptFileError", "offset": 15, "field": "chunk crc"},
     }
+
+
+def test_the_example_of_format_md_says_what_its_bytes_decode_to() -> None:
+    text = (FOLDER.parents[1] / "FORMAT.md").read_text(encoding="utf-8").partition("## Example")[2].partition("\n## ")[0]
+    rows = re.findall(r"(?m)^\| (\d+) \| `([0-9A-F ]+)` \|", text)
+    data = b""
+    for offset, digits in rows:
+        assert int(offset) == len(data)
+        data += bytes.fromhex(digits)
+    assert data == (FOLDER / "valid" / "example.sdz").read_bytes()
+    container = parse(data)
+    header, first, second = container.header, *container.chunks
+    assert (header.width, header.height, header.step_index, header.planes, header.tilt, header.grey) == (20, 9, 40, 3, 0, False)
+    assert [(chunk.tag, chunk.offset, chunk.start, chunk.length) for chunk in (first, second)] == [(b"T", 13, 19, 2), (b"L", 21, 27, 31)]
+    for chunk in (first, second):
+        assert f"| {zlib.crc32(data[:13] + chunk.tag + chunk.payload):08x}, of bytes" in text
+    opened = open_latents(data, pack=PACK)
+    known = opened.known
+    assert isinstance(known, Known) and known.complete and not known.plane.any()
+    latents = dequantize(known, opened.steps, PACK.reconstruction, PACK.l1_limit)
+    signed = np.where(known.negative, -known.magnitude, known.magnitude)
+    columns = (signed, latents.values, latents.half_width, latents.levels)
+    told = re.findall(r"(?m)^\| (\d+) \| ([^|`]+) \| ([^|`]+) \| ([^|`]+) \| ([^|`]+) \|$", text)
+    assert [int(row[0]) for row in told] == np.flatnonzero(signed.any(axis=(1, 2))).tolist() == [0, 1, 3]
+    for channel, *cells in told:
+        assert [[int(n) for n in cell.split(",")] for cell in cells] == [column[int(channel), 0].tolist() for column in columns]
+    assert set(latents.precision.flat) == {40}
+    pixels = opened.paint("linear")
+    corners = [", ".join(map(str, pixels[0, x].tolist())) for x in (0, -1)]
+    assert f"its colour is {corners[0]}." in " ".join(text.split()) and f"top right is {corners[1]}." in " ".join(text.split())
+    assert [int(PACK.linear[channel, 0]) for channel in (0, 3)] == [207, 124]
+
+
+def test_the_first_decisions_of_format_mds_example() -> None:
+    text = " ".join((FOLDER.parents[1] / "FORMAT.md").read_text(encoding="utf-8").partition("**The first decision.**")[2].split())
+    data = (FOLDER / "valid" / "example.sdz").read_bytes()[27:]
+    tables, slot = PACK.coder, TableLayout(PACK.channels).bases[13]
+    low, high, code, position = 0, 0xFFFFFFFF, int.from_bytes(data[:4], "big"), 4
+    for number, (plane, channel) in enumerate(pass_order(tables, 3).tolist(), 1):
+        chance = min(65000, max(500, int(tables.probability[slot + channel * 16 + 5 + plane])))
+        middle = low + ((high - low) * chance >> 16)
+        if number == 1:
+            assert (plane, channel, 8 * plane + int(tables.order[channel])) == (2, 32, 28)
+            assert f"code = {code:08X}" in text and f"P = {chance}." in text and f">> 16 = {middle:08X}" in text
+            assert f"low becomes {middle + 1:08X}." in text
+        if code <= middle:
+            break
+        low = middle + 1
+        while not (low ^ high) >> 24:
+            low, high = low << 8 & 0xFFFFFFFF, high << 8 & 0xFFFFFFFF | 0xFF
+            code, position = code << 8 & 0xFFFFFFFF | data[position], position + 1
+    assert (number, plane, channel, position) == (21, 2, 0, 6)
+    assert f"low = {low:08X}, high = {high:08X}, code = {code:08X} (two bytes have been read by then), P = {chance}" in text
+    assert f"middle = {middle:08X}, which is not less" in text

@@ -22,7 +22,8 @@ from sdz.export.packs.parity import TOLERANCES, ParityError
 from sdz.export.packs.trained import BuiltPack, build_pack
 from sdz.runtime.errors import CorruptPackError, MissingPackError
 from sdz.runtime.format.tiles import Tiling
-from sdz.runtime.pack import DENOISER_GRAPHS, GRAPHS, MANIFEST, find_pack, load_pack, refuse_external_data
+from sdz.runtime.onnx_files import refuse_external_data
+from sdz.runtime.pack import DENOISER_GRAPHS, GRAPHS, MANIFEST, find_pack, load_pack
 
 
 @pytest.fixture(scope="module")

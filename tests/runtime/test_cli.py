@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import zlib
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +24,7 @@ import sdz.runtime.decode
 import sdz.runtime.pack
 import sdz.runtime.session
 from sdz.runtime.cli import main
+from sdz.runtime.cli.pool import run_in_processes
 from sdz.runtime.errors import MissingPackError, ProviderError
 from sdz.runtime.format.container import Chunk, Header, parse, serialize
 from sdz.runtime.format.palette import encode_palette
@@ -287,7 +294,7 @@ def test_an_approximate_pack_is_called_so(capsys: pytest.CaptureFixture[str], mo
     monkeypatch.setattr("sdz.runtime.pack.find_pack", lambda pack_id: approximate)
     an_sdz("a.sdz")
     assert main(["verify", "a.sdz"]) == 0
-    assert capsys.readouterr().out == "a.sdz: ok (pixels approximate: pack stand-in promises no bits)\n"
+    assert capsys.readouterr().out == "a.sdz: ok (pixels approximate: pack stand-in is not bit-exact)\n"
     assert main(["info", "a.sdz"]) == 0
     assert "  pack        01020304 (stand-in, approximate)\n" in capsys.readouterr().out
     assert main(["info", "a.sdz", "--json"]) == 0
@@ -359,3 +366,135 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 1
+
+
+def found(folder: str) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in Path(folder).rglob("*") if path.is_file()}
+
+
+def test_jobs_encode_a_folder_in_processes_and_name_what_fails(tmp_path: Path) -> None:
+    for name in ("in/a.png", "in/deep/b.png", "in/c.png"):
+        photo(name)
+    Path("in/broken.png").write_bytes(b"\x89PNG")
+    done = run("encode", "in", "missing.png", "-o", "out", "--jobs", "2", cwd=tmp_path)
+    assert done.returncode == 1
+    # in the order in which they end
+    lines = sorted(line.partition(":")[0] for line in done.stdout.splitlines())
+    assert lines == ["in/a.png -> out/a.sdz", "in/c.png -> out/c.sdz", "in/deep/b.png -> out/deep/b.sdz"]
+    assert sorted(done.stderr.splitlines()) == [
+        "sdz: in/broken.png: not an image that Pillow can read",
+        "sdz: missing.png: No such file or directory (missing.png)",
+    ]
+    quiet = run("encode", "in", "-o", "alone", "--quiet", cwd=tmp_path)
+    assert (quiet.returncode, quiet.stdout) == (1, "")
+    assert found("out") == found("alone") and len(found("out")) == 3
+    again = run("encode", "in", "-o", "out", "--jobs", "3", "--json", cwd=tmp_path)
+    report = json.loads(again.stdout)
+    assert (again.returncode, report["failed"]) == (1, 4)
+    assert [entry["input"] for entry in report["files"]] == ["in/a.png", "in/broken.png", "in/c.png", "in/deep/b.png"]
+
+
+def test_jobs_must_be_a_positive_number(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["encode", "a.png", "-o", "a.sdz", "--jobs", "0"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "sdz: error: --jobs must be at least 1"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_batch_leaves_whole_files_only(number: signal.Signals, tmp_path: Path) -> None:
+    for index in range(40):
+        photo(f"in/{index:02}.png", 400 + index, 300)
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    command = [sys.executable, "-m", "runtime", "encode", "in", "-o", "out", "--jobs", "2"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        # as a terminal does it: the whole group
+        os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+        # ends when the last process that holds the pipes has ended: the workers hold them too
+        _, errors = process.communicate()
+    assert process.returncode == (130 if number == signal.SIGINT else 143)
+    assert errors == ("sdz: interrupted\n" if number == signal.SIGINT else "")
+    written = found("out")
+    assert first.split()[2].rstrip(":") in {f"out/{name}" for name in written}
+    assert len(written) < 40 and {Path(name).suffix for name in written} == {".sdz"}
+    assert all(parse(data).chunks[-1].complete for data in written.values())
+
+
+@dataclass(frozen=True)
+class Fragile:
+    """Ends its process for an item that is negative, raises for zero."""
+
+    limit: int
+
+    def __call__(self, item: int) -> int:
+        if item < 0:
+            os._exit(9)
+        if item == 0:
+            raise ValueError("nothing")
+        return item * self.limit
+
+
+def apply(work: Fragile, item: int) -> int:
+    return work(item)
+
+
+def test_a_process_that_dies_costs_its_own_item_only() -> None:
+    results = dict(run_in_processes(partial(Fragile, 10), apply, [1, -1, 2, 3, -2, 4], 2))
+    assert results == {0: 10, 1: None, 2: 20, 3: 30, 4: None, 5: 40}
+    with pytest.raises(ValueError, match="nothing"):
+        list(run_in_processes(partial(Fragile, 1), apply, [0], 1))
+    assert list(run_in_processes(partial(Fragile, 1), apply, [], 3)) == []
+
+
+def test_a_palette_is_encoded_by_a_process_too(tmp_path: Path) -> None:
+    built_in = sdz.runtime.pack.BUILT_IN / sdz.runtime.pack.DEFAULT
+    shutil.copytree(built_in, tmp_path / "pack")
+    manifest = json.loads((built_in / "manifest.json").read_bytes())
+    assert "octaves" in manifest
+    (tmp_path / "pack/manifest.json").write_text(json.dumps(manifest | {"quantizer": "palette"}))
+    photo("a.png", 80, 64)
+    done = run("encode", "a.png", "-o", "a.sdz", "--pack", "pack", "-q", "25", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    container = parse(Path("a.sdz").read_bytes())
+    chunk = container.find(b"P")
+    # 20 positions, and 4 entries for them
+    assert chunk is not None and zlib.decompress(chunk.payload)[0] == 3
+    assert container.header.tilt == 0
+
+
+def test_usage_says_sdz_under_every_name(tmp_path: Path) -> None:
+    for command in ("encode", "decode", "info", "verify", "view", "thumbnail", "install-desktop"):
+        assert run(command, "--help", cwd=tmp_path).stdout.startswith(f"usage: sdz {command} ")
+
+
+def test_the_package_encodes_and_decodes_and_loads_nothing_before(tmp_path: Path) -> None:
+    photo("a.png")
+    code = (
+        "import sys, sdz; assert not {'numpy', 'numba', 'PIL', 'onnxruntime'} & set(sys.modules);"
+        "data = sdz.encode('a.png', target_size=99); print(len(data), sdz.decode(data, stage='linear').pixels.shape);"
+        "print(issubclass(sdz.SdzError, ValueError), hasattr(sdz, 'nothing'))"
+    )
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("99 (30, 40, 3)\nTrue False\n", "")
+
+
+class Unloadable:
+    """Finds the viewer's modules, whose Qt then lacks a library of the system."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name == "sdz.runtime.viewer.app":
+            raise ImportError("libEGL.so.1: cannot open shared object file: No such file or directory", name="PySide6.QtGui")
+
+
+def test_a_library_that_qt_lacks_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "sdz.runtime.viewer.app", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Unloadable, *sys.meta_path])
+    assert main(["view"]) == 1
+    missing = "libEGL.so.1: cannot open shared object file: No such file or directory"
+    assert capsys.readouterr().err == f"sdz: the viewer cannot start, a system library of Qt is missing: {missing}\n"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from standins import StandInPack, StandInSession, neutral_tables
 
 from sdz.runtime import limits
 from sdz.runtime.decode import decode, denoiser_applies, luma, open_latents
-from sdz.runtime.errors import CorruptFileError, LimitError, MissingPackError, NotAnSdzError
+from sdz.runtime.errors import CorruptFileError, DecodeInputError, LimitError, MissingPackError, NotAnSdzError
 from sdz.runtime.format.alpha import encode_alpha
 from sdz.runtime.format.container import Chunk, Header, latent_span, parse, serialize
 from sdz.runtime.format.planes import decode_planes, encode_planes
@@ -150,7 +153,7 @@ def test_tilted_channels_have_their_own_steps_in_every_stage_and_tile() -> None:
 
 
 def test_a_tilt_of_a_pack_without_octaves_is_refused() -> None:
-    with pytest.raises(CorruptFileError, match="1, of a pack without 'octaves' it must be 0") as caught:
+    with pytest.raises(CorruptFileError, match="1, but the file's pack allows 0 only") as caught:
         decode(serialize(Header(64, 48, STEP, 3, PACK.id, tilt=1), []), pack=PACK)
     assert (caught.value.offset, caught.value.field) == (8, "tilt")
 
@@ -252,3 +255,32 @@ def test_random_payloads_decode_to_something() -> None:
         header = Header(33, 17, int(rng.integers(0, 81)), int(rng.integers(0, 16)), PACK.id)
         data = serialize(header, [Chunk(b"L", rng.bytes(int(rng.integers(0, 200))))])
         assert decode(data, session=StandInSession()).pixels.shape == (17, 33, 3)
+
+
+def test_a_file_is_decoded_from_whatever_holds_it(tmp_path: Path) -> None:
+    data = sdz(64, 48)
+    path = tmp_path / "a.sdz"
+    path.write_bytes(data)
+    expected = decode(data, pack=PACK, stage="linear").pixels
+    with path.open("rb") as file:
+        assert np.array_equal(decode(file, pack=PACK, stage="linear").pixels, expected)
+    for given in (path, str(path), bytearray(data), memoryview(data), np.frombuffer(data, np.uint8), io.BytesIO(data)):
+        assert np.array_equal(decode(given, pack=PACK, stage="linear").pixels, expected)
+    assert open_latents(path, pack=PACK, max_bytes=20).known.complete is False
+    with pytest.raises(FileNotFoundError):
+        decode(tmp_path / "b.sdz")
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "message"),
+    [
+        (None, {}, "an .sdz is a path, its bytes, or a file opened for binary reading, not None"),
+        (np.zeros((2, 2)), {}, "an .sdz is a path, its bytes, or a file opened for binary reading, not an array of float64 (2, 2)"),
+        (b"", {"stage": "best"}, "stage is 'best', it must be linear, decoded or denoised"),
+        (b"", {"realism": 2}, "realism is 2, it must lie in 0..1"),
+    ],
+)
+def test_what_is_no_file_or_no_option_is_refused_in_words(given: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(DecodeInputError) as refused:
+        decode(given, **options)
+    assert str(refused.value) == message

@@ -124,7 +124,8 @@ def test_a_folder_that_cannot_be_written_is_named(
     (tmp_path / "file").touch()
     monkeypatch.setattr(sdz.runtime.desktop.install, "SYSTEM", tmp_path / "file")
     assert main(["install-desktop"]) == 1
-    assert capsys.readouterr().err == f"sdz: Not a directory ({tmp_path}/file/mime/packages); for you alone: --user\n"
+    hint = "--user registers it for the current user only"
+    assert capsys.readouterr().err == f"sdz: Not a directory ({tmp_path}/file/mime/packages); {hint}\n"
 
 
 def test_the_share_folder_is_the_standards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -368,3 +368,12 @@ def test_a_cut_palette_is_mid_grey_behind_any_stage() -> None:
     data = encode(photo(), session=PALETTE_SESSION)
     cut = decode(data[:-1], stage="linear", pack=PALETTE_SESSION.pack)  # type: ignore[arg-type]
     assert (cut.pixels == 128).all() and not cut.complete
+
+
+def test_a_palette_file_states_no_tilt_that_its_quantizer_did_not_apply() -> None:
+    octaves = np.array([-32, 0, 16, 32], np.int32)
+    session = StandInSession(StandInPack(quantizer="palette", octaves=octaves))
+    data = encode(photo(), session=session)
+    assert parse(data).header.tilt == 0
+    assert data == encode(photo(), session=PALETTE_SESSION)
+    assert open_latents(data, pack=session.pack).steps.tolist() == [parse(data).header.step_index] * 4  # type: ignore[arg-type]

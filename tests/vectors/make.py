@@ -150,6 +150,11 @@ def make_valid(pack: Any) -> dict[str, bytes]:
     full = picture(37, 21, 40, 7, **side)
     start, end = latent_span(full)
     plain = picture(61, 35, 32, 8)
+    # the file that FORMAT.md takes apart
+    few = np.zeros((CHANNELS, 1, 2), np.int32)
+    few[0], few[1], few[3] = [[5, -3]], [[0, 2]], [[-1, 0]]
+    planes, payload = encode_planes(few, 40, pack.coder)
+    example = serialize(header(20, 9, 40, planes), [Chunk(b"T", b"hi"), Chunk(b"L", payload)])
     unknown = (Chunk(b"x", b"skip me"), Chunk(b"x", b"and me"), Chunk(b"\0", b""))
     return {
         "header-only": serialize(header(20, 10, 48, 9), []),
@@ -165,6 +170,7 @@ def make_valid(pack: Any) -> dict[str, bytes]:
         "l1-guard": picture(16, 32, 80, 11),
         "grey": picture(40, 40, 44, 6, grey=True),
         "everything": full,
+        "example": example,
         **{f"tilt-{tilt}": picture(33, 17, 40, 6, tilt=tilt) for tilt in (-3, -2, -1, 1, 2, 3)},
         "tilt-grey": picture(33, 17, 40, 6, tilt=-3, grey=True),
         "tilt-below-the-finest-step": picture(33, 17, 2, 12, tilt=3),
