@@ -52,7 +52,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
     },
     "measurements": {
         "bench": Command(EXPORT, "rate and distortion beside AVIF, JPEG XL, WebP and JPEG", "bench"),
-        "coders": Command(EXPORT, "the entropy coder beside deflate, PNG and JPEG XL on the same integers", "bench"),
+        "lossless": Command(EXPORT, "the entropy coder beside deflate, PNG and JPEG XL on the same integers", "bench"),
         "speed": Command(EXPORT, "time, memory and download sizes", "bench"),
     },
 }
