@@ -87,11 +87,11 @@ test-py: setup browsers desktop
 test-slow: setup
 	$(BIN)/python -m pytest -m slow -s
 
-release: setup
+release: setup browsers desktop
 	rm -rf dist && mkdir dist
 	$(BIN)/python -m hatchling build --target wheel --directory dist
 	npm run --silent package -- dist
-	SDZ_DIST=dist $(BIN)/python -m pytest tests/release -m "slow or not slow"
+	SDZ_DIST=dist $(BIN)/python -m pytest tests/release $(wildcard tests/npm) -m "slow or not slow"
 	@ls -l dist
 
 docs: setup

@@ -206,6 +206,7 @@ async function readManifest(id, read) {
 export async function loadPack(id, read) {
   const manifest = await readManifest(id, read);
   integer(manifest.format, "format", FORMAT, FORMAT);
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(manifest.name ?? "")) throw corrupt("the manifest's 'name' is malformed");
   const patch = choice(manifest.patch, "patch", PATCHES);
   integer(manifest.grid, "grid", 4, 4);
   const channels = integer(manifest.channels, "channels", 1, 255);

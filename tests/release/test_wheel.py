@@ -184,7 +184,7 @@ WITHOUT = {
     "prime": (["prime", "."], "pip install 'sdz[train]'"),
     "pack": (["pack", "--out", "pack"], "pip install 'sdz[train]'"),
     "bench": (["bench", "--out", "report"], "pip install 'sdz[bench]'"),
-    "coders": (["coders", "default"], "pip install 'sdz[bench]'"),
+    "lossless": (["lossless", "default"], "pip install 'sdz[bench]'"),
     "speed": (["speed"], "pip install 'sdz[bench]'"),
 }
 """What a command says last without any extra."""
