@@ -56,7 +56,7 @@ def test_every_option_of_every_command_is_explained(name: str, capsys: pytest.Ca
     printed = capsys.readouterr().out
     assert printed.startswith(f"usage: sdz {name} ")
     described = printed.split("options:")[1]
-    entries = [part for part in described.split("\n  -")[1:]]
+    entries = described.split("\n  -")[1:]
     bare = [part.split()[0] for part in entries if "  " not in part.replace("\n", "  ").strip()]
     assert bare == []
 
