@@ -24,7 +24,7 @@ DESKTOP := xvfb xdotool libegl1 libgl1 libdbus-1-3 libfontconfig1 libxkbcommon-x
 	libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-sync1 libxcb-xfixes0 libxcb-xkb1 fonts-dejavu-core \
 	xdg-utils shared-mime-info desktop-file-utils libglib2.0-bin file
 PHOTOS := astronaut.png chelsea.png coffee.png rocket.jpg hubble_deep_field.jpg retina.jpg motorcycle_left.png motorcycle_right.png
-LOCK := requirements.txt requirements-torch.txt
+LOCK := requirements.txt requirements-torch.txt requirements-metrics.txt
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -40,6 +40,7 @@ setup: .venv/installed node_modules/.installed
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(PIP) --no-deps --require-hashes -r requirements.txt
 	$(PIP) -r requirements-torch.txt
+	$(PIP) --no-deps -r requirements-metrics.txt
 	touch $@
 
 node_modules/.installed: package.json package-lock.json

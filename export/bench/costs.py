@@ -23,7 +23,7 @@ from ..site.library import Library
 from ..speed.sizes import GROUPS, sizes
 from ..speed.timing import machine
 from .peers import FULL, PEERS, Pixels, Setting
-from .sdz_codec import NATURAL, Own
+from .sdz_codec import NATURAL, SdzCodec
 
 REPETITIONS = 3
 
@@ -58,7 +58,7 @@ def _peer(codec: str, threads: int) -> Setting:
 
 
 def _own_times(photos: list[Pixels], session: Session, repetitions: int) -> dict[tuple[str, str], float]:
-    own = Own(session, (), NATURAL)
+    own = SdzCodec(session, (), NATURAL)
     steps = {"encode": "encode", "entropy decoding": "entropy", "denoiser": "denoise", "decoder": "decode"}
     found: dict[str, list[float]] = {step: [] for step in [*steps, "decode, all of it"]}
     for photo in photos:

@@ -1,6 +1,6 @@
 """A ladder of one photo: 8 kB, 4 kB, 2 kB … 1 byte, 1 bit, all of them cuts of one file, as one picture.
 
-Takes a photo, hands on a JPEG. The rungs count bytes behind the header and the head of the latent chunk (some twenty bytes that say
+Takes a photo, returns a JPEG. The rungs count bytes behind the header and the head of the latent chunk (some twenty bytes that say
 what is being looked at), so that the last ones have something to count.
 """
 

@@ -165,7 +165,7 @@ def _figures(picture: Pixels, photo: Pixels) -> dict[str, float]:
     if structure is not None:
         out["ms_ssim"] = structure
     if min(photo.shape[:2]) >= similarity.JUDGED_MINIMUM:
-        out["st_lpips"] = similarity.perceptual_distance(picture, photo)
+        out["st_lpips"] = similarity.whole_distance(picture, photo)
     return out
 
 

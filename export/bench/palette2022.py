@@ -1,6 +1,6 @@
 """The method of 2022 in the bench: palette files of a pack's latents beside this coder on the same latents, and what a UNet adds.
 
-Takes pixels and a pack whose quantizer is "palette" (the autoencoder the method is to be judged with), hands on points of bytes and
+Takes pixels and a pack whose quantizer is "palette" (the autoencoder the method is to be judged with), returns points of bytes and
 likeness as `peers` and `own` do. Kept under the pack's id: another pack of ours, or another peer, measures nothing of it again.
 """
 
@@ -20,11 +20,12 @@ from ...runtime.format.reconstruction import Known, dequantize
 from ...runtime.pack import GRID, PALETTE, PLANES, Pack
 from ...runtime.session import Session
 from ..families.unet import CleanUp
+from ..metrics import perceptual, similarity
 from ..site.assets import digest
 from .peers import Pixels, Plan, figures
 from .store import Kept
 
-RECIPE: Final = 1
+RECIPE: Final = 2
 """Raised when this module, the palette's encoder or `measure` would give other figures of the same photo and pack."""
 
 PALETTE_2022, SAME_LATENTS, CLEANED = "2022", "sdz, the 2022 latents", "2022, UNet"
@@ -50,7 +51,8 @@ def check(pack: Pack, cleaned: bool) -> None:
 
 def recipe(plan: Plan, cleaned: str | None) -> str:
     """Changes with everything but the photo and the pack that decides about the figures."""
-    return digest(json.dumps([RECIPE, QUALITIES, plan.visible_rate, cleaned]).encode())[:16]
+    parts = [RECIPE, QUALITIES, plan.visible_rate, cleaned, similarity.JUDGED_PIXELS, perceptual.available()]
+    return digest(json.dumps(parts).encode())[:16]
 
 
 def measure_photo(

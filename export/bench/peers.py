@@ -1,6 +1,6 @@
 """The codecs this one is measured beside: how each saves a photo, and its points of bytes and likeness.
 
-Takes pixels, hands on points. A peer is credited with what people do with it today: below the rates a codec reaches at full size
+Takes pixels, returns points. A peer is credited with what people do with it today: below the rates a codec reaches at full size
 it saves the photo at half or quarter size, enlarged again on display. Nothing here depends on a model pack.
 """
 
@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...runtime.options import DEFAULT_QUALITY
-from ..metrics import frechet, similarity
+from ..metrics import frechet, perceptual, similarity
 from ..metrics.pictures import AVIF_SPEED, psnr
 from ..site.assets import digest
 from .store import Kept
 
-RECIPE = 1
+RECIPE = 2
 """Raised when this module or `measure` would give other figures of the same photo."""
 
 JUDGED_RATE = 1.6
-"""Bits per pixel up to which MS-SSIM and ST-LPIPS are taken: both are compared up to 1.0."""
+"""Bits per pixel up to which MS-SSIM, ST-LPIPS, LPIPS and DISTS are taken: they are compared up to 1.0."""
 
 VISIBLE_RATE = 0.15
 """Bits per pixel from which SSIMULACRA2 is taken: it is the slowest measure after ST-LPIPS, and below most photos score under 0, where its
@@ -127,13 +127,13 @@ class Plan:
         return tuple(s for s in self.settings if s.codec == codec)
 
 
-def own_qualities(*others: int) -> tuple[int, ...]:
+def sdz_qualities(*others: int) -> tuple[int, ...]:
     """This codec's qualities in rising order, the default one among them: break-even is counted there."""
     return tuple(sorted({*others, round(DEFAULT_QUALITY)}))
 
 
-FULL = Plan("peers", SETTINGS, own_qualities(0, 13, 26, 53, 68, 84), EQUAL_RATES, VISIBLE_RATE)
-QUICK = Plan("quick", QUICK_SETTINGS, own_qualities(10, 25, 60), (0.1,), math.inf)
+FULL = Plan("peers", SETTINGS, sdz_qualities(0, 13, 26, 53, 68, 84), EQUAL_RATES, VISIBLE_RATE)
+QUICK = Plan("quick", QUICK_SETTINGS, sdz_qualities(10, 25, 60), (0.1,), math.inf)
 
 
 class Codec(Protocol):
@@ -158,7 +158,8 @@ class EqualFile:
 
 
 def figures(picture: Pixels, reference: Pixels, size: int, visible_rate: float = VISIBLE_RATE) -> dict[str, float]:
-    """`bytes`, `bpp`, `psnr` and, where the rate and the photo's sides allow, `ms_ssim`, `st_lpips` and `ssimulacra2`."""
+    """`bytes`, `bpp`, `psnr` and, where the rate and the photo's sides allow, `ms_ssim`, `st_lpips`, `ssimulacra2`, and where their
+    packages are installed `lpips` and `dists`, all of the whole picture."""
     bpp = 8.0 * size / reference[..., 0].size
     out = {"bytes": size, "bpp": bpp, "psnr": psnr(picture, reference)}
     if bpp <= JUDGED_RATE:
@@ -166,7 +167,10 @@ def figures(picture: Pixels, reference: Pixels, size: int, visible_rate: float =
         if structure is not None:
             out["ms_ssim"] = structure
         if min(reference.shape[:2]) >= similarity.JUDGED_MINIMUM:
-            out["st_lpips"] = similarity.perceptual_distance(picture, reference)
+            out["st_lpips"] = similarity.whole_distance(picture, reference)
+            if perceptual.available():
+                out["lpips"] = similarity.lpips(picture, reference)
+                out["dists"] = similarity.dists(picture, reference)
     if bpp >= visible_rate:
         out["ssimulacra2"] = similarity.ssimulacra2(picture, reference)
     return out
@@ -220,7 +224,7 @@ def equal_file(settings: Sequence[Codec], rate: float, reference: Pixels, points
 def recipe(plan: Plan) -> str:
     """Changes with everything that decides about the peers' figures, and with nothing else."""
     parts = [RECIPE, [repr(s) for s in plan.settings], JUDGED_RATE, plan.visible_rate, plan.equal_rates, NEAR_ENOUGH]
-    parts += [similarity.JUDGED_SIDE, frechet.SQUARE, frechet.PATCH, frechet.STRIDE]
+    parts += [similarity.JUDGED_PIXELS, perceptual.available(), frechet.SQUARE, frechet.PATCH, frechet.STRIDE]
     return digest(json.dumps(parts).encode())[:16]
 
 

@@ -1,6 +1,6 @@
 """The pictures of the bench's report: curves of every measure, and crops of the worst and best photos at equal bytes.
 
-Takes measured photos, writes PNG files, hands on their addresses relative to the report.
+Takes measured photos, writes PNG files, returns their addresses relative to the report.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 CROP = 256
-"""Side of the middle square that is shown: the one ST-LPIPS looks at."""
+"""Side of the middle square that is shown."""
 
 STYLES: dict[str, dict[str, Any]] = {
     NATURAL: {"color": "#d1340c", "linewidth": 2.4},

@@ -107,7 +107,7 @@ def _verdict(report: Figures) -> Section:
         "full size) and JPEG XL (effort 7) are credited with the best of full, half and quarter size, enlarged again; WebP is method 6, "
         f"JPEG optimized and progressive. `{NATURAL}` is the picture everybody sees, `{FAITHFUL}` a file of `--tune faithful` without the "
         "denoiser.",
-        "ST-LPIPS (VGG16 trunk, middle square of 256 pixels): lower is better. It and MS-SSIM are taken up to "
+        "ST-LPIPS (VGG16 trunk), LPIPS (AlexNet trunk) and DISTS, of whole pictures: lower is better. They and MS-SSIM are taken up to "
         f"{JUDGED_RATE:g} bits per pixel, SSIMULACRA2 from {VISIBLE_RATE:g} on.",
     ]
     for peer in SHRINKING:
@@ -138,12 +138,14 @@ def _bd_rates(summary: Figures) -> Section:
         "compared), then the median over photos (how many have enough in common). Nothing is extrapolated; – where the curves do not meet."
     ]
     tables = []
+    taken = {r["metric"] for r in summary["bd_rates"] if r["average"] or r["median"] is not None}
+    metrics = [m for m in METRICS if m.key in taken]
     for window, rows in groupby(summary["bd_rates"], key=lambda r: r["window"]):
-        table = Table([f"{window[0]:g} to {window[1]:g} bpp against", "", *(m.name for m in METRICS)], [])
+        table = Table([f"{window[0]:g} to {window[1]:g} bpp against", "", *(m.name for m in metrics)], [])
         cells = {(r["peer"], r["point"], r["metric"]): r for r in rows}
         for peer in PEERS:
             for point in POINTS:
-                found = [cells[peer, point, m.key] for m in METRICS]
+                found = [cells[peer, point, m.key] for m in metrics]
                 if any(r["average"] or r["median"] is not None for r in found):
                     table.rows.append([peer, point, *map(_bd_cell, found)])
         tables.append(table)
@@ -157,10 +159,11 @@ def _bd_cell(row: Figures) -> str:
 
 
 def _equal_bytes(summary: Figures) -> Section:
-    table = Table(["bpp", "peer", "photos", *(m.name for m in METRICS)], [])
+    metrics = [m for m in METRICS if any(row[m.key] is not None for row in summary["rates"])]
+    table = Table(["bpp", "peer", "photos", *(m.name for m in metrics)], [])
     for row in summary["rates"]:
         cells = []
-        for metric in METRICS:
+        for metric in metrics:
             count, values = row["counts"][metric.key], row[metric.key]
             fewer = f" ({count})" if count != row["photos"] else ""
             cells.append("–" if values is None else " / ".join(f"{v:.{metric.digits}f}" for v in values) + fewer)
@@ -227,14 +230,15 @@ def _denoiser(summary: Figures) -> Section:
 
 
 def _method_2022(found: Figures) -> Section:
-    table = Table(["entries", "photos", "bytes", "bpp", *(m.name for m in METRICS)], [])
+    metrics = [m for m in METRICS if any(m.key in row[PALETTE_2022] for row in found["rows"])]
+    table = Table(["entries", "photos", "bytes", "bpp", *(m.name for m in metrics)], [])
     for row in found["rows"]:
         methods = [row[method] for method in METHODS if method in row]
         cells = [
             " / ".join("–" if values[m.key] is None else f"{values[m.key]:.{m.digits}f}" for values in methods)
             if any(values[m.key] is not None for values in methods)
             else "–"
-            for m in METRICS
+            for m in metrics
         ]
         own = row[PALETTE_2022]
         table.rows.append([str(row["entries"]), str(row["photos"]), f"{own['bytes']:,.0f}", f"{own['bpp']:.3f}", *cells])

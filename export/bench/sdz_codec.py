@@ -1,6 +1,6 @@
 """This codec's own part of the bench: its points beside the peers', its coder on the same integers, its denoiser at cuts of one file.
 
-Takes pixels and a pack, hands on figures under the pack's id: another pack changes nothing else of the bench.
+Takes pixels and a pack, returns figures under the pack's id: another pack changes nothing else of the bench.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from ...runtime.options import Stage, Tune
 from ...runtime.pack import Pack
 from ...runtime.quantize import TYPICAL_ROUNDING, dead_zone
 from ...runtime.session import Session
-from ..metrics import frechet, similarity
+from ..metrics import frechet, perceptual, similarity
 from ..site.assets import digest
 from .peers import NEAR_ENOUGH, Pixels, Plan, equal_file, figures
 from .store import Kept
 
-RECIPE = 3
+RECIPE = 4
 """Raised when this module, the encoder or `measure` would give other figures of the same photo and pack."""
 
 NATURAL, FAITHFUL = "sdz", "sdz, faithful"
@@ -59,7 +59,7 @@ def shown(data: bytes, session: Session, point: str) -> Pixels:
 
 
 @dataclass(frozen=True)
-class Own:
+class SdzCodec:
     """This codec, at one of `POINTS`, in the place of a peer's setting."""
 
     session: Session
@@ -74,8 +74,8 @@ class Own:
 
 def recipe(plan: Plan) -> str:
     """Changes with everything but the photo and the pack that decides about the figures."""
-    parts = [RECIPE, plan.qualities, plan.equal_rates, plan.visible_rate, NEAR_ENOUGH, CODER_STEPS, CUTS, CUT_RATE, similarity.JUDGED_SIDE]
-    parts += [frechet.SQUARE, frechet.PATCH, frechet.STRIDE]
+    parts = [RECIPE, plan.qualities, plan.equal_rates, plan.visible_rate, NEAR_ENOUGH, CODER_STEPS, CUTS, CUT_RATE]
+    parts += [similarity.JUDGED_PIXELS, perceptual.available(), frechet.SQUARE, frechet.PATCH, frechet.STRIDE]
     return digest(json.dumps(parts).encode())[:16]
 
 
@@ -95,7 +95,7 @@ def measure_photo(reference: Pixels, kept: Kept, session: Session, plan: Plan) -
     if known is not None:
         return known
     image = Image.fromarray(reference)
-    owns = [Own(session, plan.qualities, point) for point in POINTS]
+    owns = [SdzCodec(session, plan.qualities, point) for point in POINTS]
     points = [p for own in owns for p in measure_points(image, reference, own, plan)]
     features: dict[str, frechet.Features] = {}
     files: dict[str, bytes] = {}
@@ -116,7 +116,7 @@ def measure_photo(reference: Pixels, kept: Kept, session: Session, plan: Plan) -
     return measured
 
 
-def measure_points(image: Image.Image, reference: Pixels, own: Own, plan: Plan) -> list[dict[str, Any]]:
+def measure_points(image: Image.Image, reference: Pixels, own: SdzCodec, plan: Plan) -> list[dict[str, Any]]:
     """A point per quality, as `peers.measure_points`."""
     points = []
     for quality in own.qualities:

@@ -1,6 +1,6 @@
 """What the measured photos say together: BD-rates, figures at equal bytes, where each codec is ahead, break-even.
 
-Takes each photo's points as `peers` and `own` measured them, hands on one dictionary of numbers. Nothing is extrapolated: what a curve
+Takes each photo's points as `peers` and `sdz_codec` measured them, returns one dictionary of numbers. Nothing is extrapolated: what a curve
 does not reach is None, and every average says over how many photos it was taken.
 """
 
@@ -36,6 +36,8 @@ METRICS = (
     Metric("ms_ssim", "MS-SSIM", 4, 1),
     Metric("st_lpips", "ST-LPIPS", 4, -1),
     Metric("ssimulacra2", "SSIMULACRA2", 1, 1),
+    Metric("lpips", "LPIPS", 4, -1),
+    Metric("dists", "DISTS", 4, -1),
 )
 
 WINDOWS = ((0.05, 0.3), (0.03, 1.0))

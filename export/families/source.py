@@ -1,6 +1,6 @@
 """A model's files, on disk or on the hub, in diffusers' layout: configuration and safetensors weights, nothing else.
 
-Takes what a user names and hands on the configuration and the loaded network. Pickles are never read: loading one runs its code.
+Takes what a user names and returns the configuration and the loaded network. Pickles are never read: loading one runs its code.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The Fréchet distance between patches of photos and of their decoded selves: how real a codec's output looks as a whole.
 
-Takes uint8 pictures (H, W, 3), hands on patch features and the distance between two sets of them. Unlike the other measures it
+Takes uint8 pictures (H, W, 3), returns patch features and the distance between two sets of them. Unlike the other measures it
 does not ask whether a patch is the right one, only whether such patches occur: blur and blocks do not, plausible texture does.
 After Heusel et al., "GANs Trained by a Two Time-Scale Update Rule" (2017), on patches as in Mentzer et al., "High-Fidelity Generative
 Image Compression" (2020), with the AlexNet trunk that ships inside `stlpips-pytorch` in the place of Inception.

@@ -1,6 +1,6 @@
-"""How like two pictures are: MS-SSIM, ST-LPIPS and SSIMULACRA2, and what AVIF would need to be as like.
+"""How like two pictures are: PSNR, MS-SSIM, ST-LPIPS, LPIPS, DISTS and SSIMULACRA2, and what AVIF would need to be as like.
 
-Takes uint8 arrays (H, W, 3) as every decoder hands them on; the measures themselves come from packages nobody here wrote.
+Takes uint8 arrays (H, W, 3) as every decoder gives them; the measures themselves come from packages nobody here wrote.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import io
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,18 +20,21 @@ from PIL import Image
 from pytorch_msssim import ms_ssim
 
 from ...runtime.photo import on_white
-from .perceptual import PerceptualDistance
+from .perceptual import Dists, Lpips, PerceptualDistance
 from .pictures import Pixels, avif_bytes
 
 MS_SSIM_MINIMUM = 161
 """Smallest side MS-SSIM takes: its fifth scale must still hold the 11-pixel window (Wang, Simoncelli and Bovik 2003)."""
 
 JUDGED_SIDE = 256
-"""ST-LPIPS is taken on the middle square of at most this side: its VGG16 costs some seconds per megapixel and comparison, and
-one picture is compared up to eight times."""
+"""While a site is built ST-LPIPS is taken on the middle square of at most this side: its VGG16 costs some seconds per megapixel and
+comparison, and one picture is compared up to eight times."""
 
 JUDGED_MINIMUM = 64
-"""Smallest side ST-LPIPS takes: VGG16 halves its maps four times and the shift-tolerant layers pad them."""
+"""Smallest side that the networks take: VGG16 halves its maps four times and the shift-tolerant layers pad them."""
+
+JUDGED_PIXELS = 1 << 20
+"""Larger pictures go through the networks in tiles of at most so many pixels, which bounds their memory to about two gigabytes."""
 
 AVIF_QUALITIES = (0, 100)
 """Pillow's range of AVIF qualities."""
@@ -48,6 +52,33 @@ def perceptual_distance(picture: Pixels, reference: Pixels) -> float:
     """ST-LPIPS (VGG16) of the middle squares of two (H, W, 3) arrays of at least `JUDGED_MINIMUM` a side; 0 when equal."""
     with torch.inference_mode():
         return float(_judge()(_tensor(_middle(picture)), _tensor(_middle(reference))))
+
+
+def whole_distance(picture: Pixels, reference: Pixels) -> float:
+    """ST-LPIPS (VGG16) of two whole (H, W, 3) arrays of at least `JUDGED_MINIMUM` a side; 0 when equal.
+
+    Above `JUDGED_PIXELS` the mean over tiles, weighted by their pixels: the measure is itself a mean over positions.
+    """
+    return _tiled(_judge, picture, reference)
+
+
+def lpips(picture: Pixels, reference: Pixels) -> float:
+    """LPIPS (AlexNet), as `whole_distance` otherwise."""
+    return _tiled(_lpips, picture, reference)
+
+
+def dists(picture: Pixels, reference: Pixels) -> float:
+    """DISTS (VGG16) at the pictures' own size, as `whole_distance` otherwise."""
+    return _tiled(_dists, picture, reference)
+
+
+def tiles(height: int, width: int) -> list[tuple[slice, slice]]:
+    """Rows and columns of the tiles of a picture: one where it has at most `JUDGED_PIXELS`, else a grid of nearly equal ones."""
+    rows, columns = 1, 1
+    while -(-height // rows) * -(-width // columns) > JUDGED_PIXELS:
+        rows, columns = (rows + 1, columns) if height / rows >= width / columns else (rows, columns + 1)
+    ends = [[side * i // count for i in range(count + 1)] for side, count in ((height, rows), (width, columns))]
+    return [(slice(*y), slice(*x)) for y in pairwise(ends[0]) for x in pairwise(ends[1])]
 
 
 def ssimulacra2(picture: Pixels, reference: Pixels) -> float:
@@ -106,6 +137,25 @@ def _judge() -> PerceptualDistance:
     judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     judge.metric.net.forward = _remembering(judge.metric.net.forward)
     return judge
+
+
+@functools.cache
+def _lpips() -> Lpips:
+    return Lpips()
+
+
+@functools.cache
+def _dists() -> Dists:
+    return Dists()
+
+
+def _tiled(network: Callable[[], Any], picture: Pixels, reference: Pixels) -> float:
+    total = 0.0
+    with torch.inference_mode():
+        for rows, columns in tiles(*reference.shape[:2]):
+            part = reference[rows, columns]
+            total += float(network()(_tensor(picture[rows, columns]), _tensor(part))) * part[..., 0].size
+    return total / reference[..., 0].size
 
 
 def _remembering(forward: Callable[[torch.Tensor], Any]) -> Callable[[torch.Tensor], Any]:

@@ -1,6 +1,6 @@
 """What `sdz distill` made, on its way into a pack: a denoiser, a light decoder, or both, for one family's latents.
 
-Their graphs are of the project's own kind: int8 is exact, and the fp32 graphs give its bytes. Takes run directories, hands on graphs, the
+Their graphs are of the project's own kind: int8 is exact, and the fp32 graphs give its bytes. Takes run directories, returns graphs, the
 linear stage and the limits that keep their sums exact.
 """
 

@@ -1,6 +1,6 @@
 """The coder's tables from latents: what a pack's entropy coder knows before the first bit.
 
-Takes float latents (grey levels) of training photos, hands on `runtime.format.coder.CoderTables`. Neighbour weights come from
+Takes float latents (grey levels) of training photos, returns `runtime.format.coder.CoderTables`. Neighbour weights come from
 non-negative and ordinary least squares on simulated partial knowledge; starting states and mixing weights are what the
 coder itself has learned after coding the training latents at many steps.
 """

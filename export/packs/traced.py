@@ -1,6 +1,6 @@
 """A family's networks -> the single-file ONNX graphs of a pack, in fp32, with weights in half precision, and in int8.
 
-Takes a family and its gains, hands on bytes. Inputs and outputs are those of every pack: integers in grid units in, RGBA bytes out. The
+Takes a family and its gains, returns bytes. Inputs and outputs are those of every pack: integers in grid units in, RGBA bytes out. The
 graphs are traced, so unlike `export.packs.graph`'s they are no one's reference to the bit.
 """
 

@@ -1,6 +1,6 @@
 """The browser's half of `sdz speed`: stages and memory of the decoder in a real headless Chromium.
 
-Takes a pack, encoded files and a reference graph, hands on milliseconds and bytes. The project's own modules are served on loopback;
+Takes a pack, encoded files and a reference graph, returns milliseconds and bytes. The project's own modules are served on loopback;
 `speed.js` is what runs in the page.
 """
 

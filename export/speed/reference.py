@@ -1,6 +1,6 @@
 """The reference shape that speed is measured against: the decoder of TAESD as an fp32 ONNX graph.
 
-Takes nothing, hands on a graph with the architecture of diffusers' `AutoencoderTiny` (its defaults are TAESD's) and random weights:
+Takes nothing, returns a graph with the architecture of diffusers' `AutoencoderTiny` (its defaults are TAESD's) and random weights:
 speed depends on shapes only, and no weights need to be downloaded.
 """
 

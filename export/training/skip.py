@@ -1,6 +1,6 @@
 """From which precision on a denoiser does good: measured, so that below it a decoder can leave it out.
 
-Takes a denoiser and photos that it was not trained on; hands on, per precision code, the squared error with and without it, and the bound
+Takes a denoiser and photos that it was not trained on; returns, per precision code, the squared error with and without it, and the bound
 that a pack's manifest states. A denoiser that never does good gets a bound that no file reaches.
 """
 

@@ -22,7 +22,7 @@ from sdz.export.bench.peers import FULL, PEERS, Plan
 from sdz.export.bench.run import BenchInputError, find_photos, main, read_familiar
 from sdz.export.bench.sdz_codec import CODER_STEPS, CUTS, POINTS, layouts, narrow
 from sdz.export.bench.summary import Measured
-from sdz.export.metrics import frechet, similarity
+from sdz.export.metrics import frechet, perceptual, similarity
 from sdz.export.site.library import Library, MissingRuntimeError
 
 AREA = 512 * 512
@@ -232,7 +232,7 @@ def test_a_new_pack_measures_only_its_own_part_again(tmp_path: Path, monkeypatch
         calls.append("peers")
         return curve("AVIF", 1.0)
 
-    def ours(image: Any, reference: Any, codec: sdz_codec.Own, plan: Plan) -> list[dict[str, Any]]:
+    def ours(image: Any, reference: Any, codec: sdz_codec.SdzCodec, plan: Plan) -> list[dict[str, Any]]:
         calls.append(codec.session.pack.id.hex())
         return curve(codec.codec, 0.8)
 
@@ -255,7 +255,8 @@ def test_a_new_pack_measures_only_its_own_part_again(tmp_path: Path, monkeypatch
 
 
 def test_the_whole_command_writes_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(similarity, "perceptual_distance", lambda a, b: float(np.abs(a.astype(float) - b).mean()))
+    monkeypatch.setattr(perceptual, "available", lambda: False)
+    monkeypatch.setattr(similarity, "whole_distance", lambda a, b: float(np.abs(a.astype(float) - b).mean()))
     monkeypatch.setattr(frechet, "patch_features", lambda pixels: pixels[::8, ::8].reshape(-1, 3).astype(np.float32) / 256)
     monkeypatch.setattr(costs, "times", lambda photos, pack, repetitions: made_up()["times"])
     photos = tmp_path / "photos"

@@ -58,7 +58,7 @@ def test_a_posterior_that_says_nothing_saves_nothing(monkeypatch: pytest.MonkeyP
             latents = self.encode(pixels)
             return latents, np.full_like(latents, 3.0)
 
-    monkeypatch.setattr(similarity, "perceptual_distance", lambda a, b: float(np.abs(a.astype(float) - b).mean()))
+    monkeypatch.setattr(similarity, "whole_distance", lambda a, b: float(np.abs(a.astype(float) - b).mean()))
     # from the linear stage: the stand-in decoder is no image decoder
     decode = lossless.decode
     monkeypatch.setattr(lossless, "decode", lambda data, session: decode(data, stage="linear", pack=session.pack))

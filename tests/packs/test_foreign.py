@@ -27,8 +27,7 @@ from sdz.export.packs.from_model import pack_for_site
 from sdz.export.packs.options import ModelOptions
 from sdz.export.packs.parity import ParityError
 from sdz.export.packs.traced import half_weights
-from sdz.export.site import build
-from sdz.export.site.build import BuildOptions
+from sdz.export.site.build import BuildOptions, build
 from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode, encode_with_deviation
 from sdz.runtime.format.linear import linear_stage
