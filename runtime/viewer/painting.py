@@ -15,7 +15,7 @@ from .decoding.messages import Tile
 from .layer import Layer
 
 NEAREST_FROM: Final = 2.0
-"""Scale from which pixels are shown as squares, so that they can be told apart."""
+"""Scale from which pixels are shown as squares, so that single pixels can be seen."""
 
 DARK: Final = QColor(27, 27, 29)
 LIGHT: Final = QColor(222, 222, 224)

@@ -29,7 +29,7 @@ from sdz.server.app import Cache, create_app
 from sdz.server.decoded import DecodedPictures
 from sdz.server.errors import RequestError
 from sdz.server.jobs import pictures
-from sdz.server.jobs.messages import Message
+from sdz.server.jobs.messages import Message, receive, send
 from sdz.server.jobs.pictures import SAVE_OPTIONS
 from sdz.server.jobs.processes import GIB, WorkerDiedError, WorkerRefusedError, Workers, WorkerTimeoutError
 from sdz.server.jobs.worker import perform
@@ -216,6 +216,17 @@ def test_a_form_that_can_hold_the_size(tmp_path: Path) -> None:
 
 
 # child processes
+
+
+def test_messages_are_a_line_of_json_and_bytes() -> None:
+    stream = io.BytesIO()
+    send(stream, {"kind": "decode"}, b"SDZ")
+    send(stream, {"kind": "encode"})
+    assert stream.getvalue() == b'{"kind": "decode", "bytes": 3}\nSDZ{"kind": "encode", "bytes": 0}\n'
+    stream.seek(0)
+    assert [receive(stream) for _ in range(3)] == [({"kind": "decode", "bytes": 3}, b"SDZ"), ({"kind": "encode", "bytes": 0}, b""), None]
+    cut = [receive(io.BytesIO(stream.getvalue()[:length])) for length in range(34)]
+    assert cut == [None] * 34
 
 
 def test_a_job_over_its_time_ends_with_its_process() -> None:
