@@ -14,7 +14,7 @@ function files() {
   /** @param {string} file @param {Uint8Array} data */
   const entry = (file, data) => ({ file, sha256: sha256(data), bytes: data.length });
   const manifest = {
-    format: 1, channels: 4, patch: 16, grid: 4, reconstruction: 7, l1_limit: 1 << 17, linear_shift: 12, halo: { decoder: 8 },
+    format: 1, name: "small", channels: 4, patch: 16, grid: 4, reconstruction: 7, l1_limit: 1 << 17, linear_shift: 12, halo: { decoder: 8 },
     tables: { linear: entry("linear.bin", linear), coder: entry("coder.bin", coder) },
   };
   return { "manifest.json": new TextEncoder().encode(JSON.stringify(manifest)), "linear.bin": linear, "coder.bin": coder };
