@@ -132,7 +132,7 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
 
 def _model_pack(options: argparse.Namespace) -> Path:
     """The directory of the pack that --pack-from asks for; what it measured goes to standard error."""
-    from .packs.from_model import pack_for_site
+    from .packs.foreign.from_model import pack_for_site
     from .packs.options import ModelOptions
     from .photo_files import find_photos
 

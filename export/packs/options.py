@@ -18,7 +18,7 @@ STEPS: Final[tuple[Steps, ...]] = get_args(Steps)
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What names the model, see `export.families.load_family`, and how its pack is built, see `export.packs.foreign`.
+    """What names the model, see `export.families.load_family`, and how its pack is built, see `export.packs.foreign.build`.
 
     `denoiser`: a run directory of `sdz distill`; `decoder_from` may be one too, of `sdz distill --decoder`.
     """

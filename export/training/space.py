@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..families import Family, FamilyError, lapped
 from ..models import TinyAutoencoder
-from ..packs.calibrate import fit_linear, gains_of
+from ..packs.foreign.calibrate import fit_linear, gains_of
 
 GAIN_DIGITS = 4
 """Significant digits of a gain: machines that sum in another order find the same."""

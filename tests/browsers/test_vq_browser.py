@@ -14,7 +14,7 @@ from browser import Site, pack_files, scripts
 from PIL import Image
 
 from sdz.export.families import load_family
-from sdz.export.packs.foreign import build_foreign_pack
+from sdz.export.packs.foreign.build import build_foreign_pack
 from sdz.runtime.decode import decode, open_latents
 from sdz.runtime.encode import encode
 from sdz.runtime.errors import CorruptPackError

@@ -19,14 +19,14 @@ from onnx import TensorProto, helper, numpy_helper
 import sdz.export.packs.foreign
 from sdz.export.cli import main
 from sdz.export.families import FamilyError, load_family
-from sdz.export.packs.calibrate import fit_linear, gains_of, integer_table, read_photos
 from sdz.export.packs.cost import receptive_field
-from sdz.export.packs.expected import expected
-from sdz.export.packs.foreign import ForeignPack, build_foreign_pack, pack_name, public_name
-from sdz.export.packs.from_model import pack_for_site
+from sdz.export.packs.foreign.build import ForeignPack, build_foreign_pack, pack_name, public_name
+from sdz.export.packs.foreign.calibrate import fit_linear, gains_of, integer_table, read_photos
+from sdz.export.packs.foreign.expected import expected
+from sdz.export.packs.foreign.from_model import pack_for_site
+from sdz.export.packs.foreign.traced import half_weights
 from sdz.export.packs.options import ModelOptions
 from sdz.export.packs.parity import ParityError
-from sdz.export.packs.traced import half_weights
 from sdz.export.site.build import BuildOptions, build
 from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode, encode_with_deviation
@@ -47,7 +47,7 @@ def kl(tmp_path_factory: pytest.TempPathFactory) -> ForeignPack:
     """A pack of an AutoencoderKL that goes through in one piece up to 192 x 192 pixels only."""
     folder = tmp_path_factory.mktemp("kl")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sdz.export.packs.foreign, "WHOLE_PIXELS", 192 * 192)
+        patch.setattr(sdz.export.packs.foreign.build, "WHOLE_PIXELS", 192 * 192)
         return build_foreign_pack(load_family(str(save_kl(folder / "model"))), photos(64), folder / "pack", precision="fp16")
 
 
@@ -194,7 +194,7 @@ def test_a_light_decoder_goes_through_in_tiles_that_join_and_the_full_encoder_in
 
 
 def test_a_pack_that_fails_the_gate_is_not_written(tiny: ForeignPack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sdz.export.packs.foreign.TOLERANCES, "encoder: mean error against torch (share of the latents' spread)", 0.0)
+    monkeypatch.setitem(sdz.export.packs.foreign.build.TOLERANCES, "encoder: mean error against torch (share of the latents' spread)", 0.0)
     family = load_family(str(tiny.pack.directory.parent / "model"))
     with pytest.raises(ParityError, match=r"encoder: mean error .* tolerance 0: the pack was not written"):
         build_foreign_pack(family, photos(64), tmp_path / "pack")

@@ -16,8 +16,8 @@ from browser import DECODE, Site, pack_files, picture, scripts
 from sdz.export.bench.palette2022 import check, cleaned
 from sdz.export.families import FamilyError, load_family
 from sdz.export.families.unet import load_clean_up
-from sdz.export.packs.calibrate import calibrate
-from sdz.export.packs.foreign import ForeignPack, build_foreign_pack
+from sdz.export.packs.foreign.build import ForeignPack, build_foreign_pack
+from sdz.export.packs.foreign.calibrate import calibrate
 from sdz.runtime.decode import decode, open_latents
 from sdz.runtime.encode import encode, encode_with_deviation
 from sdz.runtime.format.container import parse

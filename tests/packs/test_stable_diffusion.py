@@ -12,7 +12,7 @@ from autoencoders import photos, save_stable_diffusion
 from PIL import Image
 
 from sdz.export.families import load_family
-from sdz.export.packs.foreign import build_foreign_pack
+from sdz.export.packs.foreign.build import build_foreign_pack
 from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode
 from sdz.runtime.session import Session

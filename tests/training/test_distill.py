@@ -23,8 +23,8 @@ from sdz.export.models.autoencoder import GRID
 from sdz.export.models.layers import Activation, is_calibrated, set_quantization
 from sdz.export.models.truncation import truncate
 from sdz.export.packs.cost import graph_cost
-from sdz.export.packs.distilled import is_light_decoder, load_distilled
-from sdz.export.packs.foreign import build_foreign_pack
+from sdz.export.packs.foreign.build import build_foreign_pack
+from sdz.export.packs.foreign.distilled import is_light_decoder, load_distilled
 from sdz.export.packs.graph import decoder_graph, decoder_table, denoiser_graph, serialize
 from sdz.export.packs.parity import gate_photos
 from sdz.export.training.distill import (

@@ -10,15 +10,15 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ...runtime.format.indices import decode_indices, dequantize_indices, encode_indices
-from ...runtime.format.reconstruction import Known, Latents, channel_steps, dequantize
-from ...runtime.pack import INDICES, PLANES
-from ...runtime.quantize import TYPICAL_ROUNDING, dead_zone, nearest_entries
-from ..families import Family
+from ....runtime.format.indices import decode_indices, dequantize_indices, encode_indices
+from ....runtime.format.reconstruction import Known, Latents, channel_steps, dequantize
+from ....runtime.pack import INDICES, PLANES
+from ....runtime.quantize import TYPICAL_ROUNDING, dead_zone, nearest_entries
+from ...families import Family
+from ..codebook import learn_tables, uniform_gain
+from ..manifest import RECONSTRUCTION_POINT
+from ..prime import prime
 from .calibrate import Calibration
-from .codebook import learn_tables, uniform_gain
-from .manifest import RECONSTRUCTION_POINT
-from .prime import prime
 from .traced import Feeds
 
 STEPS: Final = (16, 40, 56)

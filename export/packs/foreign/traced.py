@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, version_converter
 from torch import Tensor, nn
 
-from ..families import Family
-from ..models.autoencoder import GRID
+from ...families import Family
+from ...models.autoencoder import GRID
 
 TRACED_OPSET: Final = 20
 """The newest that torch's own exporter writes; the other exporter needs one more package."""

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...runtime.pack import Pack
-from ...runtime.session import Session
+from ....runtime.pack import Pack
+from ....runtime.session import Session
 
 SIDE: Final = 512
 """Pixels on the side of the picture that expected times are for."""

@@ -17,19 +17,19 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from ...runtime.format.tiles import Tiling
-from ...runtime.pack import PLANES, Pack
-from ..families import Family, FamilyError
-from ..families.family import mixes_everything
-from ..models.autoencoder import GRID
+from ....runtime.format.tiles import Tiling
+from ....runtime.pack import PLANES, Pack
+from ...families import Family, FamilyError
+from ...families.family import mixes_everything
+from ...models.autoencoder import GRID
+from ..cost import PROBE, macs_per_pixel, receptive_field
+from ..manifest import Draft, GraphFile, write_pack
+from ..options import Precision, Steps
+from ..parity import ParityError, Runner, graph_runner
 from . import expected
 from .calibrate import L1_LIMIT, Calibration, calibrate
 from .coding import Coding, coding_of, gains_for
-from .cost import PROBE, macs_per_pixel, receptive_field
 from .distilled import Distilled, check_distilled
-from .manifest import Draft, GraphFile, write_pack
-from .options import Precision, Steps
-from .parity import ParityError, Runner, graph_runner
 from .traced import Feeds, decoder_model, encoder_model, half_weights, int8_model
 
 WHOLE_PIXELS: Final = 512 * 512

@@ -16,19 +16,19 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from ...runtime.quantize import TYPICAL_ROUNDING
-from ..families import Family, FamilyError
-from ..families.source import CLASS, CONFIG
-from ..models import LightDecoder, OneStepDenoiser
-from ..models.autoencoder import GRID
-from ..models.denoiser import DELTA_SCALE_EXPONENT, LEVEL_LIMIT
-from ..models.layers import is_calibrated, set_quantization
-from ..models.truncation import truncate
-from .cost import graph_cost
-from .graph import decoder_graph, decoder_table, denoiser_graph, serialize
-from .manifest import GraphFile
-from .parity import ParityError, graph_runner
-from .quantization import LinearTable, grid_weights
+from ....runtime.quantize import TYPICAL_ROUNDING
+from ...families import Family, FamilyError
+from ...families.source import CLASS, CONFIG
+from ...models import LightDecoder, OneStepDenoiser
+from ...models.autoencoder import GRID
+from ...models.denoiser import DELTA_SCALE_EXPONENT, LEVEL_LIMIT
+from ...models.layers import is_calibrated, set_quantization
+from ...models.truncation import truncate
+from ..cost import graph_cost
+from ..graph import decoder_graph, decoder_table, denoiser_graph, serialize
+from ..manifest import GraphFile
+from ..parity import ParityError, graph_runner
+from ..quantization import LinearTable, grid_weights
 
 CODES: Final = (28, 40, 58)
 """Precision codes of the latents on which graphs and networks are compared."""

@@ -14,18 +14,18 @@ from typing import Any, Final
 
 import torch
 
-from ...runtime.errors import CorruptPackError
-from ...runtime.files import write_atomically
-from ...runtime.pack import PLANES, Pack, load_pack
-from ..crops import CropSampler
-from ..families import Family, FamilyError, load_family
-from ..families.source import CONFIG
+from ....runtime.errors import CorruptPackError
+from ....runtime.files import write_atomically
+from ....runtime.pack import PLANES, Pack, load_pack
+from ...crops import CropSampler
+from ...families import Family, FamilyError, load_family
+from ...families.source import CONFIG
+from ..options import ModelOptions
+from ..prime import prime
+from ..trained import build_pack
+from .build import build_foreign_pack, pack_name
 from .calibrate import CROPS, read_photos
 from .distilled import is_light_decoder, load_distilled
-from .foreign import build_foreign_pack, pack_name
-from .options import ModelOptions
-from .prime import prime
-from .trained import build_pack
 
 FOLDER: Final = "packs"
 """Inside the site: the whole pack, with the encoder, for whoever wants the files outside a browser."""

@@ -16,14 +16,14 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ...runtime.errors import SdzError
-from ...runtime.files import evenly
-from ...runtime.photo import open_image, prepare
-from ..crops import CropSampler
-from ..families import Family, FamilyError
-from ..families.family import GREY
-from ..models.autoencoder import GRID
-from .options import Steps
+from ....runtime.errors import SdzError
+from ....runtime.files import evenly
+from ....runtime.photo import open_image, prepare
+from ...crops import CropSampler
+from ...families import Family, FamilyError
+from ...families.family import GREY
+from ...models.autoencoder import GRID
+from ..options import Steps
 
 CROP: Final = 256
 """Pixels on the side of the crops; less where the photos are smaller."""
