@@ -72,14 +72,19 @@ def code(
 ) -> tuple[bytes, NDArray[np.int32], NDArray[np.uint16] | None]:
     """The payload, the coder's byte behind each pass, and the chances, by tables opened in `core`, which `learn` changes."""
     passes = planes * len(latents)
-    # 8 bits for each integer are more than photos need; else a decision costs at most 12 bits, and a plane two decisions
-    for room in (latents.size + OUTPUT_SLACK, latents.size * planes * 3 + 2 * passes + OUTPUT_SLACK):
-        try:
-            return core.encode(handle, latents, planes, step_index, room=room, passes=passes, chances=chances, learn=learn)
-        except CoreError:
-            if not core.usable or room > latents.size + OUTPUT_SLACK:
-                raise
-    raise AssertionError("unreachable")
+    # a decision costs at most 12 bits, and each plane of a latent has two; 8 bits in all are more than photos need
+    most = latents.size * planes * 3 + 2 * passes + OUTPUT_SLACK
+    enough = min(most, latents.size + OUTPUT_SLACK)
+
+    def into(room: int) -> tuple[bytes, NDArray[np.int32], NDArray[np.uint16] | None]:
+        return core.encode(handle, latents, planes, step_index, room=room, passes=passes, chances=chances, learn=learn)
+
+    try:
+        return into(enough)
+    except CoreError:
+        if not core.usable or enough == most:
+            raise
+        return into(most)
 
 
 def decode_planes(payload: bytes, channels: int, rows: int, columns: int, planes: int, step_index: int, tables: CoderTables) -> Known:

@@ -1,8 +1,9 @@
 """The binary arithmetic coder and its adaptive, logistically mixed probabilities: integers only.
 
-Takes decisions (bits) with the indices of their context states and gives bytes, and back. Everything here is 32-bit
-integer arithmetic with products below 2**53; FORMAT.md ("Coder") is the specification. Sources: the carryless range coder and logistic mixing of Mahoney's lpaq (2007) and
-"Adaptive Weighing of Context Models for Lossless Data Compression" (2005); the prefix rule is this project's own.
+Takes decisions (bits) with the indices of their context states and gives bytes, and back. Everything here is integer
+arithmetic with products below 2**53; FORMAT.md ("Coder") is the specification. Sources: the carryless range coder and
+logistic mixing of Mahoney's lpaq (2007) and "Adaptive Weighing of Context Models for Lossless Data Compression" (2005);
+the prefix rule is this project's own.
 
 Slow and readable: plain Python integers, no compiled code. Registers are a list, named by the constants below.
 """
