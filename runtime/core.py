@@ -180,12 +180,13 @@ class Core:
         probability, count, weight, states, weights = struct.unpack("<5I", self._bytes(at, 20))
         return self._array(probability, np.uint16, states), self._array(count, np.uint8, states), self._array(weight, np.int16, weights)
 
-    def set_probabilities(self, tables: int, probability: NDArray[np.uint16]) -> None:
-        """Replaces the starting probabilities of tables."""
-        at, _, _, states, _ = struct.unpack("<5I", self._bytes(self._call("sdz_states", tables), 20))
-        if probability.dtype != np.uint16 or probability.shape != (states,):
-            raise CoreError(f"{probability.dtype} {probability.shape} are not {states} probabilities")
-        self._write(at, probability.tobytes())
+    def set_states(self, tables: int, probability: NDArray[np.uint16], count: NDArray[np.uint8]) -> None:
+        """Replaces the starting probabilities and counts of tables."""
+        at, counts, _, states, _ = struct.unpack("<5I", self._bytes(self._call("sdz_states", tables), 20))
+        for given, kind, to in ((probability, np.uint16, at), (count, np.uint8, counts)):
+            if given.dtype != kind or given.shape != (states,):
+                raise CoreError(f"{given.dtype} {given.shape} are not {states} states of {np.dtype(kind)}")
+            self._write(to, given.tobytes())
 
     # ---- what is known ----
 
@@ -307,6 +308,10 @@ class Core:
     def held(self) -> int:
         """Bytes that are handed out now."""
         return self._call("sdz_limit", 0)
+
+    def reserved(self) -> int:
+        """Bytes of the instance's memory, which never shrinks."""
+        return int(self._memory.data_len(self._store))
 
     def _call(self, name: str, *arguments: int) -> int:
         if not self.usable:

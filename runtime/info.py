@@ -76,7 +76,7 @@ def _spent_on_latents(container: Container, pack: Pack) -> Report | None:
     header = container.header
     if header.width * header.height > MAX_PIXELS:
         return None
-    # numba comes with these: files of packs that are not installed are described without
+    # the core comes with these: files of packs that are not installed are described without
     from .format.quantizers import quantizer_of
 
     quantizer = quantizer_of(pack)

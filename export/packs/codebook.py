@@ -15,21 +15,21 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ...runtime.format.coder import COUNT_LIMIT, WEIGHT_ONE, new_registers
+from ...runtime.core import Core
+from ...runtime.format.coder import COUNT_LIMIT, WEIGHT_ONE
 from ...runtime.format.coder_tables import INPUTS, CoderState
 from ...runtime.format.indices import (
     LEAN_LIMIT,
     LEAN_UNIT,
     MAX_PRECISION,
     NEIGHBOURS,
+    OUTPUT_SLACK,
     PULL_SHIFT,
     IndexLayout,
     IndexTables,
     Tree,
     leaf_nodes,
-    run_levels,
 )
-from ...runtime.format.planes import OUTPUT_SLACK
 from ...runtime.pack import GRID
 from ...runtime.quantize import nearest_entries
 
@@ -134,7 +134,7 @@ def index_tables(codebook: NDArray[np.int16], photos: Sequence[NDArray[np.intege
         half_width=np.clip(np.round(half_width), 0, 65535).astype(np.uint16),
         pull=np.stack([_fit_pull(nodes, tables.tree, level) for level in range(levels)]),
     )
-    state = _learn_states(nodes, counts, tables, np.random.default_rng(seed))
+    state = _learn_states(photos, counts, tables, np.random.default_rng(seed))
     stored = layout.derived
     return replace(
         tables,
@@ -200,19 +200,22 @@ def _fit_pull(photos: Sequence[NDArray[np.int32]], tree: Tree, level: int) -> ND
 
 
 def _learn_states(
-    photos: Sequence[NDArray[np.int32]], counts: Sequence[NDArray[np.int64]], tables: IndexTables, rng: np.random.Generator
+    photos: Sequence[NDArray[np.integer]], counts: Sequence[NDArray[np.int64]], tables: IndexTables, rng: np.random.Generator
 ) -> CoderState:
     """States and mixing weights after coding every photo, in random order. The nodes' own states begin each time as they would without
     that photo: else they would seem to know more than they will of others."""
-    state = tables.start()
+    core = Core()
+    handle = core.tables(tables.stored)
     total = np.sum(counts, axis=0)
     derived = tables.layout.derived
     for i in tqdm(rng.permutation(len(photos)), desc="states", disable=None):
         others = np.minimum(1 + total - counts[i], 65535).astype(np.uint16)
         fresh = replace(tables, usage=others).start()
-        state.probability[:derived] = fresh.probability[:derived]
-        state.count[:derived] = fresh.count[:derived]
-        room = np.zeros(photos[i].size * tables.levels * 2 + OUTPUT_SLACK, dtype=np.uint8)
-        rows, columns = photos[i].shape
-        run_levels(True, photos[i], rows, columns, tables.levels, tables, state, new_registers(), room)
-    return state
+        probability, count, _ = core.states(handle)
+        probability[:derived] = fresh.probability[:derived]
+        count[:derived] = fresh.count[:derived]
+        core.set_states(handle, probability, count)
+        room = photos[i].size * tables.levels * 2 + OUTPUT_SLACK
+        core.encode(handle, photos[i].astype(np.int32), tables.levels, room=room, learn=True)
+    probability, count, weights = core.states(handle)
+    return CoderState(probability.astype(np.int32), count.astype(np.int32), weights.astype(np.int32), tables.count_limit)

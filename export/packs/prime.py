@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from tqdm import tqdm
 
+from ...runtime.core import Core
 from ...runtime.files import write_atomically
-from ...runtime.format.coder import WEIGHT_ONE, new_registers
+from ...runtime.format.coder import WEIGHT_ONE
 from ...runtime.format.coder_tables import CROSS_TERMS, ENERGY_LEVELS, INPUTS, PREDICTION_TERMS, CoderState, CoderTables, TableLayout
-from ...runtime.format.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, _run, pass_order, plane_count
+from ...runtime.format.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, code, pass_order, plane_count
 from ...runtime.format.reconstruction import finer_by
 from ...runtime.quantize import TUNINGS, TYPICAL_ROUNDING, dead_zone
 from ..commands import failed, parser
@@ -279,25 +280,21 @@ def prime(latents: NDArray[np.float32], gains: NDArray[np.float32], *, seed: int
     )
 
 
-def _encode(source: NDArray[np.int32], step_index: int, tables: CoderTables, state: CoderState) -> NDArray[np.int64]:
-    """Code `source` with a state that goes on learning; returns the byte position after every pass."""
-    registers = new_registers()
-    room = np.zeros(source.size * 48, dtype=np.uint8)
-    shape = (source.shape[0], source.shape[1], source.shape[2])
-    return _run(True, source, shape, plane_count(source), step_index, tables, state, registers, room).ends
-
-
 def _learn_states(latents: NDArray[np.float32], tables: CoderTables, rng: np.random.Generator) -> CoderState:
     """States and mixing weights after coding every photo at some steps, in random order."""
-    state = CoderState.start(tables, 255)
+    core = Core()
+    handle = core.tables(tables.stored)
     layout = TableLayout(tables.channels)
     rounds = [(photo, int(index)) for photo in range(len(latents)) for index in rng.choice(STEP_INDICES, STEPS_PER_PHOTO, replace=False)]
     for i in tqdm(rng.permutation(len(rounds)), desc="states", disable=None):
         photo, index = rounds[i]
         source = dead_zone(latents[photo], index, TYPICAL_ROUNDING)
-        _encode(source, index, tables, state)
-        _count_activity(state, layout, source, index)
-    return state
+        code(core, handle, source, plane_count(source), index, learn=True)
+        probability, count, _ = core.states(handle)
+        _count_activity(probability, layout, source, index)
+        core.set_states(handle, probability, count)
+    probability, count, weights = core.states(handle)
+    return CoderState(probability.astype(np.int32), count.astype(np.int32), weights.astype(np.int32), tables.count_limit)
 
 
 def measure_order(latents: NDArray[np.float32], tables: CoderTables, gains: NDArray[np.float32]) -> NDArray[np.int16]:
@@ -309,13 +306,14 @@ def measure_order(latents: NDArray[np.float32], tables: CoderTables, gains: NDAr
     channels = tables.channels
     saved = np.full(channels, 1e-9)
     bits = np.full(channels, 1e-9)
+    core = Core()
+    handle = core.tables(tables.stored)
     for number, photo in enumerate(latents):
         index = STEP_INDICES[number % len(STEP_INDICES)]
         source = dead_zone(photo, index, TYPICAL_ROUNDING)
-        state = CoderState.start(tables, 255)
         planes = plane_count(source)
         passes = pass_order(tables, planes)
-        cost = np.diff(_encode(source, index, tables, state), prepend=0) * 8.0
+        cost = np.diff(code(core, handle, source, planes, index)[1], prepend=0) * 8.0
         magnitude = np.abs(source).astype(np.float64)
         errors = np.zeros((planes + 1, channels))
         for plane in range(planes + 1):
@@ -332,7 +330,7 @@ def measure_order(latents: NDArray[np.float32], tables: CoderTables, gains: NDAr
     return clipped
 
 
-def _count_activity(state: CoderState, layout: TableLayout, source: NDArray[np.int32], step_index: int) -> None:
+def _count_activity(probability: NDArray[np.uint16], layout: TableLayout, source: NDArray[np.int32], step_index: int) -> None:
     """Move the activity flags' probabilities, which the coder never adapts, towards what this photo showed."""
     peak = np.abs(source).max(axis=(1, 2))
     planes = plane_count(source)
@@ -340,7 +338,8 @@ def _count_activity(state: CoderState, layout: TableLayout, source: NDArray[np.i
         top = int(peak[c]).bit_length()
         for plane in range(planes - 1, max(top - 2, -1), -1):
             k = layout.bases[13] + c * 16 + min(15, (step_index >> 3) + plane)
-            state.probability[k] += int(((65535 if plane == top - 1 else 0) - state.probability[k]) * ACTIVITY_RATE)
+            before = int(probability[k])
+            probability[k] = before + int(((65535 if plane == top - 1 else 0) - before) * ACTIVITY_RATE)
 
 
 def photo_latents(weights: Path, sources: list[Path], count: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -5,6 +5,7 @@ Takes the bytes of a pack's `coder` table and gives arrays, checked, and back. F
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +92,11 @@ class CoderTables:
     def channels(self) -> int:
         """C."""
         return len(self.order)
+
+    @functools.cached_property
+    def stored(self) -> bytes:
+        """`to_bytes`, once."""
+        return self.to_bytes()
 
     def to_bytes(self) -> bytes:
         """Magic, channels u8, zero u8, mixing rate u8, count limit u8, then every array in the order above, little-endian, C order."""

@@ -3,7 +3,7 @@
 Takes the codebook entry of every position (h, w) and gives bytes; back, it gives for every position the node of the codebook's tree that
 is known of it. A pack's entries stand in an order whose halves, quarters and so on are neighbourhoods: an index's leading
 bits name a subtree, whose mean stands for it until more is known. One pass sends one bit of every position, so a cut never favours one
-half of the picture. The model of each decision is in FORMAT.md ("Indices"); `web/format/indices.js` is the twin of this file.
+half of the picture. The core codes; the model of each decision is in FORMAT.md ("Indices").
 """
 
 from __future__ import annotations
@@ -11,16 +11,14 @@ from __future__ import annotations
 import functools
 import struct
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from ..errors import CorruptPackError, EncodeInputError
-from .coder import POSITION, RATES, SQUASH, STOPPED, STRETCH, WINDOW_BYTES, code_mixed, finish_encoder, new_registers, start_decoder
+from .coder import decoded, exact_core, opened, spent
 from .coder_tables import INPUTS, CoderState, TableField, read_arrays, stored_arrays
-from .planes import OUTPUT_SLACK
 from .reconstruction import LEVEL_LIMIT, Latents, guard_l1
 
 MAX_ENTRIES: Final = 1 << 16
@@ -37,15 +35,6 @@ that, since what lies further out tells no more."""
 PULL_SHIFT: Final = 5
 """Leans times pulls are stretches (256 is one unit of log odds) after this shift."""
 
-LEAN_STEPS = np.array([16, 40, 72, 112, 160, 224, 304, 416, 576, 800, 1152], dtype=np.int32)
-"""Boundaries of |pull|, the sum of leans times pulls: 23 signed buckets."""
-
-SIDE_STEPS = np.array([6, 14, 24, 36, 52], dtype=np.int32)
-"""Boundaries of one neighbour's |lean|: 11 signed buckets; bucket 11 means no neighbour."""
-
-AGREE_BUCKETS = np.array([0, 1, 2, 3, 3, 4, 4, 4, 4], dtype=np.int32)
-"""By how many of the eight neighbours lie in the same subtree: 5 buckets."""
-
 LEANS: Final = 23
 SIDES: Final = 12
 AGREEMENTS: Final = 5
@@ -53,6 +42,9 @@ PATTERNS: Final = 324
 JOINT_BITS: Final = 13
 JOINT_PREFIX: Final = 4
 """The joint context of a position's node with the first bits of W and N has at most this many bits, and so many of a neighbour."""
+
+OUTPUT_SLACK: Final = 64
+"""Bytes of room for the encoder beyond what the decisions can cost."""
 
 MAX_PRECISION: Final = 200
 """The coarsest precision code that bit-planes have, 80 + 8 * 15: what networks are made for."""
@@ -196,6 +188,11 @@ class IndexTables:
         """Where its states and weights stand."""
         return IndexLayout(self.levels)
 
+    @functools.cached_property
+    def stored(self) -> bytes:
+        """`to_bytes`, once."""
+        return self.to_bytes()
+
     def start(self) -> CoderState:
         """The coder's states before the first bit: those of the nodes from `usage`, then the stored ones."""
         nodes = 1 << self.levels
@@ -254,127 +251,6 @@ def _table_fields(entries: int, channels: int) -> list[TableField]:
     ]
 
 
-@njit(cache=True, inline="always")
-def _signed_bucket(value: int, steps: Any) -> int:
-    """How many boundaries |value| has reached, negated where it is negative, counted from 0."""
-    size = abs(value)
-    count = len(steps)
-    towards = 1 if value >= 0 else -1
-    for i in range(len(steps)):
-        if size >= steps[i]:
-            count += towards
-    return count
-
-
-@njit(cache=True, nogil=True)
-def _code_levels(
-    encode: bool, source: Any, levels: int, rows: int, columns: int, node: Any, leaves: Any, centre: Any, direction: Any,
-    middle: Any, span: Any, pull: Any, bases: Any, joint_bases: Any, joint_prefixes: Any, set_bases: Any, probability: Any, count: Any,
-    weights: Any, rate: int, stretch: Any, squash: Any, rates: Any, lean_steps: Any, side_steps: Any, agreements: Any, registers: Any,
-    data: Any, ends: Any, count_limit: Any,
-) -> int:  # fmt: skip
-    """Code all levels; returns how many were finished. `source` (h, w) are tree nodes of the last two levels, `node` (h + 2, w + 2) those
-    known so far, 0 around the picture; `ends[level]` is the coder's byte position behind each."""
-    width = columns + 2
-    channels = centre.shape[1]
-    slot = np.zeros(INPUTS, dtype=np.int32)
-    stretched = np.zeros(INPUTS, dtype=np.int32)
-    lean = np.zeros(NEIGHBOURS, dtype=np.int32)
-    # in the order W, N, NW, NE, E, S, SW, SE
-    shift = np.array([-1, -width, -width - 1, -width + 1, 1, width, width - 1, width + 1])
-    for level in range(levels):
-        prefix = joint_prefixes[level]
-        for y in range(rows):
-            for x in range(columns):
-                at = (y + 1) * width + x + 1
-                here = node[at]
-                if leaves[here] == 1:
-                    continue
-                total = 0
-                agree = 0
-                pattern = 0
-                for i in range(NEIGHBOURS):
-                    other = node[at + shift[i]]
-                    if other == 0:
-                        lean[i] = LEAN_LIMIT + 1
-                        if i < 4:
-                            pattern *= 3
-                        elif i < 6:
-                            pattern *= 2
-                        continue
-                    same = 1 if other == here else 2 + (other & 1) if other >> 1 == here else 0
-                    agree += same != 0
-                    if i < 4:
-                        pattern = pattern * 3 + (same - 1 if same > 1 else 0)
-                    elif i < 6:
-                        pattern = pattern * 2 + (same != 0)
-                    towards = -middle[here]
-                    for c in range(channels):
-                        towards += 2 * direction[here, c] * centre[other, c]
-                    value = 0
-                    if span[here] > 0:
-                        value = min(LEAN_LIMIT, max(-LEAN_LIMIT, towards * LEAN_UNIT // span[here]))
-                    lean[i] = value
-                    total += value * pull[level, i]
-                total >>= PULL_SHIFT
-                pulled = _signed_bucket(total, lean_steps)
-                agreed = level * AGREEMENTS + agreements[agree]
-                west = SIDES - 1 if lean[0] > LEAN_LIMIT else _signed_bucket(lean[0], side_steps)
-                north = SIDES - 1 if lean[1] > LEAN_LIMIT else _signed_bucket(lean[1], side_steps)
-                east = SIDES - 1 if lean[4] > LEAN_LIMIT else _signed_bucket(lean[4], side_steps)
-                south = SIDES - 1 if lean[5] > LEAN_LIMIT else _signed_bucket(lean[5], side_steps)
-                joint = here - (1 << level)
-                for i in range(2):
-                    other = node[at + shift[i]]
-                    # a neighbour is known to `level` + 1 bits, but for an entry that ends one earlier
-                    known = level + 1 if other >= 2 << level else level
-                    first = (other - (1 << known)) >> (known - prefix) if other > 0 else 0
-                    joint = (joint << prefix) + first
-                slot[0] = bases[0] + here
-                slot[1] = bases[1] + here
-                slot[2] = bases[2] + agreed * LEANS + pulled
-                slot[3] = bases[3] + (level * SIDES + west) * SIDES + north
-                slot[4] = bases[4] + (level * SIDES + east) * SIDES + south
-                slot[5] = bases[5] + level * PATTERNS + pattern
-                slot[6] = joint_bases[level] + joint
-                bit = 0
-                if encode:
-                    deep = source[y, x]
-                    # the leaf's bit behind those of `here`
-                    while deep >> 1 != here:
-                        deep >>= 1
-                    bit = deep & 1
-                bit = code_mixed(
-                    encode, bit, 7, slot, set_bases[0] + agreed * INPUTS, set_bases[1] + pulled * INPUTS, registers, data,
-                    probability, count, weights, stretched, rate, stretch, squash, rates, count_limit,
-                )  # fmt: skip
-                if registers[STOPPED]:
-                    return level
-                node[at] = 2 * here + bit
-        ends[level] = registers[POSITION]
-    return levels
-
-
-def run_levels(
-    encode: bool, source: NDArray[np.int32], rows: int, columns: int, levels: int, tables: IndexTables, state: CoderState,
-    registers: NDArray[np.int64], data: NDArray[np.uint8],
-) -> tuple[NDArray[np.int32], NDArray[np.int64], int]:  # fmt: skip
-    """Codes the first `levels` levels of tree nodes `source` (rows, columns), or decodes them; returns the nodes known, the coder's byte
-    behind each level, and how many levels were finished. `state` goes on learning."""
-    tree, layout = tables.tree, tables.layout
-    node = np.zeros((rows + 2, columns + 2), dtype=np.int32)
-    node[1:-1, 1:-1] = 1
-    ends = np.zeros(levels, dtype=np.int64)
-    prefixes = np.array([joint_prefix(level) for level in range(layout.levels)], dtype=np.int32)
-    finished = _code_levels(
-        encode, source, levels, rows, columns, node.reshape(-1), tree.leaves, tree.centre,
-        tree.direction, tree.middle, tree.span, tables.pull.astype(np.int32), layout.bases, layout.joint_bases, prefixes,
-        layout.set_bases, state.probability, state.count, state.weights, tables.mix_rate, STRETCH, SQUASH, RATES, LEAN_STEPS, SIDE_STEPS,
-        AGREE_BUCKETS, registers, data, ends, np.array([state.count_limit], dtype=np.int32),
-    )  # fmt: skip
-    return np.ascontiguousarray(node[1:-1, 1:-1]), ends, finished
-
-
 @dataclass(frozen=True)
 class KnownIndices:
     """What a prefix tells of codebook indices: `node` int32 (h, w), the node of the tree that is known of each, 1 where nothing is;
@@ -403,39 +279,29 @@ def encode_indices(entries: NDArray[np.integer], tables: IndexTables, levels: in
     if entries.size and not 0 <= entries.min() <= entries.max() < len(tables.codebook):
         raise EncodeInputError(f"an index lies outside the codebook's 0..{len(tables.codebook) - 1}")
     levels = tables.levels if levels is None else levels
-    rows, columns = entries.shape
-    registers = new_registers()
+    # the core takes 0 levels for all of them
+    if levels == 0:
+        return b""
     # a decision costs at most log2(65536 / floor) bits: 12 of them
-    data = np.zeros(entries.size * levels * 3 // 2 + OUTPUT_SLACK, dtype=np.uint8)
-    source = leaf_nodes(tables.tree, len(tables.codebook))[entries]
-    run_levels(True, source, rows, columns, levels, tables, tables.start(), registers, data)
-    finish_encoder(registers, data)
-    return data[: registers[POSITION]].tobytes()
+    room = entries.size * levels * 3 // 2 + OUTPUT_SLACK
+    with exact_core() as core:
+        return core.encode(opened(core, tables.stored), entries.astype(np.int32), levels, room=room)[0]
 
 
 def decode_indices(payload: bytes, rows: int, columns: int, tables: IndexTables) -> KnownIndices:
     """What `payload`, whole or cut anywhere, determines of indices (rows, columns)."""
-    node, _, finished = _decode(payload, rows, columns, tables)
-    return KnownIndices(node, finished == tables.levels)
+    with decoded(tables.stored, payload, rows, columns) as (core, picture):
+        facts = core.facts(picture)
+        return KnownIndices(core.known(picture, facts)[0], facts.complete)
 
 
 def spent_bytes(payload: bytes, rows: int, columns: int, tables: IndexTables) -> NDArray[np.int64]:
     """How many bytes of `payload`, whole or cut anywhere, each level took: int64 (levels,), counted as for bit-planes."""
-    _, ends, finished = _decode(payload, rows, columns, tables)
-    begun = min(finished + 1, tables.levels)
-    ends = ends[:begun] - WINDOW_BYTES
-    ends[-1:] = len(payload)
-    spent = np.zeros(tables.levels, dtype=np.int64)
-    spent[:begun] = np.diff(np.clip(ends, 0, len(payload)), prepend=0)
-    return spent
-
-
-def _decode(payload: bytes, rows: int, columns: int, tables: IndexTables) -> tuple[NDArray[np.int32], NDArray[np.int64], int]:
-    registers = new_registers()
-    data = np.frombuffer(payload, dtype=np.uint8).copy()
-    start_decoder(registers, data)
-    nothing = np.zeros((1, 1), dtype=np.int32)
-    return run_levels(False, nothing, rows, columns, tables.levels, tables, tables.start(), registers, data)
+    with decoded(tables.stored, payload, rows, columns) as (core, picture):
+        facts = core.facts(picture)
+    taken = np.zeros(tables.levels, dtype=np.int64)
+    taken[: len(facts.ends)] = spent(facts.ends, len(payload))
+    return taken
 
 
 def known_bits(node: NDArray[np.int32], tables: IndexTables) -> NDArray[np.int32]:

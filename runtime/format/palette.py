@@ -3,23 +3,22 @@
 M. Bühlmann, "Stable Diffusion based image compression" (2022): latents are scaled to 8 bit, reduced to a palette of up to 256 vectors of
 C numbers with error diffusion (Floyd and Steinberg, "An adaptive algorithm for spatial greyscale", 1976), and deflated. Takes latents in
 grey levels and gives the payload of the palette chunk; back, it gives integers as `planes` does, known to the last bit.
-The scale is the header's step. Nothing here is embedded: a cut payload is of no use. `web/format/palette.js` is the reading half's twin.
+The scale is the header's step. Nothing here is embedded: a cut payload is of no use.
 """
 
 from __future__ import annotations
 
-import sys
 import warnings
 import zlib
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from .. import limits
 from ..errors import CorruptFileError, EncodeInputError, MissingExtraError
 from ..pack import GRID
+from .coder import exact_core
 from .reconstruction import Known, step_units
 
 MAX_ENTRIES: Final = 256
@@ -98,16 +97,13 @@ def quantize_palette(
     scaled = np.rint(latents.astype(np.float64) * GRID / step_units(step_index)).clip(-LARGEST, LARGEST)
     source = np.ascontiguousarray(scaled.transpose(1, 2, 0))
     palette = _fit(source.reshape(-1, source.shape[2]), entries)
-    return palette, assign(source, palette.astype(np.float64), dither)
+    return palette, assign(source, palette, dither)
 
 
 def _fit(vectors: NDArray[np.float64], entries: int) -> NDArray[np.int8]:
     """At most `entries` int8 vectors in rising order, for whole vectors (N, C): those that occur, or else the means of k-means."""
     different = np.unique(vectors, axis=0)
     if len(different) > entries:
-        if sys.modules.get("scipy", ...) is None:
-            # the command line hides it from numba (`runtime.__main__`), which is compiled by now or does without
-            del sys.modules["scipy"]
         try:
             from scipy.cluster.vq import kmeans2
         except ImportError:
@@ -121,36 +117,8 @@ def _fit(vectors: NDArray[np.float64], entries: int) -> NDArray[np.int8]:
     return different.astype(np.int8)
 
 
-@njit(cache=True, nogil=True)
-def assign(source: Any, palette: Any, dither: bool) -> Any:
-    """Each position's entry, uint8 (h, w): of `palette` float64 (n, C) the nearest to `source` float64 (h, w, C), of equals the first;
+def assign(source: NDArray[np.float64], palette: NDArray[np.int8], dither: bool) -> NDArray[np.uint8]:
+    """Each position's entry, uint8 (h, w): of `palette` int8 (n, C) the nearest to `source` float64 (h, w, C), of equals the first;
     with `dither` to what is left of the errors before it as well."""
-    rows, columns, channels = source.shape
-    wanted = source.copy()
-    indices = np.empty((rows, columns), np.uint8)
-    for y in range(rows):
-        for x in range(columns):
-            best, least = 0, np.inf
-            for c in range(channels):
-                # as Pillow holds its dithered samples to 8 bits: without it the error of what no entry can reach piles up
-                wanted[y, x, c] = min(127.0, max(-127.0, wanted[y, x, c]))
-            for entry in range(len(palette)):
-                distance = 0.0
-                for c in range(channels):
-                    difference = wanted[y, x, c] - palette[entry, c]
-                    distance += difference * difference
-                if distance < least:
-                    best, least = entry, distance
-            indices[y, x] = best
-            if dither:
-                for c in range(channels):
-                    sixteenth = (wanted[y, x, c] - palette[best, c]) / 16.0
-                    if x + 1 < columns:
-                        wanted[y, x + 1, c] += 7.0 * sixteenth
-                    if y + 1 < rows:
-                        if x > 0:
-                            wanted[y + 1, x - 1, c] += 3.0 * sixteenth
-                        wanted[y + 1, x, c] += 5.0 * sixteenth
-                        if x + 1 < columns:
-                            wanted[y + 1, x + 1, c] += sixteenth
-    return indices
+    with exact_core() as core:
+        return core.assign(source, palette, dither)

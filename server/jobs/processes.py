@@ -103,7 +103,7 @@ class Workers:
     def _start(self) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
         # one core for each picture: the others are for other requests
-        environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+        environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         # libraries write warnings to standard error; the job's answer says what was wrong
         child = subprocess.Popen(
             [sys.executable, "-m", "sdz.server.jobs.worker", str(self.memory)],

@@ -1,4 +1,4 @@
-"""The exact core's coding, reconstruction and linear stage against the Python runtime: the same integers and pixels, both directions."""
+"""The exact core's coding, reconstruction and linear stage against the slow reference: the same integers and pixels, both directions."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from reference.indices import decode_indices, encode_indices
+from reference.planes import decode_planes, encode_planes, last_chances, pass_order, spent_bytes
+from reference.small import assign, filter_band, unfilter
 
 from sdz.runtime.core import Core, FilterError, PaletteError
 from sdz.runtime.decode import open_latents
 from sdz.runtime.errors import CoreError, CorruptPackError, EncodeInputError, LimitError
-from sdz.runtime.format.alpha import _filter_band, _unfilter, decode_alpha
+from sdz.runtime.format.alpha import decode_alpha
 from sdz.runtime.format.container import ALPHA, LATENTS, PALETTE_LATENTS, parse
-from sdz.runtime.format.indices import decode_indices, dequantize_indices, encode_indices
+from sdz.runtime.format.indices import dequantize_indices
 from sdz.runtime.format.linear import linear_stage, reduced, reduced_stage, reductions
-from sdz.runtime.format.palette import assign
-from sdz.runtime.format.planes import Known, decode_planes, encode_planes, last_chances, pass_order, spent_bytes
-from sdz.runtime.format.reconstruction import channel_steps, dequantize, guard_l1
+from sdz.runtime.format.reconstruction import Known, channel_steps, dequantize, guard_l1
 from sdz.runtime.pack import Pack, default_pack
 
 FOLDER = Path(__file__).resolve().parent.parent / "vectors"
@@ -162,10 +163,12 @@ def test_learning_keeps_what_it_learned(vectors: Opened) -> None:
     assert core.encode(tables, source, planes, step_index, room=1 << 20, learn=True)[0] == first
     again = core.encode(tables, source, planes, step_index, room=1 << 20)[0]
     assert len(again) < len(first)
-    probability, _, weight = core.states(tables)
+    probability, count, weight = core.states(tables)
     assert not np.array_equal(probability, PACK.coder.probability) and weight.dtype == np.int16
-    core.set_probabilities(tables, PACK.coder.probability)
+    core.set_states(tables, PACK.coder.probability, PACK.coder.count)
+    assert not np.array_equal(count, PACK.coder.count)
     assert np.array_equal(core.states(tables)[0], PACK.coder.probability)
+    assert np.array_equal(core.states(tables)[1], PACK.coder.count)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -233,12 +236,12 @@ def test_alpha_and_palette(seed: int) -> None:
     height, width = (int(n) for n in random.integers(1, 40, 2))
     plane = (random.integers(0, 256, (height, width)) // int(random.choice([1, 100]))).astype(np.uint8)
     rows = core.filter(plane)
-    assert rows == _filter_band(np.pad(plane, ((1, 0), (1, 0))))
+    assert rows == filter_band(np.pad(plane, ((1, 0), (1, 0))))
     assert np.array_equal(core.unfilter(rows, height, width), plane)
     filtered = random.integers(0, 256, (height, width + 1)).astype(np.uint8)
     filtered[:, 0] %= 5
     bordered = np.zeros((height + 1, width + 1), np.uint8)
-    _unfilter(filtered, bordered)
+    unfilter(filtered, bordered)
     assert np.array_equal(core.unfilter(filtered.tobytes(), height, width), bordered[1:, 1:])
     filtered[-1, 0] = 5
     with pytest.raises(FilterError, match=f"row {height - 1}"):

@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from standins import neutral_tables
-
-from sdz.runtime.errors import CorruptPackError
-from sdz.runtime.format.coder import (
+from reference.coder import (
     POSITION,
     RATES,
     SQUASH,
@@ -23,6 +20,9 @@ from sdz.runtime.format.coder import (
     new_registers,
     start_decoder,
 )
+from standins import neutral_tables
+
+from sdz.runtime.errors import CorruptPackError
 from sdz.runtime.format.coder_tables import CoderTables
 
 PROBABILITIES = [32768, 60000, 200, 24, 65512, 12345]
@@ -30,20 +30,20 @@ PROBABILITIES = [32768, 60000, 200, 24, 65512, 12345]
 
 def encoded(bits: list[int]) -> bytes:
     registers = new_registers()
-    out = np.zeros(4 * len(bits) + 8, dtype=np.uint8)
+    out = [0] * (4 * len(bits) + 8)
     for i, bit in enumerate(bits):
-        encode_bit.py_func(registers, out, PROBABILITIES[i % len(PROBABILITIES)], bit)
-    finish_encoder.py_func(registers, out)
-    return out[: registers[POSITION]].tobytes()
+        encode_bit(registers, out, PROBABILITIES[i % len(PROBABILITIES)], bit)
+    finish_encoder(registers, out)
+    return bytes(out[: registers[POSITION]])
 
 
 def decoded(data: bytes, most: int) -> list[int]:
     registers = new_registers()
-    source = np.frombuffer(data, dtype=np.uint8).astype(np.int64)
-    start_decoder.py_func(registers, source)
+    source = list(data)
+    start_decoder(registers, source)
     bits = []
     for i in range(most):
-        bit = decode_bit.py_func(registers, source, PROBABILITIES[i % len(PROBABILITIES)])
+        bit = decode_bit(registers, source, PROBABILITIES[i % len(PROBABILITIES)])
         if registers[STOPPED]:
             break
         bits.append(int(bit))

@@ -111,12 +111,3 @@ def test_without_scipy_one_error_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "scipy.cluster.vq", None)
     with pytest.raises(MissingExtraError, match="scipy"):
         quantize_palette(np.arange(12, dtype=np.float32).reshape(1, 3, 4), 0, 4, dither=False)
-
-
-def test_scipy_is_found_though_the_command_line_hides_it_from_numba(monkeypatch: pytest.MonkeyPatch) -> None:
-    latents = np.random.default_rng(2).normal(0, 50, (3, 8, 8)).astype(np.float32)
-    expected = quantize_palette(latents, scale_index(latents), 5, dither=True)
-    monkeypatch.setitem(sys.modules, "scipy", None)
-    palette, indices = quantize_palette(latents, scale_index(latents), 5, dither=True)
-    assert np.array_equal(palette, expected[0]) and np.array_equal(indices, expected[1])
-    assert len(palette) == 5 and sys.modules.get("scipy", "removed") is not None

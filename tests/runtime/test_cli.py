@@ -350,7 +350,7 @@ def test_info_imports_no_network_runtime_and_for_files_of_other_packs_no_compile
     an_sdz(str(tmp_path / "a.sdz"))
     code = (
         "import sys; from sdz.runtime.cli import main; code = main(['info', 'a.sdz']);"
-        "slow = {'numba', 'onnxruntime', 'PIL', 'torch'} & set(sys.modules); print(sorted(slow), file=sys.stderr); sys.exit(code)"
+        "slow = {'wasmtime', 'onnxruntime', 'PIL', 'torch'} & set(sys.modules); print(sorted(slow), file=sys.stderr); sys.exit(code)"
     )
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
@@ -474,7 +474,7 @@ def test_usage_says_sdz_under_every_name(tmp_path: Path) -> None:
 def test_the_package_encodes_and_decodes_and_loads_nothing_before(tmp_path: Path) -> None:
     photo("a.png")
     code = (
-        "import sys, sdz; assert not {'numpy', 'numba', 'PIL', 'onnxruntime'} & set(sys.modules);"
+        "import sys, sdz; assert not {'numpy', 'wasmtime', 'PIL', 'onnxruntime'} & set(sys.modules);"
         "data = sdz.encode('a.png', target_size=99); print(len(data), sdz.decode(data, stage='linear').pixels.shape);"
         "print(issubclass(sdz.SdzError, ValueError), hasattr(sdz, 'nothing'))"
     )
