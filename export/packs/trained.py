@@ -33,11 +33,13 @@ TINY_PACK = Path(__file__).parents[2] / "runtime" / "packs" / "tiny"
 
 @dataclass(frozen=True)
 class BuiltPack:
-    """What `build_pack` made: the pack, the parity gate's figures, and whether ranges were fixed after training (no QAT)."""
+    """What `build_pack` made: the pack, the parity gate's figures, whether ranges were fixed after training (no QAT),
+    and by network the bytes in which the core was compared with onnxruntime, all equal."""
 
     pack: Pack
     parity: dict[str, float]
     calibrated: bool
+    compared: dict[str, int]
 
 
 def build_pack(weights: Path, out: Path, coder_table: bytes, *, name: str = "tiny") -> BuiltPack:
@@ -73,9 +75,10 @@ def build_pack(weights: Path, out: Path, coder_table: bytes, *, name: str = "tin
     core = Core()
     stage = core.linear(linear.astype("<i2").tobytes(), autoencoder.channels, PATCH, table.shift, l1_limit, table.lapping)
     weights_of = {key: core_weights(files[key], autoencoder.channels) for key in ("decoder", "denoiser")}
-    for key, data in weights_of.items():
-        compared = check_core_parity(files[key], data, autoencoder.channels, l1_limit, core, stage if key == "decoder" else 0)
-        figures[f"{key}: bytes in which the core equals onnxruntime"] = compared
+    compared = {
+        key: check_core_parity(files[key], data, autoencoder.channels, l1_limit, core, stage if key == "decoder" else 0)
+        for key, data in weights_of.items()
+    }
     graphs = {"encoder": GraphFile("encoder.onnx", files["encoder"], graph_cost(models["encoder"]).macs)}
     for key in ("decoder", "denoiser"):
         cost = graph_cost(models[f"{key}-fp32"])
@@ -95,7 +98,7 @@ def build_pack(weights: Path, out: Path, coder_table: bytes, *, name: str = "tin
         lapping=table.lapping,
         octaves=autoencoder.octaves,
     )
-    return BuiltPack(write_pack(out, draft), figures, calibrated)
+    return BuiltPack(write_pack(out, draft), figures, calibrated, compared)
 
 
 def save_weights(run: Path, out: Path) -> None:
@@ -126,6 +129,8 @@ def main(arguments: list[str]) -> int:
         return failed("pack", error)
     for figure, value in built.parity.items():
         print(f"{figure:48} {value:.4f}")
+    for key, count in built.compared.items():
+        print(f"{f'{key}: bytes in which the core is onnxruntime':48} {count}")
     graphs = built.pack.manifest["graphs"]
     for key, entry in graphs.items():
         sizes = f"{entry['bytes']} bytes, {entry['gzip']} gzip, {entry['brotli']} brotli"
