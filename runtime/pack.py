@@ -63,6 +63,10 @@ GRAPHS: Final = ("encoder", "decoder", "decoder-fp32")
 DENOISER_GRAPHS: Final = ("denoiser", "denoiser-fp32")
 """What every pack has, and what one with a denoiser has besides."""
 
+CORE: Final = ("decoder",)
+DENOISER_CORE: Final = ("denoiser",)
+"""The networks whose weights a pack also has in the exact core's form, where it has that form."""
+
 TABLES: Final = ("linear", "coder")
 ID_BYTES: Final = 4
 
@@ -92,6 +96,7 @@ class Pack:
     None where they have one; `encoder_tiling` the same for the encoder, where it is another. `quantizer`: one of `QUANTIZERS`.
     `lapping`: int32 (n, n), what the linear stage does over the borders of blocks (`linear.lapped`); None where they stand alone.
     `octaves`: int32 (C,), each channel's frequency as octaves above a quarter of the highest, in sixteenths; None where files have no tilt.
+    `core`: the exact core's weights by network; empty where the core does not compute the pack's graphs.
     """
 
     directory: Path
@@ -114,6 +119,7 @@ class Pack:
     octaves: NDArray[np.int32] | None
     tables: dict[str, PackFile]
     graphs: dict[str, PackFile]
+    core: dict[str, PackFile]
 
     @functools.cached_property
     def linear(self) -> NDArray[np.int16]:
@@ -175,11 +181,17 @@ class Pack:
         refuse_external_data(data, self.directory / file.file)
         return data
 
+    def core_bytes(self, name: str) -> bytes:
+        """The exact core's weights of one of the networks in `core`. Raises CorruptPackError."""
+        return self._read(self.core[name])
+
     def verify(self) -> None:
         """Reads every file of the pack. Raises CorruptPackError for the first that is not what the manifest says."""
         self.linear, self.indices if self.quantizer == INDICES else self.coder  # noqa: B018
         for name in self.graphs:
             self.graph_bytes(name)
+        for name in self.core:
+            self.core_bytes(name)
 
     def _read(self, file: PackFile) -> bytes:
         path = self.directory / file.file
@@ -204,6 +216,7 @@ def load_pack(path: Path | str) -> Pack:
     tables = {name: reader.file("tables", name) for name in TABLES}
     denoises, laps = reader.has("denoiser"), reader.has("lapping")
     graphs = {name: reader.file("graphs", name) for name in (*GRAPHS, *(DENOISER_GRAPHS if denoises else ()))}
+    networks = (*CORE, *(DENOISER_CORE if denoises else ())) if reader.has("core") else ()
     reader.constant("format", FORMAT)
     patch = reader.choice("patch", PATCHES)
     reader.constant("grid", GRID)
@@ -229,6 +242,7 @@ def load_pack(path: Path | str) -> Pack:
         octaves=reader.octaves("octaves") if reader.has("octaves") else None,
         tables=tables,
         graphs=graphs,
+        core={name: reader.file("core", name) for name in networks},
     )
 
 

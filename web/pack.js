@@ -35,6 +35,8 @@ import { tilingProblem } from "./format/tiles.js";
  * @property {boolean} exact whether the reference graphs give the same bytes everywhere
  * @property {Tiling | null} tiling how large pictures are split for networks that see the whole picture
  * @property {(name: string) => Promise<Uint8Array>} graphBytes
+ * @property {((name: "decoder" | "denoiser") => Promise<Uint8Array>) | null} coreBytes reads the exact core's weights of a network; null
+ *   where the core does not compute the pack's graphs
  */
 
 const FORMAT = 1;
@@ -179,6 +181,12 @@ function entry(value, field) {
   return { file, sha256: digest, bytes: integer(bytes, `${field}.bytes`, 1, 2 ** 30) };
 }
 
+/** @param {any} value @param {boolean} denoises @returns {Record<string, Entry>} the core's weights by network */
+function coreOf(value, denoises) {
+  const networks = denoises ? ["decoder", "denoiser"] : ["decoder"];
+  return Object.fromEntries(networks.map((name) => [name, entry(value?.[name], `core.${name}`)]));
+}
+
 /** @param {string} id @param {Read} read @returns {Promise<any>} */
 async function readManifest(id, read) {
   for (const fresh of [false, true]) {
@@ -226,6 +234,7 @@ export async function loadPack(id, read) {
   /** @type {Map<string, Promise<Uint8Array>>} */
   const graphs = new Map();
   const denoises = manifest.denoiser !== undefined;
+  const core = manifest.core === undefined ? null : coreOf(manifest.core, denoises);
   return {
     id,
     channels,
@@ -245,6 +254,7 @@ export async function loadPack(id, read) {
     },
     exact: manifest.exact === undefined ? true : choice(manifest.exact, "exact", [false, true]),
     tiling: manifest.tiling === undefined ? null : tilingOf(manifest.tiling, patch),
+    coreBytes: core && ((name) => readEntry(core[name], read)),
     graphBytes(name) {
       const running = graphs.get(name) ?? readEntry(entry(manifest.graphs?.[name], `graphs.${name}`), read);
       graphs.set(name, running);

@@ -50,6 +50,7 @@ class GraphFile:
 @dataclass(frozen=True)
 class Draft:
     """What a pack consists of. `linear` int16 (C, 3 patch patch), `coder` the table's bytes; `graphs` by their names in a manifest;
+    `core`: the exact core's weights by network, none where it does not compute the graphs;
     `about`: what no decoder reads. The others as FORMAT.md has the manifest's fields; None and defaults are left out of it."""
 
     name: str
@@ -60,6 +61,7 @@ class Draft:
     linear_shift: int
     coder: bytes
     graphs: Mapping[str, GraphFile]
+    core: Mapping[str, bytes] = field(default_factory=dict)
     denoiser_min_step_index: int | None = None
     lapping: NDArray[np.int32] | None = None
     octaves: list[int] | None = None
@@ -72,6 +74,10 @@ class Draft:
     def tables(self) -> dict[str, tuple[str, bytes]]:
         """File and content of each table by its name in a manifest."""
         return {"linear": ("linear.bin", self.linear.astype("<i2").tobytes()), "coder": ("coder.bin", self.coder)}
+
+    def core_files(self) -> dict[str, tuple[str, bytes]]:
+        """File and content of the core's weights by network."""
+        return {key: (f"{key}.core.bin", data) for key, data in self.core.items()}
 
     def manifest(self) -> dict[str, Any]:
         """The manifest's fields."""
@@ -88,6 +94,8 @@ class Draft:
             "tables": {key: _table_entry(file, data) for key, (file, data) in self.tables().items()},
             "graphs": {key: _graph_entry(graph) for key, graph in self.graphs.items()},
         }
+        if self.core:
+            out["core"] = {key: _table_entry(file, data) for key, (file, data) in self.core_files().items()}
         if self.denoiser_min_step_index is not None:
             out["denoiser"] = {"min_step_index": self.denoiser_min_step_index}
         if self.lapping is not None:
@@ -106,7 +114,8 @@ class Draft:
 
 def write_pack(out: Path, draft: Draft) -> Pack:
     """Write the pack directory `out`, replacing a pack that is there but for its README.md, and return it. Raises CorruptPackError."""
-    contents = {graph.file: graph.data for graph in draft.graphs.values()} | dict(draft.tables().values())
+    contents = {graph.file: graph.data for graph in draft.graphs.values()}
+    contents |= dict(draft.tables().values()) | dict(draft.core_files().values())
     contents[MANIFEST] = (json.dumps(draft.manifest(), sort_keys=True, separators=(",", ":")) + "\n").encode()
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as room:

@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...runtime.core import Core
 from ...runtime.errors import SdzError
 from ...runtime.pack import Pack
 from ..commands import failed, parser
 from ..models import OneStepDenoiser, TinyAutoencoder
 from ..models.autoencoder import PATCH
 from ..models.layers import is_calibrated
+from .core_parity import check_core_parity
+from .core_weights import UnsupportedGraphError, core_weights
 from .cost import graph_cost
 from .graph import decoder_graph, decoder_table, denoiser_graph, encoder_graph, serialize
 from .manifest import Draft, GraphFile, write_pack
@@ -30,18 +33,21 @@ TINY_PACK = Path(__file__).parents[2] / "runtime" / "packs" / "tiny"
 
 @dataclass(frozen=True)
 class BuiltPack:
-    """What `build_pack` made: the pack, the parity gate's figures, and whether ranges were fixed after training (no QAT)."""
+    """What `build_pack` made: the pack, the parity gate's figures, whether ranges were fixed after training (no QAT),
+    and by network the bytes in which the core was compared with onnxruntime, all equal."""
 
     pack: Pack
     parity: dict[str, float]
     calibrated: bool
+    compared: dict[str, int]
 
 
 def build_pack(weights: Path, out: Path, coder_table: bytes, *, name: str = "tiny") -> BuiltPack:
     """Write the pack directory `out`, replacing a pack that is there.
 
     Raises OSError where `weights` lacks a model, QuantizationError for weights that do not fit the integer grids, ParityError if a graph
-    does not compute what its network computes, CorruptPackError for a `coder_table` that `runtime.format.coder` does not read.
+    or the core does not compute what its network computes, UnsupportedGraphError for a network that the core does not have,
+    CorruptPackError for a `coder_table` that `runtime.format.coder` does not read.
     """
     autoencoder = TinyAutoencoder.from_pretrained(weights / "autoencoder", use_safetensors=True, low_cpu_mem_usage=False).eval()
     denoiser = OneStepDenoiser.from_pretrained(weights / "denoiser", use_safetensors=True, low_cpu_mem_usage=False).eval()
@@ -64,6 +70,15 @@ def build_pack(weights: Path, out: Path, coder_table: bytes, *, name: str = "tin
     }
     files = {key: serialize(model) for key, model in models.items()}
     figures = check_parity(autoencoder, denoiser, files, photos)
+    l1_limit = min(table.l1_limit, *(stem.l1_limit for stem in stems))
+    linear = table.weight.T
+    core = Core()
+    stage = core.linear(linear.astype("<i2").tobytes(), autoencoder.channels, PATCH, table.shift, l1_limit, table.lapping)
+    weights_of = {key: core_weights(files[key], autoencoder.channels) for key in ("decoder", "denoiser")}
+    compared = {
+        key: check_core_parity(files[key], data, autoencoder.channels, l1_limit, core, stage if key == "decoder" else 0)
+        for key, data in weights_of.items()
+    }
     graphs = {"encoder": GraphFile("encoder.onnx", files["encoder"], graph_cost(models["encoder"]).macs)}
     for key in ("decoder", "denoiser"):
         cost = graph_cost(models[f"{key}-fp32"])
@@ -73,16 +88,17 @@ def build_pack(weights: Path, out: Path, coder_table: bytes, *, name: str = "tin
         name=name,
         channels=autoencoder.channels,
         patch=PATCH,
-        l1_limit=min(table.l1_limit, *(stem.l1_limit for stem in stems)),
-        linear=table.weight.T,
+        l1_limit=l1_limit,
+        linear=linear,
         linear_shift=table.shift,
         coder=coder_table,
         graphs=graphs,
+        core=weights_of,
         denoiser_min_step_index=denoiser.config.min_step_index,
         lapping=table.lapping,
         octaves=autoencoder.octaves,
     )
-    return BuiltPack(write_pack(out, draft), figures, calibrated)
+    return BuiltPack(write_pack(out, draft), figures, calibrated, compared)
 
 
 def save_weights(run: Path, out: Path) -> None:
@@ -109,10 +125,12 @@ def main(arguments: list[str]) -> int:
             save_weights(options.weights, options.keep_weights)
             weights = options.keep_weights
         built = build_pack(weights, options.out, options.coder.read_bytes(), name=options.name)
-    except (OSError, QuantizationError, ParityError, SdzError) as error:
+    except (OSError, QuantizationError, ParityError, UnsupportedGraphError, SdzError) as error:
         return failed("pack", error)
     for figure, value in built.parity.items():
         print(f"{figure:48} {value:.4f}")
+    for key, count in built.compared.items():
+        print(f"{f'{key}: bytes in which the core is onnxruntime':48} {count}")
     graphs = built.pack.manifest["graphs"]
     for key, entry in graphs.items():
         sizes = f"{entry['bytes']} bytes, {entry['gzip']} gzip, {entry['brotli']} brotli"

@@ -153,6 +153,9 @@ def tried() -> list[tuple[str, Any, bool]]:
     cases += [("tables.linear.file", "../linear.bin", False), ("tables.linear.sha256", "0" * 63, False)]
     cases += [("octaves", [64, -64, 0, 1], True), ("octaves", [65, 0, 0, 0], False), ("octaves", [0, 0, 0], False)]
     cases += [("lapping", [[232]], True), ("lapping", [[233]], False), ("lapping", [[1, 2]], False), ("lapping", [[0] * 9] * 9, False)]
+    weights = entry("graph.onnx", FILES["graph.onnx"])
+    cases += [("core", {"decoder": weights, "denoiser": weights}, True), ("core", {"decoder": weights}, False), ("core", {}, False)]
+    cases += [("core", {"decoder": weights | {"bytes": 0}, "denoiser": weights}, False), ("core", 1, False)]
     tilings = ((36, 2, True), (36, 64, False), (36, 3, False), (35, 2, False), (2**20, 2, True), (2**20 + 1, 2, False))
     cases += [("tiling", {"whole": whole, "overlap": overlap}, allowed) for whole, overlap, allowed in tilings]
     needed = ("name", "channels", "patch", "grid", "format", "reconstruction", "l1_limit", "linear_shift", "halo.decoder", "halo.denoiser")

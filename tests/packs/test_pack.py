@@ -52,11 +52,14 @@ def test_manifest_is_canonical_and_names_the_pack(built: BuiltPack) -> None:
     assert (pack.name, pack.channels, pack.reconstruction) == ("small", CHANNELS, 7)
     assert (pack.denoiser_halo, pack.decoder_halo, pack.denoiser_min_step_index) == (2, 2, 22)
     assert sorted(p.name for p in pack.directory.iterdir()) == sorted(
-        [MANIFEST, *(f.file for f in pack.tables.values()), *(f.file for f in pack.graphs.values())]
+        [MANIFEST, *(f.file for files in (pack.tables, pack.graphs, pack.core) for f in files.values())]
     )
     for name in (*GRAPHS, *DENOISER_GRAPHS):
         entry = pack.manifest["graphs"][name]
         assert entry["brotli"] > 0 and entry["gzip"] > 0 and entry["macs_per_pixel"] > 0
+    assert pack.core.keys() == {"decoder", "denoiser"}
+    assert all(pack.core_bytes(name)[:4] == b"sdzN" for name in pack.core)
+    assert min(built.compared.values()) > 100_000
     pack.verify()
 
 

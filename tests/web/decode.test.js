@@ -27,6 +27,7 @@ const pack = {
   tiling: null,
   lapping: Int32Array.of(-40, 12, 7, -90),
   octaves: null,
+  coreBytes: null,
   graphBytes: () => Promise.reject(new Error("no graphs here")),
 };
 

@@ -39,6 +39,7 @@ const pack = {
   tiling: null,
   lapping: null,
   octaves: null,
+  coreBytes: null,
   graphBytes: () => Promise.reject(new Error("the vectors' pack has no networks")),
 };
 

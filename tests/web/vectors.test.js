@@ -41,6 +41,7 @@ const pack = {
   tiling: null,
   lapping: null,
   octaves: Int32Array.from(json("pack/octaves.json")),
+  coreBytes: null,
   graphBytes: () => Promise.reject(new Error("the vectors' pack has no networks")),
 };
 
