@@ -98,7 +98,7 @@ release: setup browsers desktop
 docs: setup
 	$(BIN)/python -m docs.build build/docs
 
-pictures: setup browsers desktop
+pictures: site browsers desktop
 	$(BIN)/python -m docs.pictures
 
 core: compiler
