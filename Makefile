@@ -4,6 +4,7 @@
 # make release    the wheel and the npm package in dist/, each tried in an empty environment
 # make docs       docs/ as a small static site in build/docs
 # make pictures   the pictures of README and docs, from the current pack
+# make gpu-train  on an accelerator: nine minutes of the whole recipe on the shards in SHARDS, weights into RUN
 # make core       the WebAssembly core, from Debian's clang and lld; only for those who change it
 # make lock       requirements.txt again, from the ranges of pyproject.toml
 # make format     what the linters can mend
@@ -15,6 +16,8 @@ JOBS ?= $(shell nproc)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet
 SITE := build/demo
+SHARDS ?= shards
+RUN ?= build/gpu
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # installs those of the Debian packages $(1) that are missing
 debian = dpkg --status $(1) >/dev/null 2>&1 || { $(SUDO) apt-get update && $(SUDO) apt-get install -y --no-install-recommends $(1); }
@@ -28,7 +31,7 @@ LOCK := requirements.txt requirements-torch.txt requirements-metrics.txt
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo site serve test test-slow lint types test-js test-py release docs pictures core lock browsers desktop compiler format \
+.PHONY: help setup demo site serve test test-slow gpu-train lint types test-js test-py release docs pictures core lock browsers desktop compiler format \
 	clean distclean
 
 help:
@@ -94,6 +97,9 @@ release: setup browsers desktop
 	npm run --silent package -- dist
 	SDZ_DIST=dist $(BIN)/python -m pytest tests/release $(wildcard tests/npm) -m "slow or not slow"
 	@ls -l dist
+
+gpu-train: setup
+	$(BIN)/python -m sdz gpu-train --data $(SHARDS) --weights export/weights/tiny --out $(RUN) --seconds 540
 
 docs: setup
 	$(BIN)/python -m docs.build build/docs

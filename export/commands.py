@@ -29,6 +29,7 @@ class Command:
 
 COMMANDS: Final = {
     "train": Command(".training.train", "train the autoencoder and its denoiser", "train"),
+    "gpu-train": Command(".training.gpu_train", "train everything on an accelerator, in minutes", "train"),
     "distill": Command(".training.distill", "distill a one-step denoiser or a light decoder for a pack", "train"),
     "pack": Command(".packs.trained", "weights to a model pack: ONNX, int8, parity gate, manifest", "train"),
     "prime": Command(".packs.prime", "learn the entropy coder's tables from photos", "train"),

@@ -61,7 +61,8 @@ class Activation(nn.Module):
             self.peak.copy_(torch.maximum(self.peak * 0.99, high))
         if not self.fake_quantize:
             return x
-        scale = float(2.0 ** int(self.exponent))
+        # a tensor, never a number: reading one would make an accelerator wait
+        scale = torch.exp2(self.exponent.float())
         low, high_level = (-128.0, 127.0) if self.signed else (0.0, 255.0)
         return round_ste((x / scale).clamp(low, high_level)) * scale
 

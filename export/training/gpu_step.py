@@ -1,0 +1,174 @@
+"""One step of `export.gpu_train` as a function of tensors: what is drawn, what is decoded, what it costs.
+
+Nothing here reads a number back from the device, so that steps queue up and the whole function compiles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from ...runtime.limits import MAX_TILT
+from ..models import OneStepDenoiser, TinyAutoencoder
+from ..models.autoencoder import CENTRE, GRID
+from ..models.layers import round_ste
+from ..models.truncation import Truncated, truncate
+from . import perception
+from .loop import COARSE_FROM, COARSE_SHARE, COLOURS, PRECISION_RANGE, ROUNDING_RANGE
+from .rate import ContextRateModel
+from .train import LAGRANGIAN
+
+FIGURES = ("loss", "mse", "structure", "ssimulacra2", "colour", "perceptual", "st_lpips", "bpp")
+"""What a step reports, in this order: `structure` is 1 - MS-SSIM, `ssimulacra2` 100 minus the score."""
+
+NATURAL_TILT = 2
+"""The tilt that `natural` has; every second natural image is drawn at it, the others from none to the largest."""
+
+
+@dataclass
+class Recipe:
+    """What a batch is made of and how its pictures are judged; weights in squared grey levels."""
+
+    batch: int = 64
+    natural_files: int = 8
+    """Images of a batch that are natural files shown without the denoiser ..."""
+    natural: int = 24
+    """... and with it; the rest are faithful."""
+    crop: int = 256
+    squared: float = 0.5
+    squared_natural: float = 0.3
+    structure: float = 1600.0
+    ssimulacra2: float = 0.8
+    """What a point of SSIMULACRA2 is worth."""
+    colour: float = 0.4
+    """What a squared thousandth in OKLab's a and b is worth, of blocks' means."""
+    perceptual: float = 900.0
+    """What one unit of Wasserstein distortion is worth, of natural pictures."""
+    decoder_perceptual: float = 0.5
+    """Share of its gradient that reaches decoder and encoder."""
+
+
+class Batch(NamedTuple):
+    """Pixels (N, 3, H, W) in [0, 255] and what becomes of each, (N, 1, 1, 1): precision code, planes cut, the channel from which one more
+    is cut, the encoder's rounding, the file's tilt (int64)."""
+
+    pixels: Tensor
+    base: Tensor
+    depth: Tensor
+    cut: Tensor
+    rounding: Tensor
+    tilt: Tensor
+
+
+def draw(pixels: Tensor, recipe: Recipe, channels: int) -> Batch:
+    """Random truncations as `export.loop` draws them; faithful images first, natural pictures last."""
+    device, shape = pixels.device, (len(pixels), 1, 1, 1)
+    faithful = torch.arange(len(pixels), device=device).reshape(shape) < len(pixels) - recipe.natural - recipe.natural_files
+
+    def chance(share: float) -> Tensor:
+        return torch.rand(shape, device=device) < share
+
+    low, high = PRECISION_RANGE
+    fine, coarse = torch.randint(low, COARSE_FROM, shape, device=device), torch.randint(COARSE_FROM, high + 1, shape, device=device)
+    depth = torch.rand(shape, device=device)
+    depth = (depth > 0.75).float() + (depth > 0.875).float()
+    cut = torch.where(chance(0.4), torch.randint(1, channels, shape, device=device), channels)
+    least, most = ROUNDING_RANGE
+    moved = (most - least) * torch.rand(shape, device=device).square()
+    any_tilt = (torch.rand(shape, device=device) * (MAX_TILT + 1)).long()
+    # squared: half of the faithful images have none
+    coarser = -(torch.rand(shape, device=device).square() * (MAX_TILT + 1)).long()
+    return Batch(
+        pixels,
+        torch.where(chance(COARSE_SHARE), coarse, fine).float(),
+        depth,
+        cut.float(),
+        torch.where(faithful, least + moved, most - moved),
+        torch.where(faithful, coarser, torch.where(chance(0.5), NATURAL_TILT, any_tilt)),
+    )
+
+
+class Step(nn.Module):
+    """The networks in training and the loss of a `Batch`."""
+
+    octaves: Tensor
+
+    def __init__(
+        self, autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser, judge: perception.WassersteinDistortion, recipe: Recipe
+    ) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.denoiser = denoiser
+        self.rate = ContextRateModel(autoencoder.channels)
+        self.judge = judge.requires_grad_(False)
+        self.recipe = recipe
+        self.register_buffer("octaves", torch.tensor(autoencoder.octaves)[None, :, None, None])
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(the loss, `FIGURES`); the last `recipe.natural` images are denoised."""
+        recipe = self.recipe
+        plain = len(batch.pixels) - recipe.natural
+        latents = self.autoencoder.encode(batch.pixels)
+        known, codes = self._known(latents, batch)
+        part = Truncated(*(x[plain:] for x in (known.values, known.levels, known.precision, known.half_width)))
+        output = self.autoencoder.decode(torch.cat([known.values[:plain], self._denoised(part)]), known.precision).float()
+        perceptual, point = self.judge(self._leaking(part), batch.pixels[plain:])
+        with torch.autocast(batch.pixels.device.type, enabled=False):
+            natural = torch.arange(len(output), device=output.device) >= plain
+            error, parts = self._errors(output, batch.pixels, torch.where(natural, recipe.squared_natural, recipe.squared))
+            error = torch.cat([error[:plain], error[plain:] + recipe.perceptual * perceptual])
+        bits = self._bits(latents, codes)
+        width = torch.exp2(batch.base.flatten() / 8.0)
+        loss = (COLOURS * error / width + LAGRANGIAN * width * bits).mean()
+        return loss, torch.stack([loss, *parts.mean(dim=0), perceptual.mean(), point.mean(), bits.mean()]).detach()
+
+    def figures(self, batch: Batch, *, denoise: bool) -> Tensor:
+        """`FIGURES` of a batch shown as the decoder's clipped and rounded pictures, all of them denoised or none; the loss is 0."""
+        latents = self.autoencoder.encode(batch.pixels)
+        known, codes = self._known(latents, batch)
+        values = self._denoised(known) if denoise else known.values
+        output = self.autoencoder.decode(values, known.precision).float().clamp(0, 255).round()
+        perceptual, point = self.judge(output, batch.pixels)
+        with torch.autocast(output.device.type, enabled=False):
+            _, parts = self._errors(output, batch.pixels, torch.ones(len(output), device=output.device))
+        bits = self._bits(latents, codes)
+        return torch.stack([torch.zeros_like(bits[0]), *parts.mean(dim=0), perceptual.mean(), point.mean(), bits.mean()])
+
+    def _known(self, latents: Tensor, batch: Batch) -> tuple[Truncated, Tensor]:
+        codes = batch.base - ((batch.tilt * self.octaves + 8) >> 4).float()
+        channel = torch.arange(latents.shape[1], device=latents.device)[None, :, None, None]
+        behind = ((channel >= batch.cut) & (batch.depth > 0)).float()
+        return truncate(latents, codes + 8.0 * behind, batch.depth + behind, batch.rounding), codes
+
+    def _denoised(self, known: Truncated) -> Tensor:
+        return torch.as_tensor(self.denoiser(known.values, known.levels, known.precision, known.half_width))
+
+    def _leaking(self, known: Truncated) -> Tensor:
+        """The denoised picture once more, through weights and latents that its gradient moves `decoder_perceptual` times as much."""
+        share, decoder = self.recipe.decoder_perceptual, self.autoencoder.decoder
+
+        def leak(x: Tensor) -> Tensor:
+            return x.detach() + share * (x - x.detach())
+
+        values = self._denoised(replace(known, values=leak(known.values)))
+        weights = {name: leak(parameter) for name, parameter in decoder.named_parameters()}
+        return torch.as_tensor(functional_call(decoder, weights, (round_ste(values * GRID) / GRID, known.precision))) + CENTRE
+
+    def _errors(self, output: Tensor, pixels: Tensor, squared: Tensor) -> tuple[Tensor, Tensor]:
+        """Distortion (N,), and its four parts (N, 4)."""
+        recipe = self.recipe
+        mse = (output - pixels).square().mean(dim=(1, 2, 3))
+        structure = 1.0 - perception.ms_ssim(output, pixels)
+        ours, theirs = perception.to_linear(output), perception.to_linear(pixels)
+        score = perception.ssimulacra2_loss(ours, theirs, self.judge.ssimulacra2)
+        colour = perception.colour_loss(ours, theirs)
+        error = squared * mse + recipe.structure * structure + recipe.ssimulacra2 * score + recipe.colour * colour
+        return error, torch.stack([mse, structure, score, colour], dim=1)
+
+    def _bits(self, latents: Tensor, codes: Tensor) -> Tensor:
+        positions = latents.shape[-1] * latents.shape[-2]
+        return torch.as_tensor(self.rate(latents, codes).sum(dim=(1, 2, 3)) / (positions * 256.0))

@@ -1,0 +1,291 @@
+"""`sdz gpu-train`: the whole recipe in the minutes that an accelerator is at hand.
+
+One batch holds faithful pictures (no denoiser), natural files without the denoiser, and natural pictures (with it). All networks learn by
+squared error, MS-SSIM, SSIMULACRA2 and block colour; natural pictures by Wasserstein distortion of VGG16 features as well, of whose
+gradient decoder and encoder get the share `--decoder-perceptual`. The int8 grids are simulated throughout, and no step waits for the
+device: draws, crops and averages live there. A run ends at a time, not at a step, writes its averages (diffusers layout, and the rate
+model) every minute, and takes up shards that appear beside the first ones while it goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..models import OneStepDenoiser, TinyAutoencoder
+from ..models.layers import set_quantization
+from .gpu_step import FIGURES, Batch, Recipe, Step, draw
+from .perception import WassersteinDistortion, write_features
+from .resident import ResidentCrops, read_shard
+
+MODELS = ("autoencoder", "denoiser")
+"""What a run writes in diffusers layout; the rate model lies beside them."""
+
+WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+
+RATE_FILE = "rate.safetensors"
+
+FEATURES_FILE = "features.safetensors"
+
+COMPILED = "compiled"
+"""Lies in the run's directory once the compiled step is in the compiler's cache, where the run finds it."""
+
+HELD_OUT = 32
+"""Crops kept from training, on which the averages are measured."""
+
+HELD_OUT_CODES = (44, 52, 60)
+"""Precision codes at which that is done: 0.8 to 0.3 bpp."""
+
+LOOK_SECONDS = 3.0
+"""How often a run looks for further shards and for the compiled step."""
+
+SHOW_SECONDS = 5.0
+
+QUEUED_STEPS = 8
+"""Steps after which the host waits for the device, so that the queue does not run away from the clock."""
+
+
+@dataclass
+class Options(Recipe):
+    """A run's options besides its recipe; `seconds` count from the first step."""
+
+    seconds: float = 500.0
+    learning_rate: float = 6e-4
+    final_learning_rate: float = 1e-5
+    warm: float = 0.03
+    """Share of the run over which the learning rate rises ..."""
+    rate_first: float = 0.03
+    """... after a share in which only the rate model learns: it is not among a pack's weights."""
+    average: float = 0.999
+    compile: int = 1
+    """1 compiles the step in a process beside the run, which takes it over when it is there; 0 does not; 2 is that process."""
+    save_seconds: float = 60.0
+    seed: int = 1
+
+
+class Run:
+    """Training until the time is over; see the module."""
+
+    def __init__(self, step: Step, crops: ResidentCrops, held_out: Tensor, data: Path, out: Path, options: Options) -> None:
+        self.step, self.crops, self.data, self.out, self.options = step, crops, data, out, options
+        self.device = crops.photos.device
+        self.held_out = held_out.to(self.device).float()
+        self.taken = set(data.glob("*.tar"))
+        self.parameters = [p for p in step.parameters() if p.requires_grad]
+        rate = {id(p) for p in step.rate.parameters()}
+        groups = [{"params": [p for p in self.parameters if (id(p) in rate) == alone]} for alone in (False, True)]
+        self.optimizer = torch.optim.Adam(groups, lr=options.learning_rate, fused=self.device.type == "cuda")
+        self.averages = [p.detach().clone() for p in self.parameters]
+        self.steps = 0
+
+    def run(self) -> None:
+        """Train, save and measure until the seconds are over."""
+        options = self.options
+        began = looked = shown = saved = time.monotonic()
+        function: Callable[[Batch], tuple[Tensor, Tensor]] = self.step
+        sums, count = torch.zeros(len(FIGURES), device=self.device), 0
+        while (done := (time.monotonic() - began) / options.seconds) < 1.0:
+            self._set_rates(done)
+            figures = self._train_step(function)
+            sums, count = sums + figures, count + 1
+            now = time.monotonic()
+            if now - looked > LOOK_SECONDS:
+                looked = now
+                self._look_for_shards()
+                if options.compile == 1 and function is self.step and (self.out / COMPILED).exists():
+                    function = torch.compile(self.step, dynamic=False)
+            if now - shown > SHOW_SECONDS:
+                self._show(now - began, sums / count, count / (now - shown))
+                shown, sums, count = now, torch.zeros_like(sums), 0
+            if now - saved > options.save_seconds:
+                saved = now
+                self.save()
+        self.save()
+
+    def compile(self) -> None:
+        """Compile the step, say what it is worth, and leave a sign if that is anything."""
+        plain = self._seconds(self.step, 10)
+        began = time.monotonic()
+        function = torch.compile(self.step, dynamic=False)
+        self._train_step(function)
+        took = time.monotonic() - began
+        fast = self._seconds(function, 20)
+        print(f"{1000 * plain:.0f} ms a step, compiled {1000 * fast:.0f} after {took:.0f} s", flush=True)
+        if fast < plain:
+            (self.out / COMPILED).touch()
+
+    def save(self) -> None:
+        """Write the averages, each file through a temporary name, and measure them on the crops kept aside."""
+        with self._averaged():
+            for name in MODELS:
+                _write(getattr(self.step, name).state_dict(), self.out / name / WEIGHTS_FILE)
+            _write(self.step.rate.state_dict(), self.out / RATE_FILE)
+            for natural in (False, True):
+                for code in HELD_OUT_CODES:
+                    values = self._measured(code, natural=natural)
+                    print(f"  held {'natural' if natural else 'faithful'} {code}: {_named(values)}", flush=True)
+
+    @torch.no_grad()
+    def _measured(self, code: int, *, natural: bool) -> Tensor:
+        ones = torch.ones((len(self.held_out), 1, 1, 1), device=self.device)
+        tilt, rounding = (2.0, 0.5) if natural else (0.0, 0.36)
+        batch = Batch(self.held_out, code * ones, 0 * ones, 1000 * ones, rounding * ones, (tilt * ones).long())
+        with self._autocast():
+            return self.step.figures(batch, denoise=natural)
+
+    def _autocast(self) -> torch.autocast:
+        # many processors compute bf16 in software, ten times slower than single precision
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda")
+
+    def _set_rates(self, done: float) -> None:
+        options = self.options
+        cosine = 0.5 + 0.5 * math.cos(math.pi * done)
+        rate = options.final_learning_rate + (options.learning_rate - options.final_learning_rate) * cosine
+        networks, rate_model = self.optimizer.param_groups
+        networks["lr"] = rate * min(1.0, max(0.0, done - options.rate_first) / options.warm)
+        # alone, the rate model may run; afterwards it has to follow the encoder
+        rate_model["lr"] = 1.5e-3 if done < options.rate_first else 2.0 * rate
+
+    def _train_step(self, function: Callable[[Batch], tuple[Tensor, Tensor]]) -> Tensor:
+        options = self.options
+        batch = draw(self.crops.batch(options.batch), options, self.step.autoencoder.channels)
+        with self._autocast():
+            loss, figures = function(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(self.parameters, 5.0)
+        self.optimizer.step()
+        decay = min(options.average, (1 + self.steps) / (10 + self.steps))
+        with torch.no_grad():
+            torch._foreach_lerp_(self.averages, [*map(torch.Tensor.detach, self.parameters)], 1.0 - decay)
+        self.steps += 1
+        if self.steps % QUEUED_STEPS == 0:
+            self._wait()
+        return figures
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def _seconds(self, function: Callable[[Batch], tuple[Tensor, Tensor]], rounds: int) -> float:
+        self._wait()
+        began = time.monotonic()
+        for _ in range(rounds):
+            self._train_step(function)
+        self._wait()
+        return (time.monotonic() - began) / rounds
+
+    def _look_for_shards(self) -> None:
+        for shard in sorted(set(self.data.glob("*.tar")) - self.taken):
+            self.taken.add(shard)
+            self.crops.add(read_shard(shard))
+            print(f"{shard.name} joined: {len(self.crops.photos)} crops", flush=True)
+
+    def _show(self, seconds: float, values: Tensor, speed: float) -> None:
+        print(f"{seconds:.0f} s, step {self.steps}, {speed:.1f} a second: {_named(values)}", flush=True)
+        if not math.isfinite(float(values[0])):
+            raise SystemExit("the loss is not finite any more; what was saved before is whole")
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The averages in the place of the weights, for a while."""
+        kept = [p.detach().clone() for p in self.parameters]
+        try:
+            self._set(self.averages)
+            yield
+        finally:
+            self._set(kept)
+
+    @torch.no_grad()
+    def _set(self, values: list[Tensor]) -> None:
+        for parameter, value in zip(self.parameters, values, strict=True):
+            parameter.copy_(value)
+
+
+def _named(values: Tensor) -> str:
+    return " ".join(f"{name} {value:.4g}" for name, value in zip(FIGURES, values.tolist(), strict=True))
+
+
+def _write(state: dict[str, Tensor], file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".part")
+    save_file({k: v.detach().cpu().contiguous() for k, v in state.items()}, temporary, {"format": "pt"})
+    temporary.replace(file)
+
+
+def load_step(weights: Path, features: Path, recipe: Recipe) -> Step:
+    """The networks of a run or of the committed weights, with the rate model where there is one."""
+    autoencoder, denoiser = TinyAutoencoder(), OneStepDenoiser()
+    for name, model in zip(MODELS, (autoencoder, denoiser), strict=True):
+        model.load_state_dict(load_file(weights / name / WEIGHTS_FILE))
+        set_quantization(model, enabled=True)
+    step = Step(autoencoder, denoiser, WassersteinDistortion(features), recipe)
+    if (weights / RATE_FILE).exists():
+        step.rate.load_state_dict(load_file(weights / RATE_FILE))
+    return step
+
+
+def _compile_beside(arguments: list[str], out: Path) -> subprocess.Popen[bytes]:
+    """The same command as the process that compiles; its words go to `compile.log`."""
+    (out / COMPILED).unlink(missing_ok=True)
+    with (out / "compile.log").open("wb") as log:
+        return subprocess.Popen([sys.executable, "-m", "export", "gpu-train", *arguments, "--compile", "2"], stdout=log, stderr=log)
+
+
+def main(arguments: list[str]) -> int:
+    """`sdz gpu-train`; 0 done, 1 no shard."""
+    command = argparse.ArgumentParser(prog="sdz gpu-train", description="Train everything on an accelerator, for minutes.")
+    command.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="tar shards of crops of one size; more may join later")
+    command.add_argument("--weights", type=Path, required=True, metavar="RUN", help="start from the weights of this directory")
+    command.add_argument("--out", type=Path, required=True, metavar="RUN", help="run directory")
+    fastest = "cuda" if torch.cuda.is_available() else "cpu"
+    command.add_argument(
+        "--device", default=fastest, metavar="NAME", help="cuda, or cpu for a rehearsal (default: cuda where there is one)"
+    )
+    for field in fields(Options()):
+        name = "--" + field.name.replace("_", "-")
+        command.add_argument(name, type=type(field.default), default=field.default, metavar="X", help=f"default {field.default}")
+    given = command.parse_args(arguments)
+    options = Options(**{field.name: getattr(given, field.name) for field in fields(Options())})
+    shards = sorted(given.data.glob("*.tar"))
+    if not shards:
+        print(f"{command.prog}: no .tar shard in {given.data}", file=sys.stderr)
+        return 1
+    given.out.mkdir(parents=True, exist_ok=True)
+    features = given.weights / FEATURES_FILE
+    if not features.exists():
+        # a machine without the package is given the file beside the weights
+        features = given.out / FEATURES_FILE
+        write_features(features)
+    for name in MODELS:
+        (given.out / name).mkdir(exist_ok=True)
+        (given.out / name / "config.json").write_bytes((given.weights / name / "config.json").read_bytes())
+    torch.manual_seed(options.seed)
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = False
+    photos = torch.cat([read_shard(shard) for shard in shards])
+    device = torch.device(given.device)
+    kept = min(HELD_OUT, len(photos) // 4)
+    step = load_step(given.weights, features, options).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run = Run(step, ResidentCrops(photos[kept:].to(device), options.crop), photos[:kept], given.data, given.out, options)
+    if options.compile == 2:
+        run.compile()
+        return 0
+    (given.out / "gpu-options.json").write_text(json.dumps(asdict(options), indent=1))
+    helper = _compile_beside(arguments, given.out) if options.compile else None
+    run.run()
+    if helper is not None:
+        helper.terminate()
+    return 0

@@ -1,0 +1,105 @@
+"""`sdz gpu-train`, a few steps of it on a processor."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from sdz.export.packs.trained import TINY_WEIGHTS
+from sdz.export.training.gpu_step import FIGURES, Recipe, draw
+from sdz.export.training.gpu_train import Options, Run, load_step, main
+from sdz.export.training.perception import write_features
+from sdz.export.training.resident import ResidentCrops, read_shard
+
+CROP = 176
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight crops of noise under a slope, 192 a side."""
+    rng = np.random.default_rng(0)
+    file: Path = tmp_path_factory.mktemp("shards") / "one.tar"
+    with tarfile.open(file, "w") as archive:
+        for k in range(8):
+            pixels = (np.linspace(0, 200, 192)[:, None, None] + rng.integers(0, 50, (192, 192, 3))).astype(np.uint8)
+            data = io.BytesIO()
+            Image.fromarray(pixels).save(data, "PNG")
+            member = tarfile.TarInfo(f"{k}.png")
+            member.size = len(data.getvalue())
+            archive.addfile(member, io.BytesIO(data.getvalue()))
+    return file
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file: Path = tmp_path_factory.mktemp("features") / "features.safetensors"
+    write_features(file)
+    return file
+
+
+def _recipe(**changes: float) -> Options:
+    return Options(batch=3, natural_files=1, natural=1, crop=CROP, compile=0, **changes)  # type: ignore[arg-type]
+
+
+def test_crops_are_cut_turned_and_repeatable(shard: Path) -> None:
+    photos = read_shard(shard)
+    assert photos.shape == (8, 3, 192, 192) and photos.dtype == torch.uint8
+    drawn = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        drawn.append(ResidentCrops(photos, CROP).batch(6))
+    assert drawn[0].shape == (6, 3, CROP, CROP)
+    assert torch.equal(*drawn)
+    assert float(drawn[0].min()) >= 0 and float(drawn[0].max()) <= 255
+
+
+def test_draws_keep_to_their_kinds() -> None:
+    torch.manual_seed(0)
+    recipe = Recipe(batch=400, natural=100, natural_files=50)
+    batch = draw(torch.zeros(400, 3, 16, 16), recipe, 192)
+    assert float(batch.base.min()) >= 22 and float(batch.base.max()) <= 72
+    assert int(batch.tilt[:250].max()) == 0 and int(batch.tilt[250:].min()) == 0
+    assert int(batch.tilt[:250].min()) == -3 and int(batch.tilt[250:].max()) == 3
+    assert set(batch.depth.flatten().tolist()) == {0.0, 1.0, 2.0}
+
+
+def test_the_perceptual_gradient_reaches_the_decoder_by_its_share(shard: Path, features: Path) -> None:
+    gradients = {}
+    for share, worth in ((0.0, 0.0), (0.0, 900.0), (1.0, 900.0)):
+        recipe = _recipe(decoder_perceptual=share, perceptual=worth)
+        step = load_step(TINY_WEIGHTS, features, recipe)
+        torch.manual_seed(1)
+        loss, figures = step(draw(ResidentCrops(read_shard(shard), CROP).batch(3), recipe, 192))
+        loss.backward()
+        assert figures.shape == (len(FIGURES),) and torch.isfinite(figures).all()
+        gradients[share, worth] = step.autoencoder.decoder.head.conv.weight.grad, step.denoiser.head.conv.weight.grad
+    none, kept, all_of_it = gradients.values()
+    assert torch.equal(none[0], kept[0]) and not torch.equal(none[1], kept[1])
+    assert not torch.equal(kept[0], all_of_it[0])
+
+
+def test_a_run_saves_its_averages_in_the_packs_layout(shard: Path, features: Path, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    options = _recipe(seconds=0.001, rate_first=0.0)
+    step = load_step(TINY_WEIGHTS, features, options)
+    photos = read_shard(shard)
+    run = Run(step, ResidentCrops(photos[2:], CROP), photos[:2], shard.parent, tmp_path, options)
+    run.run()
+    assert run.steps == 1
+    for name in ("autoencoder", "denoiser"):
+        before, after = (load_file(p / name / "diffusion_pytorch_model.safetensors") for p in (TINY_WEIGHTS, tmp_path))
+        assert before.keys() == after.keys()
+        assert {v.dtype for v in after.values()} == {torch.float32, torch.int32}
+    assert load_step(tmp_path, features, options).rate.mix.weight.shape == (384, 128, 1, 1)
+
+
+def test_no_shard_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--data", str(tmp_path), "--weights", str(TINY_WEIGHTS), "--out", str(tmp_path / "run")]) == 1
+    assert "no .tar shard in" in capsys.readouterr().err
