@@ -53,8 +53,7 @@ const pack = /** @type {import("../../web/pack.js").Pack} */ (
 );
 
 const LATENTS = {
-  values: Int32Array.of(5, 600, -7, 800), levels: new Int8Array(4), precision: new Uint8Array(4), halfWidth: new Int32Array(4),
-  channels: 2, h: 1, w: 2,
+  values: Int32Array.of(5, 600, -7, 800), levels: new Int32Array(4), precision: new Int32Array(4), halfWidth: new Int32Array(4), h: 1, w: 2,
 };
 
 test("each graph is loaded once, when first used, and runs one at a time", async () => {
