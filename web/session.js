@@ -61,7 +61,12 @@ export function defaultThreads() {
  */
 async function loadRuntime(base, threads, provider) {
   if (typeof base === "object" && "InferenceSession" in base) return base;
-  if (!base && own) return own();
+  if (!base && own) {
+    const running = runtimes.get("") ?? own();
+    runtimes.set("", running);
+    running.catch(() => runtimes.delete(""));
+    return running;
+  }
   const flavour = provider === "wasm" ? "wasm" : "Suspending" in WebAssembly ? "jspi" : "webgpu";
   const [script, wasm] = FILES[flavour].map((name) => (base ? new URL(name, base).href : runtimeFile(name)));
   if (!script || !wasm) {

@@ -1,6 +1,6 @@
 /**
  * Opened packs and what runs their networks. The only module that decides it: the exact core, where the pack has weights for it; else, or
- * where a page asks for WebGPU, onnxruntime-web, which is loaded when a network is first needed.
+ * where a page asks for WebGPU and the browser has it, onnxruntime-web, which is loaded when a network is first needed.
  */
 
 import { packReader } from "./assets.js";
@@ -65,8 +65,8 @@ export class Sessions {
 
   /** @param {Pack} pack @returns {Networks} loads nothing before a network is asked for */
   session(pack) {
-    const { provider } = this.#sources;
-    const byCore = pack.coreBytes && !pack.tiling && provider !== "webgpu";
+    const webgpu = this.#sources.provider === "webgpu" && /** @type {any} */ (globalThis.navigator)?.gpu;
+    const byCore = pack.coreBytes && !pack.tiling && !webgpu;
     const session = this.#sessions.get(pack) ?? (byCore ? new CoreNetworks(pack) : new Session(pack, this.#sources));
     this.#sessions.set(pack, session);
     return session;

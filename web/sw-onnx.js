@@ -1,6 +1,5 @@
 /**
  * The service worker for packs whose networks the core does not compute: sw.js, and onnxruntime-web, which a service worker cannot import later.
- * The npm package has its own version of this module.
  */
 
 // @ts-expect-error  it exists on a site only

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Session } from "../../web/session.js";
-import { thrown } from "./support.js";
+import { thrown, withGpu } from "./support.js";
 
 /**
  * A stand-in: sessions whose networks answer with constants; of WebGPU's values the first is off by `offset`.
@@ -90,18 +90,6 @@ test("a graph that cannot be loaded may be tried again", async () => {
     assert.equal((await thrown(() => session.decode(LATENTS.values, LATENTS.precision, 1, 2))).code, "ProviderError");
   }
 });
-
-/** @param {boolean} present @param {() => Promise<void>} run */
-async function withGpu(present, run) {
-  const before = Object.getOwnPropertyDescriptor(globalThis, "navigator");
-  Object.defineProperty(globalThis, "navigator", { value: present ? { gpu: {} } : {}, configurable: true });
-  try {
-    await run();
-  } finally {
-    if (before) Object.defineProperty(globalThis, "navigator", before);
-    else Reflect.deleteProperty(globalThis, "navigator");
-  }
-}
 
 for (const [what, offset, present, provider] of /** @type {[string, number, boolean, string][]} */ ([
   ["within the tolerance it runs", 8, true, "webgpu"],

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { Sessions } from "../../web/sessions.js";
 import { CoreNetworks } from "../../web/engine.js";
 import { Session } from "../../web/session.js";
-import { neutralTables, sha256, thrown } from "./support.js";
+import { neutralTables, sha256, thrown, withGpu } from "./support.js";
 
 /** The files of a small pack without a denoiser. */
 function files() {
@@ -56,6 +56,7 @@ test("the core runs what it has weights for, onnxruntime-web what it has not, an
   const weighted = { ...pack, coreBytes: async () => new Uint8Array() };
   assert.ok(new Sessions().session(pack) instanceof Session);
   assert.ok(new Sessions().session(weighted) instanceof CoreNetworks);
-  assert.ok(new Sessions({ provider: "webgpu" }).session(weighted) instanceof Session);
+  assert.ok(new Sessions({ provider: "webgpu" }).session(weighted) instanceof CoreNetworks);
+  await withGpu(true, async () => assert.ok(new Sessions({ provider: "webgpu" }).session(weighted) instanceof Session));
   assert.ok(new Sessions().session({ ...weighted, tiling: { whole: 4096, overlap: 8 } }) instanceof Session);
 });

@@ -91,3 +91,15 @@ export function entriesOf(nodes, entries) {
   split(1, 0, entries);
   return nodes.map((node) => leaves.get(node) ?? -1);
 }
+
+/** With a navigator that has WebGPU, or has not. @param {boolean} present @param {() => Promise<void>} run */
+export async function withGpu(present, run) {
+  const before = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  Object.defineProperty(globalThis, "navigator", { value: present ? { gpu: {} } : {}, configurable: true });
+  try {
+    await run();
+  } finally {
+    if (before) Object.defineProperty(globalThis, "navigator", before);
+    else Reflect.deleteProperty(globalThis, "navigator");
+  }
+}
