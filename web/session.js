@@ -11,9 +11,19 @@ import { guarded } from "./engine.js";
 /** @import { Window } from "./core.js" */
 /** @import { Latents, Picture } from "./engine.js" */
 /** @import { Pack } from "./pack.js" */
-/** @typedef {typeof import("onnxruntime-web")} Ort */
-/** @typedef {import("onnxruntime-web").InferenceSession} InferenceSession */
-/** @typedef {"wasm" | "webgpu"} Provider */
+
+/**
+ * @typedef {"wasm" | "webgpu"} Provider
+ *
+ * @typedef {object} InferenceSession what is used here of onnxruntime-web's, whose own types a user need not have
+ * @property {readonly string[]} outputNames
+ * @property {(feeds: Record<string, any>) => Promise<Record<string, any>>} run
+ *
+ * @typedef {object} Ort the same of onnxruntime-web itself
+ * @property {{create(graph: Uint8Array, options: object): Promise<InferenceSession>}} InferenceSession
+ * @property {new (type: "float32", data: Float32Array, dims: readonly number[]) => any} Tensor
+ * @property {{wasm: {wasmPaths?: any, numThreads?: number, wasmBinary?: any}, logLevel?: any}} env
+ */
 
 /** More threads gain little at these sizes and slow the page down. */
 const MAX_THREADS = 4;
@@ -208,7 +218,7 @@ export class Session {
   async #run(network, arrays, h, w, provider) {
     const session = await this.#open(network, provider);
     const ort = await loadRuntime(this.base, this.threads, provider);
-    /** @type {Record<string, import("onnxruntime-web").Tensor>} */
+    /** @type {Record<string, any>} */
     const feeds = {};
     for (const [name, array] of Object.entries(arrays)) {
       const data = array instanceof Float32Array ? array : Float32Array.from(array);

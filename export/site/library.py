@@ -88,9 +88,9 @@ class Library:
 
 @dataclass(frozen=True)
 class Loads:
-    """The library's assets by what they are for. `scripts`, the core among them, and `tables` paint the linear stage; `graphs`, the networks'
-    weights, follow, and `runtime`, onnxruntime-web, where it runs them; `page` is the demo's own; what is in none is loaded only by the service
-    worker, or for WebGPU."""
+    """The library's assets by what they are for. `scripts`, the core among them, and `tables` paint the linear stage; `graphs`, the
+    networks' weights, follow, and `runtime`, onnxruntime-web, where it runs them; `page` is the demo's own; what is in none is loaded only
+    by the service worker, or for WebGPU."""
 
     scripts: list[Asset]
     tables: list[Asset]

@@ -477,10 +477,17 @@ def test_wrong_usage(arguments: list[str]) -> None:
 
 
 def test_missing_onnxruntime_web(photos: Path, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is needed where the core does not compute the pack, and for WebGPU."""
     monkeypatch.setattr(library, "ORT_DISTS", (Path("nowhere"),))
-    with pytest.raises(MissingRuntimeError, match=r"^onnxruntime-web is missing, whose WebAssembly every site has: run `npm ci` in "):
-        build(options(photos, pack, tmp_path / "site"))
-    assert not (tmp_path / "site").exists()
+    foreign = tmp_path / "foreign"
+    shutil.copytree(pack, foreign)
+    described = json.loads((pack / "manifest.json").read_bytes())
+    del described["core"]
+    (foreign / "manifest.json").write_text(json.dumps(described))
+    for wanted in (options(photos, foreign, tmp_path / "site"), options(photos, pack, tmp_path / "site", webgpu=True)):
+        with pytest.raises(MissingRuntimeError, match=r"^onnxruntime-web is missing, which runs this pack's networks: run `npm ci` in "):
+            build(wanted)
+        assert not (tmp_path / "site").exists()
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *lacking: str) -> None:
