@@ -98,6 +98,9 @@ def _add_build(command: argparse.ArgumentParser) -> None:
         "--time-limit", type=_number(1, 1e6), default=TIME_LIMIT, metavar="SECONDS",
         help=f"give a photo up that takes longer (default {TIME_LIMIT:g})",
     )  # fmt: skip
+    command.add_argument(
+        "--webgpu", action="store_true", help="run the networks on WebGPU where a browser has it (onnxruntime-web and graphs: 60 MB more)"
+    )
     command.add_argument("--force", action="store_true", help="make everything again")
     command.add_argument("--quiet", action="store_true", help="print nothing but what went wrong")
     command.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -178,6 +181,7 @@ def _build(options: argparse.Namespace) -> int:
         jobs=options.jobs,
         judged=options.judge,
         force=options.force,
+        webgpu=options.webgpu,
         time_limit=options.time_limit,
     )
     signal.signal(signal.SIGTERM, _terminated)

@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import json
 import mimetypes
 import queue
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
@@ -18,9 +20,11 @@ import numpy as np
 from PIL import Image
 
 from sdz.export.speed.chromium import CHROMIUM_ARGUMENTS
+from sdz.runtime.format.container import parse, serialize
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 WEB: Final = ROOT / "web"
+CORE: Final = ROOT / "core" / "sdz.wasm"
 ORT: Final = ROOT / "node_modules" / "onnxruntime-web" / "dist"
 
 CHROMIUM: Final = "/usr/bin/chromium"
@@ -132,10 +136,11 @@ def compressed(body: bytes) -> bytes:
 
 
 def scripts() -> dict[str, bytes | Path]:
-    """The modules as a page loads them, and onnxruntime-web beside them."""
+    """The modules as a page loads them, the core and onnxruntime-web beside them."""
     files: dict[str, bytes | Path] = {
         path.relative_to(WEB).as_posix(): path for room in ("*.js", "format/*.js", "page/*.js") for path in WEB.glob(room)
     }
+    files["sdz.wasm"] = CORE
     for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"):
         files[f"ort/{name}"] = ORT / name
     return files
@@ -144,6 +149,20 @@ def scripts() -> dict[str, bytes | Path]:
 def pack_files(pack: Any) -> dict[str, bytes | Path]:
     """A pack's files where pages look for them."""
     return {f"packs/{pack.id.hex()}/{path.name}": path for path in pack.directory.iterdir()}
+
+
+def without_core(pack: Any) -> tuple[bytes, dict[str, bytes | Path]]:
+    """The pack's graphs without the core's weights, as a foreign pack has them: its id, and its files where pages look for them."""
+    manifest = json.dumps({name: value for name, value in pack.manifest.items() if name != "core"}).encode()
+    pack_id = hashlib.sha256(manifest).digest()[:4]
+    files: dict[str, bytes | Path] = {f"packs/{pack_id.hex()}/{path.name}": path for path in pack.directory.glob("*.*")}
+    return pack_id, files | {f"packs/{pack_id.hex()}/manifest.json": manifest}
+
+
+def made_for(pack_id: bytes, data: bytes) -> bytes:
+    """The same picture as a file of another pack."""
+    container = parse(data)
+    return serialize(replace(container.header, pack_id=pack_id), container.chunks)
 
 
 def picture(width: int, height: int, seed: int = 0) -> Image.Image:

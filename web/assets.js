@@ -1,11 +1,14 @@
 /**
- * Default addresses of pack files and of onnxruntime-web: beside the scripts, as in every built site. The npm package has its own version
- * of this module (written by npm/package.js), in which each address is a literal that bundlers understand.
+ * Default addresses of the core, of pack files and of onnxruntime-web: beside the scripts, as in every built site. The npm package has its own
+ * version of this module (written by npm/package.js), in which each address is a literal that bundlers understand.
  */
 
 import { fetchReader } from "./pack.js";
 
 /** @import { Read } from "./pack.js" */
+
+/** @returns {string} the address of the exact core */
+export const coreFile = () => new URL("sdz.wasm", import.meta.url).href;
 
 /** @param {string} id of a pack @returns {Read} */
 export const packReader = (id) => fetchReader(new URL(`packs/${id}/`, import.meta.url));

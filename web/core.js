@@ -60,9 +60,11 @@ const FILE_REASONS = {
  */
 export async function compileCore(source) {
   const given = await source;
-  const bytes = "arrayBuffer" in given && typeof given.arrayBuffer === "function" ? await given.arrayBuffer() : given;
+  const response = typeof Response === "function" && given instanceof Response ? given : null;
   try {
-    return await WebAssembly.compile(/** @type {BufferSource} */ (bytes));
+    // a server that does not know the type keeps a browser from compiling while bytes arrive
+    if (response?.headers.get("content-type")?.startsWith("application/wasm")) return await WebAssembly.compileStreaming(response);
+    return await WebAssembly.compile(response ? await response.arrayBuffer() : /** @type {BufferSource} */ (given));
   } catch (error) {
     throw new SdzError("CoreError", `the decoder's core cannot be compiled here: ${/** @type {Error} */ (error).message}`);
   }
@@ -93,6 +95,11 @@ export class Core {
   /** Bytes that are handed out now. */
   held() {
     return this.call("sdz_limit", 0);
+  }
+
+  /** Bytes of the instance's memory, which never shrinks. */
+  reserved() {
+    return this.exports.memory.buffer.byteLength;
   }
 
   /** A pack's coder tables. @param {Uint8Array} data @returns {number} */
@@ -189,6 +196,17 @@ export class Core {
       this.checked(this.call("sdz_latents", picture, top, left, rows, columns, ...at));
       const [values, levels, precision, halfWidth] = at.map((place) => this.integers(place, count));
       return { values, levels, precision, halfWidth };
+    });
+  }
+
+  /**
+   * Values (C, positions) guarded, a copy.
+   * @param {Int32Array} values @param {number} channels @param {number} l1Limit
+   */
+  guard(values, channels, l1Limit) {
+    return this.given([values], (at) => {
+      this.checked(this.call("sdz_guard", at, channels, values.length / channels, l1Limit));
+      return this.integers(at, values.length);
     });
   }
 

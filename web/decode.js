@@ -6,30 +6,22 @@
  */
 
 import { ALPHA, altText, find, parse } from "./format/container.js";
+import { Picture, engine } from "./engine.js";
 import { SdzError } from "./errors.js";
+import { decodeAlpha } from "./format/alpha.js";
 import { DENOISER_COARSEST, MAX_PIXELS } from "./limits.js";
-import { linearStage } from "./format/linear.js";
-import { later } from "./later.js";
-import { Room } from "./format/planes.js";
+import { latentsOf } from "./quantizer.js";
 import { FULL_STRENGTH } from "./session.js";
 import { Sessions } from "./sessions.js";
 import { full, spans, weights } from "./format/tiles.js";
 
 /** @import { Header } from "./format/container.js" */
+/** @import { Window } from "./core.js" */
 /** @import { Pack } from "./pack.js" */
-/** @import { KnownIndices } from "./format/indices.js" */
-/** @import { Known, Latents, Window } from "./format/planes.js" */
 /** @import { Networks, Sources } from "./sessions.js" */
 
 /**
  * @typedef {"linear" | "decoded" | "denoised"} Stage
- *
- * @typedef {object} Picture everything entropy-decoded from the bytes received so far, before any pixel
- * @property {Header} header
- * @property {Pack} pack
- * @property {Known | KnownIndices} known
- * @property {Uint8Array | null} alpha (H, W)
- * @property {string | undefined} alt
  *
  * @typedef {{x: number, y: number, width: number, height: number, pixels: Uint8ClampedArray<ArrayBuffer>}} Tile pixels are RGBA
  *
@@ -66,7 +58,7 @@ export function readContainer(bytes) {
 }
 
 /**
- * Entropy decoding of the whole file.
+ * Entropy decoding of the whole file; `close` gives the result back.
  * @param {Uint8Array} bytes @param {Pack} pack
  * @returns {Promise<Picture>}
  */
@@ -76,23 +68,14 @@ export async function readPicture(bytes, pack) {
   if (header.packId !== pack.id) {
     throw new SdzError("MissingPackError", `the file was made for model pack ${header.packId}, not ${pack.id}`);
   }
-  if (header.tilt && !pack.octaves) {
-    throw new SdzError("CorruptFileError", `${header.tilt}, but the file's pack allows 0 only`, { offset: 8, field: "tilt" });
-  }
-  const known = await pack.quantizer.read(container, Math.ceil(header.height / pack.patch), Math.ceil(header.width / pack.patch));
+  const { width, height } = header;
+  const source = await latentsOf(container, pack, Math.ceil(height / pack.patch), Math.ceil(width / pack.patch));
+  const picture = new Picture(header, pack, source);
+  await picture.open();
   const chunk = find(container, ALPHA);
-  const alpha = chunk ? await (await later.alpha()).decodeAlpha(chunk.payload, header.height, header.width, chunk.start) : null;
-  return { header, pack, known, alpha, alt: altText(container) };
-}
-
-/**
- * Values, levels, precision codes and intervals of the latents in a window.
- * @param {Picture} picture @param {Window} [window] the whole picture when left out
- * @param {Room} [room] holds the results, which are valid until its next use
- * @returns {Latents & {values: Int32Array}}
- */
-export function latentsIn({ known, header, pack }, window, room) {
-  return pack.quantizer.dequantize(known, header, pack, window, room);
+  picture.alpha = chunk ? await decodeAlpha(chunk.payload, height, width, chunk.start, async () => (await engine()).core) : null;
+  picture.alt = altText(container);
+  return picture;
 }
 
 /**
@@ -109,11 +92,10 @@ export function strengthOf(realism) {
  * DENOISER_COARSEST.
  * @param {Picture} picture
  */
-export function denoiserApplies({ known, header, pack }) {
+export function denoiserApplies({ facts, pack }) {
   if (pack.denoiserMinStepIndex === null) return false;
-  const count = known.channels * known.h * known.w;
-  const codes = pack.quantizer.precisionSum(known, header, pack);
-  return pack.denoiserMinStepIndex * count <= codes && codes <= DENOISER_COARSEST * count;
+  const count = facts.channels * facts.rows * facts.columns;
+  return pack.denoiserMinStepIndex * count <= facts.codes && facts.codes <= DENOISER_COARSEST * count;
 }
 
 /**
@@ -127,71 +109,42 @@ export function reached(picture, stage, strength = FULL_STRENGTH) {
 
 /**
  * The side of a tile, chosen to bound memory when none is given.
- * @param {number | null | undefined} tile @param {{h: number, w: number}} known @param {number} patch @returns {number}
+ * @param {number | null | undefined} tile @param {Window} whole @param {number} patch @returns {number}
  */
-function tileSide(tile, { h, w }, patch) {
-  if (tile === undefined || tile === null) return (Math.max(h, w) * patch <= WHOLE ? WHOLE : TILE) / patch;
+function tileSide(tile, { rows, columns }, patch) {
+  if (tile === undefined || tile === null) return (Math.max(rows, columns) * patch <= WHOLE ? WHOLE : TILE) / patch;
   if (Number.isInteger(tile) && tile >= 1) return tile;
   throw new RangeError(`a tile's side must be a positive whole number of latent positions; ${tile} was given`);
 }
 
 /**
  * Covers all positions with windows of at most `tile` positions a side.
- * @param {{h: number, w: number}} known @param {number} tile
+ * @param {Window} whole @param {number} tile
  * @returns {Generator<Window>}
  */
-function* windows({ h, w }, tile) {
-  for (let top = 0; top < h; top += tile) {
-    for (let left = 0; left < w; left += tile) {
-      yield { top, left, rows: Math.min(tile, h - top), columns: Math.min(tile, w - left) };
+function* windows(whole, tile) {
+  for (let top = 0; top < whole.rows; top += tile) {
+    for (let left = 0; left < whole.columns; left += tile) {
+      yield { top, left, rows: Math.min(tile, whole.rows - top), columns: Math.min(tile, whole.columns - left) };
     }
   }
 }
 
 /**
- * The window enlarged by `margin` positions on each side, clipped to the picture.
- * @param {Window} window @param {number} margin @param {{h: number, w: number}} known
- * @returns {Window}
- */
-function grow({ top, left, rows, columns }, margin, { h, w }) {
-  const [y, x] = [Math.max(0, top - margin), Math.max(0, left - margin)];
-  return { top: y, left: x, rows: Math.min(h, top + rows + margin) - y, columns: Math.min(w, left + columns + margin) - x };
-}
-
-/**
- * Crops `source` (C, outer) to `inner`; returns `source` itself where both are the same.
- * @param {ArrayLike<number> & {subarray(from: number, to: number): ArrayLike<number>}} source
- * @param {Window} inner @param {Window} outer @param {number} channels @param {Room} room @param {string} name of the result in `room`
- * @returns {ArrayLike<number>}
- */
-function crop(source, inner, outer, channels, room, name) {
-  if (inner.rows === outer.rows && inner.columns === outer.columns) return source;
-  const out = room.floats(name, channels * inner.rows * inner.columns);
-  for (let c = 0, to = 0; c < channels; c++) {
-    for (let y = 0; y < inner.rows; y++, to += inner.columns) {
-      const from = (c * outer.rows + inner.top - outer.top + y) * outer.columns + inner.left - outer.left;
-      out.set(source.subarray(from, from + inner.columns), to);
-    }
-  }
-  return out;
-}
-
-/**
- * The finished tile `core`: cropped at the picture's edges, grey in grey pictures, with its alpha.
- * @param {Uint8Array | Uint8ClampedArray<ArrayBuffer>} rgba pixels of `outer`; a clamped array may become the tile's own
- * @param {Window} core @param {Window} outer @param {Picture} picture
+ * A finished tile: cropped at the picture's edges, grey in grey pictures, with its alpha.
+ * @param {Uint8Array | Uint8ClampedArray<ArrayBuffer>} rgba pixels of `window`; a clamped array may become the tile's own
+ * @param {Window} window @param {Picture} picture
  * @returns {Tile}
  */
-function finish(rgba, core, outer, { header, alpha, pack: { patch } }) {
-  const [x, y] = [core.left * patch, core.top * patch];
-  const width = Math.min(core.columns * patch, header.width - x);
-  const height = Math.min(core.rows * patch, header.height - y);
+function finish(rgba, window, { header, alpha, pack: { patch } }) {
+  const [x, y] = [window.left * patch, window.top * patch];
+  const width = Math.min(window.columns * patch, header.width - x);
+  const height = Math.min(window.rows * patch, header.height - y);
   const whole = rgba instanceof Uint8ClampedArray && rgba.length === width * height * 4;
   const pixels = whole ? rgba : new Uint8ClampedArray(width * height * 4);
-  const stride = outer.columns * patch * 4;
+  const stride = window.columns * patch * 4;
   for (let row = 0; row < height && !whole; row++) {
-    const from = ((core.top - outer.top) * patch + row) * stride + (core.left - outer.left) * patch * 4;
-    pixels.set(rgba.subarray(from, from + width * 4), row * width * 4);
+    pixels.set(rgba.subarray(row * stride, row * stride + width * 4), row * width * 4);
   }
   if (header.grey) {
     for (let i = 0; i < pixels.length; i += 4) {
@@ -208,7 +161,7 @@ function finish(rgba, core, outer, { header, alpha, pack: { patch } }) {
 }
 
 /**
- * Decodes a stage tile by tile, top to bottom. Intermediate arrays are reused, so memory does not grow with the picture.
+ * Decodes a stage tile by tile, top to bottom.
  * @param {Picture} picture @param {Stage} stage as returned by `reached`
  * @param {Networks | null} session not needed for `linear` @param {number} [strength] of the denoiser, at least 1
  * @param {number | null} [tile] latent positions on a tile's side; does not change the pixels
@@ -216,62 +169,34 @@ function finish(rgba, core, outer, { header, alpha, pack: { patch } }) {
  * @throws {RangeError} for a `tile` that is no positive integer
  */
 export async function* paint(picture, stage, session, strength = FULL_STRENGTH, tile) {
-  const { known, pack } = picture;
-  const room = new Room();
-  const side = tileSide(tile, known, pack.patch);
+  const { pack, whole } = picture;
+  const side = tileSide(tile, whole, pack.patch);
   if (stage === "linear") {
-    for (const core of windows(known, side)) {
-      const seen = pack.lapping ? grow(core, 1, known) : core;
-      const { values, h, w } = latentsIn(picture, seen, room);
-      yield finish(linearStage(values, h, w, pack), core, seen, picture);
-    }
+    for (const window of windows(whole, side)) yield finish(await picture.paintLinear(window), window, picture);
     return;
   }
   if (!session) throw new SdzError("ProviderError", `stage '${stage}' needs a session`);
+  const applied = stage === "denoised" ? strength : 0;
   if (pack.tiling) {
-    yield* blend(picture, stage === "denoised" ? strength : 0, session, room);
+    yield* blend(picture, applied, session);
     return;
   }
-  for (const core of windows(known, side)) {
-    const decoded = grow(core, pack.halo.decoder, known);
-    yield finish(await runNetworks(picture, decoded, stage === "denoised" ? strength : 0, session, room), core, decoded, picture);
-  }
-}
-
-/**
- * Runs the networks on a window; the denoiser's input is larger by its receptive field.
- * @param {Picture} picture @param {Window} decoded @param {number} strength of the denoiser, 0 to skip it
- * @param {Networks} session @param {Room} room
- * @returns {Promise<Uint8Array>} RGBA
- */
-async function runNetworks(picture, decoded, strength, session, room) {
-  const { known, pack } = picture;
-  const widest = strength ? grow(decoded, pack.halo.denoiser, known) : decoded;
-  const latents = latentsIn(picture, widest, room);
-  const exact = room.floats("networks' values", latents.values.length);
-  exact.set(latents.values);
-  const values = strength ? await session.denoise({ ...latents, values: exact }, strength) : exact;
-  return session.decode(
-    crop(values, decoded, widest, pack.channels, room, "decoder's values"),
-    crop(latents.precision, decoded, widest, pack.channels, room, "decoder's precision"),
-    decoded.rows,
-    decoded.columns,
-  );
+  for (const window of windows(whole, side)) yield finish(await session.paint(picture, window, applied), window, picture);
 }
 
 /**
  * Decodes a picture whose pack defines overlapping tiles, which are blended. Rows shared by two rows of tiles are kept until the second
  * one is decoded, so memory grows with the picture's width only.
- * @param {Picture} picture @param {number} strength @param {Networks} session @param {Room} room
+ * @param {Picture} picture @param {number} strength @param {Networks} session
  * @returns {AsyncGenerator<Tile>}
  */
-async function* blend(picture, strength, session, room) {
-  const { known, pack } = picture;
+async function* blend(picture, strength, session) {
+  const { pack, whole } = picture;
   const { patch } = pack;
   const tiling = /** @type {import("./format/tiles.js").Tiling} */ (pack.tiling);
-  const { down, across } = spans(tiling, known.h, known.w);
+  const { down, across } = spans(tiling, whole.rows, whole.columns);
   const total = full(tiling, patch) ** 2;
-  const stride = known.w * patch * 3;
+  const stride = whole.columns * patch * 3;
   /** Weighted sums of the pixel rows that the next row of tiles also covers. */
   let waiting = new Int32Array();
   for (const row of down) {
@@ -280,9 +205,9 @@ async function* blend(picture, strength, session, room) {
     sums.set(waiting);
     for (const column of across) {
       const window = { top: row.start, left: column.start, rows: row.stop - row.start, columns: column.stop - column.start };
-      const rgba = await runNetworks(picture, window, strength, session, room);
+      const rgba = await session.paint(picture, window, strength);
       if (down.length * across.length === 1) {
-        yield finish(rgba, window, window, picture);
+        yield finish(rgba, window, picture);
         return;
       }
       const [vertical, horizontal] = [weights(tiling, row, patch), weights(tiling, column, patch)];
@@ -299,13 +224,12 @@ async function* blend(picture, strength, session, room) {
     // the next row of tiles also covers the rows below
     const rows = row.stop - row.start - (row.after ? tiling.overlap : 0);
     waiting = sums.slice(rows * patch * stride);
-    const pixels = new Uint8ClampedArray(rows * patch * known.w * patch * 4);
+    const pixels = new Uint8ClampedArray(rows * patch * whole.columns * patch * 4);
     for (let from = 0, to = 0; to < pixels.length; from += 3, to += 4) {
       for (let c = 0; c < 3; c++) pixels[to + c] = Math.floor((sums[from + c] + total / 2) / total);
       pixels[to + 3] = 255;
     }
-    const core = { top: row.start, left: 0, rows, columns: known.w };
-    yield finish(pixels, core, core, picture);
+    yield finish(pixels, { top: row.start, left: 0, rows, columns: whole.columns }, picture);
   }
 }
 
@@ -343,15 +267,19 @@ export async function decodeBytes(bytes, { stage = "denoised", pack, session, pa
   const { header } = readContainer(bytes);
   const sessions = sessionsFor(packs, ort);
   pack ??= session?.pack ?? (await sessions.pack(header.packId));
-  const picture = await readPicture(bytes, pack);
-  stage = reached(picture, stage, strength);
-  if (stage !== "linear") session ??= sessions.session(pack);
   const { width, height } = header;
-  const data = new Uint8ClampedArray(width * height * 4);
-  for await (const part of paint(picture, stage, session ?? null, strength, tile)) {
-    for (let row = 0; row < part.height; row++) {
-      data.set(part.pixels.subarray(row * part.width * 4, (row + 1) * part.width * 4), ((part.y + row) * width + part.x) * 4);
+  const picture = await readPicture(bytes, pack);
+  try {
+    stage = reached(picture, stage, strength);
+    if (stage !== "linear") session ??= sessions.session(pack);
+    const data = new Uint8ClampedArray(width * height * 4);
+    for await (const part of paint(picture, stage, session ?? null, strength, tile)) {
+      for (let row = 0; row < part.height; row++) {
+        data.set(part.pixels.subarray(row * part.width * 4, (row + 1) * part.width * 4), ((part.y + row) * width + part.x) * 4);
+      }
     }
+    return { width, height, data, stage, complete: picture.facts.complete, header, alt: picture.alt };
+  } finally {
+    picture.close();
   }
-  return { width, height, data, stage, complete: picture.known.complete, header, alt: picture.alt };
 }

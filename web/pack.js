@@ -6,11 +6,9 @@
 
 import { SdzError } from "./errors.js";
 import { MAX_HALO, MAX_OCTAVE } from "./limits.js";
-import { LAP_PLACES, LAP_SUM } from "./format/linear.js";
-import { QUANTIZERS, openQuantizer } from "./quantizer.js";
+import { QUANTIZERS, tablesProblem } from "./quantizer.js";
 import { tilingProblem } from "./format/tiles.js";
 
-/** @import { Quantizer } from "./quantizer.js" */
 /** @import { Tiling } from "./format/tiles.js" */
 
 /**
@@ -25,11 +23,12 @@ import { tilingProblem } from "./format/tiles.js";
  * @property {number} reconstruction sixteenths of an interval
  * @property {number} l1Limit GRID units
  * @property {number} linearShift
- * @property {Int16Array} linear (C, 3 p p)
+ * @property {Uint8Array} linear int16 (C, 3 p p), little-endian; the core checks it when it opens it
  * @property {Int32Array | null} lapping (n, n), the linear stage's filter across block borders; null where there is none
  * @property {Int32Array | null} octaves each channel's frequency in sixteenths of an octave above a quarter of the highest; null where
  *   the pack does not allow a tilt
- * @property {Quantizer} quantizer reads the latents of its files
+ * @property {(typeof QUANTIZERS)[number]} quantizer how its files carry the latents
+ * @property {Uint8Array} coder tables; the core checks them when it opens them
  * @property {number | null} denoiserMinStepIndex null where the pack has no denoiser
  * @property {{denoiser: number, decoder: number}} halo receptive fields, latent positions on each side
  * @property {boolean} exact whether the reference graphs give the same bytes everywhere
@@ -44,6 +43,12 @@ const PATCHES = [4, 8, 16, 32];
 
 /** File name of the manifest in every pack. */
 export const MANIFEST = "manifest.json";
+
+/** Binary places of the levels that a lapping filters. */
+const LAP_PLACES = 4;
+
+/** Most that a row of a lapping may sum to without signs: the networks' exact sums rest on it. */
+const LAP_SUM = 232;
 
 /** Hundreds of times the size of a usual manifest. */
 const MAX_MANIFEST_BYTES = 2 ** 20;
@@ -221,16 +226,12 @@ export async function loadPack(id, read) {
   const l1Limit = integer(manifest.l1_limit, "l1_limit", 1, 2 ** 24);
   const lapping = manifest.lapping === undefined ? null : lappingOf(manifest.lapping, patch);
   const linearShift = integer(manifest.linear_shift, "linear_shift", lapping ? LAP_PLACES + 1 : 1, 20);
-  const [linearBytes, coderBytes] = await Promise.all(
+  const [linear, coder] = await Promise.all(
     ["linear", "coder"].map((name) => readEntry(entry(manifest.tables?.[name], `tables.${name}`), read)),
   );
-  if (linearBytes.length !== channels * 3 * patch * patch * 2) throw corrupt("the linear table has a wrong size");
-  const linear = new Int16Array(linearBytes.buffer, linearBytes.byteOffset, channels * 3 * patch * patch);
-  const largest = linear.reduce((most, weight) => Math.max(most, Math.abs(weight)), 0);
-  if (l1Limit * largest + 2 ** (linearShift + 8) >= 2 ** 31) throw corrupt("the linear table's sums can pass 32 bits");
   const kind = manifest.quantizer === undefined ? QUANTIZERS[0] : choice(manifest.quantizer, "quantizer", QUANTIZERS);
-  const quantizer = await openQuantizer(kind, coderBytes);
-  if (quantizer.tables.channels !== channels) throw corrupt("the coder's tables are for another number of channels");
+  const problem = tablesProblem(kind, channels, coder);
+  if (problem) throw corrupt(problem);
   /** @type {Map<string, Promise<Uint8Array>>} */
   const graphs = new Map();
   const denoises = manifest.denoiser !== undefined;
@@ -245,7 +246,8 @@ export async function loadPack(id, read) {
     linear,
     lapping,
     octaves: manifest.octaves === undefined ? null : octavesOf(manifest.octaves, channels),
-    quantizer,
+    quantizer: kind,
+    coder,
     denoiserMinStepIndex: denoises ? integer(manifest.denoiser?.min_step_index, "denoiser.min_step_index", 0, 255) : null,
     halo: {
       denoiser: denoises ? integer(manifest.halo?.denoiser, "halo.denoiser", 0, MAX_HALO) : 0,

@@ -1,93 +1,84 @@
 /**
- * The three kinds of quantizer: bit-planes, codebook indices, palettes. This is the only module that distinguishes them. It takes the kind
- * that a pack's manifest names and the pack's coder tables, and returns the functions that read and dequantize a file's latents.
+ * The three kinds of quantizer: bit-planes, codebook indices, palettes. This is the only module that distinguishes them. It takes a parsed file
+ * and its pack, and says what the core needs to open the latents.
  */
 
-import { parseTables } from "./format/coder.js";
 import { LATENTS, PALETTE_LATENTS, find } from "./format/container.js";
-import { channelSteps, decodePlanes, dequantize } from "./format/planes.js";
 import { SdzError } from "./errors.js";
-import { later } from "./later.js";
+import { inflate } from "./format/inflate.js";
+import { MAX_STEP_INDEX } from "./limits.js";
 
-/** @import { CoderTables } from "./format/coder.js" */
+/** @import { Core } from "./core.js" */
 /** @import { Container, Header } from "./format/container.js" */
-/** @import { IndexTables, KnownIndices } from "./format/indices.js" */
-/** @import { Known, Latents, Room, Window } from "./format/planes.js" */
+/** @import { Pack } from "./pack.js" */
 
 /**
- * @typedef {{reconstruction: number, l1Limit: number, octaves: Int32Array | null}} Scale the fields of `Pack` that dequantizing needs
- *
- * @typedef {object} Quantizer
- * @property {CoderTables | IndexTables} tables
- * @property {(container: Container, h: number, w: number) => Promise<any>} read decodes latents (C, h, w), as far as the file
- *   goes, to `Known` or `KnownIndices`. Throws CorruptFileError.
- * @property {(known: any, header: Header, scale: Scale, window?: Window, room?: Room) => Latents & {values: Int32Array}} dequantize the
- *   latents of a window, or all. With `room`, the result is valid until its next use
- * @property {(known: any, header: Header, scale: Scale) => number} precisionSum the sum of all latents' precision codes
+ * @typedef {object} Source
+ * @property {Uint8Array | null} steps the channels' step indices (C,); null of a codebook
+ * @property {(core: Core, tables: number) => number} open the picture's handle. Throws CorruptFileError
  */
 
 export const QUANTIZERS = /** @type {const} */ (["planes", "indices", "palette"]);
 
+/** What a palette has at most. */
+const MAX_ENTRIES = 256;
+
 /**
- * @param {(typeof QUANTIZERS)[number]} kind @param {Uint8Array} coder the pack's coder tables
- * @returns {Promise<Quantizer>}
- * @throws {SdzError} CorruptPackError
+ * What is wrong with coder tables before the core reads them.
+ * @param {(typeof QUANTIZERS)[number]} kind @param {number} channels @param {Uint8Array} coder @returns {string | null}
  */
-export async function openQuantizer(kind, coder) {
-  if (kind === "indices") return codebook(await later.indices(), coder);
-  const tables = parseTables(coder);
-  return kind === "palette" ? palette(await later.palette(), tables) : planes(tables);
+export function tablesProblem(kind, channels, coder) {
+  const magic = kind === "indices" ? "sdzI" : "sdzT";
+  if (String.fromCharCode(...coder.subarray(0, 4)) !== magic) return `the coder's tables do not begin with '${magic}'`;
+  return coder[4] === channels ? null : "the coder's tables are for another number of channels";
 }
 
-/** @param {Container} container */
-const latentsOf = (container) => find(container, LATENTS)?.payload ?? new Uint8Array();
-
-/** @param {Known} known @param {Header} header @param {Scale} scale */
-function planeCodes({ plane, channels, h, w }, header, { octaves }) {
-  const steps = channelSteps(header, octaves, channels).reduce((sum, step) => sum + step, 0);
-  return plane.reduce((sum, lowest) => sum + 8 * lowest, steps * h * w);
+/**
+ * The step index of each channel: the file's, lowered by its tilt for every octave of the channel's frequency.
+ * @param {Header} header @param {Int32Array | null} octaves @param {number} channels
+ * @returns {Uint8Array}
+ */
+export function channelSteps({ stepIndex, tilt }, octaves, channels) {
+  return Uint8Array.from({ length: channels }, (_, c) =>
+    octaves ? Math.max(0, Math.min(MAX_STEP_INDEX, stepIndex - ((tilt * octaves[c] + 8) >> 4))) : stepIndex);
 }
 
-/** @param {CoderTables} tables @returns {Quantizer} */
-export const planes = (tables) => ({
-  tables,
-  read: async (container, h, w) => {
-    const { planes, stepIndex } = container.header;
-    return decodePlanes(latentsOf(container), h, w, planes, stepIndex, tables);
-  },
-  dequantize,
-  precisionSum: planeCodes,
-});
-
-/** @param {typeof import("./format/palette.js")} module @param {CoderTables} tables @returns {Quantizer} */
-export const palette = ({ decodePalette, unknownLatents }, tables) => ({
-  tables,
-  read: async (container, h, w) => {
-    const chunk = find(container, PALETTE_LATENTS);
-    if (!chunk) return unknownLatents(tables.channels, h, w, container.header.planes);
-    return decodePalette(chunk.payload, tables.channels, h, w, chunk.start);
-  },
-  dequantize,
-  precisionSum: planeCodes,
-});
+/**
+ * @param {Container} container @param {Pack} pack @param {number} h @param {number} w latent positions
+ * @returns {Promise<Source>}
+ * @throws {SdzError} CorruptFileError
+ */
+export async function latentsOf(container, pack, h, w) {
+  const { header } = container;
+  const { planes, stepIndex, tilt } = header;
+  if (tilt && !pack.octaves) throw new SdzError("CorruptFileError", `${tilt}, but the file's pack allows 0 only`, { offset: 8, field: "tilt" });
+  const steps = pack.quantizer === "indices" ? null : channelSteps(header, pack.octaves, pack.channels);
+  if (pack.quantizer === "palette") return { steps, open: await palette(container, pack.channels, h, w) };
+  if (!steps) {
+    if (stepIndex) throw notZero(stepIndex, 9, "step index");
+    if (planes) throw notZero(planes, 10, "planes");
+  }
+  const payload = find(container, LATENTS)?.payload ?? new Uint8Array();
+  return { steps, open: (core, tables) => core.decode(tables, payload, h, w, planes, stepIndex) };
+}
 
 /** @param {number} value @param {number} offset @param {string} field */
 const notZero = (value, offset, field) =>
   new SdzError("CorruptFileError", `${value}, but packs with a codebook require 0`, { offset, field });
 
-/** @param {typeof import("./format/indices.js")} module @param {Uint8Array} coder @returns {Quantizer} */
-export function codebook({ parseIndexTables, decodeIndices, dequantizeIndices, precisionSum }, coder) {
-  const tables = parseIndexTables(coder);
-  return {
-    tables,
-    read: async (container, h, w) => {
-      const { stepIndex, planes } = container.header;
-      if (stepIndex) throw notZero(stepIndex, 9, "step index");
-      if (planes) throw notZero(planes, 10, "planes");
-      return decodeIndices(latentsOf(container), h, w, tables);
-    },
-    dequantize: (/** @type {KnownIndices} */ known, _header, { l1Limit }, window, room) =>
-      dequantizeIndices(known, tables, l1Limit, window, room),
-    precisionSum: (/** @type {KnownIndices} */ known) => tables.channels * precisionSum(known, tables),
+/** @param {Container} container @param {number} channels @param {number} h @param {number} w @returns {Promise<Source["open"]>} */
+async function palette(container, channels, h, w) {
+  const chunk = find(container, PALETTE_LATENTS);
+  const raw = chunk ? await inflate(chunk.payload, 1 + MAX_ENTRIES * channels + h * w) : null;
+  /** @param {string} problem */
+  const corrupt = (problem) => new SdzError("CorruptFileError", problem, { offset: chunk?.start, field: "palette" });
+  if (chunk && !raw?.length) throw corrupt("the zlib stream does not hold exactly a palette and its indices");
+  return (core) => {
+    try {
+      return core.palette(raw, channels, h, w, container.header.planes);
+    } catch (error) {
+      if (error instanceof SdzError && error.code === "CorruptFileError") throw corrupt(error.message);
+      throw error;
+    }
   };
 }

@@ -6,13 +6,24 @@
 
 import { runtimeFile } from "./assets.js";
 import { SdzError, asSdzError } from "./errors.js";
-import { guardL1 } from "./format/planes.js";
+import { guarded } from "./engine.js";
 
+/** @import { Window } from "./core.js" */
+/** @import { Latents, Picture } from "./engine.js" */
 /** @import { Pack } from "./pack.js" */
-/** @import { Latents } from "./format/planes.js" */
-/** @typedef {typeof import("onnxruntime-web")} Ort */
-/** @typedef {import("onnxruntime-web").InferenceSession} InferenceSession */
-/** @typedef {"wasm" | "webgpu"} Provider */
+
+/**
+ * @typedef {"wasm" | "webgpu"} Provider
+ *
+ * @typedef {object} InferenceSession what is used here of onnxruntime-web's, whose own types a user need not have
+ * @property {readonly string[]} outputNames
+ * @property {(feeds: Record<string, any>) => Promise<Record<string, any>>} run
+ *
+ * @typedef {object} Ort the same of onnxruntime-web itself
+ * @property {{create(graph: Uint8Array, options: object): Promise<InferenceSession>}} InferenceSession
+ * @property {new (type: "float32", data: Float32Array, dims: readonly number[]) => any} Tensor
+ * @property {{wasm: {wasmPaths?: any, numThreads?: number, wasmBinary?: any}, logLevel?: any}} env
+ */
 
 /** More threads gain little at these sizes and slow the page down. */
 const MAX_THREADS = 4;
@@ -40,6 +51,14 @@ const FILES = {
 /** @type {Map<string, Promise<Ort>>} */
 const runtimes = new Map();
 
+/** The caller's own onnxruntime-web, where it cannot be imported by address. @type {(() => Promise<Ort>) | null} */
+let own = null;
+
+/** Takes onnxruntime-web from `load` where no session says otherwise. @param {() => Promise<Ort>} load */
+export function useRuntime(load) {
+  own = load;
+}
+
 /** @returns {number} the default number of threads: one, unless the page may share memory */
 export function defaultThreads() {
   return globalThis.crossOriginIsolated ? Math.min(MAX_THREADS, globalThis.navigator?.hardwareConcurrency || 1) : 1;
@@ -52,6 +71,12 @@ export function defaultThreads() {
  */
 async function loadRuntime(base, threads, provider) {
   if (typeof base === "object" && "InferenceSession" in base) return base;
+  if (!base && own) {
+    const running = runtimes.get("") ?? own();
+    runtimes.set("", running);
+    running.catch(() => runtimes.delete(""));
+    return running;
+  }
   const flavour = provider === "wasm" ? "wasm" : "Suspending" in WebAssembly ? "jspi" : "webgpu";
   const [script, wasm] = FILES[flavour].map((name) => (base ? new URL(name, base).href : runtimeFile(name)));
   if (!script || !wasm) {
@@ -111,7 +136,7 @@ export class Session {
   /**
    * @param {Latents} latents
    * @param {number} [strength] sixteenths of the denoiser's change that are applied, rounded half up
-   * @returns {Promise<Float32Array>} (C, h, w) integers in GRID units, guarded
+   * @returns {Promise<Int32Array>} (C, h, w), GRID units, guarded
    */
   async denoise(latents, strength = FULL_STRENGTH) {
     await this.#selfCheck();
@@ -127,15 +152,19 @@ export class Session {
     return this.#decode(values, precision, h, w, this.provider);
   }
 
+  /** RGBA of a window: see `paintByGraphs`. @param {Picture} picture @param {Window} window @param {number} strength */
+  paint(picture, window, strength) {
+    return paintByGraphs(this, picture, window, strength);
+  }
+
   /** @param {Latents} latents @param {Provider} provider @param {number} strength */
   async #denoise({ values, levels, precision, halfWidth, h, w }, provider, strength) {
     const feeds = { latents: values, levels, precision, half_width: halfWidth };
-    const denoised = /** @type {Float32Array} */ (await this.#run("denoiser", feeds, h, w, provider));
+    const denoised = Int32Array.from(await this.#run("denoiser", feeds, h, w, provider));
     if (strength !== FULL_STRENGTH) {
       for (let i = 0; i < denoised.length; i++) denoised[i] = values[i] + ((strength * (denoised[i] - values[i]) + 8) >> 4);
     }
-    guardL1(denoised, h * w, this.pack.l1Limit);
-    return denoised;
+    return guarded(denoised, this.pack.channels, this.pack.l1Limit);
   }
 
   /**
@@ -189,7 +218,7 @@ export class Session {
   async #run(network, arrays, h, w, provider) {
     const session = await this.#open(network, provider);
     const ort = await loadRuntime(this.base, this.threads, provider);
-    /** @type {Record<string, import("onnxruntime-web").Tensor>} */
+    /** @type {Record<string, any>} */
     const feeds = {};
     for (const [name, array] of Object.entries(arrays)) {
       const data = array instanceof Float32Array ? array : Float32Array.from(array);
@@ -198,7 +227,7 @@ export class Session {
     try {
       const results = await this.#next(() => session.run(feeds));
       const output = results[session.outputNames[0]];
-      const data = output.data;
+      const data = /** @type {Float32Array | Uint8Array} */ (output.data);
       output.dispose();
       return data;
     } catch (error) {
@@ -250,7 +279,7 @@ export class Session {
 function goldenLatents(channels) {
   const [h, w, step] = [GOLDEN_SIDE, GOLDEN_SIDE, 64];
   const size = channels * h * w;
-  const levels = new Int8Array(size);
+  const levels = new Int32Array(size);
   for (let i = 0, seed = 1; i < size; i++) {
     seed = Math.imul(seed, 1103515245) + 12345;
     const decay = Math.floor(i / (h * w));
@@ -260,10 +289,54 @@ function goldenLatents(channels) {
   return {
     levels,
     values: Int32Array.from(levels, (level) => level * step),
-    precision: new Uint8Array(size).fill(32),
+    precision: new Int32Array(size).fill(32),
     halfWidth: new Int32Array(size).fill(step >> 1),
-    channels,
     h,
     w,
   };
+}
+
+/**
+ * Runs networks on a window and its margins: the decoder's input is larger by its receptive field, the denoiser's by both. Tiles that are to be
+ * blended have none.
+ * @param {Pick<Session, "pack" | "denoise" | "decode">} session @param {Picture} picture @param {Window} window
+ * @param {number} strength of the denoiser, 0 to skip it
+ * @returns {Promise<Uint8Array | Uint8ClampedArray<ArrayBuffer>>} RGBA of the window
+ */
+export async function paintByGraphs(session, picture, window, strength) {
+  const { pack, whole } = picture;
+  const decoded = pack.tiling ? window : grow(window, pack.halo.decoder, whole);
+  const widest = strength ? grow(decoded, pack.halo.denoiser, whole) : decoded;
+  const latents = await picture.latents(widest);
+  const values = strength ? await session.denoise(latents, strength) : latents.values;
+  const rgba = await session.decode(
+    crop(values, decoded, widest, pack.channels),
+    crop(latents.precision, decoded, widest, pack.channels),
+    decoded.rows,
+    decoded.columns,
+  );
+  const { patch } = pack;
+  const out = new Uint8ClampedArray(4 * patch * patch * window.rows * window.columns);
+  const [stride, length] = [4 * patch * decoded.columns, 4 * patch * window.columns];
+  let from = (window.top - decoded.top) * patch * stride + (window.left - decoded.left) * patch * 4;
+  for (let to = 0; to < out.length; from += stride, to += length) out.set(rgba.subarray(from, from + length), to);
+  return out;
+}
+
+/** The window enlarged by `margin` positions on each side, clipped to the picture. @param {Window} window @param {number} margin @param {Window} whole */
+function grow({ top, left, rows, columns }, margin, whole) {
+  const [y, x] = [Math.max(0, top - margin), Math.max(0, left - margin)];
+  return { top: y, left: x, rows: Math.min(whole.rows, top + rows + margin) - y, columns: Math.min(whole.columns, left + columns + margin) - x };
+}
+
+/** The part `inner` of `source` (C, outer). @param {Int32Array} source @param {Window} inner @param {Window} outer @param {number} channels */
+function crop(source, inner, outer, channels) {
+  const out = new Int32Array(channels * inner.rows * inner.columns);
+  for (let c = 0, to = 0; c < channels; c++) {
+    for (let y = 0; y < inner.rows; y++, to += inner.columns) {
+      const from = (c * outer.rows + inner.top - outer.top + y) * outer.columns + inner.left - outer.left;
+      out.set(source.subarray(from, from + inner.columns), to);
+    }
+  }
+  return out;
 }

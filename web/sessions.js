@@ -1,25 +1,25 @@
 /**
- * Opened packs and the sessions that run their networks. The only module that decides what runs a pack: at present onnxruntime-web, which
- * is loaded when a network is first needed.
+ * Opened packs and what runs their networks. The only module that decides it: the exact core, where the pack has weights for it; else, or
+ * where a page asks for WebGPU and the browser has it, onnxruntime-web, which is loaded when a network is first needed.
  */
 
 import { packReader } from "./assets.js";
+import { CoreNetworks } from "./engine.js";
 import { fetchReader, loadPack } from "./pack.js";
 import { Session } from "./session.js";
 
+/** @import { Window } from "./core.js" */
+/** @import { Network, Picture } from "./engine.js" */
 /** @import { Pack, Read } from "./pack.js" */
-/** @import { Latents } from "./format/planes.js" */
 /** @import { Ort, Provider } from "./session.js" */
 
 /**
  * @typedef {object} Networks a pack's networks
  * @property {Pack} pack
- * @property {(network: "decoder" | "denoiser") => boolean} isReady whether a network can run without loading anything first
- * @property {(network: "decoder" | "denoiser") => Promise<void>} prepare loads a network ahead of its first run
- * @property {(latents: Latents, strength?: number) => Promise<Float32Array>} denoise (C, h, w) integers in GRID units, guarded; `strength`
- *   in sixteenths
- * @property {(values: ArrayLike<number>, precision: ArrayLike<number>, h: number, w: number) => Promise<Uint8Array>} decode
- *   (C, h, w) each -> RGBA (p h, p w, 4), A = 255, p the patch
+ * @property {(network: Network) => boolean} isReady whether a network can run without loading anything first
+ * @property {(network: Network) => Promise<unknown>} prepare loads a network ahead of its first run
+ * @property {(picture: Picture, window: Window, strength: number) => Promise<Uint8Array | Uint8ClampedArray<ArrayBuffer>>} paint
+ *   RGBA of a window, A = 255; `strength` of the denoiser in sixteenths, 0 to skip it
  *
  * @typedef {object} Sources
  * @property {string | URL | ((id: string) => Read)} [packs] folder of the packs, ends in "/", or a function that
@@ -65,7 +65,9 @@ export class Sessions {
 
   /** @param {Pack} pack @returns {Networks} loads nothing before a network is asked for */
   session(pack) {
-    const session = this.#sessions.get(pack) ?? new Session(pack, this.#sources);
+    const webgpu = this.#sources.provider === "webgpu" && /** @type {any} */ (globalThis.navigator)?.gpu;
+    const byCore = pack.coreBytes && !pack.tiling && !webgpu;
+    const session = this.#sessions.get(pack) ?? (byCore ? new CoreNetworks(pack) : new Session(pack, this.#sources));
     this.#sessions.set(pack, session);
     return session;
   }

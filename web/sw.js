@@ -9,17 +9,13 @@
  * stage, and the request as it would be without a service worker.
  */
 
-import "./eager.js";
-import { runtimeFile } from "./assets.js";
 import { ACCEPT, MEDIA_TYPE } from "./format/container.js";
 import { paint, reached, readContainer, readPicture } from "./decode.js";
 import { SdzError } from "./errors.js";
 import { MAX_DOWNLOAD_BYTES } from "./limits.js";
 import { PACK_CACHE, sha256 } from "./pack.js";
-import * as runtime from "./runtime.js";
 import { Sessions } from "./sessions.js";
 
-/** @import { Ort } from "./session.js" */
 /** @import { Stage } from "./decode.js" */
 
 /**
@@ -34,7 +30,6 @@ import { Sessions } from "./sessions.js";
  */
 
 const scope = /** @type {ServiceWorkerScope} */ (/** @type {unknown} */ (globalThis));
-const ort = /** @type {Ort} */ (/** @type {unknown} */ (runtime));
 
 /** @typedef {{name: string, entries: number, bytes: number}} Bound limits of a cache; the least recently used entry is removed first */
 
@@ -65,12 +60,7 @@ const SUFFIX = ".sdz";
 const SOURCE = "x-sdz-source";
 const SIZE = "x-sdz-bytes";
 
-ort.env.wasm.wasmPaths = { wasm: runtimeFile("ort-wasm-simd-threaded.wasm") };
-// a service worker cannot start workers
-ort.env.wasm.numThreads = 1;
-ort.env.logLevel = "error";
-
-const sessions = new Sessions({ ort });
+const sessions = new Sessions();
 /** Pictures are decoded one at a time, to bound memory. @type {Promise<unknown>} */
 let decoding = Promise.resolve();
 /** Caches are written one at a time, so that their bounds hold. @type {Promise<unknown>} */
@@ -144,13 +134,17 @@ function render(bytes, wanted) {
     }
     const session = sessions.session(await sessions.pack(packId));
     const picture = await readPicture(bytes, session.pack);
-    const canvas = new OffscreenCanvas(width, height);
-    const context = canvas.getContext("2d", { colorSpace: "srgb", willReadFrequently: true });
-    if (!context) throw new SdzError("ProviderError", "this browser gives no canvas");
-    for await (const tile of paint(picture, reached(picture, wanted), session)) {
-      context.putImageData(new ImageData(tile.pixels, tile.width, tile.height), tile.x, tile.y);
+    try {
+      const canvas = new OffscreenCanvas(width, height);
+      const context = canvas.getContext("2d", { colorSpace: "srgb", willReadFrequently: true });
+      if (!context) throw new SdzError("ProviderError", "this browser gives no canvas");
+      for await (const tile of paint(picture, reached(picture, wanted), session)) {
+        context.putImageData(new ImageData(tile.pixels, tile.width, tile.height), tile.x, tile.y);
+      }
+      return await canvas.convertToBlob({ type: "image/png" });
+    } finally {
+      picture.close();
     }
-    return canvas.convertToBlob({ type: "image/png" });
   });
   decoding = task.catch(() => {});
   return task;

@@ -9,11 +9,13 @@
 
 import { ACCEPT, MAX_HEADER_BYTES, altText } from "./format/container.js";
 import { paint, reached, readContainer, readPicture, strengthOf } from "./decode.js";
+import { engine } from "./engine.js";
 import { SdzError, asSdzError } from "./errors.js";
 import { MAX_DOWNLOAD_BYTES } from "./limits.js";
 import { Sessions } from "./sessions.js";
 
-/** @import { Picture, Stage } from "./decode.js" */
+/** @import { Stage } from "./decode.js" */
+/** @import { Picture } from "./engine.js" */
 /** @import { Pack } from "./pack.js" */
 
 const scope =
@@ -75,8 +77,7 @@ class Job {
     await this.painting;
     const linear = this.stage === "linear";
     if (this.painted !== this.bytes.length) {
-      this.picture = await readPicture(this.bytes, this.pack);
-      await this.send(this.picture, "linear", linear);
+      await this.send(await this.read(this.bytes, this.pack), "linear", linear);
     } else if (linear) {
       this.tell("linear", true);
     }
@@ -96,6 +97,13 @@ class Job {
     });
     networks = task.catch(() => {});
     return task;
+  }
+
+  /** Takes the place of what an earlier prefix told. @param {Uint8Array} bytes @param {Pack} pack */
+  async read(bytes, pack) {
+    const picture = await readPicture(bytes, pack);
+    this.picture?.close();
+    return (this.picture = picture);
   }
 
   /** Downloads the file and paints prefixes of it meanwhile. */
@@ -160,8 +168,7 @@ class Job {
     const { pack, bytes } = this;
     this.paintAt = Infinity;
     this.painting = (async () => {
-      this.picture = await readPicture(bytes, pack);
-      await this.send(this.picture, "linear", false);
+      await this.send(await this.read(bytes, pack), "linear", false);
       this.painted = bytes.length;
       this.paintAt = bytes.length * REPAINT_GROWTH;
     })();
@@ -190,6 +197,8 @@ class Job {
 scope.onmessage = async ({ data }) => {
   if (data.type === "configure") {
     sessions = new Sessions(data);
+    // compiled while the first picture and its pack are on their way; what fails here fails again, and is told, with a picture
+    engine().catch(() => {});
     // loading the page's pack now saves a round trip
     if (data.pack) sessions.pack(data.pack).catch(() => {});
   } else if (data.type === "abort") {
@@ -197,8 +206,9 @@ scope.onmessage = async ({ data }) => {
   } else if (data.type === "decode") {
     const abort = new AbortController();
     running.set(data.id, abort);
+    const job = new Job(data.id, data.src, data.stage, data.realism, abort.signal);
     try {
-      await new Job(data.id, data.src, data.stage, data.realism, abort.signal).run();
+      await job.run();
     } catch (error) {
       if (!abort.signal.aborted) {
         const { code, message } = asSdzError(error, "ProviderError");
@@ -206,6 +216,8 @@ scope.onmessage = async ({ data }) => {
       }
     } finally {
       abort.abort();
+      await job.painting.catch(() => {});
+      job.picture?.close();
       running.delete(data.id);
     }
   }

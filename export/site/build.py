@@ -46,6 +46,7 @@ class BuildOptions:
     judged: int = 12
     force: bool = False
     brotli_quality: int = BROTLI_QUALITY
+    webgpu: bool = False
     time_limit: float | None = None
 
 
@@ -61,7 +62,7 @@ def build(options: BuildOptions, progress: Progress = lambda done, count, result
     """
     sources, problems = find_photos(options.inputs)
     pack = open_pack(options.pack)
-    shared = library.collect(pack)
+    shared = library.collect(pack, options.webgpu)
     pages = Pages()
     try:
         options.site.mkdir(parents=True, exist_ok=True)
@@ -153,9 +154,9 @@ def _publish(options: BuildOptions, report: Report, pages: Pages, assets: list[A
     rules = size_rules(report.photos).encode()
     styles = write_asset(options.site, hashed_name("sizes", rules, ".css"), rules, options.brotli_quality)
     # all of them before the first is replaced
-    texts = pages.render(options.title, report, assets, shared, styles)
+    texts = pages.render(options.title, report, assets, shared, styles, options.webgpu)
     # at the root, so that its scope is the whole site; no page registers it unless its owner adds that line
-    texts.insert(0, (library.SERVICE_WORKER, f'import "./{shared.path(library.SERVICE_WORKER)}";\n'))
+    texts.insert(0, (library.SERVICE_WORKER, f'import "./{shared.path(library.service_worker(shared))}";\n'))
     listed = [*assets, styles, *(a for p in report.photos for a in p.assets())]
     listed += [write_asset(options.site, path, text.encode(), options.brotli_quality) for path, text in texts]
     write_manifest(options.title, report, listed)

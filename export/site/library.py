@@ -1,9 +1,9 @@
-"""What every page of a site loads: the element's modules, the pack's files, onnxruntime-web's wasm-only files, the demo's scripts.
+"""What every page of a site loads: the element's modules, the core, the pack's files, the demo's scripts.
 
-Takes `web/`, a pack and onnxruntime-web, hands on bytes by path inside one directory whose name is their common digest, so that modules
-find each other by relative addresses and all of it may be cached for ever. In an installed package the modules are minified already and
-onnxruntime-web lies beside them; in a checkout esbuild minifies them here, a third of what a visitor would download before the first
-pixel, and onnxruntime-web lies in node_modules.
+Takes `web/`, the core and a pack, hands on bytes by path inside one directory whose name is their common digest, so that modules
+find each other by relative addresses and all of it may be cached for ever. In an installed package the modules are minified already; in a
+checkout esbuild minifies them here, a third of what a visitor would download before the first pixel. onnxruntime-web and the pack's graphs
+are among the files where the core has no weights for the pack, or where WebGPU is asked for.
 """
 
 from __future__ import annotations
@@ -31,6 +31,12 @@ WORKER = "worker.js"
 """The module that the page's modules start as a worker."""
 
 SERVICE_WORKER = "sw.js"
+ONNX_SERVICE_WORKER = "sw-onnx.js"
+"""The service worker, and the one that brings onnxruntime-web."""
+
+CORE = ROOT / "core" / "sdz.wasm"
+CORE_FILE = CORE.name
+"""The exact core, and its path inside the library."""
 
 STYLES = ("base.css", "gallery.css", "photo.css")
 """The demo's style sheets, in the order of their rules; pages load them as one."""
@@ -43,8 +49,18 @@ ORT_DISTS = (WEB / "ort", ROOT / "node_modules/onnxruntime-web/dist")
 ORT_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 """What `web/session.js` loads for WASM: half the size of the default entry, which carries WebGPU and WebGL as well."""
 
+WEBGPU_FILES = (
+    "ort.jspi.bundle.min.mjs",
+    "ort-wasm-simd-threaded.jspi.wasm",
+    "ort.webgpu.bundle.min.mjs",
+    "ort-wasm-simd-threaded.asyncify.wasm",
+)
+"""What it loads besides for WebGPU: the first two where the browser has JavaScript promise integration, the others elsewhere."""
+
 GRAPHS = ("decoder", "denoiser")
-"""The reference graphs: no visitor encodes, and the fp32 ones are for pages that bring onnxruntime-web's WebGPU files."""
+"""The reference graphs: no visitor encodes."""
+
+WEBGPU_GRAPHS = (*GRAPHS, "decoder-fp32", "denoiser-fp32")
 
 _IMPORT = re.compile(r'(?:^|[;}])\s*(?:import|export)\b(?:[^;"]*?\bfrom)?\s*"(\.{1,2}/[^"]+)"', re.MULTILINE)
 """Static imports and exports from elsewhere, in sources and in minified modules."""
@@ -72,8 +88,9 @@ class Library:
 
 @dataclass(frozen=True)
 class Loads:
-    """The library's assets by what they are for. `scripts` and `tables` paint the linear stage; `runtime` and `graphs` follow; `page` is
-    the demo's own; what is in none is loaded only by the service worker or for rarer packs and pictures."""
+    """The library's assets by what they are for. `scripts`, the core among them, and `tables` paint the linear stage; `graphs`, the
+    networks' weights, follow, and `runtime`, onnxruntime-web, where it runs them; `page` is the demo's own; what is in none is loaded only
+    by the service worker, or for WebGPU."""
 
     scripts: list[Asset]
     tables: list[Asset]
@@ -82,20 +99,29 @@ class Loads:
     page: list[Asset]
 
 
-def collect(pack: Pack) -> Library:
-    """All files of the library; raises MissingPartError, or CorruptPackError for a pack that fails its digests."""
+def collect(pack: Pack, webgpu: bool = False) -> Library:
+    """All files of the library, with `webgpu` those that only WebGPU needs as well; raises MissingPartError, or CorruptPackError for a pack
+    that fails its digests."""
     try:
-        files = {**_modules(), STYLE: b"\n".join((DEMO / name).read_bytes() for name in STYLES)}
+        style = b"\n".join((DEMO / name).read_bytes() for name in STYLES)
+        files = {**_modules(), STYLE: style, CORE_FILE: CORE.read_bytes()}
     except OSError as error:
         raise MissingPartError(f"{error.filename}: {error.strerror}: install sdz again, or repair the checkout") from error
     except MinifyError as error:
         raise MissingPartError(str(error)) from error
-    files |= {f"ort/{name}": data for name, data in _onnxruntime_web().items()}
+    by_graphs = not pack.core
+    if by_graphs or webgpu:
+        files |= {f"ort/{name}": data for name, data in onnxruntime_web(webgpu).items()}
+    if not by_graphs:
+        # no page registers it
+        files.pop(ONNX_SERVICE_WORKER, None)
     folder = f"packs/{pack.id.hex()}"
     files[f"{folder}/{MANIFEST}"] = (pack.directory / MANIFEST).read_bytes()
     files[f"{folder}/{pack.tables['linear'].file}"] = pack.linear.astype("<i2").tobytes()
     files[f"{folder}/{pack.tables['coder'].file}"] = pack.coder_bytes
-    files |= {f"{folder}/{pack.graphs[name].file}": pack.graph_bytes(name) for name in GRAPHS if name in pack.graphs}
+    files |= {f"{folder}/{entry.file}": pack.core_bytes(name) for name, entry in pack.core.items()}
+    graphs = WEBGPU_GRAPHS if webgpu else GRAPHS if by_graphs else ()
+    files |= {f"{folder}/{pack.graphs[name].file}": pack.graph_bytes(name) for name in graphs if name in pack.graphs}
     total = hashlib.sha256()
     for name in sorted(files):
         total.update(f"{name}\0{digest(files[name])}\n".encode())
@@ -113,15 +139,22 @@ def _modules() -> dict[str, bytes]:
     return found
 
 
-def _onnxruntime_web() -> dict[str, bytes]:
+def onnxruntime_web(webgpu: bool = False) -> dict[str, bytes]:
+    """onnxruntime-web's files by their names; raises MissingRuntimeError."""
     folder = next((folder for folder in ORT_DISTS if (folder / ORT_FILES[0]).is_file()), None)
     if folder is None:
         remedy = f"run `npm ci` in {ROOT}" if (ROOT / "package.json").is_file() else "install sdz again"
-        raise MissingRuntimeError(f"onnxruntime-web is missing, whose WebAssembly every site has: {remedy}")
+        raise MissingRuntimeError(f"onnxruntime-web is missing, which runs this pack's networks: {remedy}")
     try:
-        return {name: (folder / name).read_bytes() for name in ORT_FILES}
+        return {name: (folder / name).read_bytes() for name in (*ORT_FILES, *(WEBGPU_FILES if webgpu else ()))}
     except OSError as error:
-        raise MissingRuntimeError(f"onnxruntime-web: {error.filename}: {error.strerror}") from error
+        hint = "; a site with WebGPU is built in a checkout, after `npm ci`" if webgpu else ""
+        raise MissingRuntimeError(f"onnxruntime-web: {error.filename}: {error.strerror}{hint}") from error
+
+
+def service_worker(shared: Library) -> str:
+    """The library's service worker for its pack."""
+    return ONNX_SERVICE_WORKER if ONNX_SERVICE_WORKER in shared.files else SERVICE_WORKER
 
 
 def module_graph(shared: Library, entries: Iterable[str]) -> list[str]:
@@ -141,15 +174,17 @@ def module_graph(shared: Library, entries: Iterable[str]) -> list[str]:
 def loads(assets: list[Asset], shared: Library) -> Loads:
     """Sorts the library's assets by what they are for."""
     inside = {asset.path.removeprefix(shared.directory + "/"): asset for asset in assets}
-    scripts = set(module_graph(shared, [ENTRY, WORKER]))
+    scripts = {*module_graph(shared, [ENTRY, WORKER]), CORE_FILE}
+    weights = ".core.bin" if any(name.endswith(".core.bin") for name in inside) else ".onnx"
 
     def chosen(folder: str, *suffixes: str) -> list[Asset]:
         return [a for name, a in inside.items() if name.rpartition("/")[0].startswith(folder) and name.endswith(suffixes)]
 
     return Loads(
         scripts=[asset for name, asset in inside.items() if name in scripts],
-        tables=chosen("packs", ".bin", ".json"),
-        runtime=chosen("ort", ""),
-        graphs=chosen("packs", ".onnx"),
+        tables=[asset for asset in chosen("packs", ".bin", ".json") if not asset.path.endswith(weights)],
+        # a pack with weights for the core has onnxruntime-web for WebGPU only
+        runtime=chosen("ort", "") if weights == ".onnx" else [],
+        graphs=chosen("packs", weights),
         page=chosen("demo", ""),
     )

@@ -118,11 +118,14 @@ class Pages:
         }
         self.templates = {name: self.environment.get_template(name) for name in TEMPLATES}
 
-    def render(self, title: str, report: Report, assets: list[Asset], shared: Library, styles: Asset) -> list[tuple[str, str]]:
-        """All pages as (path relative to the site, HTML), the gallery last; `styles` is the asset that holds `size_rules`."""
+    def render(
+        self, title: str, report: Report, assets: list[Asset], shared: Library, styles: Asset, webgpu: bool = False
+    ) -> list[tuple[str, str]]:
+        """All pages as (path relative to the site, HTML), the gallery last; `styles` is the asset that holds `size_rules`; `webgpu`: the
+        networks run on WebGPU where there is one."""
         by_path = {asset.path: asset for asset in [*assets, styles]}
         photos = report.photos
-        common = {"title": title, "report": report, "pack": report.decoder.pack}
+        common = {"title": title, "report": report, "pack": report.decoder.pack, "provider": "webgpu" if webgpu else ""}
         out = []
         for index, photo in enumerate(photos):
             before, after = (photos[i] if 0 <= i < len(photos) else None for i in (index - 1, index + 1))

@@ -21,7 +21,7 @@ from ...runtime.files import write_atomically
 from ...runtime.pack import Pack, default_pack, load_pack
 from ...runtime.session import Session
 from ..commands import failed, parser
-from ..site.library import Library, MissingRuntimeError, collect
+from ..site.library import Library, MissingRuntimeError, collect, onnxruntime_web
 from .chromium import TILED_SIDE, Chromium, NoBrowserError, page_files
 from .python import cold_decode, large_memory, python_reference, python_stages
 from .reference import SCALE, Reference, taesd_decoder
@@ -92,6 +92,8 @@ def browser_figures(
 ) -> tuple[Figures, Figures, str]:
     """Times and memory in Chromium, and its version. Raises NoBrowserError."""
     files = {"photo.sdz": data, "reference.onnx": reference.graph}
+    # the reference graph's, if not the pack's
+    files |= {f"web/ort/{name}": content for name, content in onnxruntime_web().items()}
     if not quick:
         large = image.resize((TILED_SIDE, TILED_SIDE), Image.Resampling.LANCZOS)
         files["tiled.sdz"] = encode(large, pack=pack)

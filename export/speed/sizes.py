@@ -11,7 +11,7 @@ from ..site.assets import BROTLI_QUALITY, BROTLI_WINDOW, Asset, digest
 from ..site.library import Library, loads
 
 GROUPS = {
-    "scripts": "scripts",
+    "scripts": "scripts and the core",
     "tables": "tables of the linear stage and the coder",
     "graphs": "decoder and denoiser",
     "runtime": "onnxruntime-web",

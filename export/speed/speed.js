@@ -1,13 +1,13 @@
 /**
- * The page's half of `sdz speed`: the decoder's stages in this page on one thread of WASM, and a reference graph beside
+ * The page's half of `sdz speed`: the decoder's stages in this page on one thread of WebAssembly, and a reference graph beside
  * them. Takes the id of a pack and addresses on this page's server, hands back milliseconds, one number per repetition.
  */
 
 import { packReader, runtimeFile } from "../../web/assets.js";
-import { decodeBytes, latentsIn, readPicture } from "../../web/decode.js";
-import { linearStage } from "../../web/format/linear.js";
+import { decodeBytes, readPicture } from "../../web/decode.js";
 import { loadPack } from "../../web/pack.js";
-import { Session } from "../../web/session.js";
+import { FULL_STRENGTH } from "../../web/session.js";
+import { Sessions } from "../../web/sessions.js";
 
 /** @import { DecodedImage } from "../../web/decode.js" */
 
@@ -43,13 +43,14 @@ function paint({ data, width, height }) {
 }
 
 /**
- * What a visitor's first picture meets: no code is warm yet. The bytes, the tables and the scripts are there before the clock starts.
+ * What a visitor's first picture meets: no code is warm yet, and the core is not compiled. The bytes, the tables and the scripts are there
+ * before the clock starts.
  * @param {{pack: string, file: string}} what
  */
 export async function measureFirst({ pack: id, file }) {
   const bytes = await read(file);
   const pack = await packOf(id);
-  const session = new Session(pack, { threads: THREADS });
+  const session = new Sessions({ threads: THREADS }).session(pack);
   return {
     linear: await timed(1, async () => paint(await decodeBytes(bytes, { stage: "linear", pack })), 0),
     decoder_session: await timed(1, () => session.prepare("decoder"), 0),
@@ -62,31 +63,31 @@ export async function measureFirst({ pack: id, file }) {
 export async function measureWarm({ pack: id, file, repetitions }) {
   const bytes = await read(file);
   const pack = await packOf(id);
-  const session = new Session(pack, { threads: THREADS });
+  const session = new Sessions({ threads: THREADS }).session(pack);
   const picture = await readPicture(bytes, pack);
-  const { h, w } = picture.known;
-  const latents = latentsIn(picture);
-  const values = await session.denoise(latents);
+  const { whole } = picture;
+  await session.paint(picture, whole, FULL_STRENGTH);
   return {
     stage: (await decodeBytes(bytes, { session })).stage,
-    entropy: await timed(repetitions, () => readPicture(bytes, pack)),
-    dequantize: await timed(repetitions, () => latentsIn(picture)),
-    linear_stage: await timed(repetitions, () => linearStage(latents.values, h, w, pack)),
+    entropy: await timed(repetitions, async () => (await readPicture(bytes, pack)).close()),
+    dequantize: await timed(repetitions, () => picture.latents()),
+    linear_stage: await timed(repetitions, () => picture.paintLinear(whole)),
     linear: await timed(repetitions, async () => paint(await decodeBytes(bytes, { stage: "linear", pack }))),
-    denoiser: await timed(repetitions, () => session.denoise(latents)),
-    decoder: await timed(repetitions, () => session.decode(values, latents.precision, h, w)),
+    networks: await timed(repetitions, () => session.paint(picture, whole, FULL_STRENGTH)),
+    decoder: await timed(repetitions, () => session.paint(picture, whole, 0)),
     whole: await timed(repetitions, async () => paint(await decodeBytes(bytes, { session }))),
-    later_session: await timed(Math.min(repetitions, 5), () => new Session(pack, { threads: THREADS }).prepare("decoder"), 1),
   };
 }
 
 /**
- * A graph with one fp32 input, on the runtime that `measureWarm` has loaded and set up in this page.
+ * A graph with one fp32 input, on onnxruntime-web.
  * @param {{graph: string, shape: number[], repetitions: number}} what
  */
 export async function measureReference({ graph, shape, repetitions }) {
   /** @type {typeof import("onnxruntime-web")} */
   const ort = await import(/** @type {string} */ (runtimeFile("ort.wasm.bundle.min.mjs")));
+  ort.env.wasm.wasmPaths = { wasm: runtimeFile("ort-wasm-simd-threaded.wasm") };
+  ort.env.wasm.numThreads = THREADS;
   const session = await ort.InferenceSession.create(await read(graph), { executionProviders: ["wasm"] });
   const size = shape.reduce((product, n) => product * n);
   const data = Float32Array.from({ length: size }, (_, i) => Math.sin(i));

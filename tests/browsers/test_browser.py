@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from browser import ARGUMENTS, CHROMIUM, ISOLATION, ORT, Site, pack_files, picture, scripts
+from browser import ARGUMENTS, CHROMIUM, ISOLATION, ORT, Site, made_for, pack_files, picture, scripts, without_core
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -58,9 +58,9 @@ def in_page(script: str) -> str:
 DECODE = in_page("""
   const { decodeBytes } = await import(argument.base + "decode.js");
   const { loadPack, fetchReader } = await import(argument.base + "pack.js");
-  const { Session } = await import(argument.base + "session.js");
+  const { Sessions } = await import(argument.base + "sessions.js");
   const pack = await loadPack(argument.pack, fetchReader(new URL(`packs/${argument.pack}/`, argument.base)));
-  const session = new Session(pack, { ort: argument.base + "ort/", threads: argument.threads });
+  const session = new Sessions({ ort: argument.base + "ort/", threads: argument.threads }).session(pack);
   const out = {};
   for (const [name, stage, tile] of argument.wanted) {
     const bytes = new Uint8Array(await (await fetch(argument.base + name)).arrayBuffer());
@@ -146,21 +146,20 @@ def test_vectors(site: Site, page: Any) -> None:
     got = page.evaluate(
         in_page("""
           const read = async (path) => new Uint8Array(await (await fetch(argument.base + "vectors/" + path)).arrayBuffer());
-          const { parseTables } = await import(argument.base + "format/coder.js");
           const { readPicture } = await import(argument.base + "decode.js");
-          const { planes } = await import(argument.base + "quantizer.js");
-          const { dequantize } = await import(argument.base + "format/planes.js");
           const manifest = JSON.parse(new TextDecoder().decode(await read("pack/pack.json")));
-          const quantizer = planes(parseTables(await read("pack/coder.bin")));
-          const pack = { quantizer, id: (await hash(await read("pack/pack.json"))).slice(0, 8),
-                         patch: 16, reconstruction: manifest.reconstruction, l1Limit: manifest.l1_limit,
+          const pack = { quantizer: "planes", coder: await read("pack/coder.bin"), linear: await read("pack/linear.bin"),
+                         id: (await hash(await read("pack/pack.json"))).slice(0, 8), channels: manifest.channels, lapping: null,
+                         patch: 16, reconstruction: manifest.reconstruction, l1Limit: manifest.l1_limit, linearShift: manifest.linear_shift,
                          octaves: Int32Array.from(JSON.parse(new TextDecoder().decode(await read("pack/octaves.json")))) };
           const out = {};
           for (const name of argument.names) {
-            const { header, known } = await readPicture(await read(`valid/${name}.sdz`), pack);
-            const latents = dequantize(known, header, pack);
-            const wide = [latents.values, latents.levels, latents.precision, latents.halfWidth].map((a) => Int32Array.from(a));
-            out[name] = [await hash(Int32Array.from(known.magnitude), known.negative, known.plane), await hash(...wide)];
+            const picture = await readPicture(await read(`valid/${name}.sdz`), pack);
+            const [known, latents] = [await picture.known(), await picture.latents()];
+            picture.close();
+            const negative = Uint8Array.from(known.values, (value) => Number(value < 0));
+            const wide = [latents.values, latents.levels, latents.precision, latents.halfWidth];
+            out[name] = [await hash(known.values.map(Math.abs), negative, known.plane), await hash(...wide)];
           }
           return out;
         """),
@@ -187,14 +186,15 @@ def test_integers_of_every_cut(site: Site, page: Any, pack: Pack, files: dict[st
         in_page("""
           const { readPicture } = await import(argument.base + "decode.js");
           const { loadPack, fetchReader } = await import(argument.base + "pack.js");
-          const { dequantize } = await import(argument.base + "format/planes.js");
           const pack = await loadPack(argument.pack, fetchReader(new URL(`packs/${argument.pack}/`, argument.base)));
           const bytes = new Uint8Array(await (await fetch(argument.base + "a.sdz")).arrayBuffer());
           const out = {};
           for (let cut = argument.start; cut <= bytes.length; cut++) {
-            const { header, known } = await readPicture(bytes.subarray(0, cut), pack);
-            const { values, halfWidth } = dequantize(known, header, pack);
-            out[cut] = await hash(...[known.magnitude, known.plane, values, halfWidth].map((a) => Int32Array.from(a)));
+            const picture = await readPicture(bytes.subarray(0, cut), pack);
+            const { values, halfWidth } = await picture.latents();
+            const known = await picture.known();
+            picture.close();
+            out[cut] = await hash(...[known.values.map(Math.abs), known.plane, values, halfWidth].map((a) => Int32Array.from(a)));
           }
           return out;
         """),
@@ -204,18 +204,23 @@ def test_integers_of_every_cut(site: Site, page: Any, pack: Pack, files: dict[st
     assert got == expected
 
 
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("threads", [0, 1, 2])
 def test_pixels_are_those_of_the_python_runtime(
     site: Site, page: Any, pack: Pack, session: Session, files: dict[str, bytes], threads: int
 ) -> None:
-    """0 differing bytes, whatever the size, the stage, the number of threads and the tiles."""
+    """0 differing bytes, whatever the size, the stage and the tiles: by the core (0 threads) and by onnxruntime-web."""
+    pack_id = pack.id
     site.files |= files
+    if threads:
+        pack_id, more = without_core(pack)
+        site.files |= more | {name: made_for(pack_id, data) for name, data in files.items()}
     if threads > 1:
         site.headers |= ISOLATION
     wanted: list[tuple[str, Stage, int | None]] = [(name, stage, None) for name in files for stage in ("linear", "decoded", "denoised")]
     wanted += [("odd.sdz", "decoded", 5), ("odd.sdz", "denoised", 7), ("odd.sdz", "linear", 3)]
     page.goto(site.url("empty.html"))
-    got = page.evaluate(DECODE, {"base": site.url(""), "pack": pack.id.hex(), "threads": threads, "wanted": wanted})
+    got = page.evaluate(DECODE, {"base": site.url(""), "pack": pack_id.hex(), "threads": threads, "wanted": wanted})
+    assert (site.asked(".mjs", ".onnx") == []) == (threads == 0)
     assert got["isolated"] == (threads > 1)
     expected = {f"{name} {stage} {tile or ''}": sha256(rgba(files[name], stage, session)) for name, stage, tile in wanted}
     assert got["out"] == expected
@@ -308,13 +313,13 @@ def test_to_assistive_technology_it_is_an_image(site: Site, page: Any, files: di
     assert page.evaluate("document.activeElement === document.body")
 
 
-def test_linear_stage_needs_no_runtime(site: Site, page: Any, session: Session, files: dict[str, bytes]) -> None:
+def test_linear_stage_needs_no_networks(site: Site, page: Any, session: Session, files: dict[str, bytes]) -> None:
     site.files["a.sdz"] = data = files["plain.sdz"]
     seen = show(site, page, '<sdz-img src="a.sdz" data-stage="linear"></sdz-img>')
     assert seen[-1][0] == "load"
     assert page.evaluate(CANVAS) == sha256(rgba(data, "linear", session))
     page.wait_for_timeout(200)
-    assert site.asked(".wasm", ".mjs", ".onnx") == []
+    assert site.asked(".wasm", ".mjs", ".onnx", ".core.bin") == ["sdz.wasm"]
 
 
 @pytest.mark.parametrize("how", ["save-data", "prefers-reduced-data"])
@@ -329,22 +334,22 @@ def test_readers_who_save_data_get_the_linear_stage(site: Site, page: Any, files
     site.files["a.sdz"] = files["plain.sdz"]
     seen = show(site, page, '<sdz-img src="a.sdz"></sdz-img>')
     assert [detail["stage"] for kind, detail, _ in seen if kind == "progress"] == ["linear"]
-    assert site.asked(".wasm", ".mjs", ".onnx") == []
+    assert site.asked(".wasm", ".mjs", ".onnx", ".core.bin") == ["sdz.wasm"]
 
 
-def test_first_paint_comes_from_the_first_bytes(site: Site, page: Any, session: Session, files: dict[str, bytes]) -> None:
-    """With half of the file there and neither runtime nor networks, the linear stage of that half is painted."""
+def test_first_paint_comes_from_the_first_bytes(site: Site, page: Any, pack: Pack, session: Session, files: dict[str, bytes]) -> None:
+    """With half of the file there and no networks, the linear stage of that half is painted."""
     site.files["a.sdz"] = data = files["odd.sdz"]
     half = len(data) // 2
     rest = site.hold("a.sdz", half)
-    ort = site.hold("ort/ort.wasm.bundle.min.mjs")
+    networks = site.hold(f"packs/{pack.id.hex()}/{pack.core['decoder'].file}")
     show(site, page, '<sdz-img src="a.sdz"></sdz-img>', "progress")
     assert page.evaluate(CANVAS) == sha256(rgba(data[:half], "linear", session))
     rest.set()
     page.wait_for_function(f"window.seen.some(([type, detail]) => detail?.bytes === {len(data)})")
     assert page.evaluate(CANVAS) == sha256(rgba(data, "linear", session))
     assert page.evaluate("document.querySelector('sdz-img').complete") is False
-    ort.set()
+    networks.set()
     page.wait_for_function("window.seen.some(([type]) => type === 'load')")
     assert page.evaluate(CANVAS) == sha256(rgba(data, "denoised", session))
 
@@ -354,7 +359,7 @@ def test_decoded_stage_stands_while_the_denoiser_loads(
 ) -> None:
     site.files["a.sdz"] = data = files["coarse.sdz"]
     assert decode(data, session=session).stage == "denoised"
-    denoiser = site.hold(f"packs/{pack.id.hex()}/{pack.graphs['denoiser'].file}")
+    denoiser = site.hold(f"packs/{pack.id.hex()}/{pack.core['denoiser'].file}")
     show(site, page, '<sdz-img src="a.sdz"></sdz-img>', None)
     page.wait_for_function("window.seen.some(([type, detail]) => detail?.stage === 'decoded')")
     assert page.evaluate(CANVAS) == sha256(rgba(data, "decoded", session))
@@ -409,10 +414,17 @@ def break_file(site: Site, pack: Pack, files: dict[str, bytes], how: str) -> Non
     elif how == "table":
         linear = (pack.directory / pack.tables["linear"].file).read_bytes()
         site.files[folder + pack.tables["linear"].file] = linear[:-1] + bytes([linear[-1] ^ 1])
-    elif how == "graph":
-        site.files[folder + pack.graphs["decoder"].file] = b"\0"
-    elif how == "runtime":
-        del site.files["ort/ort.wasm.bundle.min.mjs"]
+    elif how == "weights":
+        site.files[folder + pack.core["decoder"].file] = b"\0"
+    elif how == "core":
+        del site.files["sdz.wasm"]
+    elif how in ("graph", "runtime"):
+        pack_id, more = without_core(pack)
+        site.files |= more | {"a.sdz": made_for(pack_id, data)}
+        if how == "graph":
+            site.files[f"packs/{pack_id.hex()}/{pack.graphs['decoder'].file}"] = b"\0"
+        else:
+            del site.files["ort/ort.wasm.bundle.min.mjs"]
     elif how == "worker":
         del site.files["worker.js"]
 
@@ -425,6 +437,8 @@ def break_file(site: Site, pack: Pack, files: dict[str, bytes], how: str) -> Non
         ("crc", "CorruptFileError"),
         ("pack", "MissingPackError"),
         ("table", "CorruptPackError"),
+        ("weights", "CorruptPackError"),
+        ("core", "NetworkError"),
         ("graph", "CorruptPackError"),
         ("runtime", "ProviderError"),
         ("worker", "ProviderError"),
@@ -451,16 +465,16 @@ def test_without_a_fallback_what_arrived_stays(site: Site, page: Any, pack: Pack
     assert page.evaluate(CANVAS) == sha256(rgba(files["plain.sdz"], "linear", session))
 
 
-def test_fallback_that_stands_waits_for_the_last_stage(site: Site, page: Any, files: dict[str, bytes]) -> None:
+def test_fallback_that_stands_waits_for_the_last_stage(site: Site, page: Any, pack: Pack, files: dict[str, bytes]) -> None:
     site.files |= {"a.sdz": files["plain.sdz"], "f.png": png()}
-    ort = site.hold("ort/ort.wasm.bundle.min.mjs")
+    networks = site.hold(f"packs/{pack.id.hex()}/{pack.core['decoder'].file}")
     late = site.hold("a.sdz")
     show(site, page, FALLBACK, None)
     page.wait_for_function("document.querySelector('sdz-img img').naturalWidth === 8")
     late.set()
     page.wait_for_function("window.seen.some(([type, detail]) => detail?.stage === 'linear')")
     assert page.evaluate(SHOWN) == [False, False, 8]
-    ort.set()
+    networks.set()
     page.wait_for_function("window.seen.some(([type]) => type === 'load')")
     assert page.evaluate(SHOWN) == [True, True, 8]
 
@@ -502,8 +516,10 @@ def test_one_worker_and_one_session_for_many_pictures(site: Site, page: Any, pac
     show(site, page, "".join(f'<sdz-img src="{name}"></sdz-img>' for name in names), None)
     page.wait_for_function(f"window.seen.filter(([type]) => type === 'load').length === {len(names)}")
     assert [w.url for w in page.workers] == [site.url("worker.js")]
-    assert len(site.asked(".wasm")) == 1
-    assert sorted(site.asked(".onnx")) == sorted(set(site.asked(".onnx")))
+    assert site.asked(".wasm") == ["sdz.wasm"]
+    weights = site.asked(".core.bin")
+    assert len(weights) == len(set(weights)) == 2
+    assert site.asked(".onnx", ".mjs") == []
 
 
 def test_models_are_kept_between_pages(site: Site, page: Any, files: dict[str, bytes]) -> None:
@@ -542,17 +558,22 @@ def test_under_a_strict_policy(site: Site, page: Any, session: Session, files: d
     assert [text for text in problems if "Content Security Policy" in text] == []
 
 
-def test_packs_and_runtime_elsewhere(site: Site, page: Any, pack: Pack, files: dict[str, bytes]) -> None:
+def test_packs_and_runtime_elsewhere(site: Site, page: Any, pack: Pack, session: Session, files: dict[str, bytes]) -> None:
+    """By onnxruntime-web, of a pack that the core has no weights for."""
+    pack_id, more = without_core(pack)
+    site.files |= more
     for path in [path for path in site.files if path.startswith(("ort/", "packs/"))]:
         site.files[f"assets/{path}"] = site.files.pop(path)
-    site.files["a.sdz"] = files["plain.sdz"]
+    site.files["a.sdz"] = made_for(pack_id, files["plain.sdz"])
     site.files["index.html"] = (
         '<!doctype html><title>t</title><script type="module" src="sdz.js" data-packs="assets/packs" data-ort="assets/ort/" '
-        f'data-pack="{pack.id.hex()}"></script><sdz-img src="a.sdz"></sdz-img>'
+        f'data-pack="{pack_id.hex()}"></script><sdz-img src="a.sdz"></sdz-img>'
     ).encode()
     page.goto(site.url("index.html"))
     page.wait_for_function("window.seen.some(([type]) => type === 'load')")
     assert not [path for path in site.requests if path.startswith(("ort/", "packs/"))]
+    assert len(site.asked(".mjs")) == 1
+    assert page.evaluate(CANVAS) == sha256(rgba(files["plain.sdz"], "denoised", session))
 
 
 # img[data-sdz]
@@ -584,7 +605,7 @@ def test_image_added_later_is_upgraded(site: Site, page: Any, files: dict[str, b
     assert page.evaluate("document.querySelector('img').naturalWidth") == 256
 
 
-@pytest.mark.parametrize(("how", "code"), [("crc", "CorruptFileError"), ("runtime", "ProviderError")])
+@pytest.mark.parametrize(("how", "code"), [("crc", "CorruptFileError"), ("core", "NetworkError"), ("runtime", "ProviderError")])
 def test_image_keeps_its_source_on_error(site: Site, page: Any, pack: Pack, files: dict[str, bytes], how: str, code: str) -> None:
     break_file(site, pack, files, how)
     site.files["f.png"] = png()

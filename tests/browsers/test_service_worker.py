@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import uvicorn
-from browser import WEB, Site, pack_files, picture, scripts
+from browser import WEB, Site, made_for, pack_files, picture, scripts, without_core
 from PIL import Image
 
 from sdz.runtime.decode import decode
@@ -120,10 +120,11 @@ def test_images_srcset_backgrounds_and_offline(site: Site, page: Any, photos: di
     show(site, page, ALL)
     assert_all_shown(page, photos, session)
     # the same once more: nothing is decoded again, and the models stay where they are
-    models = len(site.asked(".onnx", ".wasm"))
+    models = len(site.asked(".core.bin", ".wasm"))
+    assert models >= 3 and site.asked(".mjs", ".onnx") == []
     page.reload()
     assert_all_shown(page, photos, session)
-    assert len(site.asked(".onnx", ".wasm")) == models
+    assert len(site.asked(".core.bin", ".wasm")) == models
     until(page, f"({KEPT})('sdz-pages').then((kept) => kept.includes('index.html') && kept.includes('style.css'))")
     site.close()
     page.reload()
@@ -140,7 +141,7 @@ def test_a_changed_picture_is_decoded_again(site: Site, page: Any, photos: dict[
     assert page.evaluate(PIXELS, "plain") == sha256(photos["small"], session)
 
 
-@pytest.mark.parametrize("how", ["broken", "missing", "no pack", "no runtime"])
+@pytest.mark.parametrize("how", ["broken", "missing", "no pack", "no core"])
 def test_a_sibling_stands_in(site: Site, page: Any, pack: Pack, photos: dict[str, bytes], how: str) -> None:
     site.files["photo.sdz"] = photos["plain"]
     site.files["photo.jpg"] = saved((33, 22), "JPEG")
@@ -152,15 +153,15 @@ def test_a_sibling_stands_in(site: Site, page: Any, pack: Pack, photos: dict[str
     elif how == "no pack":
         site.files = {path: data for path, data in site.files.items() if not path.startswith("packs/")}
     else:
-        del site.files["ort/ort-wasm-simd-threaded.wasm"]
+        del site.files["sdz.wasm"]
     show(site, page, '<img id="photo" src="photo.sdz" alt="">')
     page.wait_for_function(SHOWN)
     assert page.evaluate("document.getElementById('photo').naturalWidth") == 33
     assert page.complaints == []
 
 
-def test_without_a_sibling_the_linear_stage(site: Site, page: Any, photos: dict[str, bytes], session: Session) -> None:
-    del site.files["ort/ort-wasm-simd-threaded.wasm"]
+def test_without_a_sibling_the_linear_stage(site: Site, page: Any, pack: Pack, photos: dict[str, bytes], session: Session) -> None:
+    del site.files[f"packs/{pack.id.hex()}/{pack.core['decoder'].file}"]
     show(site, page, '<img id="plain" src="plain.sdz" alt="">')
     page.wait_for_function(SHOWN)
     assert page.evaluate(PIXELS, "plain") == sha256(photos["plain"], session, "linear")
@@ -177,12 +178,33 @@ def test_with_nothing_at_all_the_page_goes_on(site: Site, page: Any) -> None:
 
 
 def test_a_service_worker_that_does_not_start_changes_nothing(site: Site, page: Any) -> None:
-    del site.files["ort/ort.wasm.bundle.min.mjs"]
+    del site.files["session.js"]
     site.files["register.js"] = REGISTER.replace(b");", b").catch(() => { window.refused = true; });", 1)
     site.files["index.html"] = PAGE.format("<p>still here</p>").encode()
     page.goto(site.url("index.html"))
     page.wait_for_function("window.refused")
     assert (page.inner_text("p"), page.complaints) == ("still here", [])
+
+
+def test_a_pack_without_the_cores_weights(site: Site, page: Any, pack: Pack, photos: dict[str, bytes], session: Session) -> None:
+    """By the service worker that brings onnxruntime-web; the other one shows the linear stage."""
+    pack_id, more = without_core(pack)
+    site.files |= more | {"plain.sdz": made_for(pack_id, photos["plain"])}
+    site.files["register.js"] = REGISTER.replace(b"sw.js", b"sw-onnx.js")
+    show(site, page, '<img id="plain" src="plain.sdz" alt="">')
+    page.wait_for_function(SHOWN)
+    assert page.evaluate(PIXELS, "plain") == sha256(photos["plain"], session)
+    assert site.asked(".core.bin") == []
+
+
+def test_without_onnxruntime_web_such_a_pack_gets_to_the_linear_stage(
+    site: Site, page: Any, pack: Pack, photos: dict[str, bytes], session: Session
+) -> None:
+    pack_id, more = without_core(pack)
+    site.files |= more | {"plain.sdz": made_for(pack_id, photos["plain"])}
+    show(site, page, '<img id="plain" src="plain.sdz" alt="">')
+    page.wait_for_function(SHOWN)
+    assert page.evaluate(PIXELS, "plain") == sha256(photos["plain"], session, "linear")
 
 
 def test_caches_are_bounded(site: Site, page: Any, photos: dict[str, bytes]) -> None:

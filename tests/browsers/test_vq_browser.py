@@ -28,7 +28,6 @@ pytest.importorskip("playwright.sync_api", reason="the browser tests need playwr
 
 DECODE = """async ({ base, id, names }) => {
   const { decodeBytes, readPicture } = await import(base + "decode.js");
-  const { entriesOf } = await import(base + "format/indices.js");
   const { loadPack, fetchReader } = await import(base + "pack.js");
   const { Session } = await import(base + "session.js");
   const pack = await loadPack(id, fetchReader(new URL(`packs/${id}/`, base)));
@@ -36,11 +35,12 @@ DECODE = """async ({ base, id, names }) => {
   const out = {};
   for (const name of names) {
     const bytes = new Uint8Array(await (await fetch(base + name)).arrayBuffer());
-    const { known } = await readPicture(bytes, pack);
+    const picture = await readPicture(bytes, pack);
+    const { values } = await picture.known();
     const linear = await decodeBytes(bytes, { stage: "linear", pack });
     const decoded = await decodeBytes(bytes, { session });
     out[name] = {
-      entries: [...entriesOf(known, pack.quantizer.tables)], complete: known.complete,
+      nodes: [...values], complete: picture.facts.complete,
       linear: [...linear.data], decoded: [...decoded.data], stage: decoded.stage,
     };
   }
@@ -88,7 +88,7 @@ def test_a_site_s_visitor_gets_python_s_entries_and_pixels(vq_pack: Pack, photo:
     for name, data in files.items():
         known = open_latents(data, pack=vq_pack).known
         assert isinstance(known, KnownIndices)
-        assert seen[name]["entries"] == entries_of(known, vq_pack.indices).flatten().tolist()
+        assert seen[name]["nodes"] == known.node.flatten().tolist()
         assert seen[name]["complete"] == known.complete == (name in ("odd.sdz", "grey.sdz"))
         assert seen[name]["stage"] == "decoded"
         for stage, limit in (("linear", 0.0), ("decoded", 0.5)):

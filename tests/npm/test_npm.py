@@ -1,4 +1,4 @@
-"""The npm package: packed, put beside its dependency into small projects, built by Vite and esbuild, opened in Chromium and in Node.
+"""The npm package: packed, put alone into small projects, built by Vite and esbuild, opened in Chromium and in Node.
 
 Pixels are compared with those of the Python runtime. What the package's README has people type is what runs here.
 """
@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import ROOT, Site, picture
+from browser import ROOT, Site, made_for, picture, without_core
 
 from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode
@@ -91,16 +91,14 @@ def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def project(tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that has installed the package: what `npm i` would do, without a registry."""
+    """A project that has installed the package, which needs no other: what `npm i` would do, without a registry."""
     folder = tmp_path_factory.mktemp("project")
     installed = folder / "node_modules"
     installed.mkdir()
     with tarfile.open(tarball) as archive:
         archive.extractall(installed, filter="data")
     (installed / "package").rename(installed / "sdz")
-    needed = shutil.ignore_patterns("*.map", "*webgpu*", "*webgl*", "*jspi*", "*jsep*", "*asyncify*", "*.all.*", "docs", "lib")
-    for name in json.loads((installed / "sdz" / "package.json").read_bytes())["dependencies"] | {"onnxruntime-common": ""}:
-        shutil.copytree(MODULES / name, installed / name, ignore=needed)
+    assert "dependencies" not in json.loads((installed / "sdz" / "package.json").read_bytes())
     (folder / "package.json").write_text(json.dumps({"private": True, "type": "module", "dependencies": {"sdz": "*"}}))
     return folder
 
@@ -145,10 +143,10 @@ def test_what_is_packed(tarball: Path, pack: Pack) -> None:
         manifest = json.loads(archive.extractfile("package/package.json").read())  # type: ignore[union-attr]
     assert tarball.stat().st_size < PACKED_LIMIT
     folder = f"web/packs/{pack.id.hex()}"
-    wanted = {"manifest.json", "linear.bin", "coder.bin", "decoder.int8.onnx", "denoiser.int8.onnx"}
+    wanted = {"manifest.json", "linear.bin", "coder.bin", "decoder.core.bin", "denoiser.core.bin"}
     assert {name for name in files if "/packs/" in name} == {f"{folder}/{name}" for name in wanted}
     assert not [name for name in files if name.startswith(("tests", "runtime", "web/demo"))]
-    assert {"README.md", "LICENSE", "web/sdz.js", "web/sdz.d.ts", "web/page/element.d.ts"} <= set(files)
+    assert {"README.md", "LICENSE", "web/sdz.wasm", "web/sdz.js", "web/sdz.d.ts", "web/page/element.d.ts"} <= set(files)
     assert not {"private", "scripts", "devDependencies"} & set(manifest)
     conditions = [value for target in manifest["exports"].values() for value in (target.values() if isinstance(target, dict) else [target])]
     assert {path.removeprefix("./") for path in [*conditions, *manifest["bin"].values()]} <= set(files)
@@ -269,6 +267,37 @@ def test_node(project: Path, photo: bytes, expected: str) -> None:
     """
     (project / "node.js").write_text(script)
     assert json.loads(run("node", "node.js", cwd=project)) == [["SdzError", "SdzImg", "configure"], 256, 192, expected, expected]
+
+
+def test_node_with_a_pack_that_the_core_does_not_compute(project: Path, pack: Pack, photo: bytes, expected: str) -> None:
+    """By onnxruntime-web; without it, an error that says so."""
+    pack_id, files = without_core(pack)
+    for path, content in files.items():
+        target = project / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+    (project / "foreign.sdz").write_bytes(made_for(pack_id, photo))
+    (project / "foreign.js").write_text(f"""
+      import {{ createHash }} from "node:crypto";
+      {block("Node", "js").partition("const")[0]}
+      const decoded = decodeBytes(await readFile("foreign.sdz"), {{ packs: "packs" }});
+      const hash = ({{ data }}) => createHash("sha256").update(data).digest("hex");
+      console.log(await decoded.then(hash, ({{ code, message }}) => code + " " + message));
+    """)
+    missing = "ProviderError onnxruntime-web, which runs this pack's networks, is not installed"
+    assert run("node", "foreign.js", cwd=project).startswith(missing)
+    needed = shutil.ignore_patterns("*.map", "*webgpu*", "*webgl*", "*jspi*", "*jsep*", "*asyncify*", "*.all.*", "docs", "lib")
+    installed = project / "node_modules"
+    try:
+        for name in ("onnxruntime-web", "onnxruntime-common"):
+            shutil.copytree(MODULES / name, installed / name, ignore=needed)
+        assert run("node", "foreign.js", cwd=project).strip() == expected
+        assets = json.loads((installed / "sdz" / "package.json").read_bytes())["bin"]["sdz-assets"]
+        assert run("node", installed / "sdz" / assets, "copy", cwd=project) == "copy: sdz.js, sw.js, sdz.wasm, packs/ and ort/ are there\n"
+        assert (project / "copy" / "ort" / "ort.wasm.bundle.min.mjs").is_file() and (project / "copy" / "sw-onnx.js").is_file()
+    finally:
+        for name in ("onnxruntime-web", "onnxruntime-common"):
+            shutil.rmtree(installed / name, ignore_errors=True)
 
 
 def test_node_names_a_pack_that_is_not_there(project: Path, photo: bytes) -> None:

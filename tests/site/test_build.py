@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,19 +71,56 @@ def test_names_below_assets_carry_their_digest(built: Report) -> None:
 def test_library_holds_what_the_browser_loads(built: Report, pack: Path) -> None:
     folder = next((built.site / "assets").glob("sdz-*"))
     inside = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.suffix not in (".br", ".gz")}
-    assert {"sdz.js", "page/element.js", "worker.js", "demo/style.css", "ort/ort-wasm-simd-threaded.wasm"} <= inside
+    assert {"sdz.js", "sdz.wasm", "page/element.js", "worker.js", "sw.js", "demo/style.css"} <= inside
+    assert not [name for name in inside if name.startswith("ort/") or name == "sw-onnx.js"]
     packed = sorted(name for name in inside if name.startswith(f"packs/{built.decoder.pack}/"))
-    graphs = load_pack(pack).graphs
-    expected = ["manifest.json", "linear.bin", "coder.bin", graphs["decoder"].file, graphs["denoiser"].file]
+    core = load_pack(pack).core
+    expected = ["manifest.json", "linear.bin", "coder.bin", core["decoder"].file, core["denoiser"].file]
     assert packed == sorted(f"packs/{built.decoder.pack}/{name}" for name in expected)
 
 
+def test_library_of_a_pack_that_the_core_does_not_compute(pack: Path) -> None:
+    with_core = load_pack(pack)
+    foreign = replace(with_core, core={})
+    shared = library.collect(foreign)
+    assert {name for name in shared.files if name.startswith("ort/")} == {f"ort/{name}" for name in library.ORT_FILES}
+    graphs = {Path(name).name for name in shared.files if name.startswith("packs/") and not name.endswith((".bin", ".json"))}
+    assert graphs == {foreign.graphs["decoder"].file, foreign.graphs["denoiser"].file}
+    assert library.service_worker(shared) == "sw-onnx.js"
+    assets = [Asset(shared.path(name), len(data), "") for name, data in shared.files.items()]
+    parts = library.loads(assets, shared)
+    assert len(parts.runtime) == len(parts.graphs) == 2
+    assert sorted(Path(asset.path).name for asset in parts.tables) == ["coder.bin", "linear.bin", "manifest.json"]
+    shared = library.collect(with_core)
+    parts = library.loads([Asset(shared.path(name), len(data), "") for name, data in shared.files.items()], shared)
+    assert (parts.runtime, library.service_worker(shared)) == ([], "sw.js")
+    assert sorted(Path(asset.path).name for asset in parts.graphs) == sorted(file.file for file in with_core.core.values())
+    assert sorted(Path(asset.path).name for asset in parts.tables) == ["coder.bin", "linear.bin", "manifest.json"]
+    assert "sdz.wasm" in {Path(asset.path).name for asset in parts.scripts}
+
+
+def test_library_with_webgpu(pack: Path) -> None:
+    shared = library.collect(load_pack(pack), webgpu=True)
+    names = {*library.ORT_FILES, *library.WEBGPU_FILES}
+    assert {name for name in shared.files if name.startswith("ort/")} == {f"ort/{name}" for name in names}
+    assert sum(name.endswith(".onnx") for name in shared.files) == len(library.WEBGPU_GRAPHS)
+    parts = library.loads([Asset(shared.path(name), len(data), "") for name, data in shared.files.items()], shared)
+    # visitors without WebGPU, whom the report counts, load none of it
+    assert (parts.runtime, len(parts.graphs), library.service_worker(shared)) == ([], 2, "sw.js")
+
+
+def test_pages_ask_for_webgpu_where_the_build_does(photos: Path, pack: Path, tmp_path: Path) -> None:
+    report = build(options(photos, pack, tmp_path / "site", webgpu=True, judged=0, brotli_quality=0))
+    assert 'data-provider="webgpu"' in (report.site / "index.html").read_text()
+    assert (report.site / "sw.js").read_text().endswith('/sw.js";\n')
+
+
 def test_scripts_of_the_first_paint_keep_their_budget(pack: Path) -> None:
-    """25 kB after brotli: all modules that stand before the neural runtime."""
+    """25 kB after brotli: all modules that stand before the first paint."""
     shared = library.collect(load_pack(pack))
     scripts = library.module_graph(shared, [library.ENTRY, library.WORKER])
-    assert {"sdz.js", "page/element.js", "page/client.js", "worker.js", "decode.js", "format/planes.js"} <= set(scripts)
-    assert {"sw.js", "format/alpha.js", "format/palette.js", "format/indices.js"} & set(scripts) == set()
+    assert {"sdz.js", "page/element.js", "page/client.js", "worker.js", "decode.js", "core.js"} <= set(scripts)
+    assert {"sw.js", "sw-onnx.js"} & set(scripts) == set()
     sizes = {name: len(brotli.compress(shared.files[name], quality=11)) for name in scripts}
     assert sum(sizes.values()) <= 25_000, sizes
 
@@ -90,6 +128,8 @@ def test_scripts_of_the_first_paint_keep_their_budget(pack: Path) -> None:
 def test_minified_modules_decode_every_vector(built: Report, tmp_path: Path) -> None:
     folder = next((built.site / "assets").glob("sdz-*"))
     shutil.copytree(folder, tmp_path / "web")
+    (tmp_path / "core").mkdir()
+    shutil.copy(folder / "sdz.wasm", tmp_path / "core")
     shutil.copytree(library.ROOT / "tests" / "web", tmp_path / "tests" / "web")
     (tmp_path / "tests" / "vectors").symlink_to(library.ROOT / "tests" / "vectors")
     (tmp_path / "package.json").write_text('{"type": "module"}')
@@ -126,7 +166,7 @@ def test_modules_are_taken_as_they_are_without_esbuild(checkout: Path, pack: Pat
     shared = library.collect(load_pack(pack))
     assert shared.files["worker.js"] == (library.WEB / "worker.js").read_bytes()
     scripts = library.module_graph(shared, [library.ENTRY, library.WORKER])
-    assert "page/element.js" in scripts and "format/alpha.js" not in scripts
+    assert "page/element.js" in scripts and "sw.js" not in scripts
 
 
 def test_a_module_that_esbuild_refuses(checkout: Path, photos: Path, pack: Path, tmp_path: Path) -> None:
@@ -437,10 +477,17 @@ def test_wrong_usage(arguments: list[str]) -> None:
 
 
 def test_missing_onnxruntime_web(photos: Path, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is needed where the core does not compute the pack, and for WebGPU."""
     monkeypatch.setattr(library, "ORT_DISTS", (Path("nowhere"),))
-    with pytest.raises(MissingRuntimeError, match=r"^onnxruntime-web is missing, whose WebAssembly every site has: run `npm ci` in "):
-        build(options(photos, pack, tmp_path / "site"))
-    assert not (tmp_path / "site").exists()
+    foreign = tmp_path / "foreign"
+    shutil.copytree(pack, foreign)
+    described = json.loads((pack / "manifest.json").read_bytes())
+    del described["core"]
+    (foreign / "manifest.json").write_text(json.dumps(described))
+    for wanted in (options(photos, foreign, tmp_path / "site"), options(photos, pack, tmp_path / "site", webgpu=True)):
+        with pytest.raises(MissingRuntimeError, match=r"^onnxruntime-web is missing, which runs this pack's networks: run `npm ci` in "):
+            build(wanted)
+        assert not (tmp_path / "site").exists()
 
 
 def without(monkeypatch: pytest.MonkeyPatch, *lacking: str) -> None:

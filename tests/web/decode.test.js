@@ -3,9 +3,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { parseTables } from "../../web/format/coder.js";
-import { planes } from "../../web/quantizer.js";
 import { decodeBytes, denoiserApplies, readPicture } from "../../web/decode.js";
+import { engine } from "../../web/engine.js";
+import { paintByGraphs } from "../../web/session.js";
 import { file, neutralTables, thrown } from "./support.js";
 
 const CHANNELS = 4;
@@ -19,8 +19,9 @@ const pack = {
   reconstruction: 7,
   l1Limit: 1 << 17,
   linearShift: 10,
-  linear: Int16Array.from({ length: CHANNELS * BLOCK }, (_, i) => ((i * 37) % 23) - 11),
-  quantizer: planes(parseTables(neutralTables(CHANNELS))),
+  linear: new Uint8Array(Int16Array.from({ length: CHANNELS * BLOCK }, (_, i) => ((i * 37) % 23) - 11).buffer),
+  quantizer: "planes",
+  coder: neutralTables(CHANNELS),
   denoiserMinStepIndex: 24,
   halo: { denoiser: 1, decoder: 1 },
   exact: true,
@@ -33,7 +34,7 @@ const pack = {
 
 /** The sum over each position's 3 x 3 neighbourhood, 0 outside. @param {ArrayLike<number>} a @param {number} h @param {number} w */
 function around(a, h, w) {
-  return Float32Array.from({ length: a.length }, (_, i) => {
+  return Int32Array.from({ length: a.length }, (_, i) => {
     const [plane, y, x] = [i - (i % (h * w)), Math.floor((i % (h * w)) / w), i % w];
     let sum = 0;
     for (let dy = -1; dy <= 1; dy++) {
@@ -45,14 +46,20 @@ function around(a, h, w) {
   });
 }
 
+/** @param {Pick<import("../../web/session.js").Session, "pack" | "denoise" | "decode">} graphs */
+const running = (graphs) => /** @type {import("../../web/session.js").Session} */ (/** @type {unknown} */ ({
+  ...graphs,
+  /** @param {[any, any, number]} how */
+  paint: (...how) => paintByGraphs(graphs, ...how),
+}));
+
 /** Networks that look one position around, so that tiles without margins would show. */
-const session = /** @type {import("../../web/session.js").Session} */ (
-  /** @type {unknown} */ ({
+const session = running({
     pack,
-    /** @param {import("../../web/format/planes.js").Latents} latents */
+    /** @param {import("../../web/engine.js").Latents} latents */
     async denoise({ values, halfWidth, h, w }, strength = 16) {
       const moved = around(halfWidth, h, w);
-      return Float32Array.from(values, (value, i) => value + (strength * moved[i]) / 4096);
+      return Int32Array.from(values, (value, i) => value + (strength * moved[i]) / 4096);
     },
     /** @param {ArrayLike<number>} values @param {ArrayLike<number>} precision @param {number} h @param {number} w */
     async decode(values, precision, h, w) {
@@ -69,8 +76,7 @@ const session = /** @type {import("../../web/session.js").Session} */ (
       }
       return out;
     },
-  })
-);
+});
 
 /** Any bytes are latents. @param {number} length */
 const noise = (length) => Uint8Array.from({ length }, (_, i) => Math.imul(i + 1, 0x9e3779b1) >>> 24);
@@ -171,7 +177,7 @@ test("a pack with a tiling: one piece, and blended tiles", async () => {
       /** @param {ArrayLike<number>} _values @param {ArrayLike<number>} _precision @param {number} h @param {number} w */
       decode: async (_values, _precision, h, w) => new Uint8Array(h * w * 1024).fill(20 * calls.push([h, w])),
     };
-    const image = await decodeBytes(DATA, { stage: "decoded", pack: tiled, session: /** @type {any} */ (flat) });
+    const image = await decodeBytes(DATA, { stage: "decoded", pack: tiled, session: running(/** @type {any} */ (flat)) });
     return [calls, image.data];
   };
   assert.deepEqual((await run(70))[0], [[7, 10]]);
@@ -192,4 +198,33 @@ test("a file of another pack is refused", async () => {
   const error = await thrown(() => decodeBytes(file({ packId: "0badc0de" }), { stage: "linear", pack }));
   assert.equal(error.code, "MissingPackError");
   assert.match(error.message, /0badc0de/);
+});
+
+test("pictures give way to each other, and an instance that fails to a fresh one, without a trace", async () => {
+  const picture = await readPicture(DATA, pack);
+  const before = await picture.paintLinear(picture.whole);
+  const held = await engine();
+  held.close(picture);
+  assert.deepEqual(await picture.paintLinear(picture.whole), before);
+  held.core.usable = false;
+  assert.deepEqual(await picture.paintLinear(picture.whole), before);
+  assert.notEqual(await engine(), held);
+  const open = (await engine()).core.held();
+  picture.close();
+  assert.ok((await engine()).core.held() < open);
+});
+
+test("an instance that a large picture has made large is dropped", async () => {
+  const plain = { ...pack, lapping: null };
+  const small = await readPicture(DATA, plain);
+  small.close();
+  const held = await engine();
+  const large = await readPicture(file({ width: 16384, height: 16384 / 4, planes: 15 }, [["L", noise(500)]]), plain);
+  await large.latents({ top: 0, left: 0, rows: 2, columns: 2 });
+  assert.equal(await engine(), held);
+  assert.ok(held.core.reserved() < 2 ** 27);
+  // the plane of an alpha channel, for one, is as large as the picture
+  held.core.free(held.core.call("sdz_alloc", 2 ** 28));
+  large.close();
+  assert.notEqual(await engine(), held);
 });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { deflateSync } from "node:zlib";
 
-import { parse } from "../../web/format/container.js";
+import { readPicture } from "../../web/decode.js";
 import { loadPack } from "../../web/pack.js";
 import { file, neutralTables, sha256, thrown } from "./support.js";
 
@@ -43,8 +43,7 @@ test("a whole pack", async () => {
     [id, 4, 16, 7, 1 << 17, 12, 9, { denoiser: 5, decoder: 8 }],
   );
   assert.deepEqual([pack.exact, pack.tiling, pack.lapping, pack.octaves], [true, null, null, null]);
-  assert.ok(pack.linear.length === 4 * 768 && pack.linear.every((weight) => weight === -5));
-  assert.equal(pack.quantizer.tables.countLimit, 127);
+  assert.deepEqual([pack.quantizer, pack.linear, pack.coder], ["planes", files["linear.bin"], files["coder.bin"]]);
   assert.deepEqual([...(await pack.graphBytes("decoder"))], [1, 2, 3]);
 });
 
@@ -55,14 +54,15 @@ test("a pack that laps its blocks", async () => {
   assert.deepEqual((await loadPack(tilting.id, reader(tilting.files))).octaves?.slice(0, 3), Int32Array.of(0, 1, 2));
 });
 
-test("a pack of palettes brings its module", async () => {
+test("a pack of palettes", async () => {
   const { files, id } = makePack((manifest) => Object.assign(manifest, { quantizer: "palette" }));
-  const { quantizer } = await loadPack(id, reader(files));
+  const pack = await loadPack(id, reader(files));
   // one position of two: entry 0 of a palette of one entry, the channels' values 1, -2, 3, -4
   const zlib = deflateSync(Uint8Array.of(0, 1, 254, 3, 252, 0, 0));
-  const known = await quantizer.read(parse(file({ width: 32, height: 16, planes: 0 }, [["P", zlib]])), 1, 2);
-  assert.deepEqual([[...known.magnitude], [...known.negative]], [[1, 1, 2, 2, 3, 3, 4, 4], [0, 0, 1, 1, 0, 0, 1, 1]]);
-  assert.equal((await quantizer.read(parse(file({ width: 32, height: 16, planes: 2 })), 1, 2)).plane[7], 2);
+  const whole = await readPicture(file({ packId: id, width: 32, height: 16, planes: 0 }, [["P", zlib]]), pack);
+  assert.deepEqual([...(await whole.known()).values], [1, 1, -2, -2, 3, 3, -4, -4]);
+  const empty = await readPicture(file({ packId: id, width: 32, height: 16, planes: 2 }), pack);
+  assert.equal((await empty.known()).plane[7], 2);
 });
 
 test("a pack of another patch, approximate, tiled, without a denoiser", async () => {
@@ -75,7 +75,7 @@ test("a pack of another patch, approximate, tiled, without a denoiser", async ()
   const pack = await loadPack(id, reader(files));
   assert.deepEqual(
     [pack.patch, pack.linear.length, pack.exact, pack.tiling, pack.denoiserMinStepIndex, pack.halo],
-    [8, 4 * 192, false, { whole: 4096, overlap: 8 }, null, { denoiser: 0, decoder: 0 }],
+    [8, 4 * 192 * 2, false, { whole: 4096, overlap: 8 }, null, { denoiser: 0, decoder: 0 }],
   );
 });
 
@@ -121,7 +121,6 @@ test("manifests that are refused", async () => {
   const changes = [
     ["another format", (m) => (m.format = 2)],
     ["a patch there is not", (m) => (m.patch = 12)],
-    ["a patch unlike the table's", (m) => (m.patch = 8)],
     ["exactness that is no boolean", (m) => (m.exact = 1)],
     ["a quantizer there is not", (m) => (m.quantizer = "dice")],
     ["an odd overlap", (m) => (m.tiling = { whole: 4096, overlap: 7 })],
@@ -141,11 +140,6 @@ test("manifests that are refused", async () => {
     ["a lapping whose sums may pass 2**24", (m) => (m.lapping = [[0, 0], [-116, 117]])],
     ["a lapping and a shift without its places", (m) => Object.assign(m, { lapping: [[1]], linear_shift: 4 })],
     ["a lapping and a decoder that sees no neighbours", (m) => Object.assign(m, { lapping: [[1]], halo: { denoiser: 5, decoder: 0 } })],
-    ["sums beyond 32 bits", (m, files) => {
-      m.l1_limit = 1 << 24;
-      files["linear.bin"] = new Uint8Array(new Int16Array(4 * 768).fill(1000).buffer);
-      m.tables.linear.sha256 = sha256(files["linear.bin"]);
-    }],
     ["a path for a name", (m) => (m.tables.linear.file = "../linear.bin")],
     ["a URL for a name", (m) => (m.tables.linear.file = "https://example.org/linear.bin")],
     ["a short digest", (m) => (m.tables.linear.sha256 = "00")],
@@ -157,6 +151,29 @@ test("manifests that are refused", async () => {
   for (const [what, change] of changes) {
     const { files, id } = makePack(change);
     assert.equal((await thrown(() => loadPack(id, reader(files)))).code, "CorruptPackError", what);
+  }
+});
+
+test("tables that are refused when a picture needs them", async () => {
+  /** @type {[RegExp, (manifest: any, files: Record<string, Uint8Array>) => void][]} */
+  const changes = [
+    [/wrong size/, (m) => (m.patch = 8)],
+    [/sums can leave the exact range/, (m, files) => {
+      m.l1_limit = 1 << 24;
+      files["linear.bin"] = new Uint8Array(new Int16Array(4 * 768).fill(1000).buffer);
+      m.tables.linear.sha256 = sha256(files["linear.bin"]);
+    }],
+    [/too short or too long/, (m, files) => {
+      files["coder.bin"] = files["coder.bin"].slice(0, -1);
+      m.tables.coder = { file: "coder.bin", sha256: sha256(files["coder.bin"]), bytes: files["coder.bin"].length };
+    }],
+  ];
+  for (const [message, change] of changes) {
+    const { files, id } = makePack(change);
+    const pack = await loadPack(id, reader(files));
+    const error = await thrown(() => readPicture(file({ packId: id }, [["L", [1, 2, 3]]]), pack));
+    assert.equal(error.code, "CorruptPackError");
+    assert.match(error.message, message);
   }
 });
 

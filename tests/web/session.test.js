@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Session } from "../../web/session.js";
-import { thrown } from "./support.js";
+import { thrown, withGpu } from "./support.js";
 
 /**
  * A stand-in: sessions whose networks answer with constants; of WebGPU's values the first is off by `offset`.
@@ -53,8 +53,7 @@ const pack = /** @type {import("../../web/pack.js").Pack} */ (
 );
 
 const LATENTS = {
-  values: Int32Array.of(5, 600, -7, 800), levels: new Int8Array(4), precision: new Uint8Array(4), halfWidth: new Int32Array(4),
-  channels: 2, h: 1, w: 2,
+  values: Int32Array.of(5, 600, -7, 800), levels: new Int32Array(4), precision: new Int32Array(4), halfWidth: new Int32Array(4), h: 1, w: 2,
 };
 
 test("each graph is loaded once, when first used, and runs one at a time", async () => {
@@ -91,18 +90,6 @@ test("a graph that cannot be loaded may be tried again", async () => {
     assert.equal((await thrown(() => session.decode(LATENTS.values, LATENTS.precision, 1, 2))).code, "ProviderError");
   }
 });
-
-/** @param {boolean} present @param {() => Promise<void>} run */
-async function withGpu(present, run) {
-  const before = Object.getOwnPropertyDescriptor(globalThis, "navigator");
-  Object.defineProperty(globalThis, "navigator", { value: present ? { gpu: {} } : {}, configurable: true });
-  try {
-    await run();
-  } finally {
-    if (before) Object.defineProperty(globalThis, "navigator", before);
-    else Reflect.deleteProperty(globalThis, "navigator");
-  }
-}
 
 for (const [what, offset, present, provider] of /** @type {[string, number, boolean, string][]} */ ([
   ["within the tolerance it runs", 8, true, "webgpu"],

@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Sessions } from "../../web/sessions.js";
+import { CoreNetworks } from "../../web/engine.js";
 import { Session } from "../../web/session.js";
-import { neutralTables, sha256, thrown } from "./support.js";
+import { neutralTables, sha256, thrown, withGpu } from "./support.js";
 
 /** The files of a small pack without a denoiser. */
 function files() {
@@ -44,4 +45,18 @@ test("each once, and again after a failure", async () => {
   assert.equal(sessions.session(pack), session);
   assert.equal(sessions.session({ ...pack }) === session, false);
   assert.equal(sessions.size, 2);
+});
+
+test("the core runs what it has weights for, onnxruntime-web what it has not, and what WebGPU is asked for", async () => {
+  const stored = files();
+  const id = sha256(stored["manifest.json"]).slice(0, 8);
+  /** @type {Record<string, Uint8Array>} */
+  const read = stored;
+  const pack = await new Sessions({ packs: () => async (name) => read[name] }).pack(id);
+  const weighted = { ...pack, coreBytes: async () => new Uint8Array() };
+  assert.ok(new Sessions().session(pack) instanceof Session);
+  assert.ok(new Sessions().session(weighted) instanceof CoreNetworks);
+  assert.ok(new Sessions({ provider: "webgpu" }).session(weighted) instanceof CoreNetworks);
+  await withGpu(true, async () => assert.ok(new Sessions({ provider: "webgpu" }).session(weighted) instanceof Session));
+  assert.ok(new Sessions().session({ ...weighted, tiling: { whole: 4096, overlap: 8 } }) instanceof Session);
 });

@@ -1,8 +1,11 @@
-/** What the tests share: hashing as the vectors do, and bytes to build files from. */
+/** What the tests share: the checkout's core, hashing as the vectors do, and bytes to build files from. */
 
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 
-import { tableLayout } from "../../web/format/coder.js";
+import { useCore } from "../../web/engine.js";
+
+useCore(async () => new Uint8Array(readFileSync(new URL("../../core/sdz.wasm", import.meta.url))));
 
 /** @param {...(ArrayBufferView)} arrays @returns {string} SHA-256 of their bytes one after the other, hexadecimal */
 export function sha256(...arrays) {
@@ -58,15 +61,45 @@ export function file({ width = 20, height = 10, stepIndex = 48, planes = 9, pack
 
 /** Coder tables for `channels` channels that know nothing: even odds, equal weights. @param {number} channels */
 export function neutralTables(channels) {
-  const { bases, setBases } = tableLayout(channels);
-  const [states, weights] = [bases[bases.length - 1], setBases[setBases.length - 1]];
+  // FORMAT.md, "Contexts": states that each channel has, states that all share; sets of eight weights
+  const states = channels * (24 + 16 + 16 + 12 + 9 + 11 + 9 + 3 + 9 + 16) + 12 * 12 * 4 + 12 * 24 + 8 * 8 * 4 + 24 * 3;
+  const weights = 8 * (24 + 11 + 24 + 3 * channels);
   const sizes = [2, 6, 8, 8, 12, 12, 12, 24].map((bytes) => bytes * channels);
   const out = new Uint8Array(8 + sizes.reduce((a, b) => a + b) + 46 + 3 * states + 2 * weights);
   out.set([0x73, 0x64, 0x7a, 0x54, channels, 0, 3, 127]);
   const view = new DataView(out.buffer);
-  let at = 8 + sizes.reduce((a, b) => a + b) + 46;
+  let at = 8 + sizes.reduce((a, b) => a + b);
+  // thresholds of the energy
+  for (let i = 1; i < 24; i++, at += 2) view.setUint16(at, 8 * i, true);
   for (let i = 0; i < states; i++, at += 2) view.setUint16(at, 32768, true);
   at += states;
   for (let i = 0; i < weights; i++, at += 2) view.setInt16(at, 4096, true);
   return out;
+}
+
+/** The codebook entry of each node that is a leaf, -1 of the others. @param {Int32Array} nodes @param {number} entries of the codebook */
+export function entriesOf(nodes, entries) {
+  /** @type {Map<number, number>} */
+  const leaves = new Map();
+  /** @param {number} node @param {number} first @param {number} count */
+  const split = (node, first, count) => {
+    if (count === 1) return void leaves.set(node, first);
+    const half = (count + 1) >> 1;
+    split(2 * node, first, half);
+    split(2 * node + 1, first + half, count - half);
+  };
+  split(1, 0, entries);
+  return nodes.map((node) => leaves.get(node) ?? -1);
+}
+
+/** With a navigator that has WebGPU, or has not. @param {boolean} present @param {() => Promise<void>} run */
+export async function withGpu(present, run) {
+  const before = Object.getOwnPropertyDescriptor(globalThis, "navigator");
+  Object.defineProperty(globalThis, "navigator", { value: present ? { gpu: {} } : {}, configurable: true });
+  try {
+    await run();
+  } finally {
+    if (before) Object.defineProperty(globalThis, "navigator", before);
+    else Reflect.deleteProperty(globalThis, "navigator");
+  }
 }

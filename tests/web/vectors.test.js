@@ -4,13 +4,9 @@ import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
-import * as paletteModule from "../../web/format/palette.js";
-import { parseTables } from "../../web/format/coder.js";
-import { palette, planes } from "../../web/quantizer.js";
 import { altText, find, parse } from "../../web/format/container.js";
 import { decodeBytes, readPicture } from "../../web/decode.js";
 import { SdzError } from "../../web/errors.js";
-import { dequantize } from "../../web/format/planes.js";
 import { sha256, thrown } from "./support.js";
 
 /** @param {string} path */
@@ -24,7 +20,6 @@ const names = (kind) =>
     .map((name) => name.slice(0, -4));
 
 const parameters = json("pack/pack.json");
-const tables = parseTables(read("pack/coder.bin"));
 /** @type {import("../../web/pack.js").Pack} */
 const pack = {
   id: sha256(read("pack/pack.json")).slice(0, 8),
@@ -33,8 +28,9 @@ const pack = {
   reconstruction: parameters.reconstruction,
   l1Limit: parameters.l1_limit,
   linearShift: parameters.linear_shift,
-  linear: new Int16Array(read("pack/linear.bin").slice().buffer),
-  quantizer: planes(tables),
+  linear: read("pack/linear.bin"),
+  quantizer: "planes",
+  coder: read("pack/coder.bin"),
   denoiserMinStepIndex: 0,
   halo: { denoiser: 0, decoder: 0 },
   exact: true,
@@ -46,7 +42,7 @@ const pack = {
 };
 
 /** @type {import("../../web/pack.js").Pack} */
-const paletted = { ...pack, quantizer: palette(paletteModule, tables), octaves: null };
+const paletted = { ...pack, quantizer: "palette", octaves: null };
 
 /**
  * What this decoder makes of a file, as its JSON has it.
@@ -55,16 +51,15 @@ const paletted = { ...pack, quantizer: palette(paletteModule, tables), octaves: 
 async function expectValid(data, withPack = pack) {
   const container = parse(data);
   const { header } = container;
-  const { known, alpha } = await readPicture(data, withPack);
-  assert.ok("plane" in known);
-  const latents = dequantize(known, header, withPack);
+  const picture = await readPicture(data, withPack);
+  const [latents, { values, plane }] = [await picture.latents(), await picture.known()];
+  picture.close();
   const image = await decodeBytes(data, { stage: "linear", pack: withPack });
   const channels = [...(header.grey ? [0] : [0, 1, 2]), ...(find(container, "A") ? [3] : [])];
   const pixels = new Uint8Array(image.width * image.height * channels.length);
   for (let from = 0, to = 0; from < image.data.length; from += 4) {
     for (const channel of channels) pixels[to++] = image.data[from + channel];
   }
-  const wide = [latents.values, latents.levels, latents.precision, latents.halfWidth].map((a) => Int32Array.from(a));
   return {
     header: {
       width: header.width,
@@ -78,9 +73,12 @@ async function expectValid(data, withPack = pack) {
     },
     chunks: container.chunks.map(({ tag, offset, start, payload, complete }) => ({ tag, offset, start, bytes: payload.length, complete })),
     alt: altText(container) ?? null,
-    alpha: alpha && sha256(alpha),
-    known: { complete: known.complete, sha256: sha256(Int32Array.from(known.magnitude), known.negative, known.plane) },
-    latents: sha256(...wide),
+    alpha: picture.alpha && sha256(picture.alpha),
+    known: {
+      complete: picture.facts.complete,
+      sha256: sha256(values.map(Math.abs), Uint8Array.from(values, (value) => Number(value < 0)), plane),
+    },
+    latents: sha256(latents.values, latents.levels, latents.precision, latents.halfWidth),
     linear: sha256(pixels),
   };
 }

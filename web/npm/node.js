@@ -1,5 +1,5 @@
 /**
- * decode.js for Node, where `fetch` cannot read files: packs and onnxruntime-web are read from the disk.
+ * decode.js for Node, where `fetch` cannot read files: the core, packs and onnxruntime-web are read from the disk.
  */
 
 import { readFile } from "node:fs/promises";
@@ -7,18 +7,17 @@ import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
 import { decodeBytes as decode } from "../decode.js";
+import { useCore } from "../engine.js";
+import { SdzError } from "../errors.js";
+import { useRuntime } from "../session.js";
 
 /** @import { DecodedImage, Options } from "../decode.js" */
 /** @import { Read } from "../pack.js" */
-/** @import { Ort } from "../session.js" */
 
 export * from "../decode.js";
 
 /** Readers by folder. Reusing them lets decode.js keep opened packs. @type {Map<string, (id: string) => Read>} */
 const readers = new Map();
-
-/** @type {Promise<Ort> | undefined} */
-let runtime;
 
 /** @param {URL} folder */
 function diskReader({ href }) {
@@ -44,14 +43,18 @@ function readerOf(packs = new URL("../packs/", import.meta.url)) {
   return typeof packs === "function" || !String(packs).startsWith("file:") ? packs : diskReader(new URL(packs));
 }
 
-/** @returns {Promise<Ort>} */
-async function loadRuntime() {
-  const ort = await import("onnxruntime-web/wasm");
+useCore(() => readFile(new URL("../sdz.wasm", import.meta.url)));
+
+// only for packs that the core does not compute
+useRuntime(async () => {
+  const ort = await import("onnxruntime-web/wasm").catch(() => {
+    throw new SdzError("ProviderError", "onnxruntime-web, which runs this pack's networks, is not installed: npm i onnxruntime-web");
+  });
   ort.env.wasm.wasmBinary = await readFile(createRequire(import.meta.url).resolve("onnxruntime-web/ort-wasm-simd-threaded.wasm"));
   ort.env.wasm.numThreads = 1;
   ort.env.logLevel = "error";
   return ort;
-}
+});
 
 /**
  * `decodeBytes` of decode.js; `packs` may be a path, and is the npm package's own folder when left out.
@@ -60,8 +63,5 @@ async function loadRuntime() {
  * @returns {Promise<DecodedImage>}
  */
 export async function decodeBytes(bytes, options = {}) {
-  const { stage, session, ort } = options;
-  const needed = stage !== "linear" && !session && !ort;
-  const sources = { packs: readerOf(options.packs), ort: needed ? await (runtime ??= loadRuntime()) : ort };
-  return decode(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length), { ...options, ...sources });
+  return decode(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length), { ...options, packs: readerOf(options.packs) });
 }

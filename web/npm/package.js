@@ -1,7 +1,7 @@
 /**
  * `npm run package [-- FOLDER]`: writes the npm package to build/npm and packs it into FOLDER (`dist` by default). The package contains the
- * modules, their types and the default pack; onnxruntime-web is a dependency. The modules that import assets are replaced by versions that
- * bundlers understand.
+ * modules, their types, the core and the default pack; onnxruntime-web is optional, for packs that the core does not compute. The modules that
+ * import assets are replaced by versions that bundlers understand.
  */
 
 import { execFileSync } from "node:child_process";
@@ -17,8 +17,8 @@ const OUT = join(ROOT, "build", "npm");
 /** The default pack, as in runtime/pack.py. */
 const PACK = join(ROOT, "runtime", "packs", "tiny");
 
-/** The graphs a browser needs: it does not encode, and the fp32 graphs are for WebGPU. */
-const GRAPHS = ["decoder", "denoiser"];
+/** The exact core. */
+const CORE = join(ROOT, "core", "sdz.wasm");
 
 /** Parts of web/ that are not copied as they are. */
 const LEFT_OUT = new Set(["demo", "npm", "example.html"]);
@@ -28,11 +28,10 @@ const OWN = ["private", "scripts", "devDependencies"];
 
 /** The package's assets.js. @param {string} id @param {string} manifest its text @param {string[]} files of the pack */
 const assets = (id, manifest, files) => `/**
- * Addresses of the default pack's files and of onnxruntime-web, as literals that bundlers replace by their own. Only in the npm package; a
- * site's version of this module looks beside the scripts.
+ * Addresses of the core and of the default pack's files, as literals that bundlers replace by their own. Only in the npm package; a site's
+ * version of this module looks beside the scripts.
  */
 
-import "./eager.js";
 import { MANIFEST, fetchFile } from "./pack.js";
 
 const PACK = "${id}";
@@ -44,11 +43,7 @@ const TEXT = ${JSON.stringify(manifest)};
 const FILES = {
 ${files.map((name) => `  "${name}": () => new URL("./packs/${id}/${name}", import.meta.url),\n`).join("")}};
 
-/** @type {Record<string, () => URL>} */
-const RUNTIME = {
-  "ort.wasm.bundle.min.mjs": () => new URL("onnxruntime-web/wasm", import.meta.url),
-  "ort-wasm-simd-threaded.wasm": () => new URL("onnxruntime-web/ort-wasm-simd-threaded.wasm", import.meta.url),
-};
+export const coreFile = () => new URL("./sdz.wasm", import.meta.url).href;
 
 export const packReader = (id) => async (name, fresh) => {
   if (id !== PACK) return null;
@@ -56,10 +51,9 @@ export const packReader = (id) => async (name, fresh) => {
   return name in FILES ? fetchFile(FILES[name](), fresh) : null;
 };
 
-export const runtimeFile = (name) => RUNTIME[name]?.().href;
+/** A page that needs onnxruntime-web says where it is: a bundler would put its 14 MB into every application. */
+export const runtimeFile = () => undefined;
 `;
-
-const RUNTIME = '/** onnxruntime-web for the service worker, as bundlers find it. */\n\nexport * from "onnxruntime-web/wasm";\n';
 
 /** For `document.querySelector("sdz-img")`, which JSDoc cannot say. */
 const TAG = '\ndeclare global {\n  interface HTMLElementTagNameMap {\n    "sdz-img": SdzImg;\n  }\n}\n';
@@ -69,20 +63,20 @@ function layOutScripts() {
   cpSync(WEB, join(OUT, "web"), { recursive: true, filter: (path) => !LEFT_OUT.has(basename(path)) || path === WEB });
   mkdirSync(join(OUT, "web/npm/site"), { recursive: true });
   for (const name of ["node.js", "sdz-assets.js"]) copyFileSync(join(WEB, "npm", name), join(OUT, "web/npm", name));
-  for (const name of ["assets.js", "runtime.js"]) copyFileSync(join(WEB, name), join(OUT, "web/npm/site", name));
+  copyFileSync(join(WEB, "assets.js"), join(OUT, "web/npm/site/assets.js"));
+  copyFileSync(CORE, join(OUT, "web/sdz.wasm"));
   copyFileSync(join(WEB, "npm/README.md"), join(OUT, "README.md"));
   copyFileSync(join(ROOT, "LICENSE"), join(OUT, "LICENSE"));
-  writeFileSync(join(OUT, "web/runtime.js"), RUNTIME);
 }
 
 /** Copies the default pack and writes the module that contains its addresses. */
 function layOutPack() {
   const text = readFileSync(join(PACK, "manifest.json"));
-  const { tables, graphs } = JSON.parse(text.toString());
+  const { tables, core } = JSON.parse(text.toString());
   const id = createHash("sha256").update(text).digest("hex").slice(0, 8);
   const folder = join(OUT, "web/packs", id);
   mkdirSync(folder, { recursive: true });
-  const files = [...Object.values(tables), ...GRAPHS.map((name) => graphs[name])].map(({ file }) => file);
+  const files = [...Object.values(tables), ...Object.values(core)].map(({ file }) => file);
   for (const name of ["manifest.json", ...files]) copyFileSync(join(PACK, name), join(folder, name));
   writeFileSync(join(OUT, "web/assets.js"), assets(id, text.toString(), files));
 }
@@ -96,7 +90,6 @@ function layOutTypes() {
   const emit = ["--allowJs", "--declaration", "--emitDeclarationOnly", "--rootDir", WEB, "--outDir", join(OUT, "web")];
   execFileSync(process.execPath, [tsc, "--ignoreConfig", ...options, ...emit, ...modules], { cwd: ROOT, stdio: ["ignore", 2, 2] });
   appendFileSync(join(OUT, "web/sdz.d.ts"), TAG);
-  writeFileSync(join(OUT, "web/runtime.d.ts"), RUNTIME);
 }
 
 const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));

@@ -7,10 +7,10 @@
  * @typedef {object} Settings addresses are relative to the page; a folder needs no "/" at its end
  * @property {string} [base] folder that holds a copy of the scripts, `packs/` and `ort/`; `npx sdz-assets FOLDER` makes one
  * @property {string} [packs] folder of the packs, `packs/` of the base when left out
- * @property {string} [ort] folder of onnxruntime-web's files, `ort/` of the base when left out
+ * @property {string} [ort] folder of onnxruntime-web's files, which few pages need, `ort/` of the base when left out
  * @property {string} [pack] id of the pack that the page's files use: saves a round trip
  * @property {"wasm" | "webgpu"} [provider] what runs the networks, "wasm" when left out
- * @property {number} [threads] of WebAssembly, in pages that are cross-origin isolated
+ * @property {number} [threads] of onnxruntime-web, in pages that are cross-origin isolated
  */
 
 /** @type {Settings} */
