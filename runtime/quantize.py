@@ -44,8 +44,8 @@ TUNINGS: Final[dict[Tune, Tuning]] = {
 }
 """What an encoder is asked for. `faithful` takes the price of a bit that minimises the squared error at equal bytes; it drops lonely
 values first, and with them texture; its masking buys structure (MS-SSIM, SSIMULACRA2) with a little squared error. `natural` charges
-a quarter of that and keeps texture, at equal bytes with a coarser step; tilted towards fine structure or without a price it gains by ST-LPIPS
-and loses by SSIMULACRA2, MS-SSIM and PSNR."""
+a quarter of that and keeps texture, at equal bytes with a coarser step; tilted towards fine structure or without a price it gains by
+ST-LPIPS and loses by SSIMULACRA2, MS-SSIM and PSNR."""
 
 STEADY_VARIANCE: Final = 8.0
 """Squared grey levels added to a block's variance: below that, a block counts as smooth whatever its noise."""
