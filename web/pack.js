@@ -104,6 +104,12 @@ async function storage() {
   }
 }
 
+/** Files on their way into the cache. @type {Promise<unknown>} */
+let storing = Promise.resolve();
+
+/** Resolves when all files read so far are in the cache, or were refused there. */
+export const stored = () => storing;
+
 /** The cache's key for a file: a URL that no page has. @param {string} digest */
 const cacheKey = (digest) => new URL(`/.sdz/${digest}`, globalThis.location?.href ?? "https://localhost/").href;
 
@@ -125,8 +131,9 @@ async function readEntry({ file, sha256: digest, bytes: size }, read) {
     const bytes = await source();
     if (!bytes || bytes.length !== size || (await sha256(bytes)) !== digest) continue;
     if (!kept) {
-      // exceeding the storage quota must not fail the page
-      await cache?.put(cacheKey(digest), new Response(/** @type {Uint8Array<ArrayBuffer>} */ (bytes))).catch(() => {});
+      // no picture waits for the disk, and exceeding the storage quota must not fail the page
+      const storage = cache?.put(cacheKey(digest), new Response(/** @type {Uint8Array<ArrayBuffer>} */ (bytes))).catch(() => {});
+      storing = Promise.all([storing, storage]);
     }
     return bytes;
   }

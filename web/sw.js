@@ -13,7 +13,7 @@ import { ACCEPT, MEDIA_TYPE } from "./format/container.js";
 import { paint, reached, readContainer, readPicture } from "./decode.js";
 import { SdzError } from "./errors.js";
 import { MAX_DOWNLOAD_BYTES } from "./limits.js";
-import { PACK_CACHE, sha256 } from "./pack.js";
+import { PACK_CACHE, sha256, stored } from "./pack.js";
 import { Sessions } from "./sessions.js";
 
 /** @import { Stage } from "./decode.js" */
@@ -175,7 +175,7 @@ async function answerPicture(event) {
     event.waitUntil(keep(PICTURES, url, made.clone()));
     if (opened !== sessions.size) {
       opened = sessions.size;
-      event.waitUntil(trim(MODELS));
+      event.waitUntil(stored().then(() => trim(MODELS)));
     }
     return made;
   } catch {

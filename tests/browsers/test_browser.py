@@ -525,8 +525,13 @@ def test_one_worker_and_one_session_for_many_pictures(site: Site, page: Any, pac
 def test_models_are_kept_between_pages(site: Site, page: Any, files: dict[str, bytes]) -> None:
     site.files["a.sdz"] = files["plain.sdz"]
     show(site, page, '<sdz-img src="a.sdz"></sdz-img>')
+    # tables and weights; the page does not wait for the disk
+    page.evaluate("""async () => {
+      const kept = await caches.open("sdz-pack-files");
+      while ((await kept.keys()).length < 4) await new Promise((resolve) => setTimeout(resolve, 20));
+    }""")
     fetched = site.asked(".onnx", ".bin")
-    assert fetched
+    assert len(fetched) == 4
     show(site, page, '<sdz-img src="a.sdz"></sdz-img>')
     assert site.asked(".onnx", ".bin") == fetched
 
