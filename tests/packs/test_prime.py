@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -59,8 +61,9 @@ def test_prediction_finds_the_neighbour_that_tells() -> None:
     assert not solved["prediction"][0, 1:].any()
 
 
-def test_latents_to_learn_from_are_tilted_as_the_tunings_do(tmp_path: Path) -> None:
+def test_latents_to_learn_from_are_tilted_as_the_tunings_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tunings take turns, and a finer step makes a larger latent."""
+    monkeypatch.setitem(TUNINGS, "natural", replace(TUNINGS["natural"], tilt=2))
     torch.manual_seed(0)
     autoencoder = TinyAutoencoder((6, 1, 1), (8, 8, 8), (1, 1, 1), (8, 8, 8), (1, 1, 1))
     autoencoder.save_pretrained(tmp_path / "run" / "autoencoder")
