@@ -35,6 +35,8 @@ enum {
   SDZ_TABLES_USAGE = 16,    /* a codebook entry without usage */
   SDZ_TABLES_CODE = 17,     /* a precision code over 200 */
   SDZ_LINEAR_LENGTH = 20,   /* a linear table of another size than channels and patch ask for */
+  SDZ_LINEAR_MAGIC = 22,    /* a separable linear table that does not begin with "sdzS" or is another pack's */
+  SDZ_LINEAR_FUNCTION = 23, /* a separable linear table with a function that is not there, or a value beyond 16 bits */
   SDZ_LINEAR_SUMS = 21,     /* a linear table or a lapping whose sums could leave the exact range */
   SDZ_NETWORK_LENGTH = 30,  /* weights that end too early or too late */
   SDZ_NETWORK_MAGIC = 31,   /* not "sdzN", or of another version */
@@ -103,7 +105,7 @@ int32_t sdz_latents(const Picture *picture, int32_t top, int32_t left, int32_t r
 SDZ_CALL(sdz_guard) int32_t sdz_guard(int32_t *values, int32_t channels, uint32_t positions, int32_t l1_limit);
 
 /* ---- pixels ---- */
-/* A pack's linear stage: int16 (C, 3 p p), `shift`, and a lapping int32 (n, n), or NULL and 0. */
+/* A pack's linear stage: int16 (C, 3 p p), or separable as FORMAT.md has it, `shift`, and a lapping int32 (n, n), or NULL and 0. */
 SDZ_CALL(sdz_linear)
 Linear *sdz_linear(const uint8_t *table, uint32_t bytes, int32_t channels, int32_t patch, int32_t shift, int32_t l1_limit,
     const int32_t *lapping, int32_t overlap);

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from .errors import CorruptPackError, MissingPackError
 from .format.linear import LAP_PLACES, LAP_SUM
+from .format.separable import SeparableTable, separable_bytes
 from .format.tiles import Tiling
 from .limits import (
     MAX_CHANNELS,
@@ -122,19 +123,28 @@ class Pack:
     core: dict[str, PackFile]
 
     @functools.cached_property
+    def linear_bytes(self) -> bytes:
+        """The linear stage's table as stored, dense or separable. Raises CorruptPackError."""
+        return self._read(self.tables["linear"])
+
+    @functools.cached_property
     def linear(self) -> NDArray[np.int16]:
         """The linear stage's weights, int16 (C, 3 p p) with p the patch: (colour * p + row) * p + column.
 
         Raises CorruptPackError, also for weights whose sums under `l1_limit` can pass 32 bits.
         """
-        data = self._read(self.tables["linear"])
-        outputs = 3 * self.patch * self.patch
-        if len(data) != 2 * self.channels * outputs:
+        data = self.linear_bytes
+        dense = 6 * self.channels * self.patch * self.patch
+        if len(data) == separable_bytes(self.channels, self.patch):
+            weights = SeparableTable.from_bytes(data).table()
+        elif len(data) == dense:
+            weights = np.frombuffer(data, "<i2").astype(np.int16)
+        else:
             raise CorruptPackError(
-                f"{self.directory / self.tables['linear'].file}: {len(data)} bytes, "
-                f"{self.channels} channels need {2 * self.channels * outputs}; rebuild the pack"
+                f"{self.directory / self.tables['linear'].file}: {len(data)} bytes, {self.channels} channels need {dense}, "
+                f"or {separable_bytes(self.channels, self.patch)} where they are separable; rebuild the pack"
             )
-        weights = np.frombuffer(data, "<i2").reshape(self.channels, outputs).astype(np.int16)
+        weights = weights.reshape(self.channels, dense // 2 // self.channels)
         # the value of -2**15 has no int16 counterpart
         largest = int(np.abs(weights.astype(np.int32)).max())
         if self.l1_limit * largest + (1 << (self.linear_shift + 8)) >= 1 << 31:

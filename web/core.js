@@ -24,6 +24,8 @@ const PACK_REASONS = {
   17: "coder tables have a precision code over 200 (level #)",
   20: "the linear table has a wrong size (# bytes)",
   21: "the linear stage's sums can leave the exact range (#)",
+  22: "the separable linear table is none, or another pack's",
+  23: "the linear table has no function for channel #",
   30: "a network's weights end too early or too late (layer #)",
   31: "a network's weights do not begin with 'sdzN' and version 1",
   32: "a network's layer # does not fit its neighbours or the pack",

@@ -23,7 +23,7 @@ import { tilingProblem } from "./format/tiles.js";
  * @property {number} reconstruction sixteenths of an interval
  * @property {number} l1Limit GRID units
  * @property {number} linearShift
- * @property {Uint8Array} linear int16 (C, 3 p p), little-endian; the core checks it when it opens it
+ * @property {Uint8Array} linear as stored, dense or separable; the core checks it when it opens it
  * @property {Int32Array | null} lapping (n, n), the linear stage's filter across block borders; null where there is none
  * @property {Int32Array | null} octaves each channel's frequency in sixteenths of an octave above a quarter of the highest; null where
  *   the pack does not allow a tilt

@@ -42,25 +42,61 @@ void append_entries(const i32 *plane, i32 inputs, u32 area, i32 columns, i32 fro
   }
 }
 
+/* Separable tables: head, colours (plane, R G B), waves (k, pixel), gains; then plane, row and column of every channel. */
+enum { HEAD = 8, SEPARABLE_SHIFT = 62 };
+
+static u32 separable_bytes(i32 channels, i32 patch) { return (u32)(HEAD + 18 + 2 * patch * patch + 5 * channels); }
+
+static i64 word(const u8 *words, i32 at) { return (int16_t)(words[2 * at] | words[2 * at + 1] << 8); }
+
+/* The table of a separable one, i16 (C, 3 p p); a negative reason, with its number at `where`. Products of four i16 fit 61 bits. */
+static i32 expand(const u8 *data, i32 channels, i32 patch, i16 *table, i32 *where) {
+  const u8 *colours = data + HEAD, *waves = colours + 18, *gains = waves + 2 * patch * patch, *plane = gains + 2 * channels;
+  const u8 *row = plane + channels, *column = row + channels;
+  i32 shift = data[6];
+  *where = 0;
+  if (data[0] != 's' || data[1] != 'd' || data[2] != 'z' || data[3] != 'S' || data[4] != channels || data[5] != patch || data[7]) return -SDZ_LINEAR_MAGIC;
+  if (shift > SEPARABLE_SHIFT) return -SDZ_LINEAR_FUNCTION;
+  i64 half = 1ll << shift >> 1;
+  for (i32 c = 0; c < channels; c++) {
+    *where = c;
+    if (plane[c] > 2 || row[c] >= patch || column[c] >= patch) return -SDZ_LINEAR_FUNCTION;
+    for (i32 colour = 0; colour < 3; colour++) for (i32 y = 0; y < patch; y++) for (i32 x = 0; x < patch; x++) {
+      i64 down = word(waves, row[c] * patch + y), across = word(waves, column[c] * patch + x);
+      i64 v = (word(gains, c) * word(colours, 3 * plane[c] + colour) * (down * across) + half) >> shift;
+      if (v < -32767 || v > 32767) return -SDZ_LINEAR_FUNCTION;
+      *table++ = (i16)v;
+    }
+  }
+  return 0;
+}
+
 Linear *sdz_linear(const uint8_t *table, uint32_t bytes, int32_t channels, int32_t patch, int32_t shift, int32_t l1_limit, const int32_t *lapping,
     int32_t overlap) {
   CHECK(channels > 0 && channels < 256 && (patch == 4 || patch == 8 || patch == 16 || patch == 32), SDZ_BAD_CALL, -1);
   CHECK(l1_limit > 0 && l1_limit <= MAX_L1 && shift > (overlap ? PLACES : 0) && shift <= 20 && overlap >= 0 && overlap <= patch / 2, SDZ_BAD_CALL, -1);
   CHECK(holds(table, bytes, 1) && (!overlap || holds(lapping, (u64)overlap * (u64)overlap, 4)), SDZ_BAD_CALL, -1);
   i32 outputs = 3 * patch * patch;
-  CHECK(bytes == 2u * (u32)channels * (u32)outputs, SDZ_LINEAR_LENGTH, (i32)bytes);
+  u32 dense = 2u * (u32)channels * (u32)outputs;
+  i32 separable = bytes == separable_bytes(channels, patch); /* never as long as a dense one: 6 p p C and 26 + 2 p p + 5 C differ for every C */
+  CHECK(bytes == dense || separable, SDZ_LINEAR_LENGTH, (i32)bytes);
   for (i32 i = 0; i < overlap; i++) {
     i64 sum = 0;
     for (i32 j = 0; j < overlap; j++) sum += magnitude_of(lapping[i * overlap + j]);
     CHECK(sum <= LAP_SUM, SDZ_LINEAR_SUMS, i);
   }
   Linear *l = take(sizeof(Linear), LINEAR, 0);
-  i16 *copy = l ? take(bytes, PART, l) : 0;
+  i16 *copy = l ? take(dense, PART, l) : 0;
   if (!copy || !new_patterns(&l->patterns, channels, outputs, l)) {
     give(l);
     return 0;
   }
-  __builtin_memcpy(copy, table, bytes);
+  i32 where, reason = separable ? expand(table, channels, patch, copy, &where) : 0;
+  if (reason) {
+    give(l);
+    CHECK(0, -reason, where);
+  }
+  if (!separable) __builtin_memcpy(copy, table, bytes);
   l->channels = channels, l->patch = patch, l->shift = shift, l->l1_limit = l1_limit, l->reach = overlap, l->overlap = overlap + (overlap & 1);
   l->table = copy;
   for (i32 i = 0; i < overlap; i++) for (i32 j = 0; j < overlap; j++) l->lapping[i * l->overlap + j] = lapping[i * overlap + j];

@@ -53,7 +53,7 @@ def opponent_matrix() -> Tensor:
     return m / m.square().sum(dim=1, keepdim=True).sqrt()
 
 
-def _functions(counts: tuple[int, int, int]) -> list[tuple[int, int, int]]:
+def dct_functions(counts: tuple[int, int, int]) -> list[tuple[int, int, int]]:
     """(plane, u, v) of every basis function, coarse to fine; `counts` as for `dct_basis`."""
     order = sorted((u * u + v * v, u, v) for u in range(PATCH) for v in range(PATCH))
     entries = [
@@ -67,8 +67,17 @@ def _functions(counts: tuple[int, int, int]) -> list[tuple[int, int, int]]:
 
 def dct_octaves(counts: tuple[int, int, int]) -> list[int]:
     """Each basis function's frequency as octaves above a quarter of the highest, in sixteenths; 0 for the means, which a tilt spares."""
-    frequencies = [math.hypot(u, v) for _, u, v in _functions(counts)]
+    frequencies = [math.hypot(u, v) for _, u, v in dct_functions(counts)]
     return [round(16 * math.log2(4 * frequency / PATCH)) if frequency else 0 for frequency in frequencies]
+
+
+def dct_matrix() -> Tensor:
+    """Orthonormal DCT-II of one side, (16, 16) float64: frequency, pixel."""
+    n = PATCH
+    k = torch.arange(n, dtype=torch.float64)
+    one = torch.cos(math.pi * (2 * k[None, :] + 1) * k[:, None] / (2 * n)) * math.sqrt(2.0 / n)
+    one[0] /= math.sqrt(2.0)
+    return one
 
 
 def dct_basis(counts: tuple[int, int, int]) -> Tensor:
@@ -77,12 +86,9 @@ def dct_basis(counts: tuple[int, int, int]) -> Tensor:
     `counts` gives how many functions luma and the two chroma planes keep, by rising u**2 + v**2. Columns are ordered
     as `pixel_unshuffle(rgb, 16)` orders them: colour, row, column.
     """
-    n = PATCH
-    k = torch.arange(n, dtype=torch.float64)
-    one = torch.cos(math.pi * (2 * k[None, :] + 1) * k[:, None] / (2 * n)) * math.sqrt(2.0 / n)
-    one[0] /= math.sqrt(2.0)
+    one = dct_matrix()
     colours = opponent_matrix()
-    functions = [torch.einsum("k,r,c->krc", colours[plane], one[u], one[v]).reshape(-1) for plane, u, v in _functions(counts)]
+    functions = [torch.einsum("k,r,c->krc", colours[plane], one[u], one[v]).reshape(-1) for plane, u, v in dct_functions(counts)]
     return torch.stack(functions).float()
 
 
@@ -90,14 +96,16 @@ class ScaledTransform(nn.Module):
     """A fixed linear transform, 1x1 over patches, with one learned gain per latent channel.
 
     `basis` (C, 768). Analysis maps (N, 768, h, w) to (N, C, h, w), synthesis the other way. The basis is not trained: a
-    dense learned matrix of this size would cost a page 150 kB before its first paint, the same DCT costs 60.
+    dense learned matrix of this size would cost a page 150 kB before its first paint, a DCT costs 1. `functions`: (plane, u, v) of every
+    basis function of a DCT, None of another basis.
     """
 
     basis: Tensor
 
-    def __init__(self, basis: Tensor, *, synthesis: bool) -> None:
+    def __init__(self, basis: Tensor, *, synthesis: bool, functions: Sequence[tuple[int, int, int]] | None = None) -> None:
         super().__init__()
         self.synthesis = synthesis
+        self.functions = functions
         self.register_buffer("basis", basis)
         self.gain = nn.Parameter(torch.ones(len(basis)))
 
@@ -178,15 +186,22 @@ class Decoder(nn.Module):
 
     `basis` (C, 3 * patch * patch) is the linear path's; the patch is 4, 8 or 16. `widths` and `blocks` describe the network from 1/4 of the
     picture's resolution to the latents': one entry for a patch of 4, two for 8, three for 16. Blocks of the linear path are lapped by
-    `overlap` pixels on either side of a border, or stand alone at 0.
+    `overlap` pixels on either side of a border, or stand alone at 0. `functions`: as `ScaledTransform` has them.
     """
 
-    def __init__(self, basis: Tensor, widths: Sequence[int], blocks: Sequence[int], overlap: int = 0) -> None:
+    def __init__(
+        self,
+        basis: Tensor,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        overlap: int = 0,
+        functions: Sequence[tuple[int, int, int]] | None = None,
+    ) -> None:
         super().__init__()
         self.patch = math.isqrt(basis.shape[1] // 3)
         if not len(widths) == len(blocks) == self.patch.bit_length() - 2 <= len(SCALES):
             raise ValueError(f"a decoder of patches of {self.patch} pixels with widths {list(widths)} and blocks {list(blocks)}")
-        self.linear = ScaledTransform(basis, synthesis=True)
+        self.linear = ScaledTransform(basis, synthesis=True, functions=functions)
         self.lapping = Lapping(boosted_matrix(overlap), self.patch) if overlap else None
         self.stem = GridConv2d(2 * len(basis), widths[-1])
         self.stages: list[tuple[str, str]] = []
@@ -247,7 +262,7 @@ class TinyAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.channels = sum(counts)
         self.octaves = dct_octaves(counts)
         self.encoder = Encoder(self.channels, counts, _triple(encoder_widths), _triple(encoder_blocks), overlap)
-        self.decoder = Decoder(dct_basis(counts), _triple(decoder_widths), _triple(decoder_blocks), overlap)
+        self.decoder = Decoder(dct_basis(counts), _triple(decoder_widths), _triple(decoder_blocks), overlap, dct_functions(counts))
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Latents (N, C, H/16, W/16), grey levels; pixels (N, 3, H, W) in [0, 255]."""

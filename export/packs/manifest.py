@@ -19,6 +19,7 @@ import brotli
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime.format.separable import SeparableTable
 from ...runtime.format.tiles import Tiling
 from ...runtime.pack import FORMAT, MANIFEST, PLANES, Pack, load_pack
 from ..models.autoencoder import GRID
@@ -49,7 +50,7 @@ class GraphFile:
 
 @dataclass(frozen=True)
 class Draft:
-    """What a pack consists of. `linear` int16 (C, 3 patch patch), `coder` the table's bytes; `graphs` by their names in a manifest;
+    """What a pack consists of. `linear` int16 (C, 3 patch patch), or its factors, `coder` the table's bytes; `graphs` by name;
     `core`: the exact core's weights by network, none where it does not compute the graphs;
     `about`: what no decoder reads. The others as FORMAT.md has the manifest's fields; None and defaults are left out of it."""
 
@@ -57,7 +58,7 @@ class Draft:
     channels: int
     patch: int
     l1_limit: int
-    linear: NDArray[np.int16]
+    linear: NDArray[np.int16] | SeparableTable
     linear_shift: int
     coder: bytes
     graphs: Mapping[str, GraphFile]
@@ -73,7 +74,8 @@ class Draft:
 
     def tables(self) -> dict[str, tuple[str, bytes]]:
         """File and content of each table by its name in a manifest."""
-        return {"linear": ("linear.bin", self.linear.astype("<i2").tobytes()), "coder": ("coder.bin", self.coder)}
+        linear = self.linear.to_bytes() if isinstance(self.linear, SeparableTable) else self.linear.astype("<i2").tobytes()
+        return {"linear": ("linear.bin", linear), "coder": ("coder.bin", self.coder)}
 
     def core_files(self) -> dict[str, tuple[str, bytes]]:
         """File and content of the core's weights by network."""

@@ -77,6 +77,10 @@ SLOPE_PRIOR_BITS = 200.0
 ORDER_LIMIT = 24
 """Passes move by at most three planes."""
 
+LOGIT_STEP, WEIGHT_STEP, PREDICTION_STEP = 0.5, 1024, 8
+"""What starting states (log odds), mixing weights and prediction weights are rounded to: a page loads the tables before its first paint. On
+eleven photos 53 kB became 17 (brotli) for 0.04 to 0.08 % more bytes; 1,024 is a sixteenth of a weight of one."""
+
 CROP = 384
 """Side of the crops, in pixels."""
 
@@ -297,6 +301,19 @@ def _learn_states(latents: NDArray[np.float32], tables: CoderTables, rng: np.ran
     return CoderState(probability.astype(np.int32), count.astype(np.int32), weights.astype(np.int32), tables.count_limit)
 
 
+def rounded(tables: CoderTables) -> CoderTables:
+    """The same tables, rounded so that they compress well; rounding again changes nothing."""
+    chance = tables.probability.astype(np.float64).clip(1, 65535) / 65536
+    odds = np.round(np.log(chance / (1 - chance)) / LOGIT_STEP) * LOGIT_STEP
+    weights = np.round(tables.weights / WEIGHT_STEP).clip(-31, 31) * WEIGHT_STEP
+    return replace(
+        tables,
+        probability=np.round(65536 / (1 + np.exp(-odds))).clip(1, 65535).astype(np.uint16),
+        weights=weights.astype(np.int32),
+        prediction=(np.round(tables.prediction / PREDICTION_STEP) * PREDICTION_STEP).astype(np.int16),
+    )
+
+
 def measure_order(latents: NDArray[np.float32], tables: CoderTables, gains: NDArray[np.float32]) -> NDArray[np.int16]:
     """How many eighths of a plane each channel's passes belong forward, from the slope of what they save and cost.
 
@@ -368,7 +385,7 @@ def main(arguments: list[str]) -> int:
         latents, gains = photo_latents(options.weights, options.data, options.count, options.seed)
     except TrainingDataError as error:
         return failed("prime", error)
-    tables = prime(latents, gains, seed=options.seed).to_bytes()
+    tables = rounded(prime(latents, gains, seed=options.seed)).to_bytes()
     write_atomically(options.out, tables)
     print(f"{options.out}: {len(tables)} bytes")
     return 0

@@ -7,7 +7,8 @@ of a graph and the linear table hold the identical integers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...runtime.format.linear import LAP_PLACES, LAP_SHIFT, LAP_SUM
+from ...runtime.format.separable import SeparableTable
 from ...runtime.limits import MAX_PLANES, MAX_STEP_INDEX
 from ...runtime.quantize import TYPICAL_ROUNDING
 from ..models import OneStepDenoiser, TinyAutoencoder
-from ..models.autoencoder import GRID, INPUT_GAIN, PRECISION_GAIN, ScaledTransform
+from ..models.autoencoder import GRID, INPUT_GAIN, PRECISION_GAIN, ScaledTransform, dct_matrix, opponent_matrix
 from ..models.denoiser import DELTA_SCALE_EXPONENT, LEVEL_GAIN, LEVEL_LIMIT
 from ..models.lapping import Lapping
 from ..models.layers import WEIGHT_LEVELS, GridConv2d, QuantConv2d, freeze_ranges, grid_scale, set_quantization
@@ -42,6 +44,10 @@ GRID_DOUBLINGS = 3
 
 LARGEST_SHIFT = 14
 """Finer linear tables gain nothing visible, and 2**14 times an orthonormal basis still fits int16."""
+
+COLOUR_PLACES, WAVE_PLACES, GAIN_BITS = 15, 16, 15
+"""Binary places of a separable table's colours and cosines, all below a half but for one, and bits of its largest gain."""
+
 
 CALIBRATION_CODES = (22, 30, 40, 50, 60)
 """Precision codes at which ranges of a model trained without quantization are observed: the rates it was trained for."""
@@ -107,12 +113,18 @@ class GridWeights:
 class LinearTable:
     """The linear stage: `weight` int16 (O=768, C), colour * 256 + row * 16 + column by latent, `2**shift` per grey level over GRID units;
     `l1_limit` as `GridWeights.l1_limit`, with room for the rounding offset and the decoder network's residual; `lapping` int32 (n, n) as
-    `runtime.format.linear.lapped` takes it, None where blocks stand alone."""
+    `runtime.format.linear.lapped` takes it, None where blocks stand alone; `factors`, what the weight is made of, where it is a DCT."""
 
     weight: NDArray[np.int16]
     shift: int
     l1_limit: int
     lapping: NDArray[np.int32] | None
+    factors: SeparableTable | None
+
+    @property
+    def stored(self) -> SeparableTable | NDArray[np.int16]:
+        """What a pack holds: the factors, or the weight as (C, O)."""
+        return self.weight.T if self.factors is None else self.factors
 
 
 def integer_conv(layer: QuantConv2d, input_exponent: int, name: str) -> IntegerConv:
@@ -180,18 +192,35 @@ def linear_table(layer: ScaledTransform, residual_exponent: int, lapping: Lappin
     """
     entries = None if lapping is None else lapping_entries(lapping)
     weight = layer.weight.detach().double()[:, :, 0, 0].numpy() / GRID
+    gain = layer.gain.detach().double().numpy() / GRID
     smallest = max(0 if lapping is None else LAP_PLACES + 1, -residual_exponent)
     for shift in range(LARGEST_SHIFT, smallest - 1, -1):
-        integers = np.rint(weight * 2.0**shift)
+        factors = None if layer.functions is None else dct_factors(gain * 2.0**shift, layer.functions)
+        integers = np.rint(weight * 2.0**shift) if factors is None else factors.products().T
         peak = int(np.abs(integers).max())
         # mid-grey and the rounding offset, then the residual, all in units of 2**-shift grey levels
         reserve = (128 << shift) + (1 << shift >> 1) + int(128 * 2.0 ** (residual_exponent + shift))
         limit = (EXACT_LIMIT - 1 - reserve) // max(peak, 1)
         if peak < 2**15 and limit >= SMALLEST_L1_LIMIT:
-            return LinearTable(integers.astype(np.int16), shift, limit, entries)
+            return LinearTable(integers.astype(np.int16), shift, limit, entries, factors)
     raise QuantizationError(
         f"no shift of the linear table leaves room for latents of L1 norm {SMALLEST_L1_LIMIT}: "
         f"largest weight {np.abs(weight).max():.4f}, residual grid 2**{residual_exponent}; train on with a smaller rate for the linear pair"
+    )
+
+
+def dct_factors(gain: NDArray[np.float64], functions: Sequence[tuple[int, int, int]]) -> SeparableTable:
+    """The factors of a DCT with `gain` (C,), units of the table; the gains keep as many places as 15 bits hold."""
+    places = GAIN_BITS - max(0, math.ceil(math.log2(max(np.abs(gain).max(), 1.0))))
+    plane, row, column = np.array(functions, np.uint8).T
+    return SeparableTable(
+        np.rint(opponent_matrix().numpy() * 2.0**COLOUR_PLACES).astype(np.int16),
+        np.rint(dct_matrix().numpy() * 2.0**WAVE_PLACES).astype(np.int16),
+        np.rint(gain * 2.0**places).clip(1 - 2**15, 2**15 - 1).astype(np.int16),
+        plane,
+        row,
+        column,
+        COLOUR_PLACES + 2 * WAVE_PLACES + places,
     )
 
 

@@ -71,9 +71,9 @@ def build_pack(weights: Path, out: Path, coder_table: bytes, *, name: str = "tin
     files = {key: serialize(model) for key, model in models.items()}
     figures = check_parity(autoencoder, denoiser, files, photos)
     l1_limit = min(table.l1_limit, *(stem.l1_limit for stem in stems))
-    linear = table.weight.T
+    assert table.factors is not None  # of the project's own networks
     core = Core()
-    stage = core.linear(linear.astype("<i2").tobytes(), autoencoder.channels, PATCH, table.shift, l1_limit, table.lapping)
+    stage = core.linear(table.factors.to_bytes(), autoencoder.channels, PATCH, table.shift, l1_limit, table.lapping)
     weights_of = {key: core_weights(files[key], autoencoder.channels) for key in ("decoder", "denoiser")}
     compared = {
         key: check_core_parity(files[key], data, autoencoder.channels, l1_limit, core, stage if key == "decoder" else 0)
@@ -89,7 +89,7 @@ def build_pack(weights: Path, out: Path, coder_table: bytes, *, name: str = "tin
         channels=autoencoder.channels,
         patch=PATCH,
         l1_limit=l1_limit,
-        linear=linear,
+        linear=table.factors,
         linear_shift=table.shift,
         coder=coder_table,
         graphs=graphs,

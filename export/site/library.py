@@ -117,7 +117,7 @@ def collect(pack: Pack, webgpu: bool = False) -> Library:
         files.pop(ONNX_SERVICE_WORKER, None)
     folder = f"packs/{pack.id.hex()}"
     files[f"{folder}/{MANIFEST}"] = (pack.directory / MANIFEST).read_bytes()
-    files[f"{folder}/{pack.tables['linear'].file}"] = pack.linear.astype("<i2").tobytes()
+    files[f"{folder}/{pack.tables['linear'].file}"] = pack.linear_bytes
     files[f"{folder}/{pack.tables['coder'].file}"] = pack.coder_bytes
     files |= {f"{folder}/{entry.file}": pack.core_bytes(name) for name, entry in pack.core.items()}
     graphs = WEBGPU_GRAPHS if webgpu else GRAPHS if by_graphs else ()
