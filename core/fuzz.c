@@ -1,6 +1,6 @@
 /* One fuzzer for every compiler: a case is bytes, its verdict a hash of all that the core said and gave.
  *
- * Natively: cc -std=c11 -O1 -g -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all -o fuzz fuzz.c src/[!f]*.c
+ * Natively: cc -std=c11 -O1 -g -ffp-contract=off -fsanitize=address,undefined -fno-sanitize-recover=all -o fuzz fuzz.c $(find src -name '*.c')
  *           ./fuzz SEEDS INPUTS [OUT]   mutates the seeds so many times; every 50th input and its verdict go to OUT
  * As WebAssembly (build.sh with FUZZ=1): `fuzz_case` beside the core's own calls, to be given the inputs of OUT; verdicts must be equal. Native code runs the
  * kernels' plain versions, so that also compares these with their vector twins.

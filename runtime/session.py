@@ -74,8 +74,9 @@ class Session:
             "half_width": latents.half_width,
         }
         denoised = self._run(self._denoiser, {name: self._map(name, value) for name, value in feeds.items()})[0]
-        moves = denoised[0].astype(np.int32) - latents.values
-        return guard_l1(latents.values + ((moves * strength + FULL_STRENGTH // 2) >> 4), self.pack.l1_limit)
+        moves = denoised[0].astype(np.int64) - latents.values
+        moved = latents.values + ((moves * strength + FULL_STRENGTH // 2) >> 4)
+        return guard_l1(moved.astype(np.int32), self.pack.l1_limit)
 
     def decode(self, values: NDArray[np.int32], precision: NDArray[np.int32]) -> NDArray[np.uint8]:
         """Pixels uint8 (p h, p w, 4), alpha 255, p the patch, from values in GRID units and precision codes, both (C, h, w)."""

@@ -162,7 +162,8 @@ export class Session {
     const feeds = { latents: values, levels, precision, half_width: halfWidth };
     const denoised = Int32Array.from(await this.#run("denoiser", feeds, h, w, provider));
     if (strength !== FULL_STRENGTH) {
-      for (let i = 0; i < denoised.length; i++) denoised[i] = values[i] + ((strength * (denoised[i] - values[i]) + 8) >> 4);
+      // the product may need more than 32 bits
+      for (let i = 0; i < denoised.length; i++) denoised[i] = values[i] + Math.floor((strength * (denoised[i] - values[i]) + 8) / 16);
     }
     return guarded(denoised, this.pack.channels, this.pack.l1Limit);
   }

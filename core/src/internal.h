@@ -1,6 +1,6 @@
 /* What the core's files share: types, objects, and the functions by which its layers know each other.
  *
- *   memory <- coder <- planes, indices, palette <- reconstruction <- linear <- network
+ *   memory <- coder <- planes, indices, palette <- reconstruction <- linear <- weights, network
  *
  * Each layer uses those left of it only. `kernels.h` stands beside them: the loops that want vectors.
  */

@@ -100,7 +100,7 @@ def records(data: bytes, verdicts: bool) -> Iterator[tuple[bytes, int]]:
 def fuzz(tmp_path: Path, inputs: int, *flags: str) -> tuple[str, bytes]:
     """What the fuzzer says, built with these flags, and the inputs that it kept with their verdicts."""
     (tmp_path / "seeds").write_bytes(b"".join(struct.pack("<I", len(seed)) + seed for seed in seeds()))
-    sources = [CORE / "fuzz.c", *sorted((CORE / "src").glob("*.c"))]
+    sources = [CORE / "fuzz.c", *sorted((CORE / "src").rglob("*.c"))]
     command = ["cc", "-std=c11", "-g", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", *flags, "-o", tmp_path / "fuzz", *sources]
     subprocess.run(command, check=True)
     run = subprocess.run(

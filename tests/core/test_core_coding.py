@@ -11,28 +11,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from reference.indices import decode_indices, encode_indices
-from reference.planes import decode_planes, encode_planes, last_chances, pass_order, spent_bytes
-from reference.small import assign, filter_band, unfilter
+from oracles import assign, filter_band
+from reference import decoder as reference
+from reference.indices import decode_indices
+from reference.pixels import linear_pixels, read_alpha
+from reference.planes import decode_planes
+from reference.reconstruction import channel_steps, guarded, read_palette, reconstruct, reconstruct_indices
 
 from sdz.runtime.core import Core, FilterError, PaletteError
-from sdz.runtime.decode import open_latents
 from sdz.runtime.errors import CoreError, CorruptPackError, EncodeInputError, LimitError
-from sdz.runtime.format.alpha import decode_alpha
 from sdz.runtime.format.container import ALPHA, LATENTS, PALETTE_LATENTS, parse
-from sdz.runtime.format.indices import dequantize_indices
-from sdz.runtime.format.linear import linear_stage, reduced, reduced_stage, reductions
-from sdz.runtime.format.reconstruction import Known, channel_steps, dequantize, guard_l1
-from sdz.runtime.pack import Pack, default_pack
+from sdz.runtime.format.linear import reduced, reduced_stage, reductions
+from sdz.runtime.pack import BUILT_IN, DEFAULT
 
 FOLDER = Path(__file__).resolve().parent.parent / "vectors"
 sys.path.insert(0, str(FOLDER))
 
-import make  # noqa: E402
 import make_indices  # noqa: E402
 
-PACK = make.load_pack({path.name: path.read_bytes() for path in (FOLDER / "pack").iterdir()})
+PACK = reference.Pack.of_vectors(FOLDER / "pack", "planes")
 INDEX_PACK = make_indices.load_pack({path.name: path.read_bytes() for path in (make_indices.FOLDER / "pack").iterdir()})
+INDICES = reference.Pack.of_vectors(FOLDER / "indices" / "pack", "indices")
 TABLES = (FOLDER / "pack" / "coder.bin").read_bytes()
 VALID = sorted(path.stem for path in (FOLDER / "valid").glob("*.sdz"))
 PALETTES = sorted(path.stem for path in (FOLDER / "palette").glob("*.sdz"))
@@ -41,55 +40,52 @@ PALETTES = sorted(path.stem for path in (FOLDER / "palette").glob("*.sdz"))
 class Opened:
     """A core with a pack's coder tables and linear stage."""
 
-    def __init__(self, pack: Pack, tables: bytes) -> None:
+    def __init__(self, pack: reference.Pack) -> None:
         self.pack = pack
         self.core = Core()
-        self.tables = self.core.tables(tables)
-        table = np.ascontiguousarray(pack.linear).astype("<i2").tobytes()
-        self.linear = self.core.linear(table, pack.channels, pack.patch, pack.linear_shift, pack.l1_limit, pack.lapping)
+        self.tables = self.core.tables(pack.files["coder"])
+        lapping = None if pack.lapping is None else np.array(pack.lapping, np.int32)
+        self.linear = self.core.linear(pack.files["linear"], pack.channels, pack.patch, pack.shift, pack.l1_limit, lapping)
 
     def compare(self, payload: bytes, rows: int, columns: int, planes: int, step_index: int, tilt: int = 0) -> None:
-        """All that the core makes of a payload against all that the runtime makes of it."""
+        """All that the core makes of a payload against all that the reference makes of it."""
         pack, core = self.pack, self.core
         held = core.held()
-        known = decode_planes(payload, pack.channels, rows, columns, planes, step_index, pack.coder)
+        known = decode_planes(payload, rows, columns, planes, step_index, pack.planes)
         steps = channel_steps(step_index, tilt, pack.octaves, pack.channels)
-        latents = dequantize(known, steps, pack.reconstruction, pack.l1_limit)
+        latents = reconstruct(known.integers, known.plane, steps, pack.rho, pack.l1_limit)
         picture = core.decode(self.tables, payload, rows, columns, planes, step_index)
-        core.quantization(picture, steps, pack.reconstruction, pack.l1_limit)
+        core.quantization(picture, np.array(steps, np.int32), pack.rho, pack.l1_limit)
         facts = core.facts(picture)
         values, plane = core.known(picture, facts)
-        assert facts.complete == known.complete and facts.codes == int(latents.precision.sum(dtype=np.int64))
-        assert np.array_equal(np.abs(values), known.magnitude) and np.array_equal(plane, known.plane)
-        assert np.array_equal(values < 0, known.negative & (known.magnitude > 0))
+        assert facts.complete == known.complete and facts.codes == int(latents.precision.sum())
+        assert np.array_equal(values, known.integers) and np.array_equal(plane, known.plane)
         found = core.latents(picture, pack.channels, 0, 0, rows, columns)
         for mine, expected in zip(found, (latents.values, latents.levels, latents.precision, latents.half_width), strict=True):
             assert np.array_equal(mine, expected)
         rgba = core.paint_linear(picture, self.linear, 0, 0, rows, columns, pack.patch)
-        assert np.array_equal(rgba[:, :, :3], linear_stage(latents.values, pack.linear, pack.linear_shift, pack.lapping))
+        assert np.array_equal(rgba[:, :, :3], linear_pixels(latents.values, pack.linear, pack.patch, pack.shift, pack.lapping))
         assert (rgba[:, :, 3] == 255).all()
+        lapping = None if pack.lapping is None else np.array(pack.lapping, np.int32)
         for factor in reductions(pack.patch):
             side = pack.patch // factor
-            table, shift = reduced(pack.linear, pack.linear_shift, factor, pack.lapping)
+            table, shift = reduced(pack.linear, pack.shift, factor, lapping)
             rgba = core.paint_linear(picture, self.linear, 0, 0, rows, columns, side, factor)
-            assert np.array_equal(rgba[:, :, :3], reduced_stage(latents.values, table, shift, side))
-        spent = np.zeros((planes, pack.channels), np.int64)
-        ends = np.minimum(facts.ends - 4, len(payload))
-        ends[-1:] = len(payload)
-        spent[facts.passes[:, 0], facts.passes[:, 1]] = np.diff(ends, prepend=0)
-        assert np.array_equal(spent, spent_bytes(payload, pack.channels, rows, columns, planes, step_index, pack.coder))
+            assert np.array_equal(rgba[:, :, :3], reduced_stage(latents.values.astype(np.int32), table, shift, side))
+        assert [tuple(one) for one in facts.passes.tolist()] == known.passes
+        assert facts.ends[: len(known.ends)].tolist() == known.ends
         core.free(picture)
         assert core.held() == held
 
 
 @pytest.fixture(scope="module")
 def vectors() -> Opened:
-    return Opened(PACK, TABLES)
+    return Opened(PACK)
 
 
 @pytest.fixture(scope="module")
 def default() -> Opened:
-    return Opened(default_pack(), default_pack().coder_bytes)
+    return Opened(reference.Pack.of_folder(BUILT_IN / DEFAULT))
 
 
 @pytest.mark.parametrize("name", VALID)
@@ -104,19 +100,20 @@ def test_valid_vectors(name: str, vectors: Opened) -> None:
     "name", [name for name in PALETTES if "error" not in json.loads((FOLDER / "palette" / f"{name}.json").read_bytes())]
 )
 def test_palettes(name: str, vectors: Opened) -> None:
-    pack = make.load_pack({path.name: path.read_bytes() for path in (FOLDER / "pack").iterdir()}, "palette")
-    opened = open_latents((FOLDER / "palette" / f"{name}.sdz").read_bytes(), pack=pack)
-    assert isinstance(opened.known, Known)
-    chunk = opened.container.find(PALETTE_LATENTS)
-    rows, columns = opened.known.sides
+    container = parse((FOLDER / "palette" / f"{name}.sdz").read_bytes())
+    header, chunk = container.header, container.find(PALETTE_LATENTS)
+    rows, columns = -(-header.height // 16), -(-header.width // 16)
+    integers = np.zeros((60, rows, columns), np.int32) if chunk is None else read_palette(chunk.payload, 0, 60, rows, columns)
+    planes = np.full(integers.shape, header.planes if chunk is None else 0)
+    steps = [header.step_index] * 60
+    expected = reconstruct(integers, planes, steps, PACK.rho, PACK.l1_limit)
     raw = None if chunk is None else zlib.decompress(chunk.payload)
-    picture = vectors.core.palette(raw, 60, rows, columns, opened.header.planes)
-    vectors.core.quantization(picture, opened.steps, pack.reconstruction, pack.l1_limit)
-    expected = dequantize(opened.known, opened.steps, pack.reconstruction, pack.l1_limit)
+    picture = vectors.core.palette(raw, 60, rows, columns, header.planes)
+    vectors.core.quantization(picture, np.array(steps, np.int32), PACK.rho, PACK.l1_limit)
     found = vectors.core.latents(picture, 60, 0, 0, rows, columns)
     for mine, theirs in zip(found, (expected.values, expected.levels, expected.precision, expected.half_width), strict=True):
         assert np.array_equal(mine, theirs)
-    assert vectors.core.facts(picture).complete == opened.known.complete
+    assert vectors.core.facts(picture).complete == (chunk is not None)
     vectors.core.free(picture)
 
 
@@ -143,13 +140,17 @@ def test_both_directions_on_random_integers(which: str, seed: int, request: pyte
     pack, core = opened.pack, opened.core
     random = np.random.default_rng(seed)
     source, step_index = random_integers(random, pack.channels)
-    planes, payload = encode_planes(source, step_index, pack.coder)
-    passes = len(pass_order(pack.coder, planes))
-    mine, ends, chances = core.encode(opened.tables, source, planes, step_index, room=len(payload), passes=passes, chances=True)
-    assert mine == payload
-    assert chances is not None and np.array_equal(chances, last_chances(source, step_index, pack.coder))
-    assert (np.diff(ends) >= 0).all() and (passes == 0 or ends[-1] <= len(payload))
+    planes = int(np.abs(source).max()).bit_length()
+    payload, ends, chances = core.encode(
+        opened.tables, source, planes, step_index, room=1 << 20, passes=planes * pack.channels, chances=True
+    )
     rows, columns = source.shape[1:]
+    known = decode_planes(payload, rows, columns, planes, step_index, pack.planes)
+    assert known.complete and np.array_equal(known.integers, source)
+    assert chances is not None and np.array_equal(chances, known.chances)
+    assert (np.diff(ends) >= 0).all() and (not len(ends) or ends[-1] <= len(payload))
+    # the fewest bytes that say it
+    assert not payload or not decode_planes(payload[:-1], rows, columns, planes, step_index, pack.planes).complete
     for part in (payload, payload[: len(payload) // 2], payload[: len(payload) // 9], random.bytes(len(payload) // 2 + 1)):
         opened.compare(part, rows, columns, planes, step_index)
 
@@ -164,11 +165,12 @@ def test_learning_keeps_what_it_learned(vectors: Opened) -> None:
     again = core.encode(tables, source, planes, step_index, room=1 << 20)[0]
     assert len(again) < len(first)
     probability, count, weight = core.states(tables)
-    assert not np.array_equal(probability, PACK.coder.probability) and weight.dtype == np.int16
-    core.set_states(tables, PACK.coder.probability, PACK.coder.count)
-    assert not np.array_equal(count, PACK.coder.count)
-    assert np.array_equal(core.states(tables)[0], PACK.coder.probability)
-    assert np.array_equal(core.states(tables)[1], PACK.coder.count)
+    stored, counts = np.array(PACK.planes.probability, np.uint16), np.array(PACK.planes.count, np.uint8)
+    assert not np.array_equal(probability, stored) and weight.dtype == np.int16
+    core.set_states(tables, stored, counts)
+    assert not np.array_equal(count, counts)
+    assert np.array_equal(core.states(tables)[0], stored)
+    assert np.array_equal(core.states(tables)[1], counts)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -182,15 +184,21 @@ def test_indices(seed: int) -> None:
     coarse = int(random.choice([1, 9]))
     entries = random.integers(0, len(tables.codebook), (rows, columns)) // coarse * coarse
     levels = int(random.integers(0, tables.levels + 1))
-    payload = encode_indices(entries, tables, levels or None)
-    assert core.encode(handle, entries.astype(np.int32), levels, room=len(payload))[0] == payload
+    payload = core.encode(handle, entries.astype(np.int32), levels, room=1 << 20)[0]
+    nodes = decode_indices(payload, rows, columns, INDICES.indices).node
+    held = INDICES.indices.entries
+    for node, entry in zip(nodes.flat, entries.flat, strict=True):
+        # bits beyond the levels that were coded may be known by chance
+        told = int(node) >> max(0, int(node).bit_length() - 1 - (levels or 16))
+        assert held[told][0] <= entry < sum(held[told])
+        assert held[told][1] == 1 or told.bit_length() - 1 == levels
     for part in (payload, payload[: int(random.integers(0, len(payload) + 1))], random.bytes(60), b""):
-        known = decode_indices(part, rows, columns, tables)
+        known = decode_indices(part, rows, columns, INDICES.indices)
         picture = core.decode(handle, part, rows, columns)
         core.quantization(picture, None, 0, INDEX_PACK.l1_limit)
         nodes, plane = core.known(picture, core.facts(picture))
         assert np.array_equal(nodes, known.node) and not plane.size and core.facts(picture).complete == known.complete
-        expected = dequantize_indices(known.node, tables, INDEX_PACK.l1_limit)
+        expected = reconstruct_indices(known, INDICES.indices, INDEX_PACK.l1_limit)
         found = core.latents(picture, tables.channels, 0, 0, rows, columns)
         for mine, theirs in zip(found, (expected.values, expected.levels, expected.precision, expected.half_width), strict=True):
             assert np.array_equal(mine, theirs)
@@ -201,9 +209,10 @@ def test_windows_are_parts_of_the_whole(default: Opened) -> None:
     core, pack = default.core, default.pack
     source, step_index = random_integers(np.random.default_rng(8), pack.channels)
     source = np.tile(source, (1, 3, 3))[:, :11, :13]
-    planes, payload = encode_planes(source, step_index, pack.coder)
+    planes = int(np.abs(source).max()).bit_length()
+    payload = core.encode(default.tables, np.ascontiguousarray(source), planes, step_index, room=1 << 20)[0]
     picture = core.decode(default.tables, payload[: len(payload) * 2 // 3], *source.shape[1:], planes, step_index)
-    core.quantization(picture, np.full(pack.channels, step_index), pack.reconstruction, pack.l1_limit)
+    core.quantization(picture, np.full(pack.channels, step_index), pack.rho, pack.l1_limit)
     rows, columns = source.shape[1:]
     whole = core.latents(picture, pack.channels, 0, 0, rows, columns)
     pixels = core.paint_linear(picture, default.linear, 0, 0, rows, columns, 16)
@@ -227,7 +236,9 @@ def test_the_guard_ends_for_every_input() -> None:
         found = core.guard(extremes, limit)
         assert int(np.abs(found.astype(np.int64)).sum(axis=0).max()) <= limit
         values = random.integers(-(2**27), 2**27, (192, 5, 7)).astype(np.int32)
-        assert np.array_equal(core.guard(values, limit), guard_l1(values.copy(), limit))
+        found = core.guard(values, limit)
+        for y, x in np.ndindex(5, 7):
+            assert found[:, y, x].tolist() == guarded(values[:, y, x].tolist(), limit)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -240,9 +251,8 @@ def test_alpha_and_palette(seed: int) -> None:
     assert np.array_equal(core.unfilter(rows, height, width), plane)
     filtered = random.integers(0, 256, (height, width + 1)).astype(np.uint8)
     filtered[:, 0] %= 5
-    bordered = np.zeros((height + 1, width + 1), np.uint8)
-    unfilter(filtered, bordered)
-    assert np.array_equal(core.unfilter(filtered.tobytes(), height, width), bordered[1:, 1:])
+    expected = read_alpha(zlib.compress(filtered.tobytes()), 0, width, height)
+    assert np.array_equal(core.unfilter(filtered.tobytes(), height, width), expected)
     filtered[-1, 0] = 5
     with pytest.raises(FilterError, match=f"row {height - 1}"):
         core.unfilter(filtered.tobytes(), height, width)
@@ -262,7 +272,7 @@ def test_alpha_of_the_vectors() -> None:
             continue
         height, width = container.header.height, container.header.width
         found = core.unfilter(zlib.decompress(chunk.payload), height, width)
-        assert np.array_equal(found, decode_alpha(chunk.payload, height, width, chunk.start))
+        assert np.array_equal(found, read_alpha(chunk.payload, chunk.start, width, height))
         count += 1
     assert count > 3
 
@@ -371,12 +381,13 @@ def test_handles_that_are_none_are_refused(vectors: Opened) -> None:
 
 def test_threads_share_nothing(default: Opened) -> None:
     source, step_index = random_integers(np.random.default_rng(1), 192)
-    planes, payload = encode_planes(source, step_index, default.pack.coder)
+    planes = int(np.abs(source).max()).bit_length()
+    payload = default.core.encode(default.tables, source, planes, step_index, room=1 << 20)[0]
     results: list[bytes] = []
 
     def work() -> None:
         core = Core()
-        tables = core.tables(default.pack.coder_bytes)
+        tables = core.tables(default.pack.files["coder"])
         for _ in range(3):
             results.append(core.encode(tables, source, planes, step_index, room=len(payload))[0])
 

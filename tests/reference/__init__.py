@@ -1,1 +1,1 @@
-"""A second reader of FORMAT.md: slow, in plain Python, to hold the core to."""
+"""A second decoder, in plain Python, written from FORMAT.md alone: slow, small, and what the core is held to. It imports nothing of sdz."""

@@ -1,65 +1,70 @@
-"""Integers to latents and the linear stage's pixels, by integers, FORMAT.md ("Reconstruction", "Linear stage"). Slow and readable."""
+"""Values to pixels, grey and alpha: FORMAT.md, "Linear stage", "Pixels" and "Alpha"."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
 
-MANTISSA = tuple(round(2 ** (j / 8) * 16384) for j in range(8))
-
-
-def step_units(index: int) -> int:
-    """2**(index / 8) grey levels in quarters of one."""
-    return (MANTISSA[index % 8] << (index // 8)) >> 12
+from .container import FormatError, inflate
 
 
-def halved(number: int) -> int:
-    """Half of it, towards zero."""
-    return number // 2 if number >= 0 else -(-number // 2)
+def blocks_to_picture(blocks: Any, patch: int) -> Any:
+    """(h, w, 3 p p) by colour, row, column -> (p h, p w, 3)."""
+    rows, columns = blocks.shape[:2]
+    split = blocks.reshape(rows, columns, 3, patch, patch)
+    return split.transpose(0, 3, 1, 4, 2).reshape(rows * patch, columns * patch, 3)
 
 
-def values_of(
-    signed: NDArray[np.int32], plane: NDArray[np.uint8], steps: list[int], reconstruction: int, l1_limit: int
-) -> NDArray[np.int64]:
-    """Values (C, h, w) of integers whose bits below `plane` are unknown, guarded."""
-    channels, rows, columns = signed.shape
-    values = np.zeros(signed.shape, np.int64)
-    for y in range(rows):
-        for x in range(columns):
-            position = []
-            for c in range(channels):
-                integer, unknown, step = int(signed[c, y, x]), int(plane[c, y, x]), step_units(steps[c])
-                middle = (((1 << unknown) - 1) * step * reconstruction + 8) >> 4
-                size = abs(integer) * step + middle
-                position.append(0 if integer == 0 else size if integer > 0 else -size)
-            while sum(map(abs, position)) > l1_limit:
-                position = [halved(value) for value in position]
-            values[:, y, x] = position
-    return values
+def pattern_sums(values: Any, table: Any) -> Any:
+    """The sums of value(c) · W(c, o), int64 (h, w, 3 p p)."""
+    return np.einsum("chw,co->hwo", values.astype(np.int64), table.astype(np.int64))
 
 
-def linear_pixels(
-    values: NDArray[np.int64], table: NDArray[np.int16], patch: int, shift: int, lapping: NDArray[np.int32] | None
-) -> NDArray[np.uint8]:
-    """RGB (patch h, patch w, 3) by integers alone."""
-    channels, rows, columns = values.shape
-    patterns = table.astype(np.int64).reshape(channels, 3, patch, patch)
-    sums = np.zeros((rows * patch, columns * patch, 3), np.int64)
-    for y in range(rows):
-        for x in range(columns):
-            block = sum(int(values[c, y, x]) * patterns[c] for c in range(channels))
-            sums[y * patch : (y + 1) * patch, x * patch : (x + 1) * patch] = np.transpose(block, (1, 2, 0))
-    if lapping is None:
-        return np.clip((sums + (128 << shift) + (1 << (shift - 1))) >> shift, 0, 255).astype(np.uint8)
-    fine = shift - 4
-    levels = np.clip((sums + (1 << (fine - 1))) >> fine, -8192, 8192)
-    # borders between rows first, then those between columns
+def lapped_levels(values: Any, table: Any, patch: int, shift: int, lapping: list[list[int]]) -> Any:
+    """Levels in sixteenths from mid-grey, filtered over the borders of blocks: int64 (p h, p w, 3)."""
+    sums = (pattern_sums(values, table) + (1 << (shift - 5))) >> (shift - 4)
+    levels = blocks_to_picture(np.clip(sums, -(2**13), 2**13), patch)
+    # borders between rows first, then those between columns; `turned` is a view
     for turned in (levels, levels.swapaxes(0, 1)):
         for border in range(patch, len(turned), patch):
-            before = [turned[border - 1 - i].copy() for i in range(len(lapping))]
-            behind = [turned[border + i].copy() for i in range(len(lapping))]
-            for i, row in enumerate(lapping.tolist()):
-                s = sum(weight * (a - b) for weight, a, b in zip(row, before, behind, strict=True))
-                turned[border - 1 - i] = before[i] + ((s + 128) >> 8)
-                turned[border + i] = behind[i] + ((128 - s) >> 8)
-    return np.clip((levels + (128 << 4) + 8) >> 4, 0, 255).astype(np.uint8)
+            a = [turned[border - 1 - i].copy() for i in range(len(lapping))]
+            b = [turned[border + i].copy() for i in range(len(lapping))]
+            for i, row in enumerate(lapping):
+                t = sum(weight * (a[j] - b[j]) for j, weight in enumerate(row))
+                turned[border - 1 - i] = a[i] + ((t + 128) >> 8)
+                turned[border + i] = b[i] + ((128 - t) >> 8)
+    return levels
+
+
+def linear_pixels(values: Any, table: Any, patch: int, shift: int, lapping: list[list[int]] | None) -> Any:
+    """RGB uint8 (p h, p w, 3) of values (C, h, w)."""
+    if lapping is not None:
+        return np.clip((lapped_levels(values, table, patch, shift, lapping) + 2056) >> 4, 0, 255).astype(np.uint8)
+    pixels = (pattern_sums(values, table) + (128 << shift) + (1 << (shift - 1))) >> shift
+    return blocks_to_picture(np.clip(pixels, 0, 255), patch).astype(np.uint8)
+
+
+def grey_of(rgb: Any) -> Any:
+    """(H, W, 1) of RGB."""
+    r, g, b = np.moveaxis(rgb.astype(np.int64), 2, 0)
+    return ((19595 * r + 38470 * g + 7471 * b + 32768) >> 16).astype(np.uint8)[:, :, None]
+
+
+def read_alpha(payload: bytes, offset: int, width: int, height: int) -> Any:
+    """The plane (H, W) of an alpha chunk."""
+    raw = inflate(payload, height * (width + 1), offset, "alpha")
+    if len(raw) != height * (width + 1):
+        raise FormatError("CorruptFileError", offset, "alpha")
+    plane = [[0] * (width + 1)]
+    for y in range(height):
+        kind, *rest = raw[y * (width + 1) : (y + 1) * (width + 1)]
+        if kind > 4:
+            raise FormatError("CorruptFileError", offset, "alpha")
+        above, here = plane[-1], [0]
+        for x, r in enumerate(rest, 1):
+            left, up, corner = here[x - 1], above[x], above[x - 1]
+            nearest = min((left, up, corner), key=lambda value: abs(value - (left + up - corner)))
+            here.append((r + (0, left, up, (left + up) >> 1, nearest)[kind]) % 256)
+        plane.append(here)
+    return np.array(plane, np.uint8)[1:, 1:]

@@ -1,4 +1,4 @@
-"""Alpha's filters and the palette's nearest entries in plain Python and numpy, FORMAT.md ("Alpha", "Palette"). Slow and readable."""
+"""What an encoder chooses, in plain Python and numpy: alpha's filters and a palette's nearest entries. Slow and readable."""
 
 from __future__ import annotations
 
@@ -20,32 +20,6 @@ def filter_band(bordered: NDArray[np.uint8]) -> bytes:
     best = abs(trials.view(np.int8).astype(np.int16)).sum(axis=2).argmin(axis=0)
     rows = np.column_stack([best.astype(np.uint8), trials[best, np.arange(len(best))]])
     return rows.tobytes()
-
-
-def unfilter(rows: Any, bordered: Any) -> None:
-    """Undoes the filters of `rows` (H, W+1) into `bordered` (H+1, W+1), whose first row and column are zero."""
-    for y in range(1, bordered.shape[0]):
-        kind = rows[y - 1, 0]
-        for x in range(1, bordered.shape[1]):
-            left = np.int32(bordered[y, x - 1])
-            above = np.int32(bordered[y - 1, x])
-            corner = np.int32(bordered[y - 1, x - 1])
-            prediction = np.int32(0)
-            if kind == 1:
-                prediction = left
-            elif kind == 2:
-                prediction = above
-            elif kind == 3:
-                prediction = (left + above) >> 1
-            elif kind == 4:
-                to_left, to_above, to_corner = abs(above - corner), abs(left - corner), abs(left + above - 2 * corner)
-                if to_left <= to_above and to_left <= to_corner:
-                    prediction = left
-                elif to_above <= to_corner:
-                    prediction = above
-                else:
-                    prediction = corner
-            bordered[y, x] = (rows[y - 1, x] + prediction) & 0xFF
 
 
 def assign(source: Any, palette: Any, dither: bool) -> Any:
