@@ -7,7 +7,6 @@ What a command needs is imported when it runs, so that `--help` answers without 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from ..output import as_json, tolerate_names
 from ..runtime.options import DEFAULT_QUALITY, DEFAULT_TUNE, TUNES
 from .commands import COMMANDS, PROGRAM, failed, run
 from .packs.options import PRECISIONS, STEPS
@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; see the module's paragraph for the exit codes."""
+    tolerate_names()
     given = sys.argv[1:] if arguments is None else arguments
     if given and given[0] in COMMANDS:
         return run(given[0], given[1:])
@@ -101,7 +102,7 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--webgpu", action="store_true", help="run the networks on WebGPU where a browser has it (onnxruntime-web and graphs: 60 MB more)"
     )
-    command.add_argument("--force", action="store_true", help="make everything again")
+    command.add_argument("--force", action="store_true", help="make everything again, and write into a folder that holds other files")
     command.add_argument("--quiet", action="store_true", help="print nothing but what went wrong")
     command.add_argument("--json", action="store_true", help="print the report as JSON")
 
@@ -143,8 +144,12 @@ def _model_pack(options: argparse.Namespace) -> Path:
         options.pack_from, options.subfolder, options.revision, options.variant, options.local_files_only, options.decoder_from,
         options.decoder_subfolder, options.precision, options.quantizer, options.steps, options.denoiser,
     )  # fmt: skip
-    photos, _ = find_photos(options.calibrate or options.photos)
-    made = pack_for_site(options.out, model, photos, force=options.force)
+    from .site.place import apart, claim, skipped
+
+    apart(options.photos, options.out)
+    photos = find_photos(options.calibrate or options.photos, lambda folder: skipped(folder, options.out)).photos
+    claim(options.out, options.force)
+    made = pack_for_site(options.out, model, [photo.path for photo in photos], force=options.force)
     for figure, value in made.figures.items():
         _complain(f"{figure}: {value:.4g}")
     if made.warning is not None:
@@ -155,9 +160,10 @@ def _model_pack(options: argparse.Namespace) -> Path:
 def _build(options: argparse.Namespace) -> int:
     from ..runtime.errors import SdzError
     from .photo_files import NoPhotosError
-    from .site.build import BuildOptions, SiteWriteError, build
+    from .site.build import BuildOptions, build
     from .site.library import MissingPartError
     from .site.photos import PhotoOptions
+    from .site.place import SiteWriteError
     from .site.report import text_report
 
     measured = _find_measures(options)
@@ -168,7 +174,7 @@ def _build(options: argparse.Namespace) -> int:
 
         try:
             options.pack = _model_pack(options)
-        except (FamilyError, ParityError, QuantizationError, NoPhotosError, SdzError, OSError) as error:
+        except (FamilyError, ParityError, QuantizationError, NoPhotosError, SiteWriteError, SdzError, OSError) as error:
             return failed("build", error)
     wanted = BuildOptions(
         inputs=options.photos,
@@ -193,10 +199,10 @@ def _build(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         _complain(STOPPED)
         return 130
-    for problem in report.problems:
-        _complain(problem)
+    for line in [*report.left_out, *report.problems]:
+        _complain(line)
     if options.json:
-        print(json.dumps(report.to_json(), indent=1, ensure_ascii=False))
+        print(as_json(report.to_json()))
     elif not options.quiet:
         print(text_report(report))
     return 1 if report.problems else 0

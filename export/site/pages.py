@@ -31,6 +31,8 @@ FORMAT_NAMES = {".avif": "AVIF", ".webp": "WebP", ".jpeg": "JPEG"}
 
 TEMPLATES = ("layout.html", "parts.html", "index.html", "photo.html", "picture.html")
 
+INDEX = "index.html"
+
 NETWORKS = ("no network", "one network", "two networks")
 """What each stage runs."""
 
@@ -63,10 +65,15 @@ class Page:
 
     def of(self, photo: Photo) -> str:
         """The relative address of a photo's page."""
-        return self._relative(_path_of(photo))
+        return self._relative(path_of(photo.name))
 
     def _relative(self, path: str) -> str:
         return posixpath.relpath(path, posixpath.dirname(self.path) or ".")
+
+    @property
+    def home(self) -> str:
+        """The relative address of the gallery."""
+        return self._relative(INDEX)
 
     @property
     def sheets(self) -> list[Asset]:
@@ -130,11 +137,16 @@ class Pages:
         for index, photo in enumerate(photos):
             before, after = (photos[i] if 0 <= i < len(photos) else None for i in (index - 1, index + 1))
             own = _picture(photo) if photo.avif is not None else _study(photo, report)
-            page = Page(_path_of(photo), by_path, shared, styles)
+            page = Page(path_of(photo.name), by_path, shared, styles)
             name = "photo.html" if photo.avif is None else "picture.html"
             out.append((page.path, self.templates[name].render(**common, **own, page=page, photo=photo, before=before, after=after)))
-        page = Page("index.html", by_path, shared, styles)
+        page = Page(INDEX, by_path, shared, styles)
         return [*out, (page.path, self.templates["index.html"].render(**common, **_gallery(report), page=page))]
+
+
+def path_of(name: str) -> str:
+    """The path of the page of a photo of that name."""
+    return f"photos/{name}.html"
 
 
 def size_rules(photos: Iterable[Photo]) -> str:
@@ -207,10 +219,6 @@ def _study(photo: Photo, report: Report) -> dict[str, object]:
         "digest": photo.best.sha256 if report.decoder.exact else "",
         "best": STAGES[-1] if report.decoder.denoises else STAGES[-2],
     }
-
-
-def _path_of(photo: Photo) -> str:
-    return f"photos/{photo.name}.html"
 
 
 def _size_class(width: int, height: int) -> str:

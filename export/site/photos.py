@@ -12,6 +12,7 @@ import io
 import json
 import math
 import time
+import unicodedata
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -22,7 +23,8 @@ from PIL import Image
 
 from ...runtime.decode import Opened, decode, open_latents
 from ...runtime.encode import encode
-from ...runtime.errors import CorruptPackError, SdzError
+from ...runtime.errors import CorruptPackError, LimitError, SdzError
+from ...runtime.files import readable
 from ...runtime.options import DEFAULT_TUNE, STAGES, Tune
 from ...runtime.pack import Pack, default_pack, load_pack
 from ...runtime.photo import PreparedPhoto, on_white, read_photo
@@ -31,7 +33,7 @@ from ..metrics.pictures import avif_bytes, psnr
 from .assets import Asset, digest, hashed_name, write_asset
 from .report import Measured, Photo
 
-RECIPE = 3
+RECIPE = 4
 """Raised when this module would make other files or figures of the same photo; part of every key."""
 
 FALLBACK_QUALITY = {"avif": 50, "webp": 75, "jpeg": 80}
@@ -65,9 +67,11 @@ class PhotoOptions:
 
 @dataclass(frozen=True)
 class PhotoJob:
-    """One photo to make: `name` is unique on the site and fit for addresses; `judged` asks for ST-LPIPS and its AVIF."""
+    """One photo to make: `inside` is its source's path as the manifest has it, `name` is unique on the site and fit for addresses; `judged`
+    asks for ST-LPIPS and its AVIF."""
 
     source: Path
+    inside: str
     name: str
     judged: bool
     site: Path
@@ -107,10 +111,11 @@ def make_photo(job: PhotoJob) -> PhotoResult:
         known = _known(job, key)
         if known is not None:
             return PhotoResult(job.source, known, reused=True)
-        photo = read_photo(data)
-        if job.options.max_side is not None:
-            photo = photo.shrunk(job.options.max_side)
+        photo = read_photo(data, job.options.max_side)
         return PhotoResult(job.source, _make(job, key, photo, _session(job.pack)))
+    except LimitError as error:
+        hint = "" if job.options.max_side is not None else "; --max-side makes it smaller"
+        return PhotoResult(job.source, None, problem=f"{job.source}: {error}{hint}")
     except SdzError as error:
         return PhotoResult(job.source, None, problem=f"{job.source}: {error}")
     except OSError as error:
@@ -283,9 +288,9 @@ def _write(job: PhotoJob, key: str, original: _Original, encoded: _Encoded, deco
     """Writes the photo's files, and says what the manifest keeps of it."""
 
     def written(data: bytes, suffix: str) -> Asset:
-        return write_asset(job.site, hashed_name(job.name, data, suffix), data)
+        return write_asset(job.site, hashed_name(job.name.rpartition("/")[2], data, suffix), data)
 
-    sdz = Asset(hashed_name(job.name, encoded.data, ".sdz"), len(encoded.data), digest(encoded.data))
+    sdz = Asset(hashed_name(job.name.rpartition("/")[2], encoded.data, ".sdz"), len(encoded.data), digest(encoded.data))
     avif = fallback = None
     stages, ladder = decoded.stages, decoded.ladder
     if judged.avif:
@@ -300,7 +305,7 @@ def _write(job: PhotoJob, key: str, original: _Original, encoded: _Encoded, deco
         key=key,
         name=job.name,
         title=title_of(job.source),
-        source=job.source.name,
+        source=job.inside,
         width=original.picture.width,
         height=original.picture.height,
         step_index=decoded.step_index,
@@ -321,7 +326,8 @@ def _write(job: PhotoJob, key: str, original: _Original, encoded: _Encoded, deco
 
 def title_of(source: Path) -> str:
     """A file's name as a person would write it: `motorcycle_left.png` is "Motorcycle left"."""
-    words = " ".join(source.stem.replace("_", " ").replace("-", " ").split()) or source.stem
+    stem = unicodedata.normalize("NFC", readable(source.stem))
+    words = " ".join(stem.replace("_", " ").replace("-", " ").split()) or stem
     return words[:1].upper() + words[1:]
 
 

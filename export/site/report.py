@@ -115,6 +115,7 @@ class Report:
     photos: list[Photo]
     reused: int
     problems: list[str]
+    left_out: list[str]
     downloads: dict[str, Download]
     judged: int
     saving: float | None
@@ -130,7 +131,14 @@ class Report:
 
 
 def summarize(
-    site: Path, decoder: Decoder, photos: list[Photo], assets: list[Asset], shared: Library, reused: int, problems: list[str]
+    site: Path,
+    decoder: Decoder,
+    photos: list[Photo],
+    assets: list[Asset],
+    shared: Library,
+    reused: int,
+    problems: list[str],
+    left_out: list[str],
 ) -> Report:
     """Adds up what a visitor downloads, and when that has paid for itself against AVIF of equal ST-LPIPS."""
     parts = loads(assets, shared)
@@ -145,7 +153,7 @@ def summarize(
     saving = sum(savings) / len(savings) if savings else None
     once = downloads["runtime"].brotli + downloads["models"].brotli
     pays_after = math.ceil(once / saving) if saving is not None and saving > 0.0 else None
-    return Report(site, decoder, photos, reused, problems, downloads, len(savings), saving, pays_after)
+    return Report(site, decoder, photos, reused, problems, left_out, downloads, len(savings), saving, pays_after)
 
 
 def kilobytes(count: int) -> str:
@@ -215,7 +223,9 @@ def text_report(report: Report) -> str:
     choices: list[tuple[str, ...]] = [(photo.name, photo.choice) for photo in report.photos if photo.choice is not None]
     tables = [rows, [("kept", ""), *choices] if choices else [], costs]
     count = len(report.photos)
-    made = f"{plural(count, 'photo')} in {report.site}, {count - report.reused} made, {report.reused} unchanged; pack {report.decoder.pack}"
+    made = f"{plural(count, 'photo')} in {report.site}, {count - report.reused} made, {report.reused} unchanged"
+    lost = len(report.problems) + len(report.left_out)
+    made += f", {plural(lost, 'file')} left out" * bool(lost) + f"; pack {report.decoder.pack}"
     return "\n\n".join(["\n".join(_columns(table)) for table in tables if table] + [payback(report), made])
 
 

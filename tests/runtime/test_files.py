@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sdz.runtime.files import Job, contents, evenly, kind_of, plan, write_atomically
+from sdz.runtime.files import Job, Wanted, contents, evenly, kind_of, plan, write_atomically
 
 
 def tree(root: Path, *names: str) -> None:
@@ -21,18 +21,21 @@ def tree(root: Path, *names: str) -> None:
 
 
 def test_one_input_goes_to_the_file_named(tmp_path: Path) -> None:
-    assert plan(["a.png"], str(tmp_path / "b.sdz"), (".png",), ".sdz", False) == [Job("a.png", str(tmp_path / "b.sdz"))]
-    assert plan(["-"], "-", (".png",), ".sdz", False) == [Job("-", "-")]
+    assert plan(["a.png"], str(tmp_path / "b.sdz"), Wanted((".png",)), ".sdz", False) == [Job("a.png", str(tmp_path / "b.sdz"))]
+    assert plan(["-"], "-", Wanted((".png",)), ".sdz", False) == [Job("-", "-")]
 
 
 def test_several_inputs_or_a_folder_go_into_a_folder(tmp_path: Path) -> None:
     out = str(tmp_path / "out")
-    assert plan(["a.png", "x/b.jpg"], out, (".png",), ".sdz", False) == [Job("a.png", f"{out}/a.sdz"), Job("x/b.jpg", f"{out}/b.sdz")]
-    assert plan(["a.png"], out + "/", (".png",), ".sdz", False) == [Job("a.png", f"{out}/a.sdz")]
-    assert plan(["-"], out + "/", (".png",), ".sdz", False) == [Job("-", f"{out}/stdin.sdz")]
+    assert plan(["a.png", "x/b.jpg"], out, Wanted((".png",)), ".sdz", False) == [
+        Job("a.png", f"{out}/a.sdz"),
+        Job("x/b.jpg", f"{out}/b.sdz"),
+    ]
+    assert plan(["a.png"], out + "/", Wanted((".png",)), ".sdz", False) == [Job("a.png", f"{out}/a.sdz")]
+    assert plan(["-"], out + "/", Wanted((".png",)), ".sdz", False) == [Job("-", f"{out}/stdin.sdz")]
     photos = tmp_path / "photos"
     tree(photos, "b.PNG", "a.png", "deep/er/c.png", "notes.txt", ".hidden.png", ".git/d.png")
-    jobs = plan([str(photos)], out, (".png",), ".sdz", False)
+    jobs = plan([str(photos)], out, Wanted((".png",)), ".sdz", False)
     assert jobs == [
         Job(f"{photos}/a.png", f"{out}/a.sdz"),
         Job(f"{photos}/b.PNG", f"{out}/b.sdz"),
@@ -43,7 +46,7 @@ def test_several_inputs_or_a_folder_go_into_a_folder(tmp_path: Path) -> None:
 def test_what_cannot_be_done_is_said_per_input(tmp_path: Path) -> None:
     tree(tmp_path, "out/a.sdz", "empty/readme.txt")
     out = str(tmp_path / "out")
-    jobs = plan(["a.png", "a.jpg", "b.png", "c/b.png", str(tmp_path / "empty")], out, (".png",), ".sdz", False)
+    jobs = plan(["a.png", "a.jpg", "b.png", "c/b.png", str(tmp_path / "empty")], out, Wanted((".png",)), ".sdz", False)
     assert [job.problem for job in jobs] == [
         f"{out}/a.sdz exists: use --force to overwrite it",
         f"its output {out}/a.sdz is already that of a.png",
@@ -51,7 +54,7 @@ def test_what_cannot_be_done_is_said_per_input(tmp_path: Path) -> None:
         f"its output {out}/b.sdz is already that of b.png",
         "the folder holds no file to read",
     ]
-    assert plan(["a.png"], out, (".png",), ".sdz", True) == [Job("a.png", f"{out}/a.sdz")]
+    assert plan(["a.png"], out, Wanted((".png",)), ".sdz", True) == [Job("a.png", f"{out}/a.sdz")]
 
 
 def test_writing_replaces_whole_files_only(tmp_path: Path) -> None:

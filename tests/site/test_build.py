@@ -323,7 +323,7 @@ def test_interruption_keeps_the_old_pages_and_the_work_done(
     for entry in manifest(copied)["files"]:
         assert (copied / entry["path"]).stat().st_size == entry["bytes"]
     monkeypatch.undo()
-    (copied / "assets" / ".x.sdz.0123abcd.part").write_bytes(b"half")
+    (copied / memory.JOURNAL).with_name(".0123abcd.part").write_bytes(b"half")
     with (copied / memory.JOURNAL).open("ab") as journal:
         journal.write(b'\n{"photo": {"key": "half a li')
     assert build(wanted).reused == sum(result.photo is not None for result in made)
@@ -365,7 +365,7 @@ def test_force_leaves_nothing_behind(photos: Path, pack: Path, copied: Path) -> 
 def test_full_disk(photos: Path, pack: Path, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {p: p.read_bytes() for p in copied.rglob("*.html")}
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, **options: Any) -> None:
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr("sdz.export.site.assets.write_atomically", full)
@@ -389,8 +389,11 @@ def test_tampered_manifest_reaches_nothing_outside(photos: Path, pack: Path, cop
 def test_manifest_and_journal_of_nobody(text: str, photos: Path, pack: Path, copied: Path) -> None:
     for name in (memory.MANIFEST, memory.JOURNAL):
         (copied / name).unlink(missing_ok=True)
+        (copied / name).parent.mkdir(exist_ok=True)
         (copied / name).write_text(text)
-    assert build(options(photos / "turned.jpg", pack, copied, judged=0)).reused == 0
+    with pytest.raises(SiteWriteError, match="holds other files, and no site of ours"):
+        build(options(photos / "turned.jpg", pack, copied, judged=0))
+    assert build(options(photos / "turned.jpg", pack, copied, judged=0, force=True)).reused == 0
 
 
 def test_workers_make_the_same_site(photos: Path, pack: Path, built: Report, tmp_path: Path) -> None:
