@@ -26,11 +26,8 @@ if TYPE_CHECKING:
 
 STOPPED = "stopped; what is done is kept for the next run, the old pages stand"
 
-STRUCTURE_MODULES = ("torch", "pytorch_msssim")
-JUDGING_MODULES = ("stlpips_pytorch",)
-"""What MS-SSIM needs, and ST-LPIPS besides."""
-
-DEFAULT_JUDGED = 12
+JUDGING_MODULES = ("torch", "pytorch_msssim", "stlpips_pytorch")
+"""What MS-SSIM and ST-LPIPS need."""
 
 TIME_LIMIT = 1800.0
 """Seconds for one photo, some ten times what the largest takes: what needs more hangs."""
@@ -92,8 +89,9 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--judge",
         type=_natural,
+        default=0,
         metavar="N",
-        help=f"compare N photos, spread over all, with AVIF at equal ST-LPIPS (default {DEFAULT_JUDGED}; some seconds each, 0 for none)",
+        help="compare N photos, spread over all, with AVIF at equal ST-LPIPS (default 0: it takes some ten seconds each)",
     )
     command.add_argument(
         "--time-limit", type=_number(1, 1e6), default=TIME_LIMIT, metavar="SECONDS",
@@ -209,18 +207,12 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _find_measures(options: argparse.Namespace) -> bool:
-    """Whether MS-SSIM can be measured; without its packages, or those of ST-LPIPS, figures that nobody asked for are left out.
-
-    Raises ModuleNotFoundError for those that were asked for.
-    """
-    lacking = [name for name in (*STRUCTURE_MODULES, *JUDGING_MODULES) if find_spec(name) is None]
-    if lacking and (options.auto or options.judge):
+    """Whether photos are compared with AVIF, and MS-SSIM is measured with that; raises ModuleNotFoundError where packages for it lack."""
+    measured = bool(options.auto or options.judge)
+    lacking = [name for name in JUDGING_MODULES if find_spec(name) is None] if measured else []
+    if lacking:
         raise ModuleNotFoundError(f"No module named '{lacking[0]}'", name=lacking[0])
-    if options.judge is None:
-        options.judge = 0 if lacking else DEFAULT_JUDGED
-    if lacking and not options.quiet:
-        _complain(f"without {lacking[0]}, the pages do without {'MS-SSIM and ' * (lacking[0] in STRUCTURE_MODULES)}a comparison with AVIF")
-    return not any(name in STRUCTURE_MODULES for name in lacking)
+    return measured
 
 
 @contextmanager

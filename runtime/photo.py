@@ -139,7 +139,8 @@ def open_image(source: Path | BinaryIO, formats: tuple[str, ...] | None = None, 
 def _open_large(source: Path | BinaryIO, formats: tuple[str, ...] | None) -> Image.Image:
     """What `Image.open` gives without its bound of the pixels, of the formats that `read_small` reads."""
     head = _first_bytes(source)
-    for name in sorted(PLAIN & set(formats or PLAIN)):
+    Image.init()
+    for name in sorted(PLAIN & Image.OPEN.keys() & set(formats or PLAIN)):
         factory, accept = Image.OPEN[name]
         if accept is not None and accept(head) is True:
             if not isinstance(source, Path):

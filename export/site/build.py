@@ -39,7 +39,7 @@ class BuildOptions:
     pack: Path | None = None
     title: str = "Photos"
     jobs: int = 0
-    judged: int = 12
+    judged: int = 0
     force: bool = False
     brotli_quality: int = BROTLI_QUALITY
     webgpu: bool = False

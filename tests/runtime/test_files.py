@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sdz.runtime.files import Job, Wanted, contents, evenly, kind_of, plan, write_atomically
+from sdz.runtime.files import Job, Wanted, contents, evenly, kind_of, plan, readable, write_atomically
 
 
 def tree(root: Path, *names: str) -> None:
@@ -126,3 +126,50 @@ def test_what_holds_no_file_is_named(given: Any, words: str) -> None:
         contents(given)
     assert str(refused.value) == words
     assert words.startswith(kind_of(given))
+
+
+@pytest.mark.parametrize("length", [241, 251, 255])
+def test_names_as_long_as_a_file_system_takes(length: int, tmp_path: Path) -> None:
+    path = tmp_path / ("x" * length)
+    write_atomically(path, b"whole")
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"whole", [path])
+
+
+def test_a_temporary_file_lies_where_it_is_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def renamed(self: Path, target: Path) -> None:
+        seen.append((self.parent, target))
+        raise OSError("no")
+
+    (tmp_path / "aside").mkdir()
+    monkeypatch.setattr(Path, "replace", renamed)
+    with pytest.raises(OSError, match="no"):
+        write_atomically(tmp_path / "a", b"", beside=tmp_path / "aside")
+    assert seen == [(tmp_path / "aside", tmp_path / "a")]
+    assert list((tmp_path / "aside").iterdir()) == []
+
+
+def test_names_as_text() -> None:
+    assert readable(Path(os.fsdecode(b"a/caf\xe9.jpg"))) == "a/café.jpg"
+    assert readable("さくら é") == "さくら é"
+    assert readable(os.fsdecode(b"\xff\x80")) == "ÿ\x80"
+
+
+def test_a_folder_tells_what_it_leaves_out(tmp_path: Path) -> None:
+    tree(tmp_path, "in/a.png", "in/b.raw", "in/c.txt", "in/site/d.png", "in/other/e.png", "in/.hidden/f.raw", "far/g.png")
+    (tmp_path / "in/link").symlink_to(tmp_path / "far")
+    (tmp_path / "in/gone").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "in/pipe.png")
+    reasons = {"site": "", "other": "another site"}
+    wanted = Wanted((".png",), lambda path: "raw" if path.suffix == ".raw" else None, lambda folder: reasons.get(folder.name))
+    jobs = plan([str(tmp_path / "in")], str(tmp_path / "out"), wanted, ".sdz", False)
+    inside = f"{tmp_path}/in"
+    assert jobs == [
+        Job(f"{inside}/a.png", f"{tmp_path}/out/a.sdz"),
+        Job(f"{inside}/b.raw", "", left_out="raw"),
+        Job(f"{inside}/gone", "", left_out="a broken link, to nowhere"),
+        Job(f"{inside}/link", "", left_out="a link to a folder: name it to have it read"),
+        Job(f"{inside}/other", "", left_out="another site"),
+        Job(f"{inside}/pipe.png", "", left_out="no regular file"),
+    ]

@@ -458,7 +458,7 @@ def test_command_line_passes_the_choice_on(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(builder, "build", refused)
     command = ["build", "a.png", "--out", str(tmp_path)]
     assert [cli.main(command), cli.main([*command, "--auto", "-q", "30"])] == [1, 1]
-    assert asked == [PhotoOptions(), PhotoOptions(quality=30.0, auto=True)]
+    assert asked == [PhotoOptions(ms_ssim=False), PhotoOptions(quality=30.0, auto=True)]
 
 
 @pytest.mark.parametrize(
@@ -497,21 +497,9 @@ def without(monkeypatch: pytest.MonkeyPatch, *lacking: str) -> None:
     monkeypatch.setattr(cli, "find_spec", lambda name: None if name in lacking else object())
 
 
-@pytest.mark.parametrize(
-    ("lacking", "measured", "line"),
-    [
-        ((), True, None),
-        (("stlpips_pytorch",), True, "without stlpips_pytorch, the pages do without a comparison with AVIF"),
-        (("torch", "stlpips_pytorch"), False, "without torch, the pages do without MS-SSIM and a comparison with AVIF"),
-    ],
-)
-def test_a_build_without_torch_leaves_its_figures_out(
-    lacking: tuple[str, ...],
-    measured: bool,
-    line: str | None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(("arguments", "measured", "judged"), [([], False, 0), (["--judge", "3"], True, 3), (["--auto"], True, 0)])
+def test_what_needs_torch_is_measured_where_it_is_asked_for(
+    arguments: list[str], measured: bool, judged: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[bool, int]] = []
 
@@ -519,11 +507,11 @@ def test_a_build_without_torch_leaves_its_figures_out(
         asked.append((wanted.photo.ms_ssim, wanted.judged))
         raise NoPhotosError("enough")
 
-    without(monkeypatch, *lacking)
+    if not measured:
+        without(monkeypatch, *cli.JUDGING_MODULES)
     monkeypatch.setattr(builder, "build", refused)
-    assert cli.main(["build", "a.png", "--out", str(tmp_path)]) == 1
-    assert asked == [(measured, 0 if lacking else 12)]
-    assert capsys.readouterr().err.splitlines() == [f"sdz build: {text}" for text in (line, "enough") if text]
+    assert cli.main(["build", "a.png", "--out", str(tmp_path), *arguments]) == 1
+    assert asked == [(measured, judged)]
 
 
 @pytest.mark.parametrize("asked", [["--judge", "3"], ["--auto"]])
