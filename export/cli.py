@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import urlsplit
 
 from ..output import as_json, tolerate_names
 from ..runtime.options import DEFAULT_QUALITY, DEFAULT_TUNE, TUNES
@@ -86,6 +87,18 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, metavar="N", help="worker processes (default: one per core)")
     command.add_argument("--title", default="Photos", help="title of the gallery (default Photos)")
+    command.add_argument(
+        "--order", choices=("date", "name"), default="date",
+        help="of an album's photos: when they were taken (default), or their names; a file order.txt in a folder stands above it",
+    )  # fmt: skip
+    command.add_argument(
+        "--url", type=_address, metavar="ADDRESS",
+        help="where the site will stand, such as https://example.org/photos/: for link previews, a feed and a sitemap",
+    )  # fmt: skip
+    command.add_argument(
+        "--originals", action="store_true", help="publish the photos' own files too, without their metadata, for comparison and download"
+    )
+    command.add_argument("--keep-metadata", action="store_true", help="keep places, names and all else in the files that are published")
     command.add_argument(
         "--judge",
         type=_natural,
@@ -178,10 +191,21 @@ def _build(options: argparse.Namespace) -> int:
         inputs=options.photos,
         site=options.out,
         photo=PhotoOptions(
-            options.quality, options.bpp, options.target_size, options.tune, options.max_side, options.fallback, options.auto, measured
+            options.quality,
+            options.bpp,
+            options.target_size,
+            options.tune,
+            options.max_side,
+            options.fallback,
+            options.auto,
+            measured,
+            options.originals,
+            options.keep_metadata,
         ),
         pack=options.pack,
         title=options.title,
+        order=options.order,
+        url=options.url,
         jobs=options.jobs,
         judged=options.judge,
         force=options.force,
@@ -197,7 +221,7 @@ def _build(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         _complain(STOPPED)
         return 130
-    for line in [*report.left_out, *report.problems]:
+    for line in [*report.left_out, *report.notes, *report.problems]:
         _complain(line)
     if options.json:
         print(as_json(report.to_json()))
@@ -254,6 +278,13 @@ class _number:  # noqa: N801 (reads as a type in argparse's messages)
         if not self.low <= value <= self.high:
             raise argparse.ArgumentTypeError(f"{text!r} is no number from {self.low:g} to {self.high:g}")
         return value
+
+
+def _address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address of a site: https://example.org/photos/")
+    return text.rstrip("/") + "/"
 
 
 def _natural(text: str) -> int:

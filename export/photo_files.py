@@ -20,10 +20,12 @@ class NoPhotosError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """A photo: its file, and the path below the folder that was named, which begins with that folder's name where several were."""
+    """A photo: its file, the path below the `folder` that was named, which begins with that folder's name where several were, and that
+    folder; None where the photo was named itself."""
 
     path: Path
     inside: PurePath
+    folder: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def find_photos(inputs: Iterable[str | Path], skip: Callable[[Path], str | None]
             inside = PurePath(path.name) if given.folder is None else path.relative_to(given.folder)
             if several and given.folder is not None:
                 inside = PurePath(given.folder.resolve().name) / inside
-            photos.setdefault(path.resolve(), Source(path, inside))
+            photos.setdefault(path.resolve(), Source(path, inside, given.folder))
     if not photos:
         hint = "no photos: name picture files, or folders that hold some"
         raise NoPhotosError("\n".join([*found.problems, *found.left_out, hint]))

@@ -19,7 +19,7 @@ from ...runtime.files import write_atomically
 DIGEST_DIGITS = 16
 """Hexadecimal digits of SHA-256 in a name: 64 bits, far beyond chance collisions on one site."""
 
-COMPRESSIBLE = {".bin", ".css", ".html", ".js", ".json", ".mjs", ".onnx", ".svg", ".txt", ".wasm"}
+COMPRESSIBLE = {".bin", ".css", ".html", ".js", ".json", ".mjs", ".onnx", ".svg", ".txt", ".wasm", ".xml"}
 """Suffixes worth compressing; pictures are compressed already."""
 
 BROTLI_QUALITY = 11

@@ -18,7 +18,9 @@ from ...runtime.pack import Pack
 from ..photo_files import NoPhotosError, Source, find_photos
 from ..workers import Call, Lost, run
 from . import library
+from .albums import Album, make_albums
 from .assets import BROTLI_QUALITY, Asset, copy_asset, digest, hashed_name, write_asset
+from .feeds import feeds
 from .library import Library
 from .manifest import MANIFEST, Journal, Known, read_known, write_manifest
 from .names import names_for, source_key
@@ -31,13 +33,16 @@ from .report import Decoder, Report, summarize
 @dataclass(frozen=True)
 class BuildOptions:
     """What `build` is asked for. `judged` photos, spread evenly over all, get ST-LPIPS and their AVIF of equal ST-LPIPS. `jobs` counts
-    worker processes; with 0 the work is done in this one, and `time_limit`, seconds for one photo, does not hold."""
+    worker processes; with 0 the work is done in this one, and `time_limit`, seconds for one photo, does not hold. `order` of an album's
+    photos is one of `albums.ORDERS`; `url` is where the site will stand, for what has to name whole addresses."""
 
     inputs: list[str]
     site: Path
     photo: PhotoOptions = field(default_factory=PhotoOptions)
     pack: Path | None = None
     title: str = "Photos"
+    order: str = "date"
+    url: str | None = None
     jobs: int = 0
     judged: int = 0
     force: bool = False
@@ -79,12 +84,15 @@ def build(options: BuildOptions, progress: Progress = lambda done, count, result
             sweep(options.site)
             raise
         problems += [r.problem for r in results if r.problem is not None]
-        photos = [r.photo for r in results if r.photo is not None]
-        if not photos:
+        made = [(source, r.photo) for source, r in zip(sources, results, strict=True) if r.photo is not None]
+        if not made:
             raise NoPhotosError("\n".join([*problems, *found.left_out, "no photo could be read: the site was left as it was"]))
         decoder = Decoder(pack.id.hex(), pack.exact, pack.denoiser_min_step_index is not None)
-        report = summarize(options.site, decoder, photos, assets, shared, sum(r.reused for r in results), problems, found.left_out)
-        _publish(options, report, pages, assets, shared, known.paths)
+        albums, notes = make_albums(options.title, made, options.order)
+        photos = albums.all_photos()
+        reused = sum(r.reused for r in results)
+        report = summarize(options.site, decoder, photos, assets, shared, reused, problems, found.left_out, notes)
+        _publish(options, report, albums, pages, assets, shared, known)
         journal.close()
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
@@ -142,12 +150,16 @@ def _write_shared(site: Path, path: str, data: bytes, quality: int, twin: Asset 
     return write_asset(site, path, data, quality)
 
 
-def _publish(options: BuildOptions, report: Report, pages: Pages, assets: list[Asset], shared: Library, old: set[str]) -> None:
-    """The pages, the manifest, and the end of `old` files that it does not name."""
+def _publish(
+    options: BuildOptions, report: Report, albums: Album, pages: Pages, assets: list[Asset], shared: Library, known: Known
+) -> None:
+    """The pages, the manifest, and the end of known files that it does not name."""
     rules = size_rules(report.photos).encode()
     styles = write_asset(options.site, hashed_name("sizes", rules, ".css"), rules, options.brotli_quality)
     # all of them before the first is replaced
-    texts = pages.render(options.title, report, assets, shared, styles, options.webgpu)
+    texts = pages.render(albums, report, assets, shared, styles, options.url, options.webgpu)
+    texts += feeds(albums, options.url) if options.url is not None else []
+    check_pages(options.site, [path for path, _ in texts], known, options.force)
     # at the root, so that its scope is the whole site; no page registers it unless its owner adds that line
     texts.insert(0, (library.SERVICE_WORKER, f'import "./{shared.path(library.service_worker(shared))}";\n'))
     listed = [*assets, styles, *(a for p in report.photos for a in p.assets())]
@@ -156,7 +168,7 @@ def _publish(options: BuildOptions, report: Report, pages: Pages, assets: list[A
     _sync(options.site, written)
     listed += written
     write_manifest(options.title, report, listed)
-    for path in sorted(old - {MANIFEST} - {path for asset in listed for path in asset.paths()}, reverse=True):
+    for path in sorted(known.paths - {MANIFEST} - {path for asset in listed for path in asset.paths()}, reverse=True):
         remove(options.site, path)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import brotli
 import pytest
 from browser import picture
-from PIL import Image
+from PIL import Image, ImageOps
 from sites import manifest, options, tree
 
 from sdz.export import cli
@@ -190,7 +190,7 @@ def test_a_part_that_cannot_be_read_is_noticed_before_any_work(
 
 def test_style_sheets_are_one_in_order(built: Report) -> None:
     sheet = next((built.site / "assets").glob("sdz-*/demo/style.css")).read_bytes()
-    assert sheet == b"\n".join((library.DEMO / name).read_bytes() for name in ("base.css", "gallery.css", "photo.css"))
+    assert sheet == b"\n".join((library.DEMO / name).read_bytes() for name in ("base.css", "gallery.css", "photo.css", "how.css"))
     assert {path.name for path in library.DEMO.glob("*.css")} == set(library.STYLES)
 
 
@@ -233,12 +233,13 @@ def test_photo_figures(built: Report, pack: Path) -> None:
 
 def test_fallbacks_show_the_same_picture(built: Report) -> None:
     for photo in built.photos:
-        assert photo.fallback is not None
-        for asset in (photo.fallback, photo.original):
+        assert photo.fallback is not None and photo.original is not None
+        for asset in (photo.fallback, photo.original, photo.rendered):
             with Image.open(built.site / asset.path) as image:
-                assert image.size == (photo.width, photo.height)
-                assert image.has_transparency_data == (photo.name == "glass")
-                assert not image.getexif()
+                assert ImageOps.exif_transpose(image).size == (photo.width, photo.height)
+                assert image.has_transparency_data == (photo.name == "glass" and asset is not photo.rendered)
+                # an original keeps its pixels as they lie, and so its orientation
+                assert dict(image.getexif()) == ({0x0112: 6} if photo.name == "turned" and asset is photo.original else {})
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [("webp", ".webp"), ("jpeg", ".jpeg"), ("none", "")])

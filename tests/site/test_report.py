@@ -56,7 +56,24 @@ def photo_of(size: int, avif: int | None) -> Photo:
     asset = Asset("assets/x.sdz", size, "0" * 64)
     stages = [Measured("linear", 30.0, 0.9, "0" * 64)]
     return Photo(
-        "k", "x", "X", "x.png", 100, 80, 40, asset, None, asset, stages, [], 1.0, 1.0, 0.1 if avif else None, avif, "=" if avif else None
+        "k",
+        "x",
+        "X",
+        "x.png",
+        100,
+        80,
+        40,
+        asset,
+        None,
+        asset,
+        None,
+        stages,
+        [],
+        1.0,
+        1.0,
+        0.1 if avif else None,
+        avif,
+        "=" if avif else None,
     )
 
 
