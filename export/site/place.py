@@ -41,7 +41,7 @@ def skipped(folder: Path, site: Path) -> str | None:
 def claim(site: Path, force: bool) -> None:
     """Makes the folder, and a note in it that it is ours. Raises SiteWriteError where it holds other things, unless `force`; OSError."""
     if site.is_dir() and not is_ours(site):
-        others = sorted(path.name for path in site.iterdir())
+        others = sorted(path.name for path in site.iterdir() if not _is_kept_pack(path))
         if others and not force:
             raise SiteWriteError(
                 f"{site} holds other files, and no site of ours: {_some(others)}. Name an empty folder; "
@@ -76,6 +76,11 @@ def remove(site: Path, path: str) -> None:
             break
         with suppress(OSError):  # another program's file has arrived in it
             parent.rmdir()
+
+
+def _is_kept_pack(folder: Path) -> bool:
+    """Whether a folder holds the packs that `--pack-from` keeps in a site, made before the site is."""
+    return folder.name == "packs" and any(folder.glob(".*.request"))
 
 
 def _some(names: list[str]) -> str:

@@ -238,6 +238,7 @@ def text_report(report: Report) -> str:
                 f"{photo.encode_ms:.0f}",
             )
         )
+    rows = _told(rows)
     costs: list[tuple[str, ...]] = [("a visitor downloads", "files", "raw", "brotli")]
     for name, label in DOWNLOADS.items():
         cost = report.downloads[name]
@@ -257,6 +258,12 @@ def _without_alt(sources: list[str]) -> str:
     return (
         f"{plural(len(sources), 'photo')} without alternative text: {named}. Write it as `alt: …` into a .txt beside a photo, or photos.csv"
     )
+
+
+def _told(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The columns in which any row below the headings says something."""
+    kept = [i for i in range(len(rows[0])) if any(row[i] != "-" for row in rows[1:])]
+    return [tuple(row[i] for i in kept) for row in rows]
 
 
 def _columns(rows: list[tuple[str, ...]]) -> list[str]:
