@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 from ..output import as_json, tolerate_names
+from ..runtime.files import readable
 from ..runtime.options import DEFAULT_QUALITY, DEFAULT_TUNE, TUNES
 from .commands import COMMANDS, PROGRAM, failed, run
 from .packs.options import PRECISIONS, STEPS
@@ -203,7 +204,7 @@ def _build(options: argparse.Namespace) -> int:
             options.keep_metadata,
         ),
         pack=options.pack,
-        title=options.title,
+        title=readable(options.title),
         order=options.order,
         url=options.url,
         jobs=options.jobs,

@@ -11,6 +11,7 @@ import struct
 
 from PIL import ExifTags, Image
 
+from ...runtime.photo import open_image
 from ...runtime.pictures.kinds import kind_of_bytes
 
 COMPARED_QUALITY = 95
@@ -109,8 +110,8 @@ def strip_png(data: bytes) -> bytes:
 
 def _orientation(data: bytes) -> int:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(io.BytesIO(data), large=True) as image:
             value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # a bomb for Pillow, or a damaged block: the pixels are good
+    except Exception:  # a damaged block makes Pillow raise anything; the pixels are good
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1

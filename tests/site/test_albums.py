@@ -129,6 +129,15 @@ def test_originals_keep_pixels_and_orientation_and_nothing_else() -> None:
         strip_jpeg(data[:-400])
 
 
+def test_a_photo_too_large_for_pillow_keeps_its_orientation(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = shot(exif={0x0112: 6})
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    clean = strip_jpeg(data)
+    monkeypatch.undo()
+    with Image.open(io.BytesIO(clean)) as after:
+        assert dict(after.getexif()) == {0x0112: 6}
+
+
 def test_originals_keep_a_pngs_pixels_and_colours() -> None:
     from PIL import ImageCms, PngImagePlugin
 
