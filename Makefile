@@ -26,7 +26,9 @@ BROWSERS := chromium firefox-esr webkit2gtk-driver xvfb
 DESKTOP := xvfb xdotool libegl1 libgl1 libdbus-1-3 libfontconfig1 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-image0 \
 	libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-sync1 libxcb-xfixes0 libxcb-xkb1 fonts-dejavu-core \
 	xdg-utils shared-mime-info desktop-file-utils libglib2.0-bin file
-PHOTOS := astronaut.png chelsea.png coffee.png rocket.jpg hubble_deep_field.jpg retina.jpg motorcycle_left.png motorcycle_right.png
+# folder below docs/demo, which holds its texts, and photo
+PHOTOS := chelsea.png coffee.png retina.jpg Space/astronaut.png Space/rocket.jpg Space/hubble_deep_field.jpg \
+	Motorcycle/motorcycle_left.png Motorcycle/motorcycle_right.png
 LOCK := requirements.txt requirements-torch.txt requirements-metrics.txt
 
 .DEFAULT_GOAL := help
@@ -63,8 +65,10 @@ demo: site
 	$(BIN)/python -m sdz serve $(SITE) --port $(PORT) --quiet
 
 site: setup
+	mkdir -p build && rm -rf build/photos && cp -R docs/demo build/photos
 	data=$$($(BIN)/python -c 'import pathlib, skimage; print(pathlib.Path(skimage.__file__).parent / "data")') && \
-	$(BIN)/python -m sdz build $(addprefix "$$data"/,$(PHOTOS)) --out $(SITE) --title "Eight photos" --jobs $(JOBS)
+	for photo in $(PHOTOS); do cp "$$data/$${photo##*/}" "build/photos/$$photo" || exit 1; done
+	$(BIN)/python -m sdz build build/photos --out $(SITE) --title "Eight photos" --originals --jobs $(JOBS)
 
 serve:
 	$(BIN)/python -m sdz serve $(SITE) --port $(PORT) --quiet

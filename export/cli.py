@@ -7,7 +7,6 @@ What a command needs is imported when it runs, so that `--help` answers without 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import sys
@@ -16,7 +15,10 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import urlsplit
 
+from ..output import as_json, tolerate_names
+from ..runtime.files import readable
 from ..runtime.options import DEFAULT_QUALITY, DEFAULT_TUNE, TUNES
 from .commands import COMMANDS, PROGRAM, failed, run
 from .packs.options import PRECISIONS, STEPS
@@ -26,11 +28,8 @@ if TYPE_CHECKING:
 
 STOPPED = "stopped; what is done is kept for the next run, the old pages stand"
 
-STRUCTURE_MODULES = ("torch", "pytorch_msssim")
-JUDGING_MODULES = ("stlpips_pytorch",)
-"""What MS-SSIM needs, and ST-LPIPS besides."""
-
-DEFAULT_JUDGED = 12
+JUDGING_MODULES = ("torch", "pytorch_msssim", "stlpips_pytorch")
+"""What MS-SSIM and ST-LPIPS need."""
 
 TIME_LIMIT = 1800.0
 """Seconds for one photo, some ten times what the largest takes: what needs more hangs."""
@@ -48,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; see the module's paragraph for the exit codes."""
+    tolerate_names()
     given = sys.argv[1:] if arguments is None else arguments
     if given and given[0] in COMMANDS:
         return run(given[0], given[1:])
@@ -89,10 +89,23 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, metavar="N", help="worker processes (default: one per core)")
     command.add_argument("--title", default="Photos", help="title of the gallery (default Photos)")
     command.add_argument(
+        "--order", choices=("date", "name"), default="date",
+        help="of an album's photos: when they were taken (default), or their names; a file order.txt in a folder stands above it",
+    )  # fmt: skip
+    command.add_argument(
+        "--url", type=_address, metavar="ADDRESS",
+        help="where the site will stand, such as https://example.org/photos/: for link previews, a feed and a sitemap",
+    )  # fmt: skip
+    command.add_argument(
+        "--originals", action="store_true", help="publish the photos' own files too, without their metadata, for comparison and download"
+    )
+    command.add_argument("--keep-metadata", action="store_true", help="keep places, names and all else in the files that are published")
+    command.add_argument(
         "--judge",
         type=_natural,
+        default=0,
         metavar="N",
-        help=f"compare N photos, spread over all, with AVIF at equal ST-LPIPS (default {DEFAULT_JUDGED}; some seconds each, 0 for none)",
+        help="compare N photos, spread over all, with AVIF at equal ST-LPIPS (default 0: it takes some ten seconds each)",
     )
     command.add_argument(
         "--time-limit", type=_number(1, 1e6), default=TIME_LIMIT, metavar="SECONDS",
@@ -101,7 +114,7 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--webgpu", action="store_true", help="run the networks on WebGPU where a browser has it (onnxruntime-web and graphs: 60 MB more)"
     )
-    command.add_argument("--force", action="store_true", help="make everything again")
+    command.add_argument("--force", action="store_true", help="make everything again, and write into a folder that holds other files")
     command.add_argument("--quiet", action="store_true", help="print nothing but what went wrong")
     command.add_argument("--json", action="store_true", help="print the report as JSON")
 
@@ -143,8 +156,12 @@ def _model_pack(options: argparse.Namespace) -> Path:
         options.pack_from, options.subfolder, options.revision, options.variant, options.local_files_only, options.decoder_from,
         options.decoder_subfolder, options.precision, options.quantizer, options.steps, options.denoiser,
     )  # fmt: skip
-    photos, _ = find_photos(options.calibrate or options.photos)
-    made = pack_for_site(options.out, model, photos, force=options.force)
+    from .site.place import apart, claim, skipped
+
+    apart(options.photos, options.out)
+    photos = find_photos(options.calibrate or options.photos, lambda folder: skipped(folder, options.out)).photos
+    claim(options.out, options.force)
+    made = pack_for_site(options.out, model, [photo.path for photo in photos], force=options.force)
     for figure, value in made.figures.items():
         _complain(f"{figure}: {value:.4g}")
     if made.warning is not None:
@@ -155,9 +172,10 @@ def _model_pack(options: argparse.Namespace) -> Path:
 def _build(options: argparse.Namespace) -> int:
     from ..runtime.errors import SdzError
     from .photo_files import NoPhotosError
-    from .site.build import BuildOptions, SiteWriteError, build
+    from .site.build import BuildOptions, build
     from .site.library import MissingPartError
     from .site.photos import PhotoOptions
+    from .site.place import SiteWriteError
     from .site.report import text_report
 
     measured = _find_measures(options)
@@ -168,16 +186,27 @@ def _build(options: argparse.Namespace) -> int:
 
         try:
             options.pack = _model_pack(options)
-        except (FamilyError, ParityError, QuantizationError, NoPhotosError, SdzError, OSError) as error:
+        except (FamilyError, ParityError, QuantizationError, NoPhotosError, SiteWriteError, SdzError, OSError) as error:
             return failed("build", error)
     wanted = BuildOptions(
         inputs=options.photos,
         site=options.out,
         photo=PhotoOptions(
-            options.quality, options.bpp, options.target_size, options.tune, options.max_side, options.fallback, options.auto, measured
+            options.quality,
+            options.bpp,
+            options.target_size,
+            options.tune,
+            options.max_side,
+            options.fallback,
+            options.auto,
+            measured,
+            options.originals,
+            options.keep_metadata,
         ),
         pack=options.pack,
-        title=options.title,
+        title=readable(options.title),
+        order=options.order,
+        url=options.url,
         jobs=options.jobs,
         judged=options.judge,
         force=options.force,
@@ -193,28 +222,22 @@ def _build(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         _complain(STOPPED)
         return 130
-    for problem in report.problems:
-        _complain(problem)
+    for line in [*report.left_out, *report.notes, *report.problems]:
+        _complain(line)
     if options.json:
-        print(json.dumps(report.to_json(), indent=1, ensure_ascii=False))
+        print(as_json(report.to_json()))
     elif not options.quiet:
         print(text_report(report))
     return 1 if report.problems else 0
 
 
 def _find_measures(options: argparse.Namespace) -> bool:
-    """Whether MS-SSIM can be measured; without its packages, or those of ST-LPIPS, figures that nobody asked for are left out.
-
-    Raises ModuleNotFoundError for those that were asked for.
-    """
-    lacking = [name for name in (*STRUCTURE_MODULES, *JUDGING_MODULES) if find_spec(name) is None]
-    if lacking and (options.auto or options.judge):
+    """Whether photos are compared with AVIF, and MS-SSIM is measured with that; raises ModuleNotFoundError where packages for it lack."""
+    measured = bool(options.auto or options.judge)
+    lacking = [name for name in JUDGING_MODULES if find_spec(name) is None] if measured else []
+    if lacking:
         raise ModuleNotFoundError(f"No module named '{lacking[0]}'", name=lacking[0])
-    if options.judge is None:
-        options.judge = 0 if lacking else DEFAULT_JUDGED
-    if lacking and not options.quiet:
-        _complain(f"without {lacking[0]}, the pages do without {'MS-SSIM and ' * (lacking[0] in STRUCTURE_MODULES)}a comparison with AVIF")
-    return not any(name in STRUCTURE_MODULES for name in lacking)
+    return measured
 
 
 @contextmanager
@@ -256,6 +279,13 @@ class _number:  # noqa: N801 (reads as a type in argparse's messages)
         if not self.low <= value <= self.high:
             raise argparse.ArgumentTypeError(f"{text!r} is no number from {self.low:g} to {self.high:g}")
         return value
+
+
+def _address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address of a site: https://example.org/photos/")
+    return text.rstrip("/") + "/"
 
 
 def _natural(text: str) -> int:

@@ -6,28 +6,61 @@ content where a file is named itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 
-from ..runtime.files import find_inputs, image_suffixes
+from ..runtime.files import Wanted, find_inputs
+from ..runtime.pictures.kinds import image_suffixes, left_out
 
 
 class NoPhotosError(ValueError):
     """No photo in what was named; one line for each thing that was looked at."""
 
 
-def find_photos(inputs: Iterable[str | Path]) -> tuple[list[Path], list[str]]:
-    """Every photo that files and folders name, once each and in their order, and a line for each folder that holds none.
+@dataclass(frozen=True)
+class Source:
+    """A photo: its file, the path below the `folder` that was named, which begins with that folder's name where several were, and that
+    folder; None where the photo was named itself."""
 
-    A folder stands for the pictures below it, sorted, hidden files left out. Raises NoPhotosError where there is none at all.
+    path: Path
+    inside: PurePath
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """The photos once each and in their order, a line for each folder that holds none, and one for each file that was left out, with the
+    reason."""
+
+    photos: list[Source]
+    problems: list[str]
+    left_out: list[str]
+
+
+def find_photos(inputs: Iterable[str | Path], skip: Callable[[Path], str | None] = lambda folder: None) -> Found:
+    """Every photo that files and folders name.
+
+    A folder stands for the pictures below it, sorted, hidden files left out, and folders of which `skip` says why (`files.Wanted`).
+    Raises NoPhotosError where there is none at all.
     """
-    photos: dict[Path, Path] = {}
-    problems = []
-    for name, _, problem in find_inputs([str(name) for name in inputs], image_suffixes()):
-        if problem is not None:
-            problems.append(f"{name}: {problem}")
+    names = [str(name) for name in inputs]
+    several = sum(Path(name).is_dir() for name in names) > 1
+    photos: dict[Path, Source] = {}
+    found = Found([], [], [])
+    for given in find_inputs(names, Wanted(image_suffixes(), left_out, skip)):
+        path = Path(given.name)
+        if given.left_out is not None:
+            found.left_out.append(f"{given.name}: left out: {given.left_out}")
+        elif given.problem is not None:
+            found.problems.append(f"{given.name}: {given.problem}")
         else:
-            photos.setdefault(Path(name).resolve(), Path(name))
+            inside = PurePath(path.name) if given.folder is None else path.relative_to(given.folder)
+            if several and given.folder is not None:
+                inside = PurePath(given.folder.resolve().name) / inside
+            photos.setdefault(path.resolve(), Source(path, inside, given.folder))
     if not photos:
-        raise NoPhotosError("\n".join([*problems, "no photos: name picture files, or folders that hold some"]))
-    return list(photos.values()), problems
+        hint = "no photos: name picture files, or folders that hold some"
+        raise NoPhotosError("\n".join([*found.problems, *found.left_out, hint]))
+    found.photos.extend(photos.values())
+    return found

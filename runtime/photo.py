@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from . import limits
-from .errors import EncodeInputError, LimitError, UnknownImageError
+from .errors import EncodeInputError, LimitError, SdzError, UnknownImageError
 from .files import FileInput, contents, kind_of
+from .pictures.cicp import find_cicp, profile_of
+from .pictures.kinds import HEAD_BYTES, plugin_format
+from .pictures.large import PLAIN, read_small
 
 ImageInput: TypeAlias = FileInput | Image.Image | NDArray[np.uint8]
 """What `read_photo` reads: a path; an image file's bytes (any bytes-like object); a file opened for binary reading; a Pillow image; or a
@@ -62,28 +65,37 @@ class PreparedPhoto:
         """The photo with its longer side `longest` pixels, the other in proportion (Lanczos); itself where it is no longer than that."""
         if max(self.width, self.height) <= longest:
             return self
-        small = prepare(ImageOps.contain(self.to_pil(), (longest, longest), Image.Resampling.LANCZOS))
+        scale = longest / max(self.width, self.height)
+        size = max(1, round(self.width * scale)), max(1, round(self.height * scale))
+        small = prepare(self.to_pil().resize(size, Image.Resampling.LANCZOS))
         return replace(small, grey=self.grey, exif=self.exif)
 
 
-def read_photo(given: ImageInput | PreparedPhoto) -> PreparedPhoto:
+def read_photo(given: ImageInput | PreparedPhoto, longest: int | None = None) -> PreparedPhoto:
     """Prepares whatever holds an image (`ImageInput`); of an animation, the frame it stands at. What is prepared is returned as it is.
 
-    Raises EncodeInputError for what is none of these and for data that cannot be read or converted, LimitError for an image that is too
-    large, OSError for a path or file that cannot be read.
+    `longest`, in pixels, makes it smaller where its longer side is longer: a file beyond the runtime's limits is then read small
+    (`pictures.large`). Raises EncodeInputError for what is none of these and for data that cannot be read or converted, LimitError for an
+    image that is too large, MissingExtraError where the file's format is read by a plugin that is not installed, OSError for a path or file
+    that cannot be read.
     """
+    photo = _read(given, longest)
+    return photo if longest is None else photo.shrunk(longest)
+
+
+def _read(given: ImageInput | PreparedPhoto, longest: int | None) -> PreparedPhoto:
     if isinstance(given, PreparedPhoto):
         return given
     if isinstance(given, Image.Image):
-        return prepare(given)
+        return prepare(given, longest)
     if isinstance(given, np.ndarray):
         return prepare(_array_image(given))
     try:
         source = Path(given) if isinstance(given, str | os.PathLike) else io.BytesIO(contents(given))
     except TypeError as error:
         raise EncodeInputError(f"an image is {ACCEPTED}, not {error}") from None
-    with open_image(source) as image:
-        return prepare(image)
+    with open_image(source, large=longest is not None) as image:
+        return prepare(image, longest)
 
 
 def _array_image(pixels: NDArray[np.generic]) -> Image.Image:
@@ -94,10 +106,11 @@ def _array_image(pixels: NDArray[np.generic]) -> Image.Image:
     return Image.fromarray(pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
 
 
-def open_image(source: Path | BinaryIO, formats: tuple[str, ...] | None = None) -> Image.Image:
-    """Opens an image file for `prepare`, its pixels not yet read; of `formats`, Pillow's names, where they are given.
+def open_image(source: Path | BinaryIO, formats: tuple[str, ...] | None = None, large: bool = False) -> Image.Image:
+    """Opens an image file for `prepare`, its pixels not yet read; of `formats`, Pillow's names, where they are given. `large`: also one
+    that Pillow takes for a decompression bomb, for a caller that reads it small.
 
-    Raises EncodeInputError or LimitError, or OSError for the file.
+    Raises EncodeInputError or LimitError, MissingExtraError, or OSError for the file.
     """
     try:
         with warnings.catch_warnings():
@@ -105,8 +118,13 @@ def open_image(source: Path | BinaryIO, formats: tuple[str, ...] | None = None) 
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             return Image.open(source, formats=formats)
     except Image.DecompressionBombError:
+        if large:
+            return _open_large(source, formats)
         raise LimitError(f"this runtime encodes at most {limits.MAX_PIXELS} pixels", None, "width x height") from None
     except UnidentifiedImageError:
+        format_name = None if formats is not None else plugin_format(_first_bytes(source))
+        if format_name is not None:
+            return open_image(source, (format_name,), large)
         raise UnknownImageError(
             "not an image that Pillow can read" if formats is None else f"not an image of {', '.join(formats)}"
         ) from None
@@ -118,23 +136,57 @@ def open_image(source: Path | BinaryIO, formats: tuple[str, ...] | None = None) 
         raise EncodeInputError(f"the image cannot be read: {error}") from error
 
 
-def prepare(image: Image.Image) -> PreparedPhoto:
+def _open_large(source: Path | BinaryIO, formats: tuple[str, ...] | None) -> Image.Image:
+    """What `Image.open` gives without its bound of the pixels, of the formats that `read_small` reads."""
+    head = _first_bytes(source)
+    Image.init()
+    for name in sorted(PLAIN & Image.OPEN.keys() & set(formats or PLAIN)):
+        factory, accept = Image.OPEN[name]
+        if accept is not None and accept(head) is True:
+            if not isinstance(source, Path):
+                source.seek(0)
+                return factory(source, "")
+            image = factory(source.open("rb"), str(source))
+            # the image closes it
+            image._exclusive_fp = True
+            return image
+    raise LimitError(f"this runtime encodes at most {limits.MAX_PIXELS} pixels", None, "width x height")
+
+
+def _first_bytes(source: Path | BinaryIO) -> bytes:
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return file.read(HEAD_BYTES)
+    source.seek(0)
+    return source.read(HEAD_BYTES)
+
+
+def prepare(image: Image.Image, longest: int | None = None) -> PreparedPhoto:
     """Upright 8-bit sRGB, alpha and EXIF of a Pillow image of any mode.
 
     16-bit samples are rescaled, palettes and subtractive colours converted, an ICC profile is applied (a broken one ignored, as
-    browsers do). Colour under fully transparent pixels is invisible and replaced by a smooth continuation of what is visible.
+    browsers do), and the colours that a file gives by code points instead. Colour under fully transparent pixels is invisible and replaced
+    by a smooth continuation of what is visible. `longest`: the longer side need be no longer, so a large picture is read small
+    (`read_small`, which leaves the last step to `PreparedPhoto.shrunk`).
     Raises LimitError over MAX_SIDE or MAX_PIXELS, EncodeInputError for data Pillow cannot read or convert.
     """
-    _check_size(*image.size)
+    if longest is None:
+        _check_size(*image.size)
     if image.mode == "F":
         raise EncodeInputError("floating-point samples have no defined range: convert the image to 8 bits first")
+    profile = _profile_of(image)
     try:
+        if longest is not None:
+            image = read_small(image, longest)
+            _check_size(*image.size)
         image.load()
         image, exif = _upright(image)
         if image.mode in ("RGBa", "La"):
             image = image.convert(image.mode.upper())
         alpha = _alpha_of(image)
-        grey, rgb = _to_srgb(image)
+        grey, rgb = _to_srgb(image, profile)
+    except SdzError:
+        raise
     except Exception as error:  # as in open_image
         raise EncodeInputError(f"the image cannot be read: {error}") from error
     if alpha is not None:
@@ -170,9 +222,15 @@ def _alpha_of(image: Image.Image) -> NDArray[np.uint8] | None:
     return None if alpha.min() == 255 else alpha
 
 
-def _to_srgb(image: Image.Image) -> tuple[bool, NDArray[np.uint8]]:
+def _profile_of(image: Image.Image) -> bytes | None:
+    """The ICC profile of an image's colours, its file's own or one of the code points there, whichever stands above the other."""
+    cicp = find_cicp(image)
+    own = image.info.get("icc_profile")
+    return own if cicp is None or (own and not cicp.strong) else profile_of(cicp)
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> tuple[bool, NDArray[np.uint8]]:
     """Whether the image is grey, and its pixels as uint8 (H, W, 3) in sRGB."""
-    profile = image.info.get("icc_profile")
     mode = image.mode
     if mode.startswith("I"):
         # Pillow opens 16-bit grey as I;16 or, from some formats, as 32-bit I with 16-bit values

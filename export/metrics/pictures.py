@@ -24,8 +24,8 @@ def psnr(picture: Pixels, reference: Pixels) -> float:
     return math.inf if error == 0.0 else 10.0 * math.log10(255.0**2 / error)
 
 
-def avif_bytes(picture: Image.Image, quality: int) -> bytes:
-    """The AVIF file of a picture at a quality from 0 to 100 (libaom, speed `AVIF_SPEED`, 4:2:0)."""
+def avif_bytes(picture: Image.Image, quality: int, speed: int = AVIF_SPEED) -> bytes:
+    """The AVIF file of a picture at a quality from 0 to 100 (libaom, 4:2:0); `speed` from 0, slow, to 10."""
     target = io.BytesIO()
-    picture.save(target, "AVIF", quality=quality, speed=AVIF_SPEED)
+    picture.save(target, "AVIF", quality=quality, speed=speed)
     return target.getvalue()

@@ -1,7 +1,7 @@
 """Files of a site: named by their digest, compressed beside themselves, listed with sizes and digests.
 
 Takes bytes and names relative to the site, hands on `Asset` records for the manifest. Every write is to a temporary name
-first; a name below `assets/` never changes its bytes, so nothing an older page refers to is ever overwritten.
+first, in a folder of its own; a name below `assets/` never changes its bytes, so nothing an older page refers to is ever overwritten.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ...runtime.files import write_atomically
 DIGEST_DIGITS = 16
 """Hexadecimal digits of SHA-256 in a name: 64 bits, far beyond chance collisions on one site."""
 
-COMPRESSIBLE = {".bin", ".css", ".html", ".js", ".json", ".mjs", ".onnx", ".svg", ".txt", ".wasm"}
+COMPRESSIBLE = {".bin", ".css", ".html", ".js", ".json", ".mjs", ".onnx", ".svg", ".txt", ".wasm", ".xml"}
 """Suffixes worth compressing; pictures are compressed already."""
 
 BROTLI_QUALITY = 11
@@ -30,6 +30,10 @@ LARGE, LARGE_QUALITY = 20_000_000, 5
 
 BROTLI_WINDOW = 24
 """The largest window browsers accept: the wasm file is 14 MB."""
+
+
+WORK = ".sdz-build"
+"""Folder of a site in which temporary files lie while it is built."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +77,11 @@ def hashed_name(stem: str, data: bytes, suffix: str) -> str:
 
 
 def write_asset(site: Path, path: str, data: bytes, quality: int = BROTLI_QUALITY) -> Asset:
-    """Write `data` and its compressed siblings, where they are smaller; raises OSError."""
+    """Write `data` and its compressed siblings, where they are smaller; raises OSError.
+
+    The bytes are on the disk before they have their names.
+    """
     target = site / path
-    target.parent.mkdir(parents=True, exist_ok=True)
     sizes: dict[str, int | None] = {".br": None, ".gz": None}
     if target.suffix in COMPRESSIBLE:
         quality = quality if len(data) <= LARGE else min(quality, LARGE_QUALITY)
@@ -85,18 +91,23 @@ def write_asset(site: Path, path: str, data: bytes, quality: int = BROTLI_QUALIT
         }
         for suffix, small in packed.items():
             if len(small) < len(data):
-                write_atomically(site / (path + suffix), small)
+                _write(site, path + suffix, small)
                 sizes[suffix] = len(small)
-    write_atomically(target, data)
+    _write(site, path, data)
     return Asset(path, len(data), digest(data), sizes[".br"], sizes[".gz"])
 
 
 def copy_asset(site: Path, known: Asset, path: str) -> Asset:
     """`known`, an intact asset of this site, under another path as well; saves compressing the same bytes again."""
-    (site / path).parent.mkdir(parents=True, exist_ok=True)
     for source in known.paths():
-        write_atomically(site / (path + source.removeprefix(known.path)), (site / source).read_bytes())
+        _write(site, path + source.removeprefix(known.path), (site / source).read_bytes())
     return Asset(path, known.bytes, known.sha256, known.brotli, known.gzip)
+
+
+def _write(site: Path, path: str, data: bytes) -> None:
+    (site / path).parent.mkdir(parents=True, exist_ok=True)
+    (site / WORK).mkdir(exist_ok=True)
+    write_atomically(site / path, data, flush=True, beside=site / WORK)
 
 
 def _size(path: Path) -> int | None:

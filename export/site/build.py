@@ -7,43 +7,44 @@ rename; then the manifest; last, files only the previous manifest names go.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...runtime.files import evenly
+from ...runtime.files import evenly, sync_folder
 from ...runtime.pack import Pack
-from ..photo_files import NoPhotosError, find_photos
+from ..photo_files import NoPhotosError, Source, find_photos
 from ..workers import Call, Lost, run
 from . import library
+from .albums import Album, make_albums
 from .assets import BROTLI_QUALITY, Asset, copy_asset, digest, hashed_name, write_asset
+from .feeds import feeds
 from .library import Library
-from .manifest import Journal, Known, read_known, write_manifest
-from .pages import Pages, size_rules
+from .manifest import MANIFEST, Journal, Known, read_known, write_manifest
+from .names import names_for, source_key
+from .pages import INDEX, Pages, path_of, size_rules
 from .photos import PhotoJob, PhotoOptions, PhotoResult, make_photo, open_pack
+from .place import SiteWriteError, apart, check_pages, claim, remove, skipped, sweep
 from .report import Decoder, Report, summarize
-
-
-class SiteWriteError(ValueError):
-    """The site cannot be written; what stood there before still stands."""
 
 
 @dataclass(frozen=True)
 class BuildOptions:
     """What `build` is asked for. `judged` photos, spread evenly over all, get ST-LPIPS and their AVIF of equal ST-LPIPS. `jobs` counts
-    worker processes; with 0 the work is done in this one, and `time_limit`, seconds for one photo, does not hold."""
+    worker processes; with 0 the work is done in this one, and `time_limit`, seconds for one photo, does not hold. `order` of an album's
+    photos is one of `albums.ORDERS`; `url` is where the site will stand, for what has to name whole addresses."""
 
     inputs: list[str]
     site: Path
     photo: PhotoOptions = field(default_factory=PhotoOptions)
     pack: Path | None = None
     title: str = "Photos"
+    order: str = "date"
+    url: str | None = None
     jobs: int = 0
-    judged: int = 12
+    judged: int = 0
     force: bool = False
     brotli_quality: int = BROTLI_QUALITY
     webgpu: bool = False
@@ -57,32 +58,41 @@ Progress = Callable[[int, int, PhotoResult], None]
 def build(options: BuildOptions, progress: Progress = lambda done, count, result: None) -> Report:
     """Builds or updates a site.
 
-    Raises `NoPhotosError` when no input yields a photo, `SiteWriteError` when the disk refuses, SdzError for a bad pack,
-    `library.MissingPartError` where the installation lacks something. An unreadable photo is a line in `Report.problems`.
+    Raises `NoPhotosError` when no input yields a photo, `SiteWriteError` when the disk refuses or somebody's own files are in the way,
+    SdzError for a bad pack, `library.MissingPartError` where the installation lacks something. An unreadable photo is a line in
+    `Report.problems`, a file that a folder's photos leave out one in `Report.left_out`.
     """
-    sources, problems = find_photos(options.inputs)
+    apart(options.inputs, options.site)
+    found = find_photos(options.inputs, lambda folder: skipped(folder, options.site))
+    sources, problems = found.photos, found.problems
     pack = open_pack(options.pack)
     shared = library.collect(pack, options.webgpu)
     pages = Pages()
     try:
-        options.site.mkdir(parents=True, exist_ok=True)
-        _sweep(options.site)
+        claim(options.site, options.force)
+        sweep(options.site)
         known = read_known(options.site)
+        names = names_for([source.inside for source in sources], {key: photo.name for key, photo in known.photos.items()})
+        fixed = (INDEX, MANIFEST, library.SERVICE_WORKER)
+        check_pages(options.site, [*fixed, *map(path_of, names)], known, options.force)
         if options.force:
             known = Known(paths=known.paths)
         journal = Journal(options.site, afresh=options.force)
         try:
-            assets, results = _make(options, sources, pack, shared, known, journal, progress)
+            assets, results = _make(options, sources, names, pack, shared, known, journal, progress)
         except BaseException:
-            _sweep(options.site)
+            sweep(options.site)
             raise
         problems += [r.problem for r in results if r.problem is not None]
-        photos = [r.photo for r in results if r.photo is not None]
-        if not photos:
-            raise NoPhotosError("\n".join([*problems, "no photo could be read: the site was left as it was"]))
+        made = [(source, r.photo) for source, r in zip(sources, results, strict=True) if r.photo is not None]
+        if not made:
+            raise NoPhotosError("\n".join([*problems, *found.left_out, "no photo could be read: the site was left as it was"]))
         decoder = Decoder(pack.id.hex(), pack.exact, pack.denoiser_min_step_index is not None)
-        report = summarize(options.site, decoder, photos, assets, shared, sum(r.reused for r in results), problems)
-        _publish(options, report, pages, assets, shared, known.paths)
+        albums, notes = make_albums(options.title, made, options.order)
+        photos = albums.all_photos()
+        reused = sum(r.reused for r in results)
+        report = summarize(options.site, decoder, photos, assets, shared, reused, problems, found.left_out, notes)
+        _publish(options, report, albums, pages, assets, shared, known)
         journal.close()
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
@@ -92,25 +102,15 @@ def build(options: BuildOptions, progress: Progress = lambda done, count, result
     return report
 
 
-def names_for(sources: list[Path]) -> list[str]:
-    """A unique name fit for addresses for each source, lower-case ASCII letters, digits and hyphens, from its file name."""
-    taken: set[str] = set()
-    names = []
-    for source in sources:
-        ascii_stem = unicodedata.normalize("NFKD", source.stem).encode("ascii", "ignore").decode().lower()
-        base = re.sub(r"[^a-z0-9]+", "-", ascii_stem).strip("-")[:64] or "photo"
-        name = base
-        number = 2
-        while name in taken:
-            name = f"{base}-{number}"
-            number += 1
-        taken.add(name)
-        names.append(name)
-    return names
-
-
 def _make(
-    options: BuildOptions, sources: list[Path], pack: Pack, shared: Library, known: Known, journal: Journal, progress: Progress
+    options: BuildOptions,
+    sources: list[Source],
+    names: list[str],
+    pack: Pack,
+    shared: Library,
+    known: Known,
+    journal: Journal,
+    progress: Progress,
 ) -> tuple[list[Asset], list[PhotoResult]]:
     """The library's files, sorted by path, and the photos in the order of their sources; what is done is in the journal at once."""
     calls = [
@@ -119,16 +119,17 @@ def _make(
     ]
     files = len(calls)
     judged = set(evenly(range(len(sources)), options.judged))
-    for index, (source, name) in enumerate(zip(sources, names_for(sources), strict=True)):
-        job = PhotoJob(source, name, index in judged, options.site, options.pack, pack.id, options.photo, known.photos.get(name))
+    for index, (source, name) in enumerate(zip(sources, names, strict=True)):
+        key = source_key(source.inside)
+        job = PhotoJob(source.path, key, name, index in judged, options.site, options.pack, pack.id, options.photo, known.photos.get(key))
         calls.append(Call(make_photo, (job,), options.time_limit))
     assets: list[Asset] = []
     results: dict[int, PhotoResult] = {}
     with closing(run(calls, options.jobs)) as finished:
         for index, result in finished:
             if index >= files:
-                source = sources[index - files]
-                made = PhotoResult(source, None, problem=f"{source}: {result.reason}") if isinstance(result, Lost) else result
+                path = sources[index - files].path
+                made = PhotoResult(path, None, problem=f"{path}: {result.reason}") if isinstance(result, Lost) else result
                 results[index] = made
                 if made.photo is not None and not made.reused:
                     known.add([], [made.photo])
@@ -149,35 +150,29 @@ def _write_shared(site: Path, path: str, data: bytes, quality: int, twin: Asset 
     return write_asset(site, path, data, quality)
 
 
-def _publish(options: BuildOptions, report: Report, pages: Pages, assets: list[Asset], shared: Library, old: set[str]) -> None:
-    """The pages, the manifest, and the end of `old` files that it does not name."""
+def _publish(
+    options: BuildOptions, report: Report, albums: Album, pages: Pages, assets: list[Asset], shared: Library, known: Known
+) -> None:
+    """The pages, the manifest, and the end of known files that it does not name."""
     rules = size_rules(report.photos).encode()
     styles = write_asset(options.site, hashed_name("sizes", rules, ".css"), rules, options.brotli_quality)
     # all of them before the first is replaced
-    texts = pages.render(options.title, report, assets, shared, styles, options.webgpu)
+    texts = pages.render(albums, report, assets, shared, styles, options.url, options.webgpu)
+    texts += feeds(albums, options.url) if options.url is not None else []
+    check_pages(options.site, [path for path, _ in texts], known, options.force)
     # at the root, so that its scope is the whole site; no page registers it unless its owner adds that line
     texts.insert(0, (library.SERVICE_WORKER, f'import "./{shared.path(library.service_worker(shared))}";\n'))
     listed = [*assets, styles, *(a for p in report.photos for a in p.assets())]
-    listed += [write_asset(options.site, path, text.encode(), options.brotli_quality) for path, text in texts]
+    _sync(options.site, listed)
+    written = [write_asset(options.site, path, text.encode(), options.brotli_quality) for path, text in texts]
+    _sync(options.site, written)
+    listed += written
     write_manifest(options.title, report, listed)
-    for path in sorted(old - {path for asset in listed for path in asset.paths()}, reverse=True):
-        _remove(options.site, path)
+    for path in sorted(known.paths - {MANIFEST} - {path for asset in listed for path in asset.paths()}, reverse=True):
+        remove(options.site, path)
 
 
-def _sweep(site: Path) -> None:
-    """Removes the temporary files of a build that was stopped."""
-    for path in site.rglob(".*.part"):
-        path.unlink(missing_ok=True)
-
-
-def _remove(site: Path, path: str) -> None:
-    """Removes a file and the directories it leaves empty; a manifest that was tampered with reaches nothing outside the site."""
-    target = (site / path).resolve()
-    root = site.resolve()
-    if not target.is_relative_to(root):
-        return
-    target.unlink(missing_ok=True)
-    for parent in target.parents:
-        if parent == root or not parent.is_dir() or any(parent.iterdir()):
-            break
-        parent.rmdir()
+def _sync(site: Path, assets: list[Asset]) -> None:
+    """Returns when the files' names are on the disk: what refers to them may follow."""
+    for folder in sorted({(site / asset.path).parent for asset in assets}):
+        sync_folder(folder)

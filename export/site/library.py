@@ -38,7 +38,7 @@ CORE = ROOT / "core" / "sdz.wasm"
 CORE_FILE = CORE.name
 """The exact core, and its path inside the library."""
 
-STYLES = ("base.css", "gallery.css", "photo.css")
+STYLES = ("base.css", "gallery.css", "photo.css", "how.css")
 """The demo's style sheets, in the order of their rules; pages load them as one."""
 
 STYLE = "demo/style.css"

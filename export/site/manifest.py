@@ -7,6 +7,7 @@ done and goes when the manifest stands; its last line may be half written.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -14,30 +15,37 @@ from pathlib import Path
 from typing import Any
 
 from ...runtime.files import write_atomically
-from .assets import Asset
+from .assets import WORK, Asset
 from .report import Photo, Report
 
-FORMAT = 1
+FORMAT = 2
 """Of the site's manifest; another one is built anew."""
 
 MANIFEST = "manifest.json"
 
-JOURNAL = ".build.jsonl"
+JOURNAL = f"{WORK}/journal.jsonl"
 """Only there while a build runs, or after one was cut off."""
+
+OPENING = b'{"journal": "sdz build"}'
+"""The journal's first line."""
+
+KEYS = frozenset(("format", "title", "pack", "photos", "downloads", "files"))
+"""By which a manifest is known as ours, whatever its version: other programs have files of that name as well."""
 
 
 @dataclass
 class Known:
-    """Photos by name, and files by the digest of their bytes, that earlier builds made; `paths` are all that may be removed."""
+    """Photos by the source's path below the folder that was named, and files by the digest of their bytes, that earlier builds made;
+    `paths` are all that may be removed."""
 
     photos: dict[str, Photo] = field(default_factory=dict)
     files: dict[str, list[Asset]] = field(default_factory=dict)
     paths: set[str] = field(default_factory=set)
 
     def add(self, files: Iterable[Asset], photos: Iterable[Photo]) -> None:
-        """Takes in what a build made; of two photos of one name the later one is known."""
+        """Takes in what a build made; of two photos of one source the later one is known."""
         for photo in photos:
-            self.photos[photo.name] = photo
+            self.photos[photo.source] = photo
             self.paths.update(path for asset in photo.assets() for path in asset.paths())
         for asset in files:
             self.files.setdefault(asset.sha256, []).append(asset)
@@ -48,17 +56,46 @@ class Known:
         return next((asset for asset in self.files.get(sha256, []) if asset.intact(site)), None)
 
 
+def is_ours(site: Path) -> bool:
+    """Whether a folder holds a site that sdz built, or began to build."""
+    with suppress(OSError), (site / JOURNAL).open("rb") as file:
+        if file.readline().rstrip(b"\n") == OPENING:
+            return True
+    return _manifest(site) is not None
+
+
 def read_known(site: Path) -> Known:
-    """What the last build and the journal say; nothing where they are not there, or of another version."""
+    """What the last build and the journal say; of a manifest of another version, only which files are ours."""
     known = Known()
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        manifest = json.loads((site / MANIFEST).read_bytes())
-        if manifest["format"] == FORMAT:
-            known.add([Asset(**entry) for entry in manifest["files"]], [Photo.from_json(entry) for entry in manifest["photos"]])
+    manifest = _manifest(site)
+    if manifest is not None:
+        with suppress(KeyError, TypeError):
+            known.paths.update(path for entry in manifest["files"] for path in Asset(**entry).paths())
+        with suppress(ValueError, KeyError, TypeError):
+            if manifest["format"] == FORMAT:
+                known.add([Asset(**entry) for entry in manifest["files"]], [Photo.from_json(entry) for entry in manifest["photos"]])
+        known.paths.add(MANIFEST)
     for entry in _lines(site / JOURNAL):
         with suppress(KeyError, TypeError, ValueError, AttributeError):
             known.add([Asset(**entry["file"])] if "file" in entry else [], [Photo.from_json(entry["photo"])] if "photo" in entry else [])
     return known
+
+
+def _manifest(site: Path) -> dict[str, Any] | None:
+    """A site's manifest, if the file of that name is one."""
+    with suppress(OSError, ValueError):
+        manifest = json.loads((site / MANIFEST).read_bytes())
+        if isinstance(manifest, dict) and manifest.keys() >= KEYS:
+            return manifest
+    return None
+
+
+def begin(site: Path) -> None:
+    """Makes the journal, and with it the folder a site of ours, where there is none. Raises OSError."""
+    journal = site / JOURNAL
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    if not journal.exists():
+        journal.write_bytes(OPENING)
 
 
 def _lines(path: Path) -> Iterator[Any]:
@@ -78,6 +115,7 @@ class Journal:
         self.path = site / JOURNAL
         if afresh:
             self.path.unlink(missing_ok=True)
+        begin(site)
 
     def file(self, asset: Asset) -> None:
         """A file of the library is written."""
@@ -93,8 +131,8 @@ class Journal:
             file.write(b"\n" + json.dumps(entry).encode())
 
     def close(self) -> None:
-        """The manifest says it all."""
-        self.path.unlink(missing_ok=True)
+        """The manifest says it all. Their folder is ours alone."""
+        shutil.rmtree(self.path.parent, ignore_errors=True)
 
 
 def write_manifest(title: str, report: Report, files: Iterable[Asset]) -> None:
@@ -107,4 +145,5 @@ def write_manifest(title: str, report: Report, files: Iterable[Asset]) -> None:
         "downloads": {name: asdict(download) for name, download in report.downloads.items()},
         "files": [asdict(asset) for asset in sorted(files, key=lambda asset: asset.path)],
     }
-    write_atomically(report.site / MANIFEST, (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
+    data = (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()
+    write_atomically(report.site / MANIFEST, data, durable=True, beside=report.site / WORK)

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import math
 import posixpath
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date, datetime
+from urllib.parse import quote
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 
 from ...runtime.options import STAGES
+from .albums import Album
 from .assets import Asset
 from .library import DEMO, ENTRY, STYLE, Library, MissingPartError, module_graph
 from .report import Photo, Report, kilobytes, payback, plural
@@ -29,7 +33,13 @@ EAGER_FIGURES = 4
 
 FORMAT_NAMES = {".avif": "AVIF", ".webp": "WebP", ".jpeg": "JPEG"}
 
-TEMPLATES = ("layout.html", "parts.html", "index.html", "photo.html", "picture.html")
+TEMPLATES = ("layout.html", "parts.html", "index.html", "photo.html", "how.html")
+
+INDEX = "index.html"
+
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
 
 NETWORKS = ("no network", "one network", "two networks")
 """What each stage runs."""
@@ -63,10 +73,18 @@ class Page:
 
     def of(self, photo: Photo) -> str:
         """The relative address of a photo's page."""
-        return self._relative(_path_of(photo))
+        return self._relative(path_of(photo.name))
 
     def _relative(self, path: str) -> str:
         return posixpath.relpath(path, posixpath.dirname(self.path) or ".")
+
+    def album(self, album: Album) -> str:
+        """The relative address of an album's page."""
+        return self._relative(album_path(album))
+
+    def to(self, path: str) -> str:
+        """The relative address of a file of the site."""
+        return self._relative(path)
 
     @property
     def sheets(self) -> list[Asset]:
@@ -108,33 +126,62 @@ class Pages:
             keep_trailing_newline=True,
         )
         self.environment.filters |= {
+            "absolute": lambda path, url: absolute(url, path),
+            "days": days_in_words,
             "decibels": lambda value: "∞" if value is None else f"{value:.2f} dB",
             "equal_avif": equal_avif,
             "format_name": lambda asset: FORMAT_NAMES[posixpath.splitext(asset.path)[1]],
             "grouped": lambda count: f"{count:,}",
             "kilobytes": kilobytes,
+            "moment": moment_in_words,
+            "paragraphs": lambda text: [part.strip() for part in re.split(r"\n\s*\n", text or "") if part.strip()],
+            "plural": plural,
             "share": lambda value: "–" if value is None else f"{value:.4f}",
             "size_class": lambda photo: _size_class(photo.width, photo.height),
         }
         self.templates = {name: self.environment.get_template(name) for name in TEMPLATES}
 
     def render(
-        self, title: str, report: Report, assets: list[Asset], shared: Library, styles: Asset, webgpu: bool = False
+        self,
+        albums: Album,
+        report: Report,
+        assets: list[Asset],
+        shared: Library,
+        styles: Asset,
+        url: str | None = None,
+        webgpu: bool = False,
     ) -> list[tuple[str, str]]:
-        """All pages as (path relative to the site, HTML), the gallery last; `styles` is the asset that holds `size_rules`; `webgpu`: the
-        networks run on WebGPU where there is one."""
+        """All pages as (path relative to the site, HTML), albums after photos, the gallery last; `styles` is the asset that holds
+        `size_rules`; `url` the site's address, ending in a slash; `webgpu`: the networks run on WebGPU where there is one."""
         by_path = {asset.path: asset for asset in [*assets, styles]}
-        photos = report.photos
-        common = {"title": title, "report": report, "pack": report.decoder.pack, "provider": "webgpu" if webgpu else ""}
+        provider = "webgpu" if webgpu else ""
+        common = {"site": albums, "report": report, "pack": report.decoder.pack, "provider": provider, "url": url}
         out = []
-        for index, photo in enumerate(photos):
-            before, after = (photos[i] if 0 <= i < len(photos) else None for i in (index - 1, index + 1))
-            own = _picture(photo) if photo.avif is not None else _study(photo, report)
-            page = Page(_path_of(photo), by_path, shared, styles)
-            name = "photo.html" if photo.avif is None else "picture.html"
-            out.append((page.path, self.templates[name].render(**common, **own, page=page, photo=photo, before=before, after=after)))
-        page = Page("index.html", by_path, shared, styles)
-        return [*out, (page.path, self.templates["index.html"].render(**common, **_gallery(report), page=page))]
+        for album in reversed(albums.everything()):
+            for index, photo in enumerate(album.photos):
+                before, after = (album.photos[i] if 0 <= i < len(album.photos) else None for i in (index - 1, index + 1))
+                page = Page(path_of(photo.name), by_path, shared, styles)
+                own = {"album": album, "photo": photo, "before": before, "after": after, "number": index + 1}
+                out.append((page.path, self.templates["photo.html"].render(**common, **own, **_study(photo, report), page=page)))
+            page = Page(album_path(album), by_path, shared, styles)
+            out.append((page.path, self.templates["index.html"].render(**common, **_gallery(album, report), album=album, page=page)))
+        return out
+
+
+def album_path(album: Album) -> str:
+    """The path of the page of an album; of the root, that of the site."""
+    return f"albums/{album.name}/{INDEX}" if album.name else INDEX
+
+
+def absolute(url: str, path: str) -> str:
+    """The whole address of a file of the site, of a folder's page without the file's name; `url` ends in a slash."""
+    folder, _, name = path.rpartition("/")
+    return url + quote(path if name != INDEX else folder and f"{folder}/")
+
+
+def path_of(name: str) -> str:
+    """The path of the page of a photo of that name."""
+    return f"photos/{name}.html"
 
 
 def size_rules(photos: Iterable[Photo]) -> str:
@@ -169,16 +216,18 @@ def rate_curve(photo: Photo) -> Curve | None:
     return Curve(low, high, line, f"{points[0][0]:g},{CURVE_HEIGHT} {line} {points[-1][0]:g},{CURVE_HEIGHT}")
 
 
-def _gallery(report: Report) -> dict[str, object]:
-    """What the gallery's template asks for beside the report."""
-    megapixels = sum(p.width * p.height for p in report.photos) / 1e6
-    count = plural(len(report.photos), "photo")
+def _gallery(album: Album, report: Report) -> dict[str, object]:
+    """What an album's template asks for beside the report."""
+    photos = album.all_photos()
+    megapixels = sum(p.width * p.height for p in photos) / 1e6
+    count, size = plural(len(photos), "photo"), kilobytes(sum(photo.shown.bytes for photo in photos))
     return {
-        "description": f"{count}, {megapixels:.1f} megapixels, {kilobytes(report.downloads['images'].raw)} in all.",
-        "how": _how(report.photos),
+        "description": f"{count}, {megapixels:.1f} megapixels, {size} in all.",
+        "how": _how(photos),
         "payback": payback(report),
         "eager": EAGER_FIGURES,
         "script": "gallery.js",
+        "decodes": any(shown.avif is None for shown in (*album.photos, *(child.cover for child in album.albums))),
     }
 
 
@@ -191,16 +240,12 @@ def _how(photos: list[Photo]) -> str:
     return f"{plain} of them {'is' if plain == 1 else 'are'} AVIF, which was no larger; each of the others {painted}."
 
 
-def _picture(photo: Photo) -> dict[str, object]:
-    """What the template of a photo kept as AVIF asks for: a plain picture."""
-    return {"description": f"{photo.title}: {photo.width} × {photo.height} pixels"}
-
-
 def _study(photo: Photo, report: Report) -> dict[str, object]:
-    """What the template of a photo kept as .sdz asks for: any prefix of it at any stage, beside the original."""
+    """What a photo's template asks for: the figures of how it was sent, where that was as .sdz."""
     return {
-        "description": f"{photo.title}: {photo.width} × {photo.height} pixels from {photo.sdz.bytes:,} bytes",
-        "script": "photo.js",
+        "description": photo.caption or f"{photo.title}: {photo.width} × {photo.height} pixels from {photo.shown.bytes:,} bytes",
+        "script": "view.js",
+        "decodes": photo.avif is None,
         "curve": rate_curve(photo),
         "stages": list(zip(STAGES, NETWORKS, strict=True)),
         # nothing to hold the browser's pixels against where the pack promises none
@@ -209,8 +254,28 @@ def _study(photo: Photo, report: Report) -> dict[str, object]:
     }
 
 
-def _path_of(photo: Photo) -> str:
-    return f"photos/{photo.name}.html"
+def days_in_words(days: tuple[str, str] | None) -> str:
+    """A span of days, ISO 8601, as a person writes it: 3 May 2024, 3–9 May 2024, 30 April – 2 May 2024, 2023–2024."""
+    if days is None:
+        return ""
+    first, last = map(date.fromisoformat, days)
+    if first == last:
+        return _day(last)
+    if (first.year, first.month) == (last.year, last.month):
+        return f"{first.day}–{_day(last)}"
+    if first.year == last.year:
+        return f"{first.day} {MONTHS[first.month - 1]} – {_day(last)}"
+    return f"{first.year}–{last.year}"
+
+
+def moment_in_words(taken: str) -> str:
+    """A day, or a time of a day, ISO 8601: 3 May 2024, 18:30."""
+    moment = datetime.fromisoformat(taken)
+    return _day(moment.date()) + (f", {moment:%H:%M}" if "T" in taken else "")
+
+
+def _day(day: date) -> str:
+    return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
 
 
 def _size_class(width: int, height: int) -> str:

@@ -12,6 +12,7 @@ import io
 import json
 import math
 import time
+import unicodedata
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -22,36 +23,42 @@ from PIL import Image
 
 from ...runtime.decode import Opened, decode, open_latents
 from ...runtime.encode import encode
-from ...runtime.errors import CorruptPackError, SdzError
+from ...runtime.errors import CorruptPackError, LimitError, SdzError
+from ...runtime.files import readable
 from ...runtime.options import DEFAULT_TUNE, STAGES, Tune
 from ...runtime.pack import Pack, default_pack, load_pack
 from ...runtime.photo import PreparedPhoto, on_white, read_photo
 from ...runtime.session import Session
 from ..metrics.pictures import avif_bytes, psnr
 from .assets import Asset, digest, hashed_name, write_asset
+from .metadata import read_facts
+from .originals import published
 from .report import Measured, Photo
 
-RECIPE = 3
+RECIPE = 4
 """Raised when this module would make other files or figures of the same photo; part of every key."""
 
 FALLBACK_QUALITY = {"avif": 50, "webp": 75, "jpeg": 80}
 """What visitors without JavaScript see: the formats' customary quality for the web, no more."""
 
-COMPARED_QUALITY = 95
-"""JPEG quality, without chroma subsampling, of the original in the comparison: no visible loss, and every browser shows it.
-Figures are measured against the original's own pixels."""
+FALLBACK_AVIF_SPEED = 6
+"""Of libaom: a fifth of the time of the comparisons' speed 4, for files some 3 % larger."""
 
-LADDER_RUNGS = 10
+RENDERED_QUALITY = 90
+"""JPEG quality of the decoded picture, for those who download it and for previews on other sites."""
+
+LADDER_RUNGS = 6
 """Cuts of each file at which PSNR is measured, for the curve beside the byte slider."""
 
 LADDER_PIXELS = 1 << 22
-"""Photos over four megapixels go without the curve: ten more decodes would double the time they take."""
+"""Photos over four megapixels go without the curve: so many more decodes would double the time they take."""
 
 
 @dataclass(frozen=True)
 class PhotoOptions:
     """What decides about a photo's bytes and figures; at most one of the three rates is set. `auto` keeps an AVIF instead where that is as
-    near in no more bytes. `ms_ssim` asks for a figure that only torch can measure."""
+    near in no more bytes. `ms_ssim` asks for a figure that only torch can measure, which takes longer to load than a photo to make.
+    `originals` publishes the files themselves, `keep_metadata` what they say of place and owner, in them and in the `.sdz`."""
 
     quality: float | None = None
     bpp: float | None = None
@@ -61,13 +68,17 @@ class PhotoOptions:
     fallback: str = "avif"
     auto: bool = False
     ms_ssim: bool = True
+    originals: bool = False
+    keep_metadata: bool = False
 
 
 @dataclass(frozen=True)
 class PhotoJob:
-    """One photo to make: `name` is unique on the site and fit for addresses; `judged` asks for ST-LPIPS and its AVIF."""
+    """One photo to make: `inside` is its source's path as the manifest has it, `name` is unique on the site and fit for addresses; `judged`
+    asks for ST-LPIPS and its AVIF."""
 
     source: Path
+    inside: str
     name: str
     judged: bool
     site: Path
@@ -107,10 +118,11 @@ def make_photo(job: PhotoJob) -> PhotoResult:
         known = _known(job, key)
         if known is not None:
             return PhotoResult(job.source, known, reused=True)
-        photo = read_photo(data)
-        if job.options.max_side is not None:
-            photo = photo.shrunk(job.options.max_side)
-        return PhotoResult(job.source, _make(job, key, photo, _session(job.pack)))
+        photo = read_photo(data, job.options.max_side)
+        return PhotoResult(job.source, _make(job, key, data, photo, _session(job.pack)))
+    except LimitError as error:
+        hint = "" if job.options.max_side is not None else "; --max-side makes it smaller"
+        return PhotoResult(job.source, None, problem=f"{job.source}: {error}{hint}")
     except SdzError as error:
         return PhotoResult(job.source, None, problem=f"{job.source}: {error}")
     except OSError as error:
@@ -150,8 +162,9 @@ def _known(job: PhotoJob, key: str) -> Photo | None:
 
 @dataclass(frozen=True)
 class _Original:
-    """A prepared photo: for the encoder, for Pillow, and as a page shows it, uint8 (H, W, 3), transparency on white."""
+    """A photo: its file's bytes; prepared for the encoder, for Pillow, and as a page shows it, uint8 (H, W, 3), transparency on white."""
 
+    data: bytes
     source: PreparedPhoto
     picture: Image.Image
     shown: NDArray[np.uint8]
@@ -187,9 +200,9 @@ class _Judged:
     avif: bytes = b""
 
 
-def _make(job: PhotoJob, key: str, source: PreparedPhoto, session: Session) -> Photo:
+def _make(job: PhotoJob, key: str, data: bytes, source: PreparedPhoto, session: Session) -> Photo:
     picture = source.to_pil()
-    original = _Original(source, picture, np.asarray(on_white(picture)))
+    original = _Original(data, source, picture, np.asarray(on_white(picture)))
     encoded = _encode(original, job.options, session)
     decoded = _decode(encoded.data, original, job.options, session)
     return _write(job, key, original, encoded, decoded, _judge(job, original, encoded, decoded))
@@ -204,6 +217,7 @@ def _encode(original: _Original, options: PhotoOptions, session: Session) -> _En
         target_size=options.target_size,
         tune=options.tune,
         session=session,
+        keep_metadata=options.keep_metadata,
     )
     return _Encoded(data, 1000.0 * (time.perf_counter() - start))
 
@@ -283,30 +297,35 @@ def _write(job: PhotoJob, key: str, original: _Original, encoded: _Encoded, deco
     """Writes the photo's files, and says what the manifest keeps of it."""
 
     def written(data: bytes, suffix: str) -> Asset:
-        return write_asset(job.site, hashed_name(job.name, data, suffix), data)
+        return write_asset(job.site, hashed_name(job.name.rpartition("/")[2], data, suffix), data)
 
-    sdz = Asset(hashed_name(job.name, encoded.data, ".sdz"), len(encoded.data), digest(encoded.data))
+    sdz = Asset(hashed_name(job.name.rpartition("/")[2], encoded.data, ".sdz"), len(encoded.data), digest(encoded.data))
     avif = fallback = None
-    stages, ladder = decoded.stages, decoded.ladder
+    stages, ladder, shown = decoded.stages, decoded.ladder, decoded.shown
     if judged.avif:
         avif = written(judged.avif, ".avif")
         with Image.open(io.BytesIO(judged.avif)) as opened:
-            stages, ladder = [_measured("avif", np.asarray(opened), original, job.options)[0]], []
+            measured, shown = _measured("avif", np.asarray(opened), original, job.options)
+            stages, ladder = [measured], []
     else:
         sdz = written(encoded.data, ".sdz")
         if job.options.fallback != "none":
             fallback = written(fallback_bytes(original.picture, job.options.fallback), f".{job.options.fallback}")
+    rendered = io.BytesIO()
+    Image.fromarray(shown).save(rendered, "JPEG", quality=RENDERED_QUALITY, optimize=True, progressive=True)
+    title = title_of(job.source)
     return Photo(
         key=key,
         name=job.name,
-        title=title_of(job.source),
-        source=job.source.name,
+        title=title,
+        source=job.inside,
         width=original.picture.width,
         height=original.picture.height,
         step_index=decoded.step_index,
         sdz=sdz,
         fallback=fallback,
-        original=written(*compared(original.picture)),
+        rendered=written(rendered.getvalue(), ".jpg"),
+        original=written(*published(original.data, original.picture, job.options.keep_metadata)) if job.options.originals else None,
         stages=stages,
         ladder=ladder,
         encode_ms=round(encoded.milliseconds, 1),
@@ -316,12 +335,15 @@ def _write(job: PhotoJob, key: str, original: _Original, encoded: _Encoded, deco
         avif_bound=judged.avif_bound,
         avif=avif,
         choice=judged.choice,
+        facts=read_facts(original.data),
+        file_title=title,
     )
 
 
 def title_of(source: Path) -> str:
     """A file's name as a person would write it: `motorcycle_left.png` is "Motorcycle left"."""
-    words = " ".join(source.stem.replace("_", " ").replace("-", " ").split()) or source.stem
+    stem = unicodedata.normalize("NFC", readable(source.stem))
+    words = " ".join(stem.replace("_", " ").replace("-", " ").split()) or stem
     return words[:1].upper() + words[1:]
 
 
@@ -330,22 +352,12 @@ def fallback_bytes(picture: Image.Image, kind: str) -> bytes:
     target = io.BytesIO()
     quality = FALLBACK_QUALITY[kind]
     if kind == "avif":
-        return avif_bytes(picture, quality)
+        return avif_bytes(picture, quality, FALLBACK_AVIF_SPEED)
     if kind == "webp":
         picture.save(target, "WEBP", quality=quality, method=6)
     else:
         on_white(picture).save(target, "JPEG", quality=quality, optimize=True, progressive=True)
     return target.getvalue()
-
-
-def compared(picture: Image.Image) -> tuple[bytes, str]:
-    """The original that the page shows beside the decoded picture, and its suffix: JPEG, or PNG where there is transparency."""
-    target = io.BytesIO()
-    if picture.has_transparency_data:
-        picture.save(target, "PNG", optimize=True)
-        return target.getvalue(), ".png"
-    picture.save(target, "JPEG", quality=COMPARED_QUALITY, subsampling=0, optimize=True, progressive=True)
-    return target.getvalue(), ".jpg"
 
 
 def _cuts(size: int) -> list[int]:

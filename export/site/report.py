@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .assets import Asset
 from .library import Library, loads
+from .metadata import Facts
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ class Photo:
     """What the manifest says of a photo; files are paths relative to the site.
 
     `choice` says in words, where the build chose, what was kept and why. Where `avif` was, there is no file `sdz`, only its record, and
-    no fallback: the AVIF needs none.
+    no fallback: the AVIF needs none. `rendered` is a JPEG of the decoded pixels, `original` what was published of the file itself. `facts`
+    are those of the file, `file_title` is made of its name; of these and of what stands beside it `title`, `alt`, `caption` and `taken`
+    (as in `Facts`) were chosen.
     """
 
     key: str
@@ -42,7 +45,8 @@ class Photo:
     step_index: int
     sdz: Asset
     fallback: Asset | None
-    original: Asset
+    rendered: Asset
+    original: Asset | None
     stages: list[Measured]
     ladder: list[tuple[int, float]]
     encode_ms: float
@@ -52,6 +56,11 @@ class Photo:
     avif_bound: str | None = None
     avif: Asset | None = None
     choice: str | None = None
+    facts: Facts = field(default_factory=Facts)
+    file_title: str = ""
+    alt: str | None = None
+    caption: str | None = None
+    taken: str | None = None
 
     @property
     def shown(self) -> Asset:
@@ -70,14 +79,15 @@ class Photo:
 
     def assets(self) -> list[Asset]:
         """All files of the photo."""
-        return [self.shown, self.original] + ([self.fallback] if self.fallback else [])
+        return [asset for asset in (self.shown, self.rendered, self.fallback, self.original) if asset is not None]
 
     @staticmethod
     def from_json(entry: dict[str, Any]) -> Photo:
         """The inverse of `dataclasses.asdict`; raises KeyError or TypeError for anything else."""
-        assets = {k: Asset(**entry[k]) if entry[k] is not None else None for k in ("sdz", "fallback", "original", "avif")}
+        assets = {k: Asset(**entry[k]) if entry[k] is not None else None for k in ("sdz", "fallback", "rendered", "original", "avif")}
         stages = [Measured(**stage) for stage in entry["stages"]]
-        return Photo(**{**entry, **assets, "stages": stages, "ladder": [(int(n), float(p)) for n, p in entry["ladder"]]})
+        ladder = [(int(n), float(p)) for n, p in entry["ladder"]]
+        return Photo(**{**entry, **assets, "stages": stages, "ladder": ladder, "facts": Facts.from_json(entry["facts"])})
 
 
 @dataclass(frozen=True)
@@ -108,13 +118,16 @@ class Decoder:
 @dataclass(frozen=True)
 class Report:
     """What was built. `pays_after` counts the images after which sdz has sent fewer bytes than AVIF of equal ST-LPIPS:
-    None means never (or not measured, when `judged` is 0); `saving` is in bytes per image, 0 for one that is kept as AVIF."""
+    None means never (or not measured, when `judged` is 0); `saving` is in bytes per image, 0 for one that is kept as AVIF. `problems` are
+    lines about photos that were not made, `left_out` about files that were not tried, `notes` about texts that could not be used."""
 
     site: Path
     decoder: Decoder
     photos: list[Photo]
     reused: int
     problems: list[str]
+    left_out: list[str]
+    notes: list[str]
     downloads: dict[str, Download]
     judged: int
     saving: float | None
@@ -126,11 +139,25 @@ class Report:
         out |= {"site": str(self.site), **out.pop("decoder")}
         for entry, photo in zip(out["photos"], self.photos, strict=True):
             entry["bpp"] = photo.bpp
+        out["without_alt"] = self.without_alt
         return out
+
+    @property
+    def without_alt(self) -> list[str]:
+        """The sources of photos that nobody described."""
+        return [photo.source for photo in self.photos if photo.alt is None]
 
 
 def summarize(
-    site: Path, decoder: Decoder, photos: list[Photo], assets: list[Asset], shared: Library, reused: int, problems: list[str]
+    site: Path,
+    decoder: Decoder,
+    photos: list[Photo],
+    assets: list[Asset],
+    shared: Library,
+    reused: int,
+    problems: list[str],
+    left_out: list[str],
+    notes: Iterable[str] = (),
 ) -> Report:
     """Adds up what a visitor downloads, and when that has paid for itself against AVIF of equal ST-LPIPS."""
     parts = loads(assets, shared)
@@ -145,7 +172,7 @@ def summarize(
     saving = sum(savings) / len(savings) if savings else None
     once = downloads["runtime"].brotli + downloads["models"].brotli
     pays_after = math.ceil(once / saving) if saving is not None and saving > 0.0 else None
-    return Report(site, decoder, photos, reused, problems, downloads, len(savings), saving, pays_after)
+    return Report(site, decoder, photos, reused, problems, left_out, list(notes), downloads, len(savings), saving, pays_after)
 
 
 def kilobytes(count: int) -> str:
@@ -182,6 +209,9 @@ def payback(report: Report) -> str:
     return f"At equal ST-LPIPS an AVIF file is {kilobytes(round(report.saving))} larger than the .sdz {sample}: {paid}"
 
 
+ALT_NAMED = 12
+"""Most photos without alternative text that a person is shown by name."""
+
 DOWNLOADS = {
     "runtime": "runtime, once",
     "models": "models, once",
@@ -208,6 +238,7 @@ def text_report(report: Report) -> str:
                 f"{photo.encode_ms:.0f}",
             )
         )
+    rows = _told(rows)
     costs: list[tuple[str, ...]] = [("a visitor downloads", "files", "raw", "brotli")]
     for name, label in DOWNLOADS.items():
         cost = report.downloads[name]
@@ -215,8 +246,24 @@ def text_report(report: Report) -> str:
     choices: list[tuple[str, ...]] = [(photo.name, photo.choice) for photo in report.photos if photo.choice is not None]
     tables = [rows, [("kept", ""), *choices] if choices else [], costs]
     count = len(report.photos)
-    made = f"{plural(count, 'photo')} in {report.site}, {count - report.reused} made, {report.reused} unchanged; pack {report.decoder.pack}"
-    return "\n\n".join(["\n".join(_columns(table)) for table in tables if table] + [payback(report), made])
+    made = f"{plural(count, 'photo')} in {report.site}, {count - report.reused} made, {report.reused} unchanged"
+    lost = len(report.problems) + len(report.left_out)
+    made += f", {plural(lost, 'file')} left out" * bool(lost) + f"; pack {report.decoder.pack}"
+    silent = [_without_alt(report.without_alt)] if report.without_alt else []
+    return "\n\n".join(["\n".join(_columns(table)) for table in tables if table] + [payback(report), *silent, made])
+
+
+def _without_alt(sources: list[str]) -> str:
+    named = ", ".join(sources[:ALT_NAMED]) + (f" and {len(sources) - ALT_NAMED:,} more (--json lists them)" * (len(sources) > ALT_NAMED))
+    return (
+        f"{plural(len(sources), 'photo')} without alternative text: {named}. Write it as `alt: …` into a .txt beside a photo, or photos.csv"
+    )
+
+
+def _told(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The columns in which any row below the headings says something."""
+    kept = [i for i in range(len(rows[0])) if any(row[i] != "-" for row in rows[1:])]
+    return [tuple(row[i] for i in kept) for row in rows]
 
 
 def _columns(rows: list[tuple[str, ...]]) -> list[str]:

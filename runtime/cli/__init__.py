@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from ...output import tolerate_names
 from ..errors import SdzError
 from ..options import DEFAULT_QUALITY, DEFAULT_STAGE, DEFAULT_TUNE, STAGES, TUNES
 from . import coding, desktop, inspection
@@ -20,6 +21,7 @@ from .batch import PROGRAM, SUFFIX
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit status. A command line that makes no sense ends in SystemExit(2), as argparse does it."""
+    tolerate_names()
     parser = _parser()
     args = parser.parse_args(arguments)
     try:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ...output import as_json
 from ..errors import SdzError, in_words
-from ..files import PIPE, Job, find_inputs, write_atomically
+from ..files import PIPE, Job, Wanted, find_inputs, write_atomically
 from ..format.container import parse
 from ..info import Report
 from .pool import run_in_processes
@@ -84,7 +84,8 @@ def check_batch(parser: argparse.ArgumentParser, args: argparse.Namespace) -> No
 
 def reading(names: Iterable[str]) -> list[Job]:
     """Jobs without an output."""
-    return [Job(name, "", problem) for name, _, problem in find_inputs(list(names), (SUFFIX,))]
+    found = find_inputs(list(names), Wanted((SUFFIX,)))
+    return [Job(given.name, "", given.problem, given.left_out) for given in found]
 
 
 def run_batch(args: argparse.Namespace, jobs: Sequence[Job], work: Work, line: Callable[[Report], str]) -> int:
@@ -109,7 +110,7 @@ def run_parallel(
 
     What needs standard input or output, or cannot be done, is left to `work` here.
     """
-    here = {number for number, job in enumerate(jobs) if job.problem is not None or PIPE in (job.source, job.target)}
+    here = {number for number, job in enumerate(jobs) if (job.problem or job.left_out) is not None or PIPE in (job.source, job.target)}
     there = [number for number in range(len(jobs)) if number not in here]
 
     def outcomes() -> Outcomes:
@@ -125,6 +126,8 @@ def run_parallel(
 
 def attempt(work: Work, job: Job) -> Report:
     """The report of a job, or of why it failed. Raises BrokenPipeError only."""
+    if job.left_out is not None:
+        return {"input": job.source}
     try:
         if job.problem is not None:
             raise OSError(job.problem)
@@ -142,18 +145,22 @@ def failure(job: Job, error: str, message: str) -> Report:
 
 def _report(args: argparse.Namespace, jobs: Sequence[Job], outcomes: Outcomes, line: Callable[[Report], str]) -> int:
     reports: dict[int, Report] = {}
+    left_out = {number: job.left_out for number, job in enumerate(jobs) if job.left_out is not None}
     with closing(outcomes):
         for number, report in outcomes:
             reports[number] = report
-            if "error" in report:
+            if number in left_out:
+                print(f"{PROGRAM}: {jobs[number].source}: left out: {left_out[number]}", file=sys.stderr)
+            elif "error" in report:
                 print(f"{PROGRAM}: {report['input']}: {report['message']}", file=sys.stderr)
             elif not (args.json or getattr(args, "quiet", False) or jobs[number].target == PIPE):
                 # at once: a pipe or a log file is to show how far the batch is
                 print(line(report), flush=True)
     failed = sum("error" in report for report in reports.values())
     if args.json:
-        files = [reports[number] for number in sorted(reports)]
-        print(json.dumps({"files": files, "failed": failed}, indent=1, ensure_ascii=False))
+        files = [reports[number] for number in sorted(reports) if number not in left_out]
+        others = [{"input": jobs[number].source, "reason": reason} for number, reason in left_out.items()]
+        print(as_json({"files": files, "failed": failed, "left_out": others}))
     return 1 if failed else 0
 
 

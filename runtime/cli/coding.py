@@ -8,9 +8,10 @@ import io
 import time
 from pathlib import Path
 
-from ..files import PIPE, Job, image_suffixes, plan
+from ..files import PIPE, Job, Wanted, plan
 from ..format.container import parse
 from ..info import Report, bits_per_pixel
+from ..pictures.kinds import image_suffixes, left_out
 from .batch import SUFFIX, Sessions, check_batch, read, run_batch, run_parallel, source, write
 
 
@@ -59,7 +60,7 @@ def encode_files(parser: argparse.ArgumentParser, args: argparse.Namespace) -> i
     if args.jobs < 1:
         parser.error("--jobs must be at least 1")
     encoder = Encoder(args)
-    jobs = plan(args.inputs, args.output, image_suffixes(), SUFFIX, args.force)
+    jobs = plan(args.inputs, args.output, Wanted(image_suffixes(), left_out), SUFFIX, args.force)
     if args.jobs > 1 and len(jobs) > 1:
         return run_parallel(args, jobs, encoder, _encoded_line, functools.partial(Encoder, args), args.jobs)
     return run_batch(args, jobs, encoder, _encoded_line)
@@ -79,8 +80,10 @@ def decode_files(parser: argparse.ArgumentParser, args: argparse.Namespace) -> i
     if not 0 <= args.realism <= 1:
         parser.error("--realism must lie in 0..1")
     chosen = f".{args.format.lower()}" if args.format else ".png"
-    jobs = plan(args.inputs, args.output, (SUFFIX,), chosen, args.force)
+    jobs = plan(args.inputs, args.output, Wanted((SUFFIX,)), chosen, args.force)
     for job in jobs:
+        if job.left_out is not None:
+            continue
         suffix = chosen if job.target == PIPE or args.format else Path(job.target).suffix.lower()
         if _format_of(suffix) is None:
             parser.error(f"no format that Pillow writes has the suffix '{suffix}'")

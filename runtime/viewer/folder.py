@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ..files import image_suffixes
+from ..pictures.kinds import image_suffixes
 
 SUFFIX: Final = ".sdz"
 

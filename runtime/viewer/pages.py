@@ -10,6 +10,7 @@ from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from ..files import readable
 from .bars import plain_tooltip
 from .painting import background
 
@@ -64,7 +65,7 @@ class WelcomePage(MessagePage):
 
     open_file = Signal()
     open_folder = Signal()
-    open_recent = Signal(str)
+    open_recent = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -87,9 +88,9 @@ class WelcomePage(MessagePage):
             widget.deleteLater()
         self._recent = []
         for path in paths[:RECENT_SHOWN]:
-            button = QPushButton(Path(path).name.replace("&", "&&"))
+            button = QPushButton(readable(Path(path).name).replace("&", "&&"))
             button.setFlat(True)
-            button.setToolTip(plain_tooltip(path))
+            button.setToolTip(plain_tooltip(readable(path)))
             button.setCursor(Qt.CursorShape.PointingHandCursor)
             button.clicked.connect(lambda _=False, path=path: self.open_recent.emit(path))
             self.more.addWidget(button, 0, Qt.AlignmentFlag.AlignHCenter)

@@ -14,6 +14,7 @@ from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplicat
 from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
 from ..errors import in_words
+from ..files import readable
 from ..options import DEFAULT_STAGE, Stage
 from ..session import providers
 from . import dialogs
@@ -145,7 +146,7 @@ class Window(QMainWindow):
                 self._complain("This folder cannot be opened", in_words(error))
                 return
             if not found:
-                self._complain("Nothing to show", f"The folder {path} holds no picture that the viewer can read.")
+                self._complain("Nothing to show", f"The folder {readable(path)} holds no picture that the viewer can read.")
                 return
             self._go(Walk(tuple(found), 0))
         else:
@@ -155,7 +156,7 @@ class Window(QMainWindow):
         """Shows another file beside the current one, divided by a line."""
         self.sides["other"] = _Shown(path.absolute(), next(self._serials))
         self.canvas.clear("other")
-        self.compare_bar.title.set_text(f"Compared with {path.name}")
+        self.compare_bar.title.set_text(f"Compared with {readable(path.name)}")
         self._show_state()
         self._soon()
 
@@ -167,7 +168,7 @@ class Window(QMainWindow):
         self.sides["shown"] = _Shown(walk.path, next(self._serials))
         self.bottom.show_nothing()
         self.bottom.name.set_text(self._title())
-        self.setWindowTitle(f"{walk.path.name} – sdz")
+        self.setWindowTitle(f"{readable(walk.path.name)} – sdz")
         self.recent.remember(walk.path)
         self._show_recent()
         if was_original and (original := original_of(walk.path)) is not None:
@@ -192,7 +193,7 @@ class Window(QMainWindow):
     def _title(self) -> str:
         assert self.walk is not None
         place = f"{self.walk.at + 1} / {len(self.walk.paths)}   " if len(self.walk.paths) > 1 else ""
-        return place + self.walk.path.name
+        return place + readable(self.walk.path.name)
 
     # commands
 
@@ -225,7 +226,7 @@ class Window(QMainWindow):
         shown = self.sides.get("shown")
         if shown is not None:
             self.worker.export(Export(shown.path, self._version(shown), target))
-            self.notice.say(f"Saving {target.name} …")
+            self.notice.say(f"Saving {readable(target.name)} …")
 
     def _copy(self) -> None:
         shown = self.sides.get("shown")
@@ -261,7 +262,9 @@ class Window(QMainWindow):
         if shown is None:
             return
         if original is None:
-            self.notice.say(f"No picture named {shown.path.stem} is beside {shown.path.name}. Compare with another file: Shift+O")
+            self.notice.say(
+                f"No picture named {readable(shown.path.stem)} is beside {readable(shown.path.name)}. Compare with another file: Shift+O"
+            )
         elif "other" in self.sides and self.sides["other"].path == original:
             self._stop_comparing()
         else:
@@ -351,14 +354,14 @@ class Window(QMainWindow):
     def _loaded(self, event: Loaded, shown: _Shown) -> None:
         again = shown.facts is not None
         facts = shown.facts = event.facts
-        self.canvas.begin(event.side, facts.width, facts.height, shown.path.name)
+        self.canvas.begin(event.side, facts.width, facts.height, readable(shown.path.name))
         if event.side == "other":
             self.canvas.set_split(self.compare_bar.at)
         else:
             if not again:
                 self.bottom.show_file(self._title(), "", facts.bytes, facts.first, facts.width * facts.height)
             self.panel.clear()
-            self.panel.show_facts(shown.path.name, facts)
+            self.panel.show_facts(readable(shown.path.name), facts)
             self.canvas.setAccessibleDescription(facts.alt or "")
         self._show_state()
 
@@ -376,7 +379,7 @@ class Window(QMainWindow):
         message = event.message[:1].upper() + event.message[1:]
         if event.side == "other":
             self._stop_comparing()
-            self.notice.say(f"{shown.path.name} cannot be compared with. {message}")
+            self.notice.say(f"{readable(shown.path.name)} cannot be compared with. {message}")
             return
         self.canvas.clear("shown")
         self.canvas.clear("other")
@@ -385,7 +388,7 @@ class Window(QMainWindow):
         self.bottom.show_nothing()
         self.bottom.name.set_text(self._title())
         self.panel.clear()
-        self._complain(f"{shown.path.name} cannot be shown", message)
+        self._complain(f"{readable(shown.path.name)} cannot be shown", message)
 
     def _device_in_use(self, event: Device) -> None:
         self._check_device(event.name)
@@ -397,10 +400,10 @@ class Window(QMainWindow):
     def _exported(self, event: Exported, image: QImage | None) -> None:
         target = event.export.target
         if event.problem is not None:
-            what = "copied" if target is None else f"saved as {target.name}"
+            what = "copied" if target is None else f"saved as {readable(target.name)}"
             self.notice.say(f"The picture could not be {what}. {event.problem}")
         elif target is not None:
-            self.notice.say(f"Saved {target.name}")
+            self.notice.say(f"Saved {readable(target.name)}")
         elif image is not None:
             QGuiApplication.clipboard().setImage(image)
             self.notice.say("Copied")
@@ -448,7 +451,7 @@ class Window(QMainWindow):
     def _show_recent(self) -> None:
         self.menus.recent.clear()
         for path in self.recent.paths():
-            entry = self.menus.recent.addAction(path.replace("&", "&&"))
+            entry = self.menus.recent.addAction(readable(path).replace("&", "&&"))
             entry.triggered.connect(lambda _=False, path=path: self.open(Path(path)))
         self.menus.recent.setEnabled(bool(self.recent.paths()))
         self.welcome.show_recent(self.recent.paths())

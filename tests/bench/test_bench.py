@@ -318,6 +318,15 @@ def test_no_photos_and_unreadable_ones_are_said(tmp_path: Path, capsys: pytest.C
     assert "broken.png: not an image that Pillow can read" in capsys.readouterr().err
 
 
+def test_pictures_of_the_report_are_no_photos(tmp_path: Path) -> None:
+    for name in ("a.png", "report/crops/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert find_photos([tmp_path], tmp_path / "report") == [tmp_path / "a.png"]
+    with pytest.raises(BenchInputError, match="no photos there"):
+        find_photos([tmp_path / "report"], tmp_path / "report")
+
+
 def test_without_names_the_photos_are_those_of_scikit_image() -> None:
     paths = find_photos([])
     assert [p.name for p in paths] == list(run.PHOTOS)

@@ -27,7 +27,12 @@ from sdz.runtime.decode import decode
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MODULES = {"PySide6-Essentials": "PySide6", "prometheus-client": "prometheus_client", "pytorch-msssim": "pytorch_msssim"}
-MODULES |= {"pillow-jxl-plugin": "pillow_jxl", "scikit-image": "skimage", "stlpips-pytorch": "stlpips_pytorch"}
+MODULES |= {
+    "pillow-heif": "pillow_heif",
+    "pillow-jxl-plugin": "pillow_jxl",
+    "scikit-image": "skimage",
+    "stlpips-pytorch": "stlpips_pytorch",
+}
 """Names of modules that are not their package's name."""
 
 

@@ -14,12 +14,12 @@ from sdz.runtime import limits
 from sdz.runtime.decode import decode, open_latents
 from sdz.runtime.encode import encode, encode_latents, encode_with_deviation, palette_entries, step_index_for
 from sdz.runtime.errors import EncodeInputError, LimitError
-from sdz.runtime.files import image_suffixes
 from sdz.runtime.format.container import parse
 from sdz.runtime.format.planes import decode_planes
 from sdz.runtime.format.reconstruction import channel_steps, step_units
 from sdz.runtime.format.tiles import Tiling
 from sdz.runtime.photo import fill_transparent, open_image, prepare
+from sdz.runtime.pictures.kinds import image_suffixes
 from sdz.runtime.quantize import TUNINGS, activity_weights, posterior_weights, rdo_quantize
 
 SESSION = StandInSession()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sdz.runtime.files import Job, contents, evenly, kind_of, plan, write_atomically
+from sdz.runtime.files import Job, Wanted, contents, evenly, kind_of, plan, readable, write_atomically
 
 
 def tree(root: Path, *names: str) -> None:
@@ -21,18 +21,21 @@ def tree(root: Path, *names: str) -> None:
 
 
 def test_one_input_goes_to_the_file_named(tmp_path: Path) -> None:
-    assert plan(["a.png"], str(tmp_path / "b.sdz"), (".png",), ".sdz", False) == [Job("a.png", str(tmp_path / "b.sdz"))]
-    assert plan(["-"], "-", (".png",), ".sdz", False) == [Job("-", "-")]
+    assert plan(["a.png"], str(tmp_path / "b.sdz"), Wanted((".png",)), ".sdz", False) == [Job("a.png", str(tmp_path / "b.sdz"))]
+    assert plan(["-"], "-", Wanted((".png",)), ".sdz", False) == [Job("-", "-")]
 
 
 def test_several_inputs_or_a_folder_go_into_a_folder(tmp_path: Path) -> None:
     out = str(tmp_path / "out")
-    assert plan(["a.png", "x/b.jpg"], out, (".png",), ".sdz", False) == [Job("a.png", f"{out}/a.sdz"), Job("x/b.jpg", f"{out}/b.sdz")]
-    assert plan(["a.png"], out + "/", (".png",), ".sdz", False) == [Job("a.png", f"{out}/a.sdz")]
-    assert plan(["-"], out + "/", (".png",), ".sdz", False) == [Job("-", f"{out}/stdin.sdz")]
+    assert plan(["a.png", "x/b.jpg"], out, Wanted((".png",)), ".sdz", False) == [
+        Job("a.png", f"{out}/a.sdz"),
+        Job("x/b.jpg", f"{out}/b.sdz"),
+    ]
+    assert plan(["a.png"], out + "/", Wanted((".png",)), ".sdz", False) == [Job("a.png", f"{out}/a.sdz")]
+    assert plan(["-"], out + "/", Wanted((".png",)), ".sdz", False) == [Job("-", f"{out}/stdin.sdz")]
     photos = tmp_path / "photos"
     tree(photos, "b.PNG", "a.png", "deep/er/c.png", "notes.txt", ".hidden.png", ".git/d.png")
-    jobs = plan([str(photos)], out, (".png",), ".sdz", False)
+    jobs = plan([str(photos)], out, Wanted((".png",)), ".sdz", False)
     assert jobs == [
         Job(f"{photos}/a.png", f"{out}/a.sdz"),
         Job(f"{photos}/b.PNG", f"{out}/b.sdz"),
@@ -43,7 +46,7 @@ def test_several_inputs_or_a_folder_go_into_a_folder(tmp_path: Path) -> None:
 def test_what_cannot_be_done_is_said_per_input(tmp_path: Path) -> None:
     tree(tmp_path, "out/a.sdz", "empty/readme.txt")
     out = str(tmp_path / "out")
-    jobs = plan(["a.png", "a.jpg", "b.png", "c/b.png", str(tmp_path / "empty")], out, (".png",), ".sdz", False)
+    jobs = plan(["a.png", "a.jpg", "b.png", "c/b.png", str(tmp_path / "empty")], out, Wanted((".png",)), ".sdz", False)
     assert [job.problem for job in jobs] == [
         f"{out}/a.sdz exists: use --force to overwrite it",
         f"its output {out}/a.sdz is already that of a.png",
@@ -51,7 +54,7 @@ def test_what_cannot_be_done_is_said_per_input(tmp_path: Path) -> None:
         f"its output {out}/b.sdz is already that of b.png",
         "the folder holds no file to read",
     ]
-    assert plan(["a.png"], out, (".png",), ".sdz", True) == [Job("a.png", f"{out}/a.sdz")]
+    assert plan(["a.png"], out, Wanted((".png",)), ".sdz", True) == [Job("a.png", f"{out}/a.sdz")]
 
 
 def test_writing_replaces_whole_files_only(tmp_path: Path) -> None:
@@ -123,3 +126,50 @@ def test_what_holds_no_file_is_named(given: Any, words: str) -> None:
         contents(given)
     assert str(refused.value) == words
     assert words.startswith(kind_of(given))
+
+
+@pytest.mark.parametrize("length", [241, 251, 255])
+def test_names_as_long_as_a_file_system_takes(length: int, tmp_path: Path) -> None:
+    path = tmp_path / ("x" * length)
+    write_atomically(path, b"whole")
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"whole", [path])
+
+
+def test_a_temporary_file_lies_where_it_is_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def renamed(self: Path, target: Path) -> None:
+        seen.append((self.parent, target))
+        raise OSError("no")
+
+    (tmp_path / "aside").mkdir()
+    monkeypatch.setattr(Path, "replace", renamed)
+    with pytest.raises(OSError, match="no"):
+        write_atomically(tmp_path / "a", b"", beside=tmp_path / "aside")
+    assert seen == [(tmp_path / "aside", tmp_path / "a")]
+    assert list((tmp_path / "aside").iterdir()) == []
+
+
+def test_names_as_text() -> None:
+    assert readable(Path(os.fsdecode(b"a/caf\xe9.jpg"))) == "a/café.jpg"
+    assert readable("さくら é") == "さくら é"
+    assert readable(os.fsdecode(b"\xff\x80")) == "ÿ\x80"
+
+
+def test_a_folder_tells_what_it_leaves_out(tmp_path: Path) -> None:
+    tree(tmp_path, "in/a.png", "in/b.raw", "in/c.txt", "in/site/d.png", "in/other/e.png", "in/.hidden/f.raw", "far/g.png")
+    (tmp_path / "in/link").symlink_to(tmp_path / "far")
+    (tmp_path / "in/gone").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "in/pipe.png")
+    reasons = {"site": "", "other": "another site"}
+    wanted = Wanted((".png",), lambda path: "raw" if path.suffix == ".raw" else None, lambda folder: reasons.get(folder.name))
+    jobs = plan([str(tmp_path / "in")], str(tmp_path / "out"), wanted, ".sdz", False)
+    inside = f"{tmp_path}/in"
+    assert jobs == [
+        Job(f"{inside}/a.png", f"{tmp_path}/out/a.sdz"),
+        Job(f"{inside}/b.raw", "", left_out="raw"),
+        Job(f"{inside}/gone", "", left_out="a broken link, to nowhere"),
+        Job(f"{inside}/link", "", left_out="a link to a folder: name it to have it read"),
+        Job(f"{inside}/other", "", left_out="another site"),
+        Job(f"{inside}/pipe.png", "", left_out="no regular file"),
+    ]

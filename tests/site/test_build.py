@@ -17,7 +17,7 @@ from typing import Any
 import brotli
 import pytest
 from browser import picture
-from PIL import Image
+from PIL import Image, ImageOps
 from sites import manifest, options, tree
 
 from sdz.export import cli
@@ -190,7 +190,7 @@ def test_a_part_that_cannot_be_read_is_noticed_before_any_work(
 
 def test_style_sheets_are_one_in_order(built: Report) -> None:
     sheet = next((built.site / "assets").glob("sdz-*/demo/style.css")).read_bytes()
-    assert sheet == b"\n".join((library.DEMO / name).read_bytes() for name in ("base.css", "gallery.css", "photo.css"))
+    assert sheet == b"\n".join((library.DEMO / name).read_bytes() for name in ("base.css", "gallery.css", "photo.css", "how.css"))
     assert {path.name for path in library.DEMO.glob("*.css")} == set(library.STYLES)
 
 
@@ -233,12 +233,13 @@ def test_photo_figures(built: Report, pack: Path) -> None:
 
 def test_fallbacks_show_the_same_picture(built: Report) -> None:
     for photo in built.photos:
-        assert photo.fallback is not None
-        for asset in (photo.fallback, photo.original):
+        assert photo.fallback is not None and photo.original is not None
+        for asset in (photo.fallback, photo.original, photo.rendered):
             with Image.open(built.site / asset.path) as image:
-                assert image.size == (photo.width, photo.height)
-                assert image.has_transparency_data == (photo.name == "glass")
-                assert not image.getexif()
+                assert ImageOps.exif_transpose(image).size == (photo.width, photo.height)
+                assert image.has_transparency_data == (photo.name == "glass" and asset is not photo.rendered)
+                # an original keeps its pixels as they lie, and so its orientation
+                assert dict(image.getexif()) == ({0x0112: 6} if photo.name == "turned" and asset is photo.original else {})
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [("webp", ".webp"), ("jpeg", ".jpeg"), ("none", "")])
@@ -323,7 +324,7 @@ def test_interruption_keeps_the_old_pages_and_the_work_done(
     for entry in manifest(copied)["files"]:
         assert (copied / entry["path"]).stat().st_size == entry["bytes"]
     monkeypatch.undo()
-    (copied / "assets" / ".x.sdz.0123abcd.part").write_bytes(b"half")
+    (copied / memory.JOURNAL).with_name(".0123abcd.part").write_bytes(b"half")
     with (copied / memory.JOURNAL).open("ab") as journal:
         journal.write(b'\n{"photo": {"key": "half a li')
     assert build(wanted).reused == sum(result.photo is not None for result in made)
@@ -365,7 +366,7 @@ def test_force_leaves_nothing_behind(photos: Path, pack: Path, copied: Path) -> 
 def test_full_disk(photos: Path, pack: Path, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {p: p.read_bytes() for p in copied.rglob("*.html")}
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, **options: Any) -> None:
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr("sdz.export.site.assets.write_atomically", full)
@@ -389,8 +390,11 @@ def test_tampered_manifest_reaches_nothing_outside(photos: Path, pack: Path, cop
 def test_manifest_and_journal_of_nobody(text: str, photos: Path, pack: Path, copied: Path) -> None:
     for name in (memory.MANIFEST, memory.JOURNAL):
         (copied / name).unlink(missing_ok=True)
+        (copied / name).parent.mkdir(exist_ok=True)
         (copied / name).write_text(text)
-    assert build(options(photos / "turned.jpg", pack, copied, judged=0)).reused == 0
+    with pytest.raises(SiteWriteError, match="holds other files, and no site of ours"):
+        build(options(photos / "turned.jpg", pack, copied, judged=0))
+    assert build(options(photos / "turned.jpg", pack, copied, judged=0, force=True)).reused == 0
 
 
 def test_workers_make_the_same_site(photos: Path, pack: Path, built: Report, tmp_path: Path) -> None:
@@ -455,7 +459,7 @@ def test_command_line_passes_the_choice_on(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(builder, "build", refused)
     command = ["build", "a.png", "--out", str(tmp_path)]
     assert [cli.main(command), cli.main([*command, "--auto", "-q", "30"])] == [1, 1]
-    assert asked == [PhotoOptions(), PhotoOptions(quality=30.0, auto=True)]
+    assert asked == [PhotoOptions(ms_ssim=False), PhotoOptions(quality=30.0, auto=True)]
 
 
 @pytest.mark.parametrize(
@@ -494,21 +498,9 @@ def without(monkeypatch: pytest.MonkeyPatch, *lacking: str) -> None:
     monkeypatch.setattr(cli, "find_spec", lambda name: None if name in lacking else object())
 
 
-@pytest.mark.parametrize(
-    ("lacking", "measured", "line"),
-    [
-        ((), True, None),
-        (("stlpips_pytorch",), True, "without stlpips_pytorch, the pages do without a comparison with AVIF"),
-        (("torch", "stlpips_pytorch"), False, "without torch, the pages do without MS-SSIM and a comparison with AVIF"),
-    ],
-)
-def test_a_build_without_torch_leaves_its_figures_out(
-    lacking: tuple[str, ...],
-    measured: bool,
-    line: str | None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(("arguments", "measured", "judged"), [([], False, 0), (["--judge", "3"], True, 3), (["--auto"], True, 0)])
+def test_what_needs_torch_is_measured_where_it_is_asked_for(
+    arguments: list[str], measured: bool, judged: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[bool, int]] = []
 
@@ -516,11 +508,11 @@ def test_a_build_without_torch_leaves_its_figures_out(
         asked.append((wanted.photo.ms_ssim, wanted.judged))
         raise NoPhotosError("enough")
 
-    without(monkeypatch, *lacking)
+    if not measured:
+        without(monkeypatch, *cli.JUDGING_MODULES)
     monkeypatch.setattr(builder, "build", refused)
-    assert cli.main(["build", "a.png", "--out", str(tmp_path)]) == 1
-    assert asked == [(measured, 0 if lacking else 12)]
-    assert capsys.readouterr().err.splitlines() == [f"sdz build: {text}" for text in (line, "enough") if text]
+    assert cli.main(["build", "a.png", "--out", str(tmp_path), *arguments]) == 1
+    assert asked == [(measured, judged)]
 
 
 @pytest.mark.parametrize("asked", [["--judge", "3"], ["--auto"]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,18 +17,17 @@ from sdz.export.metrics import similarity
 from sdz.export.metrics.pictures import avif_bytes, psnr
 from sdz.export.site import library
 from sdz.export.site.assets import Asset, hashed_name, write_asset
-from sdz.export.site.build import names_for
 from sdz.export.site.photos import title_of
 from sdz.export.site.report import Decoder, Download, Measured, Photo, kilobytes, payback, summarize
 
 # small parts
 
 
-def test_names() -> None:
-    sources = [Path("a/Été 1.jpg"), Path("b/ete-1.png"), Path("写真.jpg"), Path("c/ete 1.webp"), Path("photo.png")]
-    assert names_for(sources) == ["ete-1", "ete-1-2", "photo", "ete-1-3", "photo-2"]
+def test_titles() -> None:
     assert title_of(Path("x/motorcycle_left.png")) == "Motorcycle left"
     assert title_of(Path("--.png")) == "--"
+    assert title_of(Path("E\u0301te\u0301 a\u0300 Nice.jpg")) == "Été à Nice"
+    assert title_of(Path(os.fsdecode(b"caf\xe9.jpg"))) == "Café"
 
 
 def test_kilobytes() -> None:
@@ -56,7 +56,24 @@ def photo_of(size: int, avif: int | None) -> Photo:
     asset = Asset("assets/x.sdz", size, "0" * 64)
     stages = [Measured("linear", 30.0, 0.9, "0" * 64)]
     return Photo(
-        "k", "x", "X", "x.png", 100, 80, 40, asset, None, asset, stages, [], 1.0, 1.0, 0.1 if avif else None, avif, "=" if avif else None
+        "k",
+        "x",
+        "X",
+        "x.png",
+        100,
+        80,
+        40,
+        asset,
+        None,
+        asset,
+        None,
+        stages,
+        [],
+        1.0,
+        1.0,
+        0.1 if avif else None,
+        avif,
+        "=" if avif else None,
     )
 
 
@@ -73,7 +90,7 @@ def test_payback(avif: list[int | None], saving: float | None, after: int | None
     shared = library.Library({"sdz.js": b""}, "assets/sdz-0")
     assets = [Asset("assets/sdz-0/sdz.js", 5000, "", 1000), Asset("assets/sdz-0/packs/1/decoder.onnx", 3000, "", 2000)]
     photos = [photo_of(1000, size) for size in avif]
-    report = summarize(Path("s"), Decoder("01020304"), photos, assets, shared, 0, [])
+    report = summarize(Path("s"), Decoder("01020304"), photos, assets, shared, 0, [], [])
     assert (report.saving, report.pays_after) == (saving, after)
     assert sentence in payback(report)
     assert report.downloads["runtime"] == Download(1, 5000, 1000)
@@ -102,7 +119,7 @@ def test_payback_where_the_smaller_file_is_kept(avif: list[int], saving: float, 
     shared = library.Library({"sdz.js": b""}, "assets/sdz-0")
     assets = [Asset("assets/sdz-0/sdz.js", 5000, "", 1000), Asset("assets/sdz-0/packs/1/decoder.onnx", 3000, "", 2000)]
     photos = [replace(photo_of(1000, n), choice="why", avif=Asset("assets/x.avif", n, "0" * 64) if n <= 1000 else None) for n in avif]
-    report = summarize(Path("s"), Decoder("01020304"), photos, assets, shared, 0, [])
+    report = summarize(Path("s"), Decoder("01020304"), photos, assets, shared, 0, [], [])
     assert (report.saving, report.pays_after) == (saving, after)
     assert sentence in payback(report)
     assert report.downloads["images"].raw == sum(min(n, 1000) for n in avif)

@@ -81,6 +81,7 @@ def test_photo_page_shows_pythons_pixels(chromium: Any, served: Site, built: Rep
     page, complaints = open_page(chromium)
     for photo in built.photos:
         page.goto(served.url(f"photos/{photo.name}.html"))
+        page.click(".how summary")
         page.wait_for_selector('.verdict[data-same="true"]')
         assert page.get_attribute(".study", "data-pixels") == photo.best.sha256
     assert complaints == []
@@ -91,7 +92,13 @@ def test_byte_slider_and_divider_by_keyboard(chromium: Any, served: Site, built:
     photo = built.photos[-1]
     page, complaints = open_page(chromium)
     page.goto(served.url(f"photos/{photo.name}.html"))
+    page.wait_for_function("() => document.querySelector('.picture sdz-img').complete")
+    assert served.asked(".png", ".jpg", ".avif", "photo.js") == []
+    page.click(".how summary")
     page.wait_for_selector(".verdict:not([hidden])")
+    assert served.asked(".png", ".jpg", ".avif") == []
+    page.check("input[value=original]")
+    page.wait_for_selector(".divider:not([hidden])")
     page.focus(".bytes input")
     page.keyboard.press("Home")
     assert page.text_content(".used") == "24"
@@ -116,6 +123,61 @@ def test_byte_slider_and_divider_by_keyboard(chromium: Any, served: Site, built:
     page.context.close()
 
 
+def test_walking_zooming_and_leaving_by_keys_and_fingers(chromium: Any, served: Site, built: Report) -> None:
+    names = [photo.name for photo in built.photos]
+    page, complaints = open_page(chromium)
+
+    def at() -> str:
+        page.wait_for_load_state("domcontentloaded")
+        page.wait_for_function("() => document.querySelector('.full, .wall') !== null && customElements.get('sdz-img') !== undefined")
+        return str(page.url.rpartition("/")[2])
+
+    page.goto(served.url(f"photos/{names[0]}.html"))
+    with page.expect_navigation():
+        page.keyboard.press("ArrowRight")
+    assert at() == f"{names[1]}.html"
+    assert page.text_content(".place") == "2 of 3"
+    with page.expect_navigation():
+        page.keyboard.press("ArrowLeft")
+    assert at() == f"{names[0]}.html"
+    for _ in range(4):
+        page.keyboard.press("+")
+    transform = "document.querySelector('.picture').style.transform"
+    assert page.evaluate(transform) == "translate(0px, 0px) scale(5.0625)"
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(transform) == "translate(-80px, 0px) scale(5.0625)"
+    box = page.locator(".frame").bounding_box()
+    page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 130, box["y"] + 100)
+    page.mouse.up()
+    assert page.evaluate(transform) == "translate(-50px, 0px) scale(5.0625)"
+    page.keyboard.press("Escape")
+    assert page.evaluate(transform) == ""
+    page.keyboard.press("f")
+    page.wait_for_function("() => document.fullscreenElement === document.querySelector('.view')")
+    page.keyboard.press("f")
+    page.wait_for_function("() => document.fullscreenElement === null")
+    swipe = """([from, to]) => {
+      const frame = document.querySelector('.frame');
+      const send = (type, x) => frame.dispatchEvent(
+        new PointerEvent(type, { pointerId: 7, pointerType: 'touch', clientX: x, clientY: 150, bubbles: true }));
+      send('pointerdown', from); send('pointermove', to); send('pointerup', to);
+    }"""
+    page.evaluate(swipe, [200, 170])
+    with page.expect_navigation():
+        page.evaluate(swipe, [300, 100])
+    assert at() == f"{names[1]}.html"
+    page.click(".how summary")
+    page.keyboard.press("Escape")
+    assert page.get_attribute(".how", "open") is None
+    with page.expect_navigation():
+        page.keyboard.press("Escape")
+    assert at() == "index.html"
+    assert complaints == []
+    page.context.close()
+
+
 def test_without_scripts(chromium: Any, served: Site, built: Report) -> None:
     page, _ = open_page(chromium, scripts=False)
     page.goto(served.url("index.html"))
@@ -124,8 +186,9 @@ def test_without_scripts(chromium: Any, served: Site, built: Report) -> None:
     assert page.locator("sdz-img img").first.is_visible()
     assert "Without JavaScript" in page.inner_text("header")
     page.goto(served.url(f"photos/{built.photos[0].name}.html"))
-    assert page.locator(".compare img[src]").is_visible()
-    assert not page.locator(".controls").is_visible()
+    assert page.locator(".picture img[src]").is_visible()
+    page.click(".how summary")
+    assert page.locator(".figures").is_visible() and not page.locator(".controls").is_visible()
     assert set(served.asked(".avif")) <= set(expected) and expected[0] in served.asked(".avif")
     assert served.asked(".wasm", ".sdz", ".onnx") == []
     page.context.close()

@@ -35,6 +35,7 @@ from sdz.runtime.viewer.canvas import Canvas
 from sdz.runtime.viewer.decoding.messages import Version
 from sdz.runtime.viewer.layer import MAX_TILES, to_image
 from sdz.runtime.viewer.painting import DARK, LIGHT
+from sdz.runtime.viewer.recent import RecentFiles
 from sdz.runtime.viewer.view import Fit
 from sdz.runtime.viewer.window import Window
 
@@ -325,6 +326,27 @@ def test_the_panel_tells_what_is_known(window: Window, folder: Path) -> None:
     window.settings.sync()
     window.close()
     assert window.settings.value("panel") == "true"
+
+
+def test_recent_files_with_any_name(window: Window, folder: Path) -> None:
+    """Names are bytes: one from an old archive, a percent sign, another script; earlier versions kept plain paths."""
+    paths = []
+    for name in (b"caf\xe9.sdz", b"100%25 & more.sdz", "さくら.sdz".encode()):
+        paths.append(folder / os.fsdecode(name))
+        paths[-1].write_bytes((folder / "a.sdz").read_bytes())
+        window.open(paths[-1])
+        wait(lambda: settled(window))
+    assert window.windowTitle() == "さくら.sdz – sdz"
+    assert window.recent.paths() == [str(path) for path in reversed(paths)]
+    window.settings.sync()
+    again = RecentFiles(QSettings(window.settings.fileName(), QSettings.Format.IniFormat))
+    assert again.paths() == [str(path) for path in reversed(paths)]
+    assert window.menus.recent.actions()[2].text() == str(folder / "café.sdz")
+    window.menus.recent.actions()[2].trigger()
+    wait(lambda: settled(window))
+    assert (window.sides["shown"].path, window.windowTitle()) == (paths[0], "café.sdz – sdz")
+    window.settings.setValue("recent", ["/old/a b.sdz"])
+    assert window.recent.paths() == ["/old/a b.sdz"]
 
 
 def test_devices_are_those_of_onnxruntime_and_one_that_fails_gives_way(

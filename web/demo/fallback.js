@@ -5,7 +5,7 @@
 
 addEventListener("load", function () {
   if (window.customElements && customElements.get("sdz-img")) return;
-  document.querySelectorAll("sdz-img noscript, .compare noscript").forEach(function (noscript) {
+  document.querySelectorAll("sdz-img noscript").forEach(function (noscript) {
     const holder = document.createElement("div");
     // the page's own markup: a browser with scripts on keeps it as text
     holder.innerHTML = noscript.textContent || "";

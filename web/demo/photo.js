@@ -1,5 +1,5 @@
 /**
- * A photo's own page: the picture from any prefix of its file at any stage, beside the original. Takes the numbers in the page's data
+ * The panel of a photo's page: the picture from any prefix of its file at any stage, beside the original. Takes the numbers in the page's data
  * attributes, asks the shared worker for tiles, checks the finished pixels against the digest that Python computed.
  */
 
@@ -122,12 +122,6 @@ async function check(rgba) {
 
 /** @param {{code: string, message: string}} error */
 function fail(error) {
-  const noscript = compare.querySelector("noscript");
-  if (noscript) {
-    const parsed = new DOMParser().parseFromString(noscript.textContent ?? "", "text/html").querySelector("img");
-    if (parsed) noscript.replaceWith(document.importNode(parsed, true));
-    else noscript.remove();
-  }
   for (const part of [canvas, other, divider, controls, ...compare.querySelectorAll(".tag")]) /** @type {HTMLElement} */ (part).hidden = true;
   verdict.hidden = false;
   verdict.dataset.same = "false";
