@@ -1,6 +1,6 @@
 /**
  * The JavaScript half of agree.py: reads records from standard input (kind u8, 0 planes, 1 palette, 2 indices; length u32; bytes) and answers
- * each with a line: the outcome, microseconds, and bytes of the core's memory.
+ * each with a line: the outcome, microseconds of processor time, and resident bytes.
  */
 
 import { readFileSync } from "node:fs";
@@ -70,9 +70,10 @@ for await (const part of process.stdin) {
     const data = new Uint8Array(waiting.subarray(5, 5 + waiting.readUInt32LE(1)));
     const chosen = packs[waiting[0]];
     waiting = waiting.subarray(5 + data.length);
-    const start = performance.now();
+    const start = process.cpuUsage();
     const said = await outcome(data, chosen);
-    lines.push(`${said}\t${Math.round(1000 * (performance.now() - start))}\t${process.memoryUsage.rss()}\n`);
+    const { user, system } = process.cpuUsage(start);
+    lines.push(`${said}\t${user + system}\t${process.memoryUsage.rss()}\n`);
   }
   if (lines.length) process.stdout.write(lines.join(""));
 }
