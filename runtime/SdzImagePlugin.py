@@ -3,6 +3,8 @@
 Opening reads the header and no more; `load()` decodes; `draft()`, and so `thumbnail()`, gives the linear stage, reduced where that is
 enough, which costs no neural network. Pillow's limits on decompression bombs hold, as for every format.
 
+Saving to a path writes the whole file or leaves what was there: Pillow itself would empty it before it knows whether the options are good.
+
 Errors are those that Pillow's users catch: SyntaxError, and so UnidentifiedImageError, for what is no .sdz, OSError for one that cannot
 be read; its `__cause__` is the typed error of `runtime.errors`. A file cut behind its header is not an error but an image. Saving raises
 EncodeInputError or LimitError, which are ValueErrors.
@@ -10,14 +12,21 @@ EncodeInputError or LimitError, which are ValueErrors.
 
 from __future__ import annotations
 
+import functools
+import io
+import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from PIL import Image, ImageFile
 
 from .errors import NotAnSdzError, SdzError
-from .format.container import ALPHA, ALT_TEXT, EXIF, MAGIC, survey
+from .files import write_atomically
+from .format.container import ALPHA, ALT_TEXT, EXIF, LATENTS, MAGIC, PALETTE_LATENTS, Container, survey
+from .format.sparse import is_sparse
 
 FORMAT: Final = "SDZ"
 SUFFIX: Final = ".sdz"
@@ -51,6 +60,7 @@ class SdzImageFile(ImageFile.ImageFile):
         with _pillows_errors():
             container = survey(cast("Any", self.fp))
         header = container.header
+        self._warn_of_a_bomb(container)
         self._size = header.width, header.height
         self._pack_id = header.pack_id
         self._mode = ("L" if header.grey else "RGB") + ("" if container.find(ALPHA) is None else "A")
@@ -60,6 +70,18 @@ class SdzImageFile(ImageFile.ImageFile):
         if exif is not None:
             self.info["exif"] = _EXIF_PREFIX + exif.payload
         self._aim("denoised", 1)
+
+    def _warn_of_a_bomb(self, container: Container) -> None:
+        """Pillow's warning for a file that says next to nothing of very many pixels: its own counts pixels only."""
+        assert self.fp is not None
+        end = self.fp.seek(0, io.SEEK_END)
+        told = max((min(c.length or 0, end - c.start) for c in container.chunks if c.tag in (LATENTS, PALETTE_LATENTS)), default=0)
+        width, height = container.header.width, container.header.height
+        most = Image.MAX_IMAGE_PIXELS
+        # above its limit Pillow speaks for itself
+        if most is not None and width * height <= most and is_sparse(width, height, told):
+            problem = f"{width}x{height} pixels of {told} bytes of latents could be a decompression bomb"
+            warnings.warn(problem, Image.DecompressionBombWarning, stacklevel=2)
 
     def draft(self, mode: str | None, size: tuple[int, int] | None) -> tuple[str, tuple[int, int, float, float]] | None:
         """Chooses the linear stage, its sides divided by the largest power of two up to the pack's patch that leaves at least
@@ -129,6 +151,30 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     file.write(data)
 
 
+_pillows_save = Image.Image.save
+
+
+@functools.wraps(_pillows_save)
+def _save_whole(self: Image.Image, fp: Any, format: str | None = None, **params: Any) -> None:
+    if not isinstance(fp, str | bytes | os.PathLike) or not _is_ours(fp, format):
+        return _pillows_save(self, fp, format, **params)
+    # what a link leads to, as if it were opened
+    path = Path(os.path.realpath(os.fsdecode(fp)))
+    if path.exists() and not path.is_file():
+        return _pillows_save(self, fp, format, **params)
+    out = io.BytesIO()
+    _pillows_save(self, out, FORMAT, **params)
+    mode = path.stat().st_mode if path.exists() else None
+    write_atomically(path, out.getvalue())
+    if mode is not None:
+        path.chmod(mode)
+
+
+def _is_ours(fp: str | bytes | os.PathLike[str] | os.PathLike[bytes], format: str | None) -> bool:
+    return format.upper() == FORMAT if format else os.fsdecode(fp).lower().endswith(SUFFIX)
+
+
+Image.Image.save = _save_whole  # type: ignore[method-assign]
 Image.register_open(FORMAT, SdzImageFile, _accept)
 Image.register_decoder("sdz", SdzDecoder)
 Image.register_save(FORMAT, _save)

@@ -7,6 +7,7 @@ latents are quantized once per step tried; rate control searches the steps and t
 from __future__ import annotations
 
 import math
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,6 +74,11 @@ def encode(
     """
     if tune not in TUNES:
         raise EncodeInputError(f"tune is '{tune}', it must be {' or '.join(TUNES)}")
+    for name, option in (("quality", quality), ("bpp", bpp), ("target_size", target_size)):
+        if option is not None and not isinstance(option, numbers.Real):
+            raise EncodeInputError(f"{name} is {option!r}, it must be a number")
+    if alt is not None and not isinstance(alt, str):
+        raise EncodeInputError(f"alt is {alt!r}, it must be text")
     if sum(option is not None for option in (quality, bpp, target_size)) > 1:
         raise EncodeInputError("give only one of quality, bpp and target size")
     photo = read_photo(image)

@@ -31,6 +31,9 @@ MAX_PLANES: Final = 15
 MAX_VARINT_BYTES: Final = 5
 """A varint holds at most 32 bits: 5 groups of 7."""
 
+MAX_CHUNKS: Final = 64
+"""Chunks of a file: a dozen times the kinds there are. Each costs a reader some work however short it is; an empty one has 6 bytes."""
+
 MAX_ALT_BYTES: Final = 4_096
 """Alternative text, UTF-8: several times the longest that accessibility guides advise."""
 

@@ -13,7 +13,7 @@ from typing import Final
 
 EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "site": ("brotli", "jinja2", "pebble", "tqdm"),
-    "server": ("starlette", "uvicorn", "httptools", "prometheus_client"),
+    "server": ("starlette", "uvicorn", "h11", "prometheus_client"),
     "viewer": ("PySide6",),
     "heif": ("pillow_heif",),
     "train": ("torch", "diffusers", "safetensors", "onnx", "pytorch_msssim", "scipy", "ssimulacra2", "skimage", "stlpips_pytorch"),

@@ -14,6 +14,7 @@ with explained("sdz serve", "server"):
     import uvicorn
 
     from sdz.server.app import CACHE_BYTES, Cache, create_app
+    from sdz.server.connections import configured
     from sdz.server.headers import COEP_VALUES, COOP_VALUES, CORP_VALUES, ISOLATED, Isolation
     from sdz.server.log import log_to_stderr
     from sdz.server.upload import Uploads
@@ -41,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     )
     headers.add_argument("--coop", choices=COOP_VALUES, help="Cross-Origin-Opener-Policy")
     headers.add_argument("--coep", choices=COEP_VALUES, help="Cross-Origin-Embedder-Policy")
+    headers.add_argument("--cors", action="store_true", help="scripts of every other site may read the files")
     headers.add_argument("--corp", choices=CORP_VALUES, help="Cross-Origin-Resource-Policy")
 
     cache = out.add_argument_group("pictures decoded for clients that cannot")
@@ -80,7 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         cache = Cache(options.cache, options.cache_size << 20)
-        app = create_app(options.site, isolation=isolation(options), cache=cache, uploads=uploads(options))
+        app = create_app(options.site, isolation=isolation(options), cache=cache, uploads=uploads(options), cors=options.cors)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -91,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"http://{host}:{listener.getsockname()[1]}/  (Ctrl+C ends)", flush=True)
             if not options.quiet:
                 log_to_stderr()
-            uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[listener])
+            uvicorn.Server(configured(app)).run(sockets=[listener])
     except OSError as error:
         print(f"error: cannot listen on {options.host} port {options.port}: {error.strerror}; choose another with --port", file=sys.stderr)
         return 1

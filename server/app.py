@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute, Mount, Route
 
 from .decoded import DecodedPictures
 from .errors import RequestError, answer_http_error, answer_refusal
-from .headers import Isolation, SecurityHeaders
+from .headers import AnyOrigin, Isolation, SecurityHeaders
 from .log import AccessLog
 from .metrics import Metrics
 from .static import SiteFiles
@@ -34,6 +34,10 @@ CACHE_BYTES: Final = 256 << 20
 
 ENCODED: Final = "/encoded"
 """Path below which uploaded pictures are served."""
+
+
+PRIVATE: Final = ("/encode", "/healthz", "/metrics")
+"""Paths that other sites may not read from."""
 
 
 class SiteNotFoundError(ValueError):
@@ -54,10 +58,12 @@ def create_app(
     isolation: Isolation = Isolation(),  # noqa: B008
     cache: Cache = Cache(),
     uploads: Uploads | None = None,
+    cors: bool = False,
 ) -> Starlette:
     """An ASGI application that serves the site or folder `directory`, with /healthz and /metrics.
 
-    `isolation` chooses the cross-origin headers, `cache` the place for decoded pictures; `uploads` adds POST /encode, whose
+    `isolation` chooses the cross-origin headers, `cache` the place for decoded pictures; `cors` lets scripts of every other site read the
+    files; `uploads` adds POST /encode, whose
     results are served below /encoded/. Pictures are decoded and encoded in child processes that end with this one, or with the
     application's lifespan where a server runs it.
     Raises `SiteNotFoundError` when there is no such directory, `CatalogueError` when the uploads' folder cannot be used, OSError when the
@@ -91,13 +97,17 @@ def create_app(
     routes: list[BaseRoute] = [Route("/healthz", healthz), Route("/metrics", metrics.answer)]
     if encoder is not None:
         routes += [
-            Route("/encode", encoder.answer, methods=["POST"]),
+            Route("/encode", encoder),
             Mount(ENCODED, app=SiteFiles(encoder.catalogue.pictures, decoded, immutable=True)),
         ]
     routes.append(Mount("/", app=SiteFiles(root, decoded)))
     return Starlette(
         routes=routes,
-        middleware=[Middleware(SecurityHeaders, isolation=isolation), Middleware(AccessLog, metrics=metrics)],
+        middleware=[
+            Middleware(SecurityHeaders, isolation=isolation),
+            *([Middleware(AnyOrigin, private=PRIVATE)] if cors else []),
+            Middleware(AccessLog, metrics=metrics),
+        ],
         exception_handlers={HTTPException: answer_http_error, RequestError: answer_refusal},
         lifespan=lifespan,
     )

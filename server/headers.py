@@ -1,4 +1,4 @@
-"""Response headers: media types, cache lifetimes by name, content security policy, and cross-origin isolation.
+"""Response headers: media types, cache lifetimes by name, content security policy, cross-origin isolation, and CORS.
 
 Takes names and a policy, returns header values; no file is opened here.
 """
@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Final
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .negotiate import SDZ
@@ -81,6 +82,16 @@ class Isolation:
                 raise ValueError(f"{field.name} is '{value}', it must be one of {', '.join(values)}")
 
 
+READABLE: Final = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Accept-Ranges, Content-Range, ETag"}
+"""What lets any site read an answer."""
+
+PREFLIGHT: Final = READABLE | {
+    "Access-Control-Allow-Methods": "GET, HEAD",
+    "Access-Control-Allow-Headers": "Accept, Cache-Control, If-Match, If-None-Match, If-Range, Range, Save-Data",
+    "Access-Control-Max-Age": "86400",
+}
+"""The answer to a browser that asks what it may send."""
+
 ISOLATED: Final = Isolation("same-origin", "require-corp", "same-origin")
 
 
@@ -123,6 +134,30 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 present = {name for name, _ in message["headers"]}
                 message["headers"] = [*message["headers"], *(header for header in self.raw if header[0] not in present)]
+            await send(message)
+
+        return await self.app(scope, receive, marked)
+
+
+class AnyOrigin:
+    """ASGI middleware: scripts and canvases of every other site may read what is served here (CORS), but at the paths `private`.
+
+    The header is there whether or not a request names its origin, so that one cached answer is right for all.
+    """
+
+    def __init__(self, app: ASGIApp, private: tuple[str, ...]) -> None:
+        self.app = app
+        self.private = private
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].removeprefix(scope.get("root_path", "")) in self.private:
+            return await self.app(scope, receive, send)
+        if scope["method"] == "OPTIONS" and any(name == b"access-control-request-method" for name, _ in scope["headers"]):
+            return await Response(status_code=204, headers=PREFLIGHT)(scope, receive, send)
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *((name.lower().encode(), value.encode()) for name, value in READABLE.items())]
             await send(message)
 
         return await self.app(scope, receive, marked)

@@ -1,4 +1,4 @@
-"""`?bytes=N`: the first N bytes of an .sdz, which are a coarser picture of the same size in pixels.
+"""Prefixes of an .sdz, each a coarser picture of the same size in pixels: `?bytes=N` asks for one, `Save-Data: on` for half the latents.
 
 A prefix is a representation with its own length and ETag. An N inside the header is refused, because nothing can be decoded from that; an N
 beyond the end means the whole file.
@@ -7,15 +7,19 @@ beyond the end means the whole file.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Final
 
-from starlette.datastructures import QueryParams
+from starlette.datastructures import Headers, QueryParams
 
 from ..runtime.errors import SdzError
-from ..runtime.format.container import parse
+from ..runtime.format.container import LATENTS, survey
 from .errors import RequestError
 
 PARAMETER: Final = "bytes"
+
+LEAST_LATENTS: Final = 1_000
+"""Bytes of latents below which there is nothing worth saving: a packet holds as many."""
 
 _COUNT = re.compile(r"[0-9]{1,15}")
 
@@ -31,9 +35,19 @@ def prefix_length(query: QueryParams, size: int) -> int | None:
     return None if count >= size else count
 
 
-def check_prefix(data: bytes) -> None:
-    """Raises RequestError 422 unless `data` is a prefix that a decoder can read."""
-    try:
-        parse(data)
-    except SdzError as error:
-        raise RequestError(422, error.code, str(error)) from error
+def saves_data(headers: Headers) -> bool:
+    """Whether the client asks for less: the request header `Save-Data: on` (WICG, "Save Data API")."""
+    return headers.get("save-data", "").partition(";")[0].strip().lower() == "on"
+
+
+def saved_length(path: str, size: int) -> int:
+    """How many of the first `size` bytes of a file a client gets that saves data: all before the latents, and half of these, but at least
+    LEAST_LATENTS; all of a file that is no .sdz or has no latents. Reads the disk; raises OSError."""
+    with Path(path).open("rb") as file:
+        try:
+            latents = survey(file).find(LATENTS)
+        except SdzError:
+            return size
+    if latents is None or latents.length is None:
+        return size
+    return min(size, latents.start + max(LEAST_LATENTS, latents.length // 2))

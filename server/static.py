@@ -1,7 +1,8 @@
 """A folder's files over HTTP: media types, precompressed siblings, validators, ranges, prefixes of an .sdz and its decoded forms.
 
 Starlette does lookup, ranges and conditional requests; this adds `a.js.br` and `a.js.gz` beside `a.js`, cache lifetimes by name,
-`?bytes=N` and the negotiation of `server.negotiate`. Small files are served from memory as long as they have not changed on disk.
+`?bytes=N`, `Save-Data` and the negotiation of `server.negotiate`. Small files are served from memory as long as they have not changed on
+disk. Whatever reads a file runs in a thread.
 """
 
 from __future__ import annotations
@@ -11,25 +12,27 @@ import os
 import stat
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote, unquote_to_bytes
 
-from starlette.datastructures import URL, Headers, QueryParams
+from starlette.datastructures import Headers, QueryParams
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Message, Receive, Scope, Send
 
-from .decoded import MAX_BYTES, DecodedPictures
+from ..runtime.errors import SdzError
+from .decoded import DecodedPictures, Source, header_of
 from .errors import RequestError
 from .headers import IMMUTABLE, cache_control, media_type
 from .listing import SUFFIX, listing
 from .negotiate import SDZ, acceptable, weights
-from .prefix import check_prefix, prefix_length
+from .prefix import prefix_length, saved_length, saves_data
 
 CODINGS: Final = (("br", ".br"), ("gzip", ".gz"))
 """Content codings, the preferred one first, and the suffix of the sibling file: brotli's is always the smaller one."""
@@ -39,6 +42,13 @@ SMALL: Final = 1 << 16
 
 MEMORY: Final = 64 << 20
 """Most bytes of small files in memory: over a thousand pictures."""
+
+
+VARY: Final = "Accept, Save-Data"
+"""What the form of an .sdz depends on."""
+
+PIECE: Final = 1 << 16
+"""Bytes of a prefix that are read at a time: what a client does not take is not held in memory."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,10 @@ class RangedFile(FileResponse):
     """A file, or the requested ranges of it; a bad range is refused with a `RequestError`, as all bad requests are."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not _asks_for_range(Headers(scope=scope)):
+            # a unit that this server does not know is to be ignored (RFC 9110, 14.2)
+            scope = {**scope, "headers": [header for header in scope["headers"] if header[0] != b"range"]}
+
         async def checked(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 416:
                 found = Headers(raw=message["headers"])["content-range"]
@@ -126,7 +140,17 @@ class SiteFiles(StaticFiles):
         self.immutable = immutable
         self.small = SmallFiles()
 
+    def get_path(self, scope: Scope) -> str:
+        # a name that is not UTF-8 is in the raw path only: servers put U+FFFD into the other
+        if "\ufffd" in scope["path"] and scope.get("raw_path"):
+            scope = {**scope, "path": os.fsdecode(unquote_to_bytes(scope["raw_path"].partition(b"?")[0]))}
+        return super().get_path(scope)
+
     async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await self._found(path, scope)
+        return _below(scope) if isinstance(response, RedirectResponse) else response
+
+    async def _found(self, path: str, scope: Scope) -> Response:
         held = self.small.get(path)
         if held is not None and scope["method"] in ("GET", "HEAD"):
             return self._answer(held.path, held.status, scope, held.data)
@@ -144,14 +168,13 @@ class SiteFiles(StaticFiles):
         """The page for a folder of pictures without an index.html."""
         try:
             full_path, status = super().lookup_path(path)
-            page = listing(Path(full_path)) if status is not None and stat.S_ISDIR(status.st_mode) else None
+            page = listing(Path(full_path), Path(self.prefix)) if status is not None and stat.S_ISDIR(status.st_mode) else None
         except (OSError, ValueError):
             # not a possible file name, or a folder that may not be read
             return None
         if page is not None and not scope["path"].endswith("/"):
             # the page's addresses are relative to the folder
-            url = URL(scope=scope)
-            return RedirectResponse(url.replace(path=url.path + "/"))
+            return _below(scope)
         return page
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
@@ -174,19 +197,21 @@ class SiteFiles(StaticFiles):
         name = full_path.removeprefix(self.prefix).replace(os.sep, "/")
         headers = {"Cache-Control": IMMUTABLE if self.immutable else cache_control(name)}
         if full_path.endswith(SUFFIX):
-            headers["Vary"] = "Accept"
+            headers["Vary"] = VARY
             wanted = acceptable(", ".join(asked.getlist("accept")))
             if not wanted:
                 raise RequestError(406, "NotAcceptableError", "this is an image: accept image/x-sdz, or another image type", headers)
             length = prefix_length(QueryParams(scope["query_string"]), status.st_size) if scope["query_string"] else None
-            if wanted != (SDZ,) or length is not None:
-                return self._form(full_path, status, asked, headers, wanted, length, data)
+            # who names the bytes it wants gets these
+            saving = length is None and saves_data(asked) and not _asks_for_range(asked)
+            if wanted != (SDZ,) or length is not None or saving:
+                return self._form(full_path, status, asked, headers, wanted, length, saving)
         else:
             siblings = _siblings(full_path)
             if siblings:
                 headers["Vary"] = "Accept-Encoding"
             # a range counts bytes of the representation, and clients that ask for one mean the file's own bytes
-            coding = None if "range" in asked else accepted_coding(asked.get("accept-encoding", ""), siblings)
+            coding = None if _asks_for_range(asked) else accepted_coding(asked.get("accept-encoding", ""), siblings)
             if coding is not None:
                 headers["Content-Encoding"] = coding
                 full_path, status, data = siblings[coding], os.stat(siblings[coding]), None  # noqa: PTH116
@@ -194,7 +219,7 @@ class SiteFiles(StaticFiles):
         if self.is_not_modified(Headers(headers), asked):
             return NotModifiedResponse(Headers(headers))
         media = media_type(name)
-        if data is not None and scope["method"] == "GET" and "range" not in asked:
+        if data is not None and scope["method"] == "GET" and not _asks_for_range(asked):
             return Response(data, headers={**headers, "Accept-Ranges": "bytes", "Content-Type": media})
         return RangedFile(full_path, headers=headers, media_type=media, stat_result=status)
 
@@ -206,34 +231,59 @@ class SiteFiles(StaticFiles):
         headers: dict[str, str],
         wanted: tuple[str, ...],
         length: int | None,
-        data: bytes | None,
+        saving: bool,
     ) -> Response:
         """A prefix of an .sdz, a decoded picture, or a decoded prefix. They have no ranges: `?bytes=` is one already."""
-        variant = "-".join(
-            [*([] if length is None else [str(length)]), *(media.removeprefix("image/") for media in wanted if media != SDZ)]
-        )
+        part = [str(length)] if length is not None else ["saved"] if saving else []
+        variant = "-".join([*part, *(media.removeprefix("image/") for media in wanted if media != SDZ)])
         headers = {**headers, **_validators(status, variant), "Accept-Ranges": "none"}
         if self.is_not_modified(Headers(headers), asked):
             return NotModifiedResponse(Headers(headers))
 
         async def make() -> Response:
             size = status.st_size if length is None else length
+            if saving:
+                size = await asyncio.to_thread(saved_length, full_path, size)
+            source = Source(full_path, size, "-".join(map(str, _signature(status))))
             try:
-                if size > MAX_BYTES:
-                    detail = f"{size} bytes, this server cuts and decodes at most {MAX_BYTES}; ask for image/x-sdz, or a range of it"
-                    raise RequestError(422, "LimitError", detail)
-                body = (data if data is not None else await asyncio.to_thread(_read, full_path, size))[:size]
-                media = SDZ
-                if length is not None:
-                    check_prefix(body)
                 if wanted != (SDZ,):
-                    body, media = await self.decoded.get(body, wanted)
+                    body, media = await self.decoded.get(source, wanted)
+                    return Response(body, headers={**headers, "Content-Type": media})
+                if length is not None:
+                    await asyncio.to_thread(header_of, source)
             except RequestError as error:
-                error.headers["Vary"] = "Accept"
+                error.headers["Vary"] = VARY
                 raise
-            return Response(body, headers={**headers, "Content-Type": media})
+            except SdzError as error:
+                raise RequestError(422, error.code, str(error), {"Vary": VARY}) from error
+            return StreamingResponse(_pieces(source), headers={**headers, "Content-Type": SDZ, "Content-Length": str(size)})
 
         return Made(make)
+
+
+async def _pieces(source: Source) -> AsyncIterator[bytes]:
+    """The source's bytes."""
+    file = await asyncio.to_thread(open, source.path, "rb")
+    try:
+        left = source.size
+        while left and (piece := await asyncio.to_thread(file.read, min(left, PIECE))):
+            left -= len(piece)
+            yield piece
+    finally:
+        file.close()
+
+
+def _asks_for_range(asked: Headers) -> bool:
+    return asked.get("range", "").partition("=")[0].strip().lower() == "bytes"
+
+
+def _below(scope: Scope) -> RedirectResponse:
+    """Sends a client on from a folder's name to the folder. The address is relative: what a client says is the host's name, or a path that
+    begins with two slashes, leads nowhere else."""
+    path = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape")
+    name = unquote_to_bytes(path.partition(b"?")[0]).rpartition(b"/")[2]
+    query = scope["query_string"].decode("latin-1")
+    return RedirectResponse(f"./{quote(name, safe='')}/" + (f"?{query}" if query else ""))
 
 
 def accepted_coding(header: str, available: dict[str, str]) -> str | None:
@@ -261,8 +311,3 @@ def _http_date(seconds: int) -> str:
 
 def _signature(status: os.stat_result) -> tuple[int, int, int, int]:
     return status.st_mtime_ns, status.st_size, status.st_ino, status.st_ctime_ns
-
-
-def _read(path: str, size: int) -> bytes:
-    with Path(path).open("rb") as file:
-        return file.read(size)

@@ -18,8 +18,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from ..runtime.limits import MAX_ALT_BYTES
 from .errors import RequestError
@@ -102,6 +104,13 @@ class Encoder:
         """Ends the encoding processes and closes the catalogue."""
         self.workers.close()
         self.catalogue.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The endpoint as an ASGI application: every method but POST is refused."""
+        if scope["method"] != "POST":
+            raise HTTPException(405, headers={"Allow": "POST"})
+        response = await self.answer(Request(scope, receive, send))
+        await response(scope, receive, send)
 
     async def answer(self, request: Request) -> JSONResponse:
         """201 with the new picture's row and address, 200 where it was there before; RequestError otherwise."""

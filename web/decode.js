@@ -72,9 +72,15 @@ export async function readPicture(bytes, pack) {
   const source = await latentsOf(container, pack, Math.ceil(height / pack.patch), Math.ceil(width / pack.patch));
   const picture = new Picture(header, pack, source);
   await picture.open();
-  const chunk = find(container, ALPHA);
-  picture.alpha = chunk ? await decodeAlpha(chunk.payload, height, width, chunk.start, async () => (await engine()).core) : null;
-  picture.alt = altText(container);
+  try {
+    const chunk = find(container, ALPHA);
+    picture.alpha = chunk ? await decodeAlpha(chunk.payload, height, width, chunk.start, async () => (await engine()).core) : null;
+    picture.alt = altText(container);
+  } catch (error) {
+    // nobody else knows of its latents in the core
+    picture.close();
+    throw error;
+  }
   return picture;
 }
 

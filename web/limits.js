@@ -24,6 +24,9 @@ export const MAX_HALO = 64;
 /** A varint holds at most 32 bits: 5 groups of 7. */
 export const MAX_VARINT_BYTES = 5;
 
+/** Chunks of a file: a dozen times the kinds there are. Each costs some work however short it is. */
+export const MAX_CHUNKS = 64;
+
 /** Alternative text, UTF-8: several times the longest that accessibility guides advise. */
 export const MAX_ALT_BYTES = 4_096;
 

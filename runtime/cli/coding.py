@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-import io
+import sys
 import time
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from ..files import PIPE, Job, Wanted, plan
 from ..format.container import parse
 from ..info import Report, bits_per_pixel
 from ..pictures.kinds import image_suffixes, left_out
-from .batch import SUFFIX, Sessions, check_batch, read, run_batch, run_parallel, source, write
+from .batch import PROGRAM, SUFFIX, Sessions, check_batch, read, run_batch, run_parallel, source, write
 
 
 class Encoder:
@@ -73,6 +73,7 @@ def _encoded_line(report: Report) -> str:
 
 def decode_files(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     from ..decode import decode
+    from ..photo import written
 
     check_batch(parser, args)
     if args.bytes is not None and args.bytes < 0:
@@ -88,6 +89,7 @@ def decode_files(parser: argparse.ArgumentParser, args: argparse.Namespace) -> i
         if _format_of(suffix) is None:
             parser.error(f"no format that Pillow writes has the suffix '{suffix}'")
     sessions = Sessions(args)
+    told: list[bool] = []
 
     def work(job: Job) -> Report:
         data = read(job.source)
@@ -95,19 +97,22 @@ def decode_files(parser: argparse.ArgumentParser, args: argparse.Namespace) -> i
             data = data[: args.bytes]
         image = decode(data, stage=args.stage, realism=args.realism, **sessions.for_decoding(data, args.stage))
         format_name = _format_of(chosen if job.target == PIPE or args.format else Path(job.target).suffix.lower())
-        out = io.BytesIO()
         options = {} if image.exif is None else {"exif": b"Exif\0\0" + image.exif}
         picture = image.to_pil()
         start = time.perf_counter()
-        picture.save(out, format_name, **options)
+        data_out, on_white = written(picture, str(format_name), **options)
         timings = {**image.timings, "save": time.perf_counter() - start}
-        write(job, out.getvalue())
+        if on_white and not told:
+            told.append(True)
+            print(f"{PROGRAM}: {format_name} has no such transparency: pictures with it are laid on white", file=sys.stderr)
+        write(job, data_out)
         return {
             "output": job.target,
             "width": picture.width,
             "height": picture.height,
             "mode": picture.mode,
             "stage": image.stage,
+            "on_white": on_white,
             "complete": image.complete,
             "alt": image.alt,
             "bytes": len(data),

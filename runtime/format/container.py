@@ -25,7 +25,7 @@ An .sdz file is a header and then chunks until the file ends. All integers are l
             2**32, and only the shortest form is valid.
 
 A file may end anywhere after its header. Of a chunk that the end cuts, 'L' counts as a prefix of the latents, its CRC unchecked;
-any other is ignored. A known tag twice, or a wrong CRC on any whole chunk, is an error.
+any other is ignored. A known tag twice, a 65th chunk, or a wrong CRC on any whole chunk, is an error.
 """
 
 from __future__ import annotations
@@ -47,6 +47,9 @@ TILT_SHIFT: Final = 1
 TILT_MASK: Final = 0b111
 PACK_ID_BYTES: Final = 4
 CRC_BYTES: Final = 4
+
+HEADER_BYTES: Final = 11 + 2 * limits.MAX_VARINT_BYTES
+"""Length of the longest header."""
 
 LATENTS: Final = b"L"
 PALETTE_LATENTS: Final = b"P"
@@ -157,6 +160,14 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+def read_header(data: bytes) -> tuple[Header, int]:
+    """The header of a file, from its first `HEADER_BYTES` bytes or more, and its size in bytes: nothing behind it is looked at.
+
+    Raises what `parse` raises of a header.
+    """
+    return _read_header(data[:HEADER_BYTES])
+
+
 def _read_header(data: bytes | _FileBytes) -> tuple[Header, int]:
     if data[:3] != MAGIC:
         raise NotAnSdzError(data[:3])
@@ -246,6 +257,8 @@ def _parse(data: bytes | _FileBytes, payloads: Collection[bytes] | None) -> Cont
     chunks: list[Chunk] = []
     seen: set[bytes] = set()
     while offset < len(data):
+        if len(chunks) == limits.MAX_CHUNKS:
+            raise LimitError(f"more than {limits.MAX_CHUNKS} chunks", offset, "chunk tag")
         chunk = _read_chunk(data, offset, seen, header_bytes, payloads)
         chunks.append(chunk)
         if chunk.tag in TAGS:

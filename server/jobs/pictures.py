@@ -35,9 +35,6 @@ PREVIEW_PIXELS: Final = 12_500_000
 LARGEST_SIDE: Final = {"image/webp": 16_383, "image/avif": 65_536, "image/jpeg": 65_535}
 """Most pixels on a side, by the formats' own rules."""
 
-JPEG_BACKGROUND: Final = "white"
-"""JPEG has no transparency; white is what most pages are."""
-
 UPLOAD_FORMATS: Final = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 """Pillow's names of what may be uploaded: what cameras and browsers write. Each further parser would be one more to trust."""
 
@@ -59,27 +56,32 @@ def _encoding_session() -> Session:
 
 
 def decode_picture(job: Message, data: bytes) -> tuple[Message, bytes]:
-    """The .sdz `data` as a picture of the media type `job["media"]`, or a preview of it where it is over MAX_PIXELS."""
-    from PIL import Image
-
+    """The first `job["size"]` bytes of the .sdz `job["path"]` as a picture of the media type `job["media"]`; a preview of it where it is
+    over MAX_PIXELS, or where its bytes say next to nothing of its pixels. `data` is not read."""
     from ...runtime.decode import decode
-    from ...runtime.format.container import parse
+    from ...runtime.format.container import LATENTS, PALETTE_LATENTS, parse
     from ...runtime.format.linear import reductions
+    from ...runtime.format.sparse import affordable, is_sparse, reduction_for
     from ...runtime.pack import find_pack
+    from ...runtime.photo import on_white
 
-    header = parse(data).header
-    pixels = header.width * header.height
-    if pixels > MAX_PIXELS:
+    with Path(job["path"]).open("rb") as file:
+        data = file.read(job["size"])
+    container = parse(data)
+    header, pixels = container.header, container.header.width * container.header.height
+    # not the file's bytes, which an attacker can fill up
+    told = max((len(chunk.payload) for chunk in container.chunks if chunk.tag in (LATENTS, PALETTE_LATENTS)), default=0)
+    sparse = is_sparse(header.width, header.height, told)
+    if sparse or pixels > MAX_PIXELS:
         pack = find_pack(header.pack_id)
-        possible = reductions(pack.patch)
-        reduce = next((factor for factor in possible if pixels <= factor**2 * PREVIEW_PIXELS), possible[-1])
-        decoded = decode(data, stage="linear", reduce=reduce, pack=pack)
+        most = min(PREVIEW_PIXELS, affordable(told)) if sparse else PREVIEW_PIXELS
+        decoded = decode(data, stage="linear", reduce=reduction_for(pixels, most, reductions(pack.patch)), pack=pack)
     else:
         decoded = decode(data, session=_session(header.pack_id))
     picture = decoded.to_pil()
     if job["media"] == "image/jpeg" and picture.mode in ("LA", "RGBA"):
-        ground = Image.new("RGBA", picture.size, JPEG_BACKGROUND)
-        picture = Image.alpha_composite(ground, picture.convert("RGBA")).convert("RGB")
+        # white is what most pages are
+        picture = on_white(picture)
     name, options = SAVE_OPTIONS[job["media"]]
     out = io.BytesIO()
     picture.save(out, name, **options)

@@ -104,7 +104,8 @@ class Catalogue:
             raise CatalogueError(f"{folder / 'catalogue.sqlite'}: {error}; move it away, and it is made again from the pictures") from error
 
     def add(self, data: bytes) -> tuple[Picture, bool]:
-        """Keeps the .sdz `data`; returns its row, and whether it is new. When this returns, file and row are on the disk.
+        """Keeps the .sdz `data`; returns its row, and whether it is new. When this returns, file and row are on the disk; a file that was
+        there and had been damaged is whole again.
 
         Raises SdzError for data that is no .sdz, OSError or sqlite3.Error when it cannot be written; nothing is left behind then.
         """
@@ -113,16 +114,17 @@ class Catalogue:
         with self._mutex:
             known = self._find(digest)
             path = self.pictures / picture.name
-            if known is not None and path.is_file():
+            if known is not None and _holds(path, data):
                 return known, False
             path.parent.mkdir(exist_ok=True)
             write_atomically(path, data, durable=True)
             try:
-                self._insert(picture)
+                if known is None:
+                    self._insert(picture)
             except sqlite3.Error:
                 path.unlink(missing_ok=True)
                 raise
-        return picture, True
+        return (picture, True) if known is None else (known, False)
 
     def find(self, digest: str) -> Picture | None:
         """The row of `digest`."""
@@ -171,6 +173,14 @@ class Catalogue:
                 # its bytes are not those of its name, so it never was the answer to an upload
                 path.unlink()
         self._rows.execute("COMMIT")
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Whether the file has these bytes."""
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
 
 
 def _files(pictures: Path) -> Iterator[tuple[str, Path]]:

@@ -48,6 +48,7 @@ IN_FORMAT = {
     "MAX_OCTAVE": rf"C integers from -[0-9]+ to {NUMBER}, sixteenths",
     "DENOISER_COARSEST": rf"sum\(t\) ≤ {NUMBER} · N",
     "MAX_VARINT_BYTES": rf"at most {NUMBER} bytes long, and below 2³²",
+    "MAX_CHUNKS": rf"A file has at most {NUMBER} chunks",
     "MAX_ALT_BYTES": rf"without a terminator \| {NUMBER} bytes",
     "MAX_EXIF_BYTES": rf"JPEG puts before it \| {NUMBER} bytes",
     "MAX_PIXELS": rf"the reference decoders refuse more than {NUMBER} pixels",

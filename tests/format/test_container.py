@@ -130,6 +130,7 @@ def test_a_broken_field_is_named_with_its_offset(data: bytes, offset: int, field
         (HEAD[:11] + b"\0" + varint(2**32 - 1), 12, "height"),
         (HEAD + b"T" + varint(4097), 16, "chunk length"),
         (HEAD + b"E" + varint(65537), 16, "chunk length"),
+        (HEAD + 65 * chunk_bytes(b"x", b""), 15 + 64 * 6, "chunk tag"),
     ],
 )
 def test_a_number_over_its_limit_is_refused_before_anything_is_read(data: bytes, offset: int, field: str) -> None:

@@ -157,13 +157,18 @@ def test_decode_stages_prefixes_and_formats(capsys: pytest.CaptureFixture[str]) 
     assert not Path("no.png").exists()
 
 
-def test_what_an_output_format_cannot_hold_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    image = Image.new("RGBA", (8, 8), (1, 2, 3, 4))
-    image.save("a.png")
-    assert main(["encode", "a.png", "-o", "a.sdz"]) == 0
-    assert main(["decode", "a.sdz", "-o", "a.jpg"]) == 1
-    assert capsys.readouterr().err == "sdz: a.sdz: cannot write mode RGBA as JPEG\n"
-    assert not Path("a.jpg").exists()
+def test_what_an_output_format_cannot_hold_is_laid_on_white_and_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, image in (("a", Image.new("RGBA", (8, 8), (0, 0, 0, 0))), ("b", Image.new("LA", (8, 8), (0, 0)))):
+        Path("in").mkdir(exist_ok=True)
+        image.save(f"{name}.png")
+        assert main(["encode", f"{name}.png", "-o", f"in/{name}.sdz", "--quiet"]) == 0
+    assert main(["decode", "in", "-o", "jpegs/", "--format", "jpeg", "--quiet"]) == 0
+    assert capsys.readouterr().err == "sdz: JPEG has no such transparency: pictures with it are laid on white\n"
+    assert main(["decode", "in", "-o", "bmps/", "--format", "bmp", "--quiet"]) == 0
+    assert capsys.readouterr().err == "sdz: BMP has no such transparency: pictures with it are laid on white\n"
+    for path, mode in (("jpegs/a.jpeg", "RGB"), ("jpegs/b.jpeg", "L"), ("bmps/a.bmp", "RGB"), ("bmps/b.bmp", "L")):
+        with Image.open(path) as shown:
+            assert (shown.mode, shown.getpixel((3, 3))) == (mode, (255, 255, 255) if mode == "RGB" else 255)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from sdz.runtime import SdzImagePlugin
 from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode
 from sdz.runtime.errors import CorruptFileError, EncodeInputError, LimitError, MissingPackError, NotAnSdzError
-from sdz.runtime.format.container import LATENTS, Header, latent_span, parse, serialize, survey
+from sdz.runtime.format.container import LATENTS, Chunk, Header, latent_span, parse, serialize, survey
 from sdz.runtime.pack import default_pack
 
 WIDTH, HEIGHT = 150, 90
@@ -202,6 +203,48 @@ def test_saving_what_cannot_be_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(EncodeInputError):
         Image.new("F", (9, 9)).save(tmp_path / "a.sdz")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [{"quality": 101}, {"quality": "keep"}, {"bpp": "0.5"}, {"target_size": 3}, {"alt": b"a"}])
+def test_saving_over_a_good_file_with_a_bad_option_leaves_it(tmp_path: Path, options: dict[str, object]) -> None:
+    path = tmp_path / "a.sdz"
+    photo().save(path)
+    before = path.read_bytes()
+    for name in (path, str(path), os.fsencode(path)):
+        with pytest.raises(EncodeInputError):
+            photo().save(name, **options)
+        with pytest.raises(EncodeInputError):
+            photo().save(name, "SDZ", **options)
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (before, [path])
+
+
+def test_saving_over_a_file_keeps_its_mode_and_its_links(tmp_path: Path) -> None:
+    path, link = tmp_path / "a.sdz", tmp_path / "b.sdz"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    link.symlink_to(path)
+    photo().save(link, quality=30)
+    assert (path.read_bytes(), path.stat().st_mode & 0o777, link.is_symlink()) == (saved(photo(), quality=30), 0o640, True)
+    # other formats are Pillow's own business
+    photo().save(tmp_path / "c.png")
+    with pytest.raises(OSError, match="cannot write mode"):
+        photo("RGB").convert("RGBA").save(tmp_path / "d.jpg")
+    photo().save("/dev/null", "SDZ")
+    assert not Path("/dev/null").is_file()
+
+
+def test_a_vast_picture_of_next_to_no_bytes_is_a_bomb() -> None:
+    def of(width: int, height: int, *chunks: Chunk) -> io.BytesIO:
+        return io.BytesIO(serialize(Header(width, height, 40, 3, default_pack().id), chunks))
+
+    text = Chunk(b"T", b"a" * 4000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for suspect in (of(9_459, 9_459), of(9_459, 9_459, text, Chunk(b"L", b"a")), of(2_001, 2_000)):
+            with pytest.raises(Image.DecompressionBombWarning, match="could be a decompression bomb"):
+                Image.open(suspect)
+        for good in (of(2_000, 2_000), of(9_400, 9_400, Chunk(b"L", b"a" * 2_210))):
+            Image.open(good).close()
 
 
 def test_exif_is_stored_when_given_and_its_orientation_applied() -> None:

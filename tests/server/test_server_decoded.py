@@ -22,11 +22,12 @@ from starlette.testclient import TestClient
 
 from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode
-from sdz.runtime.format.container import Chunk, Header, serialize
+from sdz.runtime.format.container import Chunk, Header, latent_span, serialize
+from sdz.runtime.format.sparse import is_sparse, reduction_for
 from sdz.runtime.pack import default_pack
 from sdz.runtime.session import Session
 from sdz.server.app import Cache, create_app
-from sdz.server.decoded import DecodedPictures
+from sdz.server.decoded import DecodedPictures, Source, header_of
 from sdz.server.errors import RequestError
 from sdz.server.jobs import pictures
 from sdz.server.jobs.messages import Message, receive, send
@@ -87,11 +88,11 @@ def test_the_same_address_in_every_form(client: TestClient, photo: bytes, sessio
         made = client.get("/a.sdz", headers={"accept": accept})
         assert (made.status_code, made.headers["content-type"]) == (200, media)
         assert made.content == saved(photo, media, session)
-        assert (made.headers["vary"], made.headers["content-length"]) == ("Accept", str(len(made.content)))
+        assert (made.headers["vary"], made.headers["content-length"]) == ("Accept, Save-Data", str(len(made.content)))
         assert made.headers["etag"].startswith(file.headers["etag"].removesuffix('"') + "-")
         tags.add(made.headers["etag"])
         again = client.get("/a.sdz", headers={"accept": accept, "if-none-match": made.headers["etag"]})
-        assert (again.status_code, again.content, again.headers["vary"]) == (304, b"", "Accept")
+        assert (again.status_code, again.content, again.headers["vary"]) == (304, b"", "Accept, Save-Data")
     assert len(tags) == 4
 
 
@@ -99,6 +100,28 @@ def test_a_decoded_prefix(client: TestClient, photo: bytes, session: Session) ->
     made = client.get("/a.sdz?bytes=200", headers={"accept": BROWSER})
     assert made.content == saved(photo[:200], "image/webp", session)
     assert "-200-" in made.headers["etag"]
+
+
+def test_who_saves_data_gets_a_shorter_prefix(client: TestClient, photo: bytes, veiled: bytes, session: Session) -> None:
+    saved_part = {"save-data": "on"}
+    for name, data in (("a.sdz", photo), ("veiled.sdz", veiled)):
+        start, end = latent_span(data)
+        cut = min(len(data), start + max(1000, (end - start) // 2))
+        whole = client.get(f"/{name}")
+        part = client.get(f"/{name}", headers=saved_part)
+        assert (part.status_code, part.content, part.headers["vary"]) == (200, data[:cut], "Accept, Save-Data")
+        assert part.headers["etag"] == whole.headers["etag"].removesuffix('"') + '-saved"'
+        assert part.headers["content-length"] == str(cut)
+        again = client.get(f"/{name}", headers={**saved_part, "if-none-match": part.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        shown = client.get(f"/{name}", headers={**saved_part, "accept": BROWSER})
+        assert shown.content == saved(data[:cut], "image/webp", session)
+    assert cut < len(photo) and len(client.get("/a.sdz", headers=saved_part).content) < len(photo)
+    # who names its bytes gets these, and off is off
+    assert client.get("/a.sdz", headers={**saved_part, "range": "bytes=5-"}).content == photo[5:]
+    assert client.get("/a.sdz?bytes=1500", headers=saved_part).content == photo[:1500]
+    assert client.get("/a.sdz", headers={"save-data": "off"}).content == photo
+    assert client.get("/text.sdz", headers=saved_part).content == b"hello"
 
 
 def test_transparency(client: TestClient, veiled: bytes) -> None:
@@ -133,20 +156,54 @@ def test_of_a_picture_too_large_to_decode_in_full_a_preview(client: TestClient) 
     made = client.get("/vast.sdz", headers={"accept": BROWSER})
     assert (made.status_code, made.headers["content-type"]) == (200, "image/webp")
     with Image.open(io.BytesIO(made.content)) as preview:
-        assert preview.size == (3_000, 2_000)
+        assert preview.size == (1_500, 1_000)
         assert preview.getextrema() == ((128, 128),) * 3
 
 
-def test_previews_are_the_linear_stage(monkeypatch: pytest.MonkeyPatch, photo: bytes) -> None:
+def decoded_by_worker(tmp_path: Path, data: bytes) -> tuple[Message, bytes]:
+    path = tmp_path / "given.sdz"
+    path.write_bytes(data)
+    return perform({"kind": "decode", "media": "image/webp", "path": str(path), "size": len(data)}, b"")
+
+
+def test_previews_are_the_linear_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: bytes) -> None:
     for most, factor in ((28_000, 1), (27_999, 2), (6_000, 4)):
         monkeypatch.setattr(pictures, "MAX_PIXELS", most)
         monkeypatch.setattr(pictures, "PREVIEW_PIXELS", 7_000 if most > 6_000 else 2_000)
-        message, out = perform({"kind": "decode", "media": "image/webp"}, photo)
+        message, out = decoded_by_worker(tmp_path, photo)
         assert message["stage"] == ("denoised" if factor == 1 else "linear")
         wanted = decode(photo) if factor == 1 else decode(photo, stage="linear", reduce=factor)
         expected = io.BytesIO()
         wanted.to_pil().save(expected, "WEBP", **SAVE_OPTIONS["image/webp"][1])
         assert out == expected.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("sides", "latents", "text", "shown"),
+    [
+        # 4 megapixels and less are decoded in full, whatever there is of them
+        ((500, 400), 0, 0, (500, 400)),
+        ((7_000, 7_000), 0, 0, (1_750, 1_750)),
+        # what does not tell of pixels does not count
+        ((7_000, 7_000), 10, 4_000, (1_750, 1_750)),
+        ((4_000, 2_000), 150, 0, (2_000, 1_000)),
+    ],
+)
+def test_of_a_picture_of_next_to_no_bytes_a_preview(
+    tmp_path: Path, photo: bytes, sides: tuple[int, int], latents: int, text: int, shown: tuple[int, int]
+) -> None:
+    chunks = [Chunk(b"T", b"a" * text), Chunk(b"L", b"\x55" * latents)]
+    message, out = decoded_by_worker(tmp_path, serialize(Header(*sides, 40, 3, photo[4:8]), chunks))
+    with Image.open(io.BytesIO(out)) as made:
+        assert made.size == shown
+    assert (message["stage"] == "linear") == (shown != sides)
+
+
+def test_sparse_files() -> None:
+    assert [is_sparse(2_000, 2_000, size) for size in (0, 99, 100)] == [False] * 3
+    assert [is_sparse(2_000, 2_001, size) for size in (0, 100, 101)] == [True, True, False]
+    assert [is_sparse(7_000, 7_000, size) for size in (1_224, 1_225)] == [True, False]
+    assert [reduction_for(pixels, 100, (2, 4, 8)) for pixels in (400, 401, 1_601, 10**9)] == [2, 4, 8, 8]
 
 
 def test_pictures_are_decoded_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,50 +219,86 @@ def test_pictures_are_decoded_once(client: TestClient, monkeypatch: pytest.Monke
 
 
 class StandIn(Workers):
-    """Answers when told to; counts what it is asked."""
+    """Answers when told to; notes what it is asked."""
 
     def __init__(self) -> None:
         super().__init__(1, 1.0, GIB)
-        self.asked: list[bytes] = []
+        self.asked: list[str] = []
         self.may = asyncio.Event()
 
     async def run(self, job: Message, data: bytes = b"") -> tuple[Message, bytes]:
-        self.asked.append(data)
+        self.asked.append(Path(job["path"]).name)
         await self.may.wait()
-        return {}, b"picture of " + data
+        return {}, Path(job["path"]).read_bytes()[: job["size"]]
+
+
+def source(folder: Path, name: str, width: int, height: int, index: int = 1, size: int | None = None) -> Source:
+    path = folder / name
+    path.write_bytes(serialize(Header(width, height, index, 0, bytes(4)), []))
+    return Source(str(path), path.stat().st_size if size is None else size, "state")
 
 
 def test_one_decode_at_a_time_and_a_bounded_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdz.server.decoded.QUEUE", 2)
-    one, two, three = (serialize(Header(16, 16, index, 0, bytes(4)), []) for index in (1, 2, 3))
+    monkeypatch.setattr("sdz.server.decoded.QUEUE", 1)
+    one, two, three = (source(tmp_path, f"{index}.sdz", 16, 16, index) for index in (1, 2, 3))
 
     async def scenario() -> None:
         workers = StandIn()
-        service = DecodedPictures(DiskCache(tmp_path, 10_000), Metrics(), workers)
-        waiting = [asyncio.create_task(service.get(data, ["image/webp"])) for data in (one, one, one, two)]
-        while len(workers.asked) < 2:
-            await asyncio.sleep(0)
+        service = DecodedPictures(DiskCache(tmp_path / "cache", 10_000), Metrics(), workers)
+        waiting = [asyncio.create_task(service.get(given, ["image/webp"])) for given in (one, one, one)]
+        while not workers.asked:
+            await asyncio.sleep(0.001)
+        waiting.append(asyncio.create_task(service.get(two, ["image/webp"])))
+        while not service._queue._waiting:
+            await asyncio.sleep(0.001)
         with pytest.raises(RequestError) as refused:
             await service.get(three, ["image/webp"])
         assert (refused.value.status, refused.value.code, refused.value.headers) == (503, "BusyError", {"Retry-After": "5"})
+        assert workers.asked == ["1.sdz"]
         # a client that leaves takes nothing from the others
         waiting[0].cancel()
         workers.may.set()
-        assert await asyncio.gather(*waiting[1:]) == [(b"picture of " + data, "image/webp") for data in (one, one, two)]
-        assert sorted(workers.asked) == [one, two]
-        assert await service.get(three, ["image/webp"]) == (b"picture of " + three, "image/webp")
+        told = await asyncio.gather(*waiting[1:])
+        assert told == [(Path(given.path).read_bytes(), "image/webp") for given in (one, one, two)]
+        assert workers.asked == ["1.sdz", "2.sdz"]
+        assert (await service.get(three, ["image/webp"]))[0] == Path(three.path).read_bytes()
+        service.close()
+
+    asyncio.run(scenario())
+
+
+def test_prefixes_of_one_picture_do_not_crowd_out_others(tmp_path: Path) -> None:
+    """200 different prefixes of one picture, and then another picture: it is the next."""
+    path = tmp_path / "many.sdz"
+    path.write_bytes(serialize(Header(64, 64, 1, 0, bytes(4)), [Chunk(b"L", bytes(300))]))
+    other = source(tmp_path, "other.sdz", 64, 64)
+
+    async def scenario() -> None:
+        workers = StandIn()
+        service = DecodedPictures(DiskCache(tmp_path / "cache", 10_000), Metrics(), workers)
+        many = [asyncio.create_task(service.get(Source(str(path), 20 + count, "s"), ["image/webp"])) for count in range(200)]
+        while sum(task.done() for task in many) < 200 - 33:
+            await asyncio.sleep(0.001)
+        last = asyncio.create_task(service.get(other, ["image/webp"]))
+        while not any(place.group == other.path for place in service._queue._waiting):
+            await asyncio.sleep(0.001)
+        workers.may.set()
+        assert (await last)[0] == Path(other.path).read_bytes()
+        ended = await asyncio.gather(*many, return_exceptions=True)
+        busy = [error for error in ended if isinstance(error, RequestError) and error.code == "BusyError"]
+        assert (len(busy), workers.asked[:3], len(workers.asked)) == (200 - 32, ["many.sdz", "other.sdz", "many.sdz"], 33)
         service.close()
 
     asyncio.run(scenario())
 
 
 def test_a_form_that_can_hold_the_size(tmp_path: Path) -> None:
-    wide = serialize(Header(16_384, 16, 40, 0, bytes(4)), [])
+    wide = source(tmp_path, "wide.sdz", 16_384, 16)
 
     async def scenario() -> None:
         workers = StandIn()
         workers.may.set()
-        service = DecodedPictures(DiskCache(tmp_path, 10_000), Metrics(), workers)
+        service = DecodedPictures(DiskCache(tmp_path / "cache", 10_000), Metrics(), workers)
         assert (await service.get(wide, ["image/webp", "image/jpeg"]))[1] == "image/jpeg"
         with pytest.raises(RequestError) as refused:
             await service.get(wide, ["image/webp"])
@@ -213,6 +306,14 @@ def test_a_form_that_can_hold_the_size(tmp_path: Path) -> None:
         service.close()
 
     asyncio.run(scenario())
+
+
+def test_nothing_of_a_file_but_its_header_is_parsed_in_the_server(tmp_path: Path, photo: bytes) -> None:
+    """Chunks that no reader takes reach the child alone."""
+    junk = photo[:13] + b"x\0" + bytes(4)
+    path = tmp_path / "junk.sdz"
+    path.write_bytes(junk * 3)
+    assert header_of(Source(str(path), 3 * len(junk), "s")).width == 200
 
 
 # child processes
@@ -229,32 +330,38 @@ def test_messages_are_a_line_of_json_and_bytes() -> None:
     assert cut == [None] * 34
 
 
-def test_a_job_over_its_time_ends_with_its_process() -> None:
+def test_a_job_over_its_time_ends_with_its_process(tmp_path: Path) -> None:
+    (tmp_path / "no").write_bytes(b"no")
+    no = {"kind": "decode", "media": "image/webp", "path": str(tmp_path / "no"), "size": 2}
+
     async def scenario() -> None:
         workers = Workers(1, 0.05, GIB)
         with pytest.raises(WorkerTimeoutError):
             # a fresh interpreter takes longer than that to start
-            await workers.run({"kind": "decode", "media": "image/webp"}, b"SDZ")
+            await workers.run(no)
         workers.seconds = 60.0
         with pytest.raises(WorkerRefusedError) as refused:
-            await workers.run({"kind": "decode", "media": "image/webp"}, b"no")
+            await workers.run(no)
         assert refused.value.code == "NotAnSdzError"
         (child,) = workers._children.all
         child.kill()
         child.wait()
         with pytest.raises(WorkerDiedError):
-            await workers.run({"kind": "decode", "media": "image/webp"}, b"no")
+            await workers.run(no)
         assert workers._children.all == set()
         workers.close()
 
     asyncio.run(scenario())
 
 
-def test_memory_is_limited(photo: bytes) -> None:
+def test_memory_is_limited(tmp_path: Path, photo: bytes) -> None:
+    (tmp_path / "a.sdz").write_bytes(photo)
+    job = {"kind": "decode", "media": "image/webp", "path": str(tmp_path / "a.sdz"), "size": len(photo)}
+
     async def scenario() -> None:
         workers = Workers(1, 120.0, 60 << 20)
         with pytest.raises((WorkerRefusedError, WorkerDiedError)):
-            await workers.run({"kind": "decode", "media": "image/webp"}, photo)
+            await workers.run(job)
         workers.close()
 
     asyncio.run(scenario())
@@ -271,7 +378,7 @@ def test_children_end_with_their_parent() -> None:
         "import asyncio, os, signal, sys; from sdz.server.jobs.processes import *\n"
         "async def main():\n"
         "    workers = Workers(1, 60.0, 1 << 32)\n"
-        "    try: await workers.run({'kind': 'decode', 'media': 'image/webp'}, b'no')\n"
+        "    try: await workers.run({'kind': 'decode', 'media': 'image/webp', 'path': '/dev/null', 'size': 2})\n"
         "    except WorkerRefusedError: pass\n"
         "    (child,) = workers._children.all\n"
         "    print(child.pid, flush=True)\n"

@@ -97,6 +97,32 @@ def test_upload(client: TestClient, store: Path) -> None:
     assert leftovers(store) == []
 
 
+def test_the_endpoint_takes_nothing_but_uploads(client: TestClient) -> None:
+    for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS"):
+        refused = client.request(method, "/encode")
+        assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
+def test_an_upload_again_heals_a_damaged_file(tmp_path: Path, damage: str) -> None:
+    catalogue = Catalogue(tmp_path)
+    data = sdz(3, "a cat")
+    picture, _ = catalogue.add(data)
+    path = catalogue.pictures / picture.name
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-1] + (b"" if damage == "cut" else b"?"))
+    assert catalogue.add(data) == (picture, False)
+    assert path.read_bytes() == data
+    assert catalogue.all() == [picture]
+    # what is whole is not written again
+    before = path.stat().st_ino
+    catalogue.add(data)
+    assert path.stat().st_ino == before
+    catalogue.close()
+
+
 def test_the_orientation_is_applied_and_dropped(client: TestClient) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -225,7 +251,7 @@ def test_a_queue_of_eight_and_then_503(tmp_path: Path, monkeypatch: pytest.Monke
 def test_at_most_two_processes() -> None:
     async def scenario() -> None:
         workers = Workers(2, 60.0, 1 << 32)
-        jobs = [workers.run({"kind": "decode", "media": "image/webp"}, b"no") for _ in range(6)]
+        jobs = [workers.run({"kind": "decode", "media": "image/webp", "path": os.devnull, "size": 2}) for _ in range(6)]
         answers = await asyncio.gather(*jobs, return_exceptions=True)
         assert [getattr(answer, "code", answer) for answer in answers] == ["NotAnSdzError"] * 6
         assert len(workers._children.all) == 2

@@ -200,6 +200,17 @@ test("a file of another pack is refused", async () => {
   assert.match(error.message, /0badc0de/);
 });
 
+test("a file with a broken alpha plane leaves nothing in the core", async () => {
+  const broken = file({}, [["A", [1, 2, 3]], ["L", [9, 8, 7, 6]]]);
+  await decodeBytes(file({}, [["L", [9, 8, 7, 6]]]), { stage: "linear", pack });
+  const { core } = await engine();
+  const before = core.held();
+  for (let i = 0; i < 3; i++) {
+    assert.equal((await thrown(() => decodeBytes(broken, { stage: "linear", pack }))).code, "CorruptFileError");
+    assert.equal(core.held(), before);
+  }
+});
+
 test("pictures give way to each other, and an instance that fails to a fresh one, without a trace", async () => {
   const picture = await readPicture(DATA, pack);
   const before = await picture.paintLinear(picture.whole);

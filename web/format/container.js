@@ -4,7 +4,7 @@
  */
 
 import { SdzError } from "../errors.js";
-import { MAX_ALT_BYTES, MAX_EXIF_BYTES, MAX_PLANES, MAX_SIDE, MAX_STEP_INDEX, MAX_TILT, MAX_VARINT_BYTES } from "../limits.js";
+import { MAX_ALT_BYTES, MAX_CHUNKS, MAX_EXIF_BYTES, MAX_PLANES, MAX_SIDE, MAX_STEP_INDEX, MAX_TILT, MAX_VARINT_BYTES } from "../limits.js";
 
 /**
  * @typedef {object} Header
@@ -192,6 +192,9 @@ export function parse(data) {
   const chunks = [];
   const seen = /** @type {Set<string>} */ (new Set());
   for (let offset = headerBytes; offset < data.length; ) {
+    if (chunks.length === MAX_CHUNKS) {
+      throw new SdzError("LimitError", `more than ${MAX_CHUNKS} chunks`, { offset, field: "chunk tag" });
+    }
     const chunk = readChunk(data, offset, seen, headerBytes);
     chunks.push(chunk);
     if (chunk.tag in TAGS) seen.add(chunk.tag);
