@@ -12,7 +12,8 @@ import { useSettings } from "./settings.js";
  * @typedef {object} Receiver
  * @property {(size: {width: number, height: number, alt?: string}) => void} header called once, before any tile
  * @property {(tile: Tile) => void} tile
- * @property {(progress: {stage: Stage, bytes: number, total: number | null, final: boolean}) => void} stage
+ * @property {(progress: {stage: Stage, bytes: number, total: number | null, final: boolean, digest?: string}) => void} stage
+ *   with the file's SHA-256 at the last one
  * @property {(error: SdzError) => void} error
  */
 
@@ -104,49 +105,14 @@ export function wantedBy({ stage, realism }) {
   };
 }
 
-/** @type {Map<Element, () => void>} */
-const awaited = new Map();
-
-/** Lazy pictures start loading within one screen's height of the viewport. @type {IntersectionObserver | undefined} */
-let observer;
-
-/**
- * Calls `start` at once, or with loading="lazy" when the element comes near the viewport.
- * @param {Element} element @param {() => void} start
- * @returns {() => void} cancels it
- */
-export function whenNear(element, start) {
-  if (element.getAttribute("loading") !== "lazy") {
-    start();
-    return () => {};
-  }
-  observer ??= new IntersectionObserver(
-    (entries) => {
-      for (const { target, isIntersecting } of entries) {
-        if (!isIntersecting) continue;
-        observer?.unobserve(target);
-        const begin = awaited.get(target);
-        awaited.delete(target);
-        begin?.();
-      }
-    },
-    { rootMargin: "100% 0px" },
-  );
-  awaited.set(element, start);
-  observer.observe(element);
-  return () => {
-    awaited.delete(element);
-    observer?.unobserve(element);
-  };
-}
-
 /**
  * Paints the tiles of one picture on a canvas.
  * @param {HTMLCanvasElement} canvas
  * @returns {{resize(width: number, height: number): void, put(tile: Tile): void}}
  */
 export function painter(canvas) {
-  const context = canvas.getContext("2d", { colorSpace: "srgb" });
+  // read again for the image that is shown: kept where the processor can reach it
+  const context = canvas.getContext("2d", { colorSpace: "srgb", willReadFrequently: true });
   if (!context) throw new SdzError("ProviderError", "this browser gives no canvas");
   return {
     resize(width, height) {
