@@ -77,6 +77,7 @@ class Upgrade {
     const { image } = this;
     const stood = !this.#url && image.complete && image.naturalWidth > 0;
     return load(
+      image,
       address,
       wantedBy(image.dataset),
       {

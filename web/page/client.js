@@ -90,14 +90,28 @@ export function request(src, { stage, realism }, receiver) {
  *   most natural one
  */
 
+/** Whether the browser is set to save data. */
+function savingData() {
+  const connection = /** @type {{saveData?: boolean} | undefined} */ (/** @type {any} */ (navigator).connection);
+  return Boolean(connection?.saveData) || matchMedia("(prefers-reduced-data: reduce)").matches;
+}
+
+/** Tells the page's service worker, which cannot ask for media features, whether to save data. */
+export function tellServiceWorker() {
+  const workers = navigator.serviceWorker;
+  const tell = () => workers.controller?.postMessage({ type: "sdz-save-data", value: savingData() });
+  if (!workers) return;
+  tell();
+  workers.addEventListener("controllerchange", tell);
+}
+
 /**
  * The element's data-stage and data-realism; only the linear stage where the browser is set to save data.
  * @param {DOMStringMap} dataset
  * @returns {Wanted}
  */
 export function wantedBy({ stage, realism }) {
-  const connection = /** @type {{saveData?: boolean} | undefined} */ (/** @type {any} */ (navigator).connection);
-  const saving = connection?.saveData || matchMedia("(prefers-reduced-data: reduce)").matches;
+  const saving = savingData();
   const part = Number.parseFloat(realism ?? "1");
   return {
     stage: stage === "linear" || saving ? "linear" : stage === "decoded" ? "decoded" : "denoised",

@@ -14,7 +14,7 @@ import { restore, standing } from "./fallback.js";
 import { backdrop, boxRules, dimension, resolved, sharedSheet } from "./layout.js";
 import { load } from "./load.js";
 import { Kept, unwatch, watchDistance, whenNear } from "./near.js";
-import { emptyImage } from "./shown.js";
+import { discard, discardCanvas, emptyImage } from "./shown.js";
 
 /** @import { Wanted } from "./client.js" */
 /** @import { Showing } from "./load.js" */
@@ -190,10 +190,10 @@ export class SdzImg extends Base {
   /** As <img> has it: the rendered size, else the attribute's, else the picture's. @param {"width" | "height"} name @param {number} natural */
   #side(name, natural) {
     if (!this.getClientRects().length) return dimension(this.getAttribute(name))?.value ?? natural;
-    const style = getComputedStyle(this);
-    const sides = name === "width" ? ["Left", "Right"] : ["Top", "Bottom"];
-    const padding = sides.reduce((sum, side) => sum + Number.parseFloat(style[/** @type {"paddingLeft"} */ (`padding${side}`)]), 0);
-    return Math.round((name === "width" ? this.clientWidth : this.clientHeight) - padding);
+    const style = /** @type {Record<string, any>} */ (getComputedStyle(this));
+    const around = (name === "width" ? ["Left", "Right"] : ["Top", "Bottom"]).flatMap((side) => [`padding${side}`, `border${side}Width`]);
+    const outside = style.boxSizing === "border-box" ? around.reduce((sum, part) => sum + Number.parseFloat(style[part]), 0) : 0;
+    return Math.round(Number.parseFloat(style[name]) - outside) || 0;
   }
 
   /** Several attributes are often set in a row: react once, afterwards. */
@@ -256,7 +256,7 @@ export class SdzImg extends Base {
     const patience = setTimeout(() => {
       if (!painted && !this.#shown) this.#standIn();
     }, PATIENCE_MS);
-    const stop = load(address, wanted, {
+    const stop = load(this, address, wanted, {
       header: ({ width, height, alt }) => {
         this.#naturalWidth = width;
         this.#naturalHeight = height;
@@ -284,7 +284,7 @@ export class SdzImg extends Base {
   }
 
   #finish() {
-    this.#busy = false;
+    this.#end();
     this.#complete = true;
     this.#decoding?.resolve();
     this.#decoding = null;
@@ -314,7 +314,8 @@ export class SdzImg extends Base {
 
   /** @param {Showing} showing */
   #show(showing) {
-    this.#forget();
+    if (this.#shown?.canvas === showing.canvas) discard({ ...this.#shown, canvas: null });
+    else this.#forget();
     this.#shown = showing;
     this.#released = false;
     this.#slot.hidden = true;
@@ -327,11 +328,10 @@ export class SdzImg extends Base {
 
   /** Gives back what is shown. */
   #forget() {
-    const { url = "" } = this.#shown ?? {};
+    const shown = this.#shown;
     this.#shown = null;
-    for (const canvas of this.#frame.querySelectorAll("canvas")) canvas.remove();
     // the style that refers to it goes first
-    if (url) queueMicrotask(() => URL.revokeObjectURL(url));
+    if (shown) queueMicrotask(() => discard(shown));
   }
 
   /** Back to the beginning: nothing decoded, the children shown. */
@@ -366,7 +366,7 @@ export class SdzImg extends Base {
   /** Far away, a finished picture may have to give its pixels back. */
   #giveBack() {
     if (!this.#far || this.#busy || !this.#shown?.image) return;
-    this.#shown.canvas?.remove();
+    discardCanvas(this.#shown.canvas);
     this.#shown.canvas = null;
     kept.add(this, 4 * this.#naturalWidth * this.#naturalHeight, () => this.#release());
   }
@@ -382,11 +382,13 @@ export class SdzImg extends Base {
   #return(address) {
     this.#released = false;
     this.#returning = true;
-    this.#stop = load(address, this.#wanted, {
+    this.#stop = load(this, address, this.#wanted, {
       header: () => {},
       show: (showing) => {
         if (!showing.skipped) this.#show(showing);
-        if (showing.final) this.#returning = false;
+        if (!showing.final) return;
+        this.#end();
+        this.#giveBack();
       },
       error: () => {
         this.#returning = false;
@@ -405,7 +407,7 @@ export class SdzImg extends Base {
     else if (fallback) content = fallback.currentSrc;
     else if (this.#naturalWidth && !this.#shown && !others) content = emptyImage(this.#naturalWidth, this.#naturalHeight);
     const colours = this.#shown || fallback ? "" : backdrop(this.dataset.colors);
-    this.#rules.replaceSync(`:host { ${boxRules(width, height)}${colours}${content && `content: url(${JSON.stringify(content)});`} }`);
+    this.#rules.replaceSync(`:host { ${boxRules(width, height)}${colours}${content && `display: inline; content: url(${JSON.stringify(content)});`} }`);
   }
 
   /** @param {string} type @param {object} [detail] */

@@ -30,20 +30,20 @@ import { bitmap, prepared } from "./shown.js";
  */
 
 /**
- * @param {string} address absolute @param {Wanted} wanted @param {Receiver} receiver
+ * @param {Element} element in which the picture is shown @param {string} address absolute @param {Wanted} wanted @param {Receiver} receiver
  * @param {{lossless?: boolean}} [options] whether the last stage is a PNG, as people save it
  * @returns {() => void} ends it; nothing is called afterwards
  */
-export function load(address, wanted, receiver, { lossless = false } = {}) {
+export function load(element, address, wanted, receiver, { lossless = false } = {}) {
   let live = true;
   let stop = () => {};
   find(address, wanted).then(async (kept) => {
     if (!live) return;
     const url = kept ? URL.createObjectURL(kept.blob) : "";
-    const image = kept && (await prepared(url).catch(() => null));
+    const image = kept && (await prepared(url, element).catch(() => null));
     if (!live || !kept || !image) {
       URL.revokeObjectURL(url);
-      if (live) stop = decode(address, wanted, receiver, lossless);
+      if (live) stop = decode(element, address, wanted, receiver, lossless);
       return;
     }
     const { width, height, alt, stage, bytes } = kept.facts;
@@ -56,8 +56,8 @@ export function load(address, wanted, receiver, { lossless = false } = {}) {
   };
 }
 
-/** @param {string} address @param {Wanted} wanted @param {Receiver} receiver @param {boolean} lossless @returns {() => void} */
-function decode(address, wanted, receiver, lossless) {
+/** @param {Element} element @param {string} address @param {Wanted} wanted @param {Receiver} receiver @param {boolean} lossless @returns {() => void} */
+function decode(element, address, wanted, receiver, lossless) {
   const canvas = document.createElement("canvas");
   const surface = painter(canvas);
   let live = true;
@@ -79,7 +79,7 @@ function decode(address, wanted, receiver, lossless) {
         if (!live) return;
         const skipped = number !== newest;
         const url = skipped ? "" : URL.createObjectURL(await imageOf(canvas, lossless && progress.final));
-        const image = url ? await prepared(url).catch(() => null) : null;
+        const image = url ? await prepared(url, element).catch(() => null) : null;
         if (!live || !image) URL.revokeObjectURL(url);
         if (!live) return;
         receiver.show({ ...progress, url: image ? url : "", image, canvas, skipped });

@@ -9,8 +9,8 @@
  * @property {() => void} far
  */
 
-/** Lazy pictures start loading within one screen's height of the viewport, and give their pixels back beyond three. */
-const [NEAR, FAR] = ["100% 0px", "300% 100%"];
+/** Lazy pictures start loading within one screen's height of the viewport, and give their pixels back beyond two. */
+const [NEAR, FAR] = ["100% 0px", "200% 100%"];
 
 /** @type {Map<Element, () => void>} */
 const awaited = new Map();
@@ -71,8 +71,8 @@ export function unwatch(element) {
   keeping?.unobserve(element);
 }
 
-/** Bytes of pixels far away that are kept at hand: some sixty pictures of 512 x 512. */
-const KEPT_BYTES = 2 ** 26;
+/** Bytes of pixels far away that are kept at hand: some thirty pictures of 512 x 512. */
+const KEPT_BYTES = 2 ** 25;
 
 /** Pixels that may be given back, the least recently added first. */
 export class Kept {

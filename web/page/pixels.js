@@ -67,7 +67,8 @@ export function keep(address, wanted, canvas, facts) {
   if (!globalThis.caches || canvas.width * canvas.height > MAX_PIXELS) return;
   const idle = globalThis.requestIdleCallback ?? ((/** @type {() => void} */ task) => setTimeout(task, 200));
   idle(() =>
-    canvas.toBlob(async (blob) => {
+    // 0 x 0: the picture has given its pixels back
+    canvas.width && canvas.toBlob(async (blob) => {
       if (!blob || blob.type !== "image/png") return;
       const headers = { "content-type": blob.type, [FACTS]: encodeURIComponent(JSON.stringify(facts)), [SIZE]: String(blob.size) };
       // exceeding the storage quota must not fail the page

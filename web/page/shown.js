@@ -4,6 +4,8 @@
  * shown.
  */
 
+/** @import { Showing } from "./load.js" */
+
 /** Bytes before the pixels: the file header and a BITMAPV4HEADER, the oldest with alpha. */
 const BMP_HEADER_BYTES = 14 + 108;
 
@@ -45,11 +47,17 @@ export function emptyImage(width, height) {
   return url;
 }
 
+/** Whether any of an element is in the viewport. @param {Element} element */
+function inSight(element) {
+  const { top, bottom, left, right } = element.getBoundingClientRect();
+  return !document.hidden && bottom >= 0 && right >= 0 && top <= innerHeight && left <= innerWidth;
+}
+
 /**
- * Resolves once an image can be shown without a flash. Rejects where it is none, or where the page's policy refuses it.
- * @param {HTMLImageElement} image @returns {Promise<void>}
+ * Resolves once an image can be shown in place of `element` without a flash. Rejects where it is none, or where the page's policy refuses it.
+ * @param {HTMLImageElement} image @param {Element} element @returns {Promise<void>}
  */
-export function ready(image) {
+function ready(image, element) {
   return new Promise((resolve, reject) => {
     const listening = new AbortController();
     const settle = () => {
@@ -57,8 +65,8 @@ export function ready(image) {
       resolve();
     };
     const loaded = () => {
-      // nothing is decoded for pages that nobody sees
-      if (document.hidden) return settle();
+      // nothing is decoded that nobody sees
+      if (!inSight(element)) return settle();
       document.addEventListener("visibilitychange", settle, { signal: listening.signal });
       return void image.decode().then(settle, settle);
     };
@@ -68,10 +76,24 @@ export function ready(image) {
   });
 }
 
-/** @param {string} url @returns {Promise<HTMLImageElement>} the image, whose natural size is known */
-export async function prepared(url) {
+/** @param {string} url @param {Element} element @returns {Promise<HTMLImageElement>} the image, ready to be shown in place of `element` */
+export async function prepared(url, element) {
   const image = new Image();
   image.src = url;
-  await ready(image);
+  await ready(image, element);
   return image;
+}
+
+/** Gives the memory back now, not when rubbish is collected. @param {HTMLCanvasElement | null} canvas */
+export function discardCanvas(canvas) {
+  if (!canvas) return;
+  canvas.remove();
+  canvas.width = canvas.height = 0;
+}
+
+/** @param {Partial<Showing>} showing which nothing refers to any more */
+export function discard({ url, image, canvas }) {
+  image?.removeAttribute("src");
+  if (url) URL.revokeObjectURL(url);
+  discardCanvas(canvas ?? null);
 }
