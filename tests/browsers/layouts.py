@@ -41,7 +41,7 @@ OWN: Final = (
     "inline-size: 99px",
     "transform: rotate(9deg); width: 90px",
     "border-radius: 30px; width: 100px; opacity: 0.6",
-    "overflow: visible; width: 40px; height: 40px; object-fit: none",
+    "width: 40px; height: 40px; object-fit: none",
 )
 
 PARENTS: Final = (
@@ -88,18 +88,18 @@ def situations() -> list[tuple[str, str]]:
     return out + [(parent, attributes) for parent in PARENTS for attributes in ATTRIBUTES]
 
 
-def wall(tag: str, source: str, closing: str = "") -> str:
-    """All situations, one below the other, each beside a word so that baselines count."""
+def wall(tag: str, source: str, closing: str = "", part: slice = slice(None)) -> str:
+    """Situations, one below the other, each beside a word so that baselines count."""
     return "".join(
         f'<section style="position: relative; overflow: hidden; min-height: 20px; {parent}">Ág'
         f'<{tag} class="p" src="{source}" data-stage="linear" alt="" {attributes}>{closing}</section>\n'
-        for parent, attributes in situations()
+        for parent, attributes in situations()[part]
     )
 
 
 BOXES: Final = """[...document.querySelectorAll(".p")].map((element) => {
   const box = element.getBoundingClientRect(), around = element.parentNode.getBoundingClientRect();
-  return [box.x - around.x, box.y - around.y, box.width, box.height, around.width, around.height].map((value) => Math.round(value * 64) / 64)
-    .concat([element.width, element.height]);
+  const numbers = [box.x - around.x, box.y - around.y, box.width, box.height, around.width, around.height];
+  return [...numbers.map((value) => Math.round(value * 64) / 64), element.width, element.height];
 })"""
 """Where each picture is in its parent, its size, the parent's, and what the element itself says."""

@@ -288,9 +288,7 @@ SAVING = "Object.defineProperty(navigator, 'connection', { value: { saveData: tr
 
 
 @pytest.mark.parametrize("how", ["the worker's own", "told by a page"])
-def test_readers_who_save_data_get_the_linear_stage(
-    site: Site, page: Any, photos: dict[str, bytes], session: Session, how: str
-) -> None:
+def test_readers_who_save_data_get_the_linear_stage(site: Site, page: Any, photos: dict[str, bytes], session: Session, how: str) -> None:
     """No network's weights are loaded; without the wish, the same picture is decoded in full."""
     body = '<img id="plain" src="plain.sdz" alt="">'
     if how == "told by a page":

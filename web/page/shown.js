@@ -31,9 +31,16 @@ export function bitmap(canvas) {
   header.setUint16(28, 32, true);
   header.setUint32(30, 3, true); // the masks say where the channels are
   header.setUint32(34, data.length, true);
-  [0xff, 0xff00, 0xff0000, 0xff000000].forEach((mask, i) => header.setUint32(54 + 4 * i, mask, true));
+  // browsers scale and compose opaque images better
+  [0xff, 0xff00, 0xff0000, isOpaque(data) ? 0 : 0xff000000].forEach((mask, i) => header.setUint32(54 + 4 * i, mask, true));
   header.setUint32(70, SRGB, true);
   return new Blob([header.buffer, data], { type: "image/bmp" });
+}
+
+/** @param {Uint8ClampedArray} data RGBA @returns {boolean} */
+function isOpaque(data) {
+  for (let i = 3; i < data.length; i += 4) if (data[i] !== 255) return false;
+  return true;
 }
 
 /** @type {Map<string, string>} */
