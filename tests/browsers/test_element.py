@@ -111,12 +111,12 @@ return argument.names.map((name, i) => [name, out["sdz-img"][i], out.img[i]]).fi
 
 @pytest.mark.parametrize("engine", ["firefox", "webkit"])
 def test_boxes_are_those_of_img_in_other_engines(engine: str, site: Site) -> None:
-    """WebKit gives the items of a flex container another smallest size where they are no <img>: those are left out."""
+    """WebKit gives the items of flex and grid containers another smallest size where they are no <img>: those are left out."""
     names = [" | ".join(situation) for situation in situations()[THIRD]]
     argument = {"img": wall("img", "a.png", part=THIRD), "sdz-img": wall("sdz-img", "a.sdz", "</sdz-img>", THIRD), "names": names}
     site.files["boxes.html"] = reporting(ENGINE_BOXES, argument)
     found = report_of(engine, site, "boxes.html")
-    assert [entry for entry in found if engine == "firefox" or not entry[0].startswith("display: flex")] == []
+    assert [entry for entry in found if engine == "firefox" or not entry[0].startswith(("display: flex", "display: grid"))] == []
 
 
 # attributes and places that change
@@ -290,3 +290,23 @@ def test_what_is_far_away_gives_its_pixels_back(site: Site, page: Any) -> None:
     while page.evaluate(kind) != "image/png":
         page.wait_for_timeout(50)
     assert (page.evaluate("window.seen"), page.evaluate("document.querySelector('sdz-img').complete")) == (["load"], True)
+
+
+def test_pictures_that_wait_are_printed(site: Site, page: Any) -> None:
+    """At once, from the linear stage; afterwards they wait as before."""
+    far = '<div style="height: 3000px">far</div>'
+    names = "".join(f'{far}<sdz-img src="{name}.sdz" loading="lazy" style="max-height: 40px"></sdz-img>' for name in "abab")
+    show(site, page, names, 0)
+    page.wait_for_function("performance.getEntriesByType('resource').some(({ name }) => name.endsWith('paintnow.js'))")
+    page.wait_for_timeout(200)
+    assert site.asked(".sdz") == []
+    page.evaluate(
+        "addEventListener('beforeprint', () => { window.printed = [...document.querySelectorAll('sdz-img')].map((e) => { "
+        "const { width, height } = e.shadowRoot.querySelector('canvas'); return [width, height] }) })"
+    )
+    assert page.pdf().count(b"/Subtype /Image") == 4
+    assert page.evaluate("window.printed") == [[*SIZE], [96, 64]] * 2
+    assert page.evaluate("[...document.querySelectorAll('sdz-img')].map((e) => [e.currentStage, e.complete])") == [[None, False]] * 4
+    assert page.evaluate("document.querySelector('sdz-img').shadowRoot.querySelector('canvas')") is None
+    page.evaluate("scrollTo(0, 3000)")
+    page.wait_for_function("window.seen.length === 1")

@@ -27,7 +27,7 @@ let lastId = 0;
 let worker;
 
 /** @param {string | undefined} path @returns {string | undefined} the folder's address, which ends in "/" */
-const folder = (path) => (path === undefined ? undefined : new URL(path.replace(/\/*$/, "/"), document.baseURI).href);
+export const folder = (path) => (path === undefined ? undefined : new URL(path.replace(/\/*$/, "/"), document.baseURI).href);
 
 /** @returns {Worker} */
 function sharedWorker() {

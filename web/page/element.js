@@ -14,6 +14,7 @@ import { restore, standing } from "./fallback.js";
 import { backdrop, boxRules, dimension, resolved, sharedSheet } from "./layout.js";
 import { load } from "./load.js";
 import { Kept, unwatch, watchDistance, whenNear } from "./near.js";
+import { prepareForPrint } from "./printing.js";
 import { discard, discardCanvas, emptyImage } from "./shown.js";
 
 /** @import { Wanted } from "./client.js" */
@@ -25,6 +26,9 @@ const PATIENCE_MS = 2000;
 
 /** The element's base class. Outside browsers an empty class, so that the module can be imported there. */
 const Base = globalThis.HTMLElement ?? /** @type {typeof HTMLElement} */ (/** @type {unknown} */ (class {}));
+
+/** All elements in documents. @type {Set<SdzImg>} */
+const connected = new Set();
 
 /** Pictures scrolled far away whose pixels are at hand all the same. */
 const kept = new Kept();
@@ -80,6 +84,7 @@ export class SdzImg extends Base {
   }
 
   connectedCallback() {
+    connected.add(this);
     this.#description.update();
     this.#layOut();
     this.#watch();
@@ -90,6 +95,7 @@ export class SdzImg extends Base {
     // what is only moved goes on
     queueMicrotask(() => {
       if (this.isConnected) return;
+      connected.delete(this);
       unwatch(this);
       if (this.#busy) this.#requested = "";
       if (this.#returning) this.#released = true;
@@ -196,6 +202,24 @@ export class SdzImg extends Base {
     return Math.round(Number.parseFloat(style[name]) - outside) || 0;
   }
 
+  /**
+   * For the length of a printing: the picture, where nothing is shown yet.
+   * @param {(address: string) => HTMLCanvasElement | null} paint at once
+   * @returns {() => void} undoes it
+   */
+  print(paint) {
+    const canvas = this.#shown || !this.#address || standing(this) ? null : paint(this.#address);
+    if (!canvas) return () => {};
+    const hidden = this.#slot.hidden;
+    this.#show({ url: "", image: null, canvas, stage: "linear", bytes: 0, total: null, final: false, skipped: false });
+    return () => {
+      if (this.#shown?.canvas !== canvas) return;
+      this.#forget();
+      this.#slot.hidden = hidden;
+      this.#layOut();
+    };
+  }
+
   /** Several attributes are often set in a row: react once, afterwards. */
   #schedule() {
     if (this.#scheduled) return;
@@ -240,6 +264,7 @@ export class SdzImg extends Base {
     if (now || this.loading === "eager") return begin();
     this.#waiting = begin;
     this.#stop = whenNear(this, begin);
+    prepareForPrint(connected);
   }
 
   /** Ends the current request. */
@@ -317,7 +342,6 @@ export class SdzImg extends Base {
     if (this.#shown?.canvas === showing.canvas) discard({ ...this.#shown, canvas: null });
     else this.#forget();
     this.#shown = showing;
-    this.#released = false;
     this.#slot.hidden = true;
     if (showing.canvas && showing.canvas.parentNode !== this.#frame) {
       showing.canvas.part.add("canvas");
