@@ -316,6 +316,7 @@ def _write(job: PhotoJob, key: str, original: _Original, encoded: _Encoded, deco
         avif_bound=judged.avif_bound,
         avif=avif,
         choice=judged.choice,
+        colors=placeholder_colors(original.picture),
     )
 
 
@@ -323,6 +324,14 @@ def title_of(source: Path) -> str:
     """A file's name as a person would write it: `motorcycle_left.png` is "Motorcycle left"."""
     words = " ".join(source.stem.replace("_", " ").replace("-", " ").split()) or source.stem
     return words[:1].upper() + words[1:]
+
+
+def placeholder_colors(picture: Image.Image) -> str:
+    """The means of the upper, middle and lower third as CSS colours; none of a picture with transparency, which would show them."""
+    if picture.mode in ("LA", "RGBA"):
+        return ""
+    small = picture.convert("RGB").resize((1, 3), Image.Resampling.BOX)
+    return " ".join(f"#{bytes(small.getpixel((0, y))).hex()}" for y in range(3))  # type: ignore[arg-type] # three integers
 
 
 def fallback_bytes(picture: Image.Image, kind: str) -> bytes:

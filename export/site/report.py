@@ -52,6 +52,8 @@ class Photo:
     avif_bound: str | None = None
     avif: Asset | None = None
     choice: str | None = None
+    colors: str = ""
+    """What stands in for the picture until it is decoded: CSS colours from top to bottom."""
 
     @property
     def shown(self) -> Asset:

@@ -17,7 +17,7 @@ from sdz.export.metrics.pictures import avif_bytes, psnr
 from sdz.export.site import library
 from sdz.export.site.assets import Asset, hashed_name, write_asset
 from sdz.export.site.build import names_for
-from sdz.export.site.photos import title_of
+from sdz.export.site.photos import placeholder_colors, title_of
 from sdz.export.site.report import Decoder, Download, Measured, Photo, kilobytes, payback, summarize
 
 # small parts
@@ -28,6 +28,14 @@ def test_names() -> None:
     assert names_for(sources) == ["ete-1", "ete-1-2", "photo", "ete-1-3", "photo-2"]
     assert title_of(Path("x/motorcycle_left.png")) == "Motorcycle left"
     assert title_of(Path("--.png")) == "--"
+
+
+def test_placeholder_colors_are_the_means_of_thirds() -> None:
+    image = Image.new("RGB", (4, 9), (200, 0, 16))
+    image.paste((0, 100, 50), (0, 3, 4, 9))
+    image.paste((0, 0, 255), (2, 6, 4, 9))
+    assert placeholder_colors(image) == "#c80010 #006432 #003299"
+    assert placeholder_colors(Image.new("RGBA", (4, 9))) == ""
 
 
 def test_kilobytes() -> None:
