@@ -10,8 +10,11 @@ import { fetchReader } from "./pack.js";
 /** @returns {string} the address of the exact core */
 export const coreFile = () => new URL("sdz.wasm", import.meta.url).href;
 
+/** @param {string} id of a pack @returns {URL | undefined} the folder of its files; undefined where they are in none */
+export const packFolder = (id) => new URL(`packs/${id}/`, import.meta.url);
+
 /** @param {string} id of a pack @returns {Read} */
-export const packReader = (id) => fetchReader(new URL(`packs/${id}/`, import.meta.url));
+export const packReader = (id) => fetchReader(/** @type {URL} */ (packFolder(id)));
 
 /** @param {string} name of one of onnxruntime-web's files @returns {string | undefined} its address; undefined where it is not provided */
 export const runtimeFile = (name) => new URL(`ort/${name}`, import.meta.url).href;

@@ -142,7 +142,7 @@ function* windows(whole, tile) {
  * @param {Window} window @param {Picture} picture
  * @returns {Tile}
  */
-function finish(rgba, window, { header, alpha, pack: { patch } }) {
+export function finish(rgba, window, { header, alpha, pack: { patch } }) {
   const [x, y] = [window.left * patch, window.top * patch];
   const width = Math.min(window.columns * patch, header.width - x);
   const height = Math.min(window.rows * patch, header.height - y);

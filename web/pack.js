@@ -41,6 +41,9 @@ import { tilingProblem } from "./format/tiles.js";
 const FORMAT = 1;
 const PATCHES = [4, 8, 16, 32];
 
+/** Names of the tables. */
+export const TABLES = ["linear", "coder"];
+
 /** File name of the manifest in every pack. */
 export const MANIFEST = "manifest.json";
 
@@ -225,6 +228,21 @@ async function readManifest(id, read) {
  */
 export async function loadPack(id, read) {
   const manifest = await readManifest(id, read);
+  const [linear, coder] = await Promise.all(TABLES.map((name) => readEntry(tableOf(manifest, name), read)));
+  return packOf(id, manifest, linear, coder, read);
+}
+
+/** @param {any} manifest @param {string} name of one of its tables @returns {Entry} @throws {SdzError} CorruptPackError */
+export const tableOf = (manifest, name) => entry(manifest.tables?.[name], `tables.${name}`);
+
+/**
+ * A pack of what was read.
+ * @param {string} id @param {any} manifest @param {Uint8Array} linear @param {Uint8Array} coder the tables
+ * @param {Read} read reads the networks
+ * @returns {Pack}
+ * @throws {SdzError} CorruptPackError
+ */
+export function packOf(id, manifest, linear, coder, read) {
   integer(manifest.format, "format", FORMAT, FORMAT);
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/.test(manifest.name ?? "")) throw corrupt("the manifest's 'name' is malformed");
   const patch = choice(manifest.patch, "patch", PATCHES);
@@ -233,9 +251,6 @@ export async function loadPack(id, read) {
   const l1Limit = integer(manifest.l1_limit, "l1_limit", 1, 2 ** 24);
   const lapping = manifest.lapping === undefined ? null : lappingOf(manifest.lapping, patch);
   const linearShift = integer(manifest.linear_shift, "linear_shift", lapping ? LAP_PLACES + 1 : 1, 20);
-  const [linear, coder] = await Promise.all(
-    ["linear", "coder"].map((name) => readEntry(entry(manifest.tables?.[name], `tables.${name}`), read)),
-  );
   const kind = manifest.quantizer === undefined ? QUANTIZERS[0] : choice(manifest.quantizer, "quantizer", QUANTIZERS);
   const problem = tablesProblem(kind, channels, coder);
   if (problem) throw corrupt(problem);

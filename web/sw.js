@@ -1,9 +1,12 @@
 /**
  * A service worker: once registered, plain <img src="a.sdz">, srcset and CSS backgrounds show .sdz files. It answers the page's image
- * requests with a PNG of the decoded pixels, and caches pages and pictures, so that pages seen once work offline. A site's root has a sw.js
- * that imports this module; a page registers that one:
+ * requests with a PNG of the decoded pixels, and caches pages, pictures and what <sdz-img> loads, so that pages seen once work offline. A
+ * site's root has a sw.js that imports this module; a page registers that one:
  *
  *     navigator.serviceWorker?.register("sw.js", { type: "module" });
+ *
+ * Where the browser is set to save data it decodes the linear stage only, which needs no networks. Pages that know of such a wish tell it:
+ * {type: "sdz-save-data", value: true}; sdz.js does.
  *
  * Where decoding fails, it tries in turn: a picture decoded by the server, a.avif, a.webp, a.jpg, a.jpeg or a.png beside a.sdz, the linear
  * stage, and the request as it would be without a service worker.
@@ -21,7 +24,7 @@ import { Sessions } from "./sessions.js";
 /**
  * @typedef {{waitUntil(task: Promise<unknown>): void}} LifeEvent
  * @typedef {LifeEvent & {request: Request, respondWith(response: Promise<Response>): void}} RequestEvent
- * @typedef {{url: string, navigate(url: string): Promise<unknown>}} WindowClient
+ * @typedef {{id: string, url: string, navigate(url: string): Promise<unknown>}} WindowClient
  * @typedef {object} ServiceWorkerScope the parts of ServiceWorkerGlobalScope used here, which TypeScript's DOM library lacks
  * @property {{active: object | null}} registration
  * @property {() => Promise<void>} skipWaiting
@@ -39,11 +42,21 @@ const PICTURES = { name: "sdz-pictures", entries: 200, bytes: 64 * 2 ** 20 };
 /** Pages and their parts, used when the network fails. @type {Bound} */
 const PAGES = { name: "sdz-pages", entries: 100, bytes: 32 * 2 ** 20 };
 
+/** What <sdz-img> loads: files, the core, packs; used when the network fails. @type {Bound} */
+const FILES = { name: "sdz-files", entries: 400, bytes: 32 * 2 ** 20 };
+
 /** Packs, each of five files and some megabytes. @type {Bound} */
 const MODELS = { name: PACK_CACHE, entries: 60, bytes: 64 * 2 ** 20 };
 
+/** What pages said of their reader: service workers are ended and started at will, and remember nothing. @type {Bound} */
+const WISHES = { name: "sdz-wishes", entries: 1, bytes: 100 };
+const SAVE_DATA = new URL("/.sdz/save-data", location.href).href;
+
 /** Parts of a page that are cached. Data fetched by its scripts is left to them. */
 const PAGE_PARTS = new Set(["document", "style", "script", "image", "font", "manifest", "worker"]);
+
+/** The files of <sdz-img>: pictures, the core, and packs, whose folders have eight digits for a name. */
+const ELEMENT_FILES = /\.sdz$|\/sdz(?:\.[0-9a-f]+)?\.wasm$|\/[0-9a-f]{8}\/[^/]+\.(?:json|bin)$/;
 
 /** Largest part that is cached, bytes. */
 const MAX_PART_BYTES = 4 * 2 ** 20;
@@ -56,8 +69,10 @@ const SIBLINGS = [[".avif", "image/avif"], [".webp", "image/webp"], [".jpg"], ["
 
 const SUFFIX = ".sdz";
 
-/** Headers of cached responses: the digest of the .sdz file a picture was made from, and the response's own size in bytes. */
+/** Headers of cached responses: the digest of the .sdz file a picture was made from, the response's own size in bytes. */
 const SOURCE = "x-sdz-source";
+/** And the last stage that was wanted. */
+const STAGE = "x-sdz-stage";
 const SIZE = "x-sdz-bytes";
 
 const sessions = new Sessions();
@@ -150,8 +165,16 @@ function render(bytes, wanted) {
   return task;
 }
 
-/** @param {Blob} png @param {string} source @returns {Response} */
-const pngResponse = (png, source) => new Response(png, { headers: { "Content-Type": "image/png", [SOURCE]: source } });
+/** @param {Blob} png @param {string} source @param {Stage} stage @returns {Response} */
+const pngResponse = (png, source, stage) =>
+  new Response(png, { headers: { "Content-Type": "image/png", [SOURCE]: source, [STAGE]: stage } });
+
+/** The last stage to be decoded for a request: the linear one where the reader wants to save data. @param {Request} request @returns {Promise<Stage>} */
+async function stageFor(request) {
+  const { connection } = /** @type {{connection?: {saveData?: boolean}}} */ (navigator);
+  const saving = connection?.saveData || request.headers.get("save-data") === "on" || (await (await open(WISHES))?.match(SAVE_DATA));
+  return saving ? "linear" : "denoised";
+}
 
 /**
  * Answers an image request for an .sdz file. Never rejects.
@@ -163,15 +186,17 @@ async function answerPicture(event) {
   /** @type {Uint8Array | undefined} */
   let bytes;
   try {
+    const stage = await stageFor(event.request);
     const kept = await (await open(PICTURES))?.match(url).catch(() => undefined);
     bytes = await download(url);
     const source = bytes && (await sha256(bytes));
-    if (kept && (!source || kept.headers.get(SOURCE) === source)) {
+    const fine = stage === "linear" || kept?.headers.get(STAGE) !== "linear";
+    if (kept && (!source || (fine && kept.headers.get(SOURCE) === source))) {
       event.waitUntil(keep(PICTURES, url, kept.clone()));
       return kept;
     }
     if (!bytes || !source) throw new SdzError("NetworkError", `${url} cannot be reached`);
-    const made = pngResponse(await render(bytes, "denoised"), source);
+    const made = pngResponse(await render(bytes, stage), source, stage);
     event.waitUntil(keep(PICTURES, url, made.clone()));
     if (opened !== sessions.size) {
       opened = sessions.size;
@@ -201,26 +226,26 @@ async function fallback(request, bytes) {
     if (response?.ok && type.startsWith("image/") && !type.startsWith(MEDIA_TYPE)) return response;
     response?.body?.cancel().catch(() => {});
   }
-  return bytes && render(bytes, "linear").then((png) => pngResponse(png, ""), () => undefined);
+  return bytes && render(bytes, "linear").then((png) => pngResponse(png, "", "linear"), () => undefined);
 }
 
 /**
  * Answers any other request from the network, or from the cache where that fails.
- * @param {RequestEvent} event
+ * @param {RequestEvent} event @param {Bound} bound of the cache
  * @returns {Promise<Response>}
  */
-async function answerPart(event) {
+async function answerPart(event, bound) {
   const { request } = event;
   try {
     const response = await fetch(request);
     const length = Number(response.headers.get("content-length"));
     const secret = /no-store|private/.test(response.headers.get("cache-control") ?? "");
     if (response.status === 200 && response.type === "basic" && !secret && length <= MAX_PART_BYTES) {
-      event.waitUntil(keep(PAGES, request.url, response.clone()));
+      event.waitUntil(keep(bound, request.url, response.clone()));
     }
     return response;
   } catch (error) {
-    const kept = await (await open(PAGES))?.match(request.url, { ignoreVary: true });
+    const kept = await (await open(bound))?.match(request.url, { ignoreVary: true });
     if (kept) return kept;
     throw error;
   }
@@ -231,15 +256,44 @@ scope.addEventListener("install", (/** @type {LifeEvent} */ event) => {
   event.waitUntil(scope.skipWaiting());
 });
 
+/**
+ * The window that registered this service worker: it asked for its pictures before there was one, and is loaded again. Nothing tells which one
+ * it is, and no other may be touched: where several are open, it is the only one whose page speaks of a service worker, or none.
+ * @returns {Promise<WindowClient | undefined>}
+ */
+async function registering() {
+  const windows = await scope.clients.matchAll({ type: "window", includeUncontrolled: true });
+  if (windows.length <= 1) return windows[0];
+  const speaking = await Promise.all(
+    windows.map(async ({ url }) => {
+      // a page that the browser has not at hand may be it
+      const response = await fetch(url, { cache: "only-if-cached", mode: "same-origin" }).catch(() => undefined);
+      return !response?.ok || /\bserviceWorker\b/.test(await response.text().catch(() => "serviceWorker"));
+    }),
+  );
+  const found = windows.filter((_, i) => speaking[i]);
+  return found.length === 1 ? found[0] : undefined;
+}
+
 scope.addEventListener("activate", (/** @type {LifeEvent} */ event) => {
   event.waitUntil(
     (async () => {
       await scope.clients.claim();
       if (!first) return;
-      // the page that registered this service worker requested its pictures before it was active: reload it once
-      for (const client of await scope.clients.matchAll({ type: "window" })) client.navigate(client.url).catch(() => {});
+      const window = await registering();
+      window?.navigate(window.url).catch(() => {});
     })(),
   );
+});
+
+scope.addEventListener("message", (/** @type {LifeEvent & {data: any}} */ event) => {
+  const { type, value } = event.data ?? {};
+  if (type !== "sdz-save-data") return;
+  const note = async () => {
+    const cache = await open(WISHES);
+    await (value ? cache?.put(SAVE_DATA, new Response("yes")) : cache?.delete(SAVE_DATA));
+  };
+  event.waitUntil(note().catch(() => {}));
 });
 
 scope.addEventListener("fetch", (/** @type {RequestEvent} */ event) => {
@@ -247,5 +301,6 @@ scope.addEventListener("fetch", (/** @type {RequestEvent} */ event) => {
   const url = new URL(request.url);
   if (request.method !== "GET" || url.origin !== location.origin || request.headers.has("range")) return;
   if (request.destination === "image" && url.pathname.endsWith(SUFFIX)) event.respondWith(answerPicture(event));
-  else if (PAGE_PARTS.has(request.destination)) event.respondWith(answerPart(event));
+  else if (PAGE_PARTS.has(request.destination)) event.respondWith(answerPart(event, PAGES));
+  else if (!request.destination && ELEMENT_FILES.test(url.pathname)) event.respondWith(answerPart(event, FILES));
 });

@@ -4,7 +4,7 @@
  *
  * In: {type: "configure", packs?, ort?, threads?, provider?, pack?} once; {type: "decode", id, src, stage, realism}; {type: "abort", id}.
  * Out: {type: "header", id, width, height, alt}; {type: "tile", id, x, y, width, height, pixels}; {type: "stage", id, stage, bytes,
- * total, final} after the tiles of that stage; {type: "error", id, code, message}.
+ * total, final, digest} after the tiles of that stage; {type: "error", id, code, message}.
  */
 
 import { ACCEPT, MAX_HEADER_BYTES, altText } from "./format/container.js";
@@ -12,6 +12,7 @@ import { paint, reached, readContainer, readPicture, strengthOf } from "./decode
 import { engine } from "./engine.js";
 import { SdzError, asSdzError } from "./errors.js";
 import { MAX_DOWNLOAD_BYTES } from "./limits.js";
+import { sha256 } from "./pack.js";
 import { Sessions } from "./sessions.js";
 
 /** @import { Stage } from "./decode.js" */
@@ -58,6 +59,8 @@ class Job {
     this.total = null;
     this.done = false;
     this.headerSent = false;
+    /** SHA-256 of the whole file. @type {string | undefined} */
+    this.digest = undefined;
     this.paintAt = 0;
     /** How many bytes `picture` was decoded from. */
     this.painted = 0;
@@ -74,6 +77,7 @@ class Job {
   async run() {
     await this.receive();
     this.pack = await /** @type {Promise<Pack>} */ (this.loading);
+    this.digest = await sha256(this.bytes).catch(() => undefined);
     await this.painting;
     const linear = this.stage === "linear";
     if (this.painted !== this.bytes.length) {
@@ -190,7 +194,7 @@ class Job {
   /** @param {Stage} stage @param {boolean} final */
   tell(stage, final) {
     const bytes = this.bytes.length;
-    scope.postMessage({ type: "stage", id: this.id, stage, bytes, total: this.total ?? (this.done ? bytes : null), final });
+    scope.postMessage({ type: "stage", id: this.id, stage, bytes, total: this.total ?? (this.done ? bytes : null), final, digest: this.digest });
   }
 }
 

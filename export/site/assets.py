@@ -6,7 +6,6 @@ first, in a folder of its own; a name below `assets/` never changes its bytes, s
 
 from __future__ import annotations
 
-import base64
 import gzip
 import hashlib
 from dataclasses import dataclass
@@ -50,11 +49,6 @@ class Asset:
     def wire(self) -> int:
         """Bytes a visitor with brotli downloads."""
         return self.bytes if self.brotli is None else self.brotli
-
-    @property
-    def integrity(self) -> str:
-        """The value of an HTML `integrity` attribute."""
-        return "sha256-" + base64.b64encode(bytes.fromhex(self.sha256)).decode()
 
     def paths(self) -> list[str]:
         """The file and its siblings."""

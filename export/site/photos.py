@@ -337,6 +337,7 @@ def _write(job: PhotoJob, key: str, original: _Original, encoded: _Encoded, deco
         choice=judged.choice,
         facts=read_facts(original.data),
         file_title=title,
+        colors=placeholder_colors(original.picture),
     )
 
 
@@ -345,6 +346,14 @@ def title_of(source: Path) -> str:
     stem = unicodedata.normalize("NFC", readable(source.stem))
     words = " ".join(stem.replace("_", " ").replace("-", " ").split()) or stem
     return words[:1].upper() + words[1:]
+
+
+def placeholder_colors(picture: Image.Image) -> str:
+    """The means of the upper, middle and lower third as CSS colours; none of a picture with transparency, which would show them."""
+    if picture.mode in ("LA", "RGBA"):
+        return ""
+    small = picture.convert("RGB").resize((1, 3), Image.Resampling.BOX)
+    return " ".join(f"#{bytes(small.getpixel((0, y))).hex()}" for y in range(3))  # type: ignore[arg-type] # three integers
 
 
 def fallback_bytes(picture: Image.Image, kind: str) -> bytes:

@@ -61,6 +61,8 @@ class Photo:
     alt: str | None = None
     caption: str | None = None
     taken: str | None = None
+    colors: str = ""
+    """What stands in for the picture until it is decoded: CSS colours from top to bottom."""
 
     @property
     def shown(self) -> Asset:

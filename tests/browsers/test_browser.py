@@ -267,10 +267,11 @@ def test_element_shows_the_exact_pixels(site: Site, page: Any, session: Session,
 
 
 def test_layout_never_jumps(site: Site, page: Any, files: dict[str, bytes]) -> None:
-    """The place is reserved before the script's first byte, by the attributes alone."""
+    """The place is reserved before the picture's first byte, by the attributes alone."""
     site.files["a.sdz"] = files["plain.sdz"]
     opened = site.hold("a.sdz")
-    show(site, page, '<sdz-img src="a.sdz" width="256" height="192"></sdz-img><p>below</p>', None)
+    style = "<style>sdz-img { max-width: 100%; height: auto }</style>"
+    show(site, page, f'{style}<sdz-img src="a.sdz" width="256" height="192"></sdz-img><p>below</p>', None)
     page.wait_for_function("customElements.get('sdz-img') !== undefined")
     box = "JSON.stringify(document.querySelector('sdz-img').getBoundingClientRect())"
     before = page.evaluate(box)

@@ -259,6 +259,84 @@ def test_caches_are_bounded_in_bytes(site: Site, page: Any, photos: dict[str, by
     assert fetched == len(photos["plain"])
 
 
+FORM = b"""<!doctype html><title>form</title><img src="plain.sdz" alt=""><textarea></textarea>"""
+
+
+@pytest.mark.parametrize("registering", ["inline", "a script"])
+def test_other_tabs_are_left_alone(site: Site, page: Any, registering: str) -> None:
+    """Whatever is typed in them stays; the page that registers is loaded again where it is known for certain to be that one."""
+    site.files["form.html"] = FORM
+    form = page.context.new_page()
+    form.goto(site.url("form.html"))
+    form.fill("textarea", "an hour of writing")
+    script = f"<script>{REGISTER.decode()}</script>" if registering == "inline" else '<script src="register.js"></script>'
+    site.files["index.html"] = f'<!doctype html><title>t</title>{script}<img id="plain" src="plain.sdz" alt="">'.encode()
+    page.goto(site.url("index.html"), wait_until="commit")
+    until(page, "navigator.serviceWorker.controller !== null")
+    if registering == "inline":
+        until(page, f"{RELOADED} && {SHOWN}")
+    else:
+        page.wait_for_timeout(500)
+        page.reload()
+        until(page, f"{RELOADED} && {SHOWN}")
+    assert form.input_value("textarea") == "an hour of writing"
+    assert site.asked("form.html") == ["form.html"]
+    assert form.evaluate("performance.getEntriesByType('navigation')[0].workerStart") == 0
+
+
+SAVING = "Object.defineProperty(navigator, 'connection', { value: { saveData: true } });\n"
+
+
+@pytest.mark.parametrize("how", ["the worker's own", "told by a page"])
+def test_readers_who_save_data_get_the_linear_stage(site: Site, page: Any, photos: dict[str, bytes], session: Session, how: str) -> None:
+    """No network's weights are loaded; without the wish, the same picture is decoded in full."""
+    body = '<img id="plain" src="plain.sdz" alt="">'
+    if how == "told by a page":
+        page.context.add_init_script(
+            "const plain = matchMedia; window.matchMedia = (query) => "
+            "query.includes('reduced-data') ? { matches: !localStorage.spend } : plain(query)"
+        )
+        body = '<script type="module" src="sdz.js"></script>' + body
+    else:
+        (site.files["sw.js"], source) = (b"", (WEB / "sw.js").read_text())
+        site.files["sw.js"] = b'import "./saving.js";\n' + source.encode()
+        site.files["saving.js"] = SAVING.encode()
+    show(site, page, body if how != "told by a page" else body.partition("<img")[0])
+    if how == "told by a page":
+        until(page, f"({KEPT})('sdz-wishes').then((kept) => kept.length === 1)")
+        page.evaluate(LOAD, "plain.sdz")
+        page.evaluate("document.images[0].id = 'plain'")
+    page.wait_for_function(SHOWN)
+    assert page.evaluate(PIXELS, "plain") == sha256(photos["plain"], session, "linear")
+    assert site.asked(".core.bin") == []
+    if how == "told by a page":
+        page.evaluate("localStorage.spend = 1")
+        page.reload()
+        until(page, f"({KEPT})('sdz-wishes').then((kept) => kept.length === 0)")
+        page.evaluate(LOAD, "plain.sdz")
+        page.evaluate("document.images[0].id = 'plain'")
+        assert page.evaluate(PIXELS, "plain") == sha256(photos["plain"], session)
+
+
+def test_the_element_works_offline(site: Site, page: Any, photos: dict[str, bytes], session: Session) -> None:
+    """Seen once, then without a server, without the HTTP cache and without the pixels that the page keeps."""
+    site.headers["Cache-Control"] = "no-cache"
+    body = '<script type="module" src="sdz.js"></script><sdz-img src="plain.sdz"></sdz-img><sdz-img src="small.sdz"></sdz-img>'
+    show(site, page, body)
+    loaded = "[...document.querySelectorAll('sdz-img')].every(({ complete, naturalWidth }) => complete && naturalWidth)"
+    until(page, loaded)
+    until(page, f"({KEPT})('sdz-files').then((kept) => ['plain.sdz', 'small.sdz', 'sdz.wasm'].every((name) => kept.includes(name)))")
+    until(page, f"({KEPT})('sdz-pages').then((kept) => ['sdz.js', 'worker.js', 'decode.js'].every((name) => kept.includes(name)))")
+    session_of_devtools = page.context.new_cdp_session(page)
+    session_of_devtools.send("Network.clearBrowserCache")
+    page.evaluate("caches.delete('sdz-pixels')")
+    site.close()
+    page.reload()
+    until(page, loaded)
+    stages = page.evaluate("[...document.querySelectorAll('sdz-img')].map((element) => [element.naturalWidth, element.currentStage])")
+    assert stages == [[100, decode(photos["plain"], session=session).stage], [60, decode(photos["small"], session=session).stage]]
+
+
 def until(page: Any, script: str) -> None:
     """Waits for a script, or the promise it gives, to be true. `wait_for_function` needs eval, and takes any promise for true."""
     for _ in range(600):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import hashlib
 import json
@@ -204,9 +203,7 @@ def test_addresses_are_relative_and_lead_somewhere(built: Report) -> None:
             if address != "data:,":
                 assert not address.startswith(("/", "http:", "https:", "//"))
                 assert (page.parent / address).is_file(), f"{page.name}: {address}"
-        for path, integrity in re.findall(r'(?:src|href)="([^"]+)" integrity="sha256-([^"]+)"', text):
-            digest = hashlib.sha256((page.parent / path).read_bytes()).digest()
-            assert integrity == base64.b64encode(digest).decode()
+        assert "integrity=" not in text, "a page opened from disk, or served with other line ends, is refused its own style sheets"
 
 
 def test_pages_escape_titles(built: Report) -> None:

@@ -17,7 +17,7 @@ from sdz.export.metrics import similarity
 from sdz.export.metrics.pictures import avif_bytes, psnr
 from sdz.export.site import library
 from sdz.export.site.assets import Asset, hashed_name, write_asset
-from sdz.export.site.photos import title_of
+from sdz.export.site.photos import placeholder_colors, title_of
 from sdz.export.site.report import Decoder, Download, Measured, Photo, kilobytes, payback, summarize
 
 # small parts
@@ -28,6 +28,14 @@ def test_titles() -> None:
     assert title_of(Path("--.png")) == "--"
     assert title_of(Path("E\u0301te\u0301 a\u0300 Nice.jpg")) == "Été à Nice"
     assert title_of(Path(os.fsdecode(b"caf\xe9.jpg"))) == "Café"
+
+
+def test_placeholder_colors_are_the_means_of_thirds() -> None:
+    image = Image.new("RGB", (4, 9), (200, 0, 16))
+    image.paste((0, 100, 50), (0, 3, 4, 9))
+    image.paste((0, 0, 255), (2, 6, 4, 9))
+    assert placeholder_colors(image) == "#c80010 #006432 #003299"
+    assert placeholder_colors(Image.new("RGBA", (4, 9))) == ""
 
 
 def test_kilobytes() -> None:

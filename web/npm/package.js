@@ -45,6 +45,9 @@ ${files.map((name) => `  "${name}": () => new URL("./packs/${id}/${name}", impor
 
 export const coreFile = () => new URL("./sdz.wasm", import.meta.url).href;
 
+/** Bundlers put each file where they like. */
+export const packFolder = () => undefined;
+
 export const packReader = (id) => async (name, fresh) => {
   if (id !== PACK) return null;
   if (name === MANIFEST) return new TextEncoder().encode(TEXT);

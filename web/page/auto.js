@@ -1,101 +1,207 @@
 /**
  * Upgrades <img data-sdz="a.sdz">: the element stays an <img>, so style sheets, alt, context menus and assistive technology work as before.
  * Its src is replaced once the picture is decoded, and restored on any error. The pixels are set as blob: URLs, which a content security
- * policy must allow (img-src blob:). Events: `sdzprogress` {stage, bytes, total}, `sdzload`, `sdzerror` {code, message}; the plain names
- * belong to the <img>'s own src.
+ * policy must allow (img-src blob:). Follows the attributes, also in shadow trees: a new data-sdz is loaded, and a new src alone is shown,
+ * as on any <img>. Events: `sdzprogress` {stage, bytes, total}, `sdzload`, `sdzerror` {code, message}; the plain names belong to the <img>'s
+ * own src.
  */
 
-import { painter, request, wantedBy, whenNear } from "./client.js";
+import { wantedBy } from "./client.js";
+import { resolved } from "./layout.js";
+import { load } from "./load.js";
+import { whenNear } from "./near.js";
+
+/** @import { Showing } from "./load.js" */
 
 const MARK = "img[data-sdz]";
 
-/** @type {WeakSet<HTMLImageElement>} */
-const upgraded = new WeakSet();
+/** Attributes whose change is a new picture. */
+const SOURCES = ["data-sdz", "data-stage", "data-realism"];
 
-/** @param {HTMLImageElement} image */
-export function upgrade(image) {
-  if (upgraded.has(image)) return;
-  upgraded.add(image);
-  whenNear(image, () => load(image));
-}
+/** Attributes that are changed here, and by the page's author. */
+const SHOWN = ["src", "srcset"];
 
-/** @param {HTMLImageElement} image */
-function load(image) {
-  const { src, srcset } = image;
-  const sources = image.parentElement?.localName === "picture" ? [...image.parentElement.querySelectorAll("source")] : [];
-  const stood = image.complete && image.naturalWidth > 0;
-  const canvas = document.createElement("canvas");
-  const surface = painter(canvas);
-  /** Number of the newest stage: older ones are dropped where encoding takes longer than decoding. */
-  let newest = 0;
-  let shown = "";
-  /** @param {string} type @param {object} [detail] */
-  const emit = (type, detail) => image.dispatchEvent(new CustomEvent(type, { detail }));
+/** One image and what was done to it. */
+class Upgrade {
+  #stop = () => {};
+  /** The address that is shown instead of the author's; empty where none is. */
+  #url = "";
+  /** What the author said. @type {{src: string | null, srcset: string | null, media: Map<Element, string | null>}} */
+  #own = { src: null, srcset: null, media: new Map() };
 
-  /** @param {string} url @param {number} number of the stage @returns {Promise<boolean>} whether it is shown */
-  const show = async (url, number) => {
-    const probe = new Image();
-    probe.src = url;
-    // decoded before it is shown, which avoids a flash and detects a policy that refuses blob:
-    await probe.decode();
-    if (number !== newest) {
-      // a later stage was faster
-      URL.revokeObjectURL(url);
-      return false;
+  /** @param {HTMLImageElement} image */
+  constructor(image) {
+    this.image = image;
+    this.follow();
+  }
+
+  /** Loads what data-sdz says; the picture shown stays until then. */
+  follow() {
+    const { image } = this;
+    this.#stop();
+    const source = image.dataset.sdz;
+    if (source === undefined) return this.restore();
+    const address = resolved(source);
+    this.#stop = whenNear(image, () => {
+      if (address) this.#stop = this.#load(address);
+      else this.#fail({ code: "NetworkError", message: "'data-sdz' is no address" });
+    });
+  }
+
+  /** After changes of src or srcset. @returns {boolean} whether they are the author's */
+  changed() {
+    const { image } = this;
+    const own = image.getAttribute("src") === this.#url && image.getAttribute("srcset") === srcsetOf(this.#url);
+    if (!this.#url || own) return false;
+    // what was not changed by the author is as before
+    for (const name of SHOWN) {
+      const value = image.getAttribute(name);
+      if (value !== (name === "src" ? this.#url : srcsetOf(this.#url))) this.#own[/** @type {"src"} */ (name)] = value;
     }
-    for (const source of sources) source.remove();
+    return true;
+  }
+
+  /** Shows the author's own picture. */
+  restore() {
+    this.#stop();
+    if (!this.#url) return;
+    URL.revokeObjectURL(this.#url);
+    this.#url = "";
+    for (const [source, media] of this.#own.media) set(source, "media", media);
+    set(this.image, "srcset", this.#own.srcset);
+    set(this.image, "src", this.#own.src);
+  }
+
+  /** @param {string} address @returns {() => void} */
+  #load(address) {
+    const { image } = this;
+    const stood = !this.#url && image.complete && image.naturalWidth > 0;
+    return load(
+      image,
+      address,
+      wantedBy(image.dataset),
+      {
+        header({ alt }) {
+          if (!image.hasAttribute("alt") && alt) image.alt = alt;
+        },
+        show: (showing) => {
+          const { stage, bytes, total, final, skipped, url } = showing;
+          this.#emit("sdzprogress", { stage, bytes, total });
+          if (!skipped && !url) {
+            this.#fail({ code: "ProviderError", message: "the picture could not be shown: does the page's policy allow img-src blob:?" });
+          } else if (skipped || (stood && !final)) {
+            // a picture already shown is not replaced by a coarser one
+            URL.revokeObjectURL(url);
+          } else {
+            this.#show(showing);
+          }
+        },
+        error: (error) => this.#fail(error),
+      },
+      { lossless: true },
+    );
+  }
+
+  /** @param {Showing} showing */
+  #show({ url, final }) {
+    const { image } = this;
+    const before = this.#url;
+    if (!before) {
+      const sources = image.parentElement?.localName === "picture" ? image.parentElement.querySelectorAll("source") : [];
+      const media = new Map([...sources].map((source) => [source, source.getAttribute("media")]));
+      this.#own = { src: image.getAttribute("src"), srcset: image.getAttribute("srcset"), media };
+      for (const source of sources) source.setAttribute("media", "not all");
+    }
+    this.#url = url;
     // set, not removed: without a srcset Chromium sometimes keeps the old candidate's density
-    image.srcset = `${url} 1x`;
+    image.srcset = srcsetOf(url);
     image.src = url;
-    if (shown) URL.revokeObjectURL(shown);
-    shown = url;
-    await image.decode().catch(() => {});
-    return number === newest;
-  };
-  /** @param {{code: string, message: string}} error */
-  const fail = ({ code, message }) => {
-    newest = Infinity;
-    if (shown) {
-      image.before(...sources);
-      image.srcset = srcset;
-      image.src = src;
-      URL.revokeObjectURL(shown);
-    }
-    emit("sdzerror", { code, message });
-  };
+    if (before) URL.revokeObjectURL(before);
+    if (final) image.decode().catch(() => {}).then(() => url === this.#url && this.#emit("sdzload"));
+  }
 
-  request(new URL(image.dataset.sdz ?? "", document.baseURI).href, wantedBy(image.dataset), {
-    header({ width, height, alt }) {
-      surface.resize(width, height);
-      if (!image.hasAttribute("alt") && alt) image.alt = alt;
-    },
-    tile: (tile) => surface.put(tile),
-    stage(progress) {
-      emit("sdzprogress", { stage: progress.stage, bytes: progress.bytes, total: progress.total });
-      // a picture already shown is not replaced by a coarser one
-      if (stood && !progress.final) return;
-      const number = ++newest;
-      canvas.toBlob(async (blob) => {
-        if (!blob || number !== newest) return;
-        try {
-          if ((await show(URL.createObjectURL(blob), number)) && progress.final) emit("sdzload");
-        } catch {
-          fail({ code: "ProviderError", message: "the picture could not be shown: does the page's policy allow img-src blob:?" });
-        }
-      });
-    },
-    error: fail,
-  });
+  /** @param {{code: string, message: string}} error */
+  #fail({ code, message }) {
+    this.restore();
+    this.#emit("sdzerror", { code, message });
+  }
+
+  /** @param {string} type @param {object} [detail] */
+  #emit(type, detail) {
+    this.image.dispatchEvent(new CustomEvent(type, { detail }));
+  }
 }
 
-/** Upgrades all marked images of the page, also those added later. */
-export function watch() {
-  for (const image of document.querySelectorAll(MARK)) upgrade(/** @type {HTMLImageElement} */ (image));
-  new MutationObserver((records) => {
-    for (const node of records.flatMap(({ addedNodes }) => [...addedNodes])) {
-      if (!(node instanceof Element)) continue;
-      if (node.matches(MARK)) upgrade(/** @type {HTMLImageElement} */ (node));
-      for (const image of node.querySelectorAll(MARK)) upgrade(/** @type {HTMLImageElement} */ (image));
+/** @param {string} url @returns {string} */
+const srcsetOf = (url) => `${url} 1x`;
+
+/** @param {Element} element @param {string} name @param {string | null} value */
+function set(element, name, value) {
+  if (value === null) element.removeAttribute(name);
+  else element.setAttribute(name, value);
+}
+
+/** @type {WeakMap<Node, Upgrade>} */
+const upgraded = new WeakMap();
+
+/** @param {Element} image */
+function upgrade(image) {
+  if (!upgraded.has(image)) upgraded.set(image, new Upgrade(/** @type {HTMLImageElement} */ (image)));
+}
+
+/** Roots whose images are followed. @type {WeakSet<Node>} */
+const roots = new WeakSet();
+
+/** @type {MutationObserver | undefined} */
+let observer;
+
+/** All marked images below a node, also those added later, and in the open shadow trees there are. @param {Document | ShadowRoot | Element} node */
+function follow(node) {
+  if (node instanceof Element && node.matches(MARK)) upgrade(node);
+  for (const image of node.querySelectorAll(MARK)) upgrade(image);
+  const elements = document.createTreeWalker(node, NodeFilter.SHOW_ELEMENT);
+  for (let element = /** @type {Node | null} */ (node); element; element = elements.nextNode()) {
+    if (element instanceof Element && element.shadowRoot) observe(element.shadowRoot);
+  }
+}
+
+/** @param {Document | ShadowRoot} root */
+function observe(root) {
+  if (roots.has(root)) return;
+  roots.add(root);
+  observer?.observe(root, { childList: true, subtree: true, attributeFilter: [...SOURCES, ...SHOWN] });
+  follow(root);
+}
+
+/** @param {MutationRecord[]} records */
+function handle(records) {
+  /** @type {Map<Node, Set<string>>} */
+  const changes = new Map();
+  for (const { type, target, addedNodes, attributeName } of records) {
+    for (const node of addedNodes) if (node instanceof Element) follow(node);
+    if (type === "attributes") changes.set(target, (changes.get(target) ?? new Set()).add(String(attributeName)));
+  }
+  for (const [target, names] of changes) {
+    const known = upgraded.get(target);
+    if (!known) {
+      if (target instanceof Element && target.matches(MARK)) upgrade(target);
+      continue;
     }
-  }).observe(document, { childList: true, subtree: true });
+    const changed = known.changed();
+    if (SOURCES.some((name) => names.has(name))) known.follow();
+    else if (changed) known.restore();
+  }
+}
+
+/** Upgrades all marked images of the page, also those added, marked or changed later, and those in shadow trees. */
+export function watch() {
+  observer = new MutationObserver(handle);
+  observe(document);
+  // an observer does not see into shadow trees, and closed ones cannot be found afterwards
+  const attach = Element.prototype.attachShadow;
+  Element.prototype.attachShadow = function (init) {
+    const root = attach.call(this, init);
+    if (this.localName !== "sdz-img") observe(root);
+    return root;
+  };
 }

@@ -12,7 +12,8 @@ import { useSettings } from "./settings.js";
  * @typedef {object} Receiver
  * @property {(size: {width: number, height: number, alt?: string}) => void} header called once, before any tile
  * @property {(tile: Tile) => void} tile
- * @property {(progress: {stage: Stage, bytes: number, total: number | null, final: boolean}) => void} stage
+ * @property {(progress: {stage: Stage, bytes: number, total: number | null, final: boolean, digest?: string}) => void} stage
+ *   with the file's SHA-256 at the last one
  * @property {(error: SdzError) => void} error
  */
 
@@ -26,7 +27,7 @@ let lastId = 0;
 let worker;
 
 /** @param {string | undefined} path @returns {string | undefined} the folder's address, which ends in "/" */
-const folder = (path) => (path === undefined ? undefined : new URL(path.replace(/\/*$/, "/"), document.baseURI).href);
+export const folder = (path) => (path === undefined ? undefined : new URL(path.replace(/\/*$/, "/"), document.baseURI).href);
 
 /** @returns {Worker} */
 function sharedWorker() {
@@ -89,54 +90,32 @@ export function request(src, { stage, realism }, receiver) {
  *   most natural one
  */
 
+/** Whether the browser is set to save data. */
+function savingData() {
+  const connection = /** @type {{saveData?: boolean} | undefined} */ (/** @type {any} */ (navigator).connection);
+  return Boolean(connection?.saveData) || matchMedia("(prefers-reduced-data: reduce)").matches;
+}
+
+/** Tells the page's service worker, which cannot ask for media features, whether to save data. */
+export function tellServiceWorker() {
+  const workers = navigator.serviceWorker;
+  const tell = () => workers.controller?.postMessage({ type: "sdz-save-data", value: savingData() });
+  if (!workers) return;
+  tell();
+  workers.addEventListener("controllerchange", tell);
+}
+
 /**
  * The element's data-stage and data-realism; only the linear stage where the browser is set to save data.
  * @param {DOMStringMap} dataset
  * @returns {Wanted}
  */
 export function wantedBy({ stage, realism }) {
-  const connection = /** @type {{saveData?: boolean} | undefined} */ (/** @type {any} */ (navigator).connection);
-  const saving = connection?.saveData || matchMedia("(prefers-reduced-data: reduce)").matches;
+  const saving = savingData();
   const part = Number.parseFloat(realism ?? "1");
   return {
     stage: stage === "linear" || saving ? "linear" : stage === "decoded" ? "decoded" : "denoised",
     realism: part >= 0 ? Math.min(part, 1) : 1,
-  };
-}
-
-/** @type {Map<Element, () => void>} */
-const awaited = new Map();
-
-/** Lazy pictures start loading within one screen's height of the viewport. @type {IntersectionObserver | undefined} */
-let observer;
-
-/**
- * Calls `start` at once, or with loading="lazy" when the element comes near the viewport.
- * @param {Element} element @param {() => void} start
- * @returns {() => void} cancels it
- */
-export function whenNear(element, start) {
-  if (element.getAttribute("loading") !== "lazy") {
-    start();
-    return () => {};
-  }
-  observer ??= new IntersectionObserver(
-    (entries) => {
-      for (const { target, isIntersecting } of entries) {
-        if (!isIntersecting) continue;
-        observer?.unobserve(target);
-        const begin = awaited.get(target);
-        awaited.delete(target);
-        begin?.();
-      }
-    },
-    { rootMargin: "100% 0px" },
-  );
-  awaited.set(element, start);
-  observer.observe(element);
-  return () => {
-    awaited.delete(element);
-    observer?.unobserve(element);
   };
 }
 
@@ -146,7 +125,8 @@ export function whenNear(element, start) {
  * @returns {{resize(width: number, height: number): void, put(tile: Tile): void}}
  */
 export function painter(canvas) {
-  const context = canvas.getContext("2d", { colorSpace: "srgb" });
+  // read again for the image that is shown: kept where the processor can reach it
+  const context = canvas.getContext("2d", { colorSpace: "srgb", willReadFrequently: true });
   if (!context) throw new SdzError("ProviderError", "this browser gives no canvas");
   return {
     resize(width, height) {

@@ -1,87 +1,73 @@
 /**
- * <sdz-img src alt width height loading data-stage data-realism>: shows an .sdz file, painted on a canvas in its shadow tree. Its children
- * are the fallback: they are shown until the picture is decoded, and on any error.
+ * <sdz-img src alt width height loading data-stage data-realism data-colors>: shows an .sdz file. To layout it is a replaced element, as <img>
+ * is: the picture is its `content`. Its children are the fallback: they are shown until the picture is decoded, and on any error.
  *
  * Events, which do not bubble, as those of <img>: `load` after the last stage; `progress` with detail {stage, bytes, total} after each;
  * `error` with detail {code, message}. Properties `src`, `alt`, `width`, `height`, `loading` reflect their attributes; `complete`,
- * `naturalWidth`, `naturalHeight`, `currentStage` and `decode()` describe the state.
+ * `naturalWidth`, `naturalHeight`, `currentSrc`, `currentStage` and `decode()` describe the state.
  */
 
-import { painter, request, wantedBy, whenNear } from "./client.js";
 import { SdzError } from "../errors.js";
+import { wantedBy } from "./client.js";
+import { Description } from "./description.js";
+import { restore, standing } from "./fallback.js";
+import { backdrop, boxRules, dimension, resolved, sharedSheet } from "./layout.js";
+import { load } from "./load.js";
+import { Kept, unwatch, watchDistance, whenNear } from "./near.js";
+import { prepareForPrint } from "./printing.js";
+import { discard, discardCanvas, emptyImage } from "./shown.js";
 
 /** @import { Wanted } from "./client.js" */
+/** @import { Showing } from "./load.js" */
 /** @import { Stage } from "../decode.js" */
 
-const STYLE = `
-  :host { display: inline-block; position: relative; max-width: 100%; overflow: hidden; vertical-align: bottom; object-fit: fill }
-  :host([hidden]), slot[hidden] { display: none }
-  canvas, .sized ::slotted(img), .sized ::slotted(picture) {
-    position: absolute; inset: 0; display: block; width: 100%; height: 100%; object-fit: inherit; object-position: inherit;
-  }
-`;
-
-/** @type {CSSStyleSheet | undefined} */
-let sheet;
-
-/** The style of all elements: a constructed sheet, because a policy without 'unsafe-inline' refuses <style>. */
-function sharedSheet() {
-  if (!sheet) {
-    sheet = new CSSStyleSheet();
-    sheet.replaceSync(STYLE);
-  }
-  return sheet;
-}
+/** Milliseconds after which the fallback is shown where nothing could be painted. */
+const PATIENCE_MS = 2000;
 
 /** The element's base class. Outside browsers an empty class, so that the module can be imported there. */
 const Base = globalThis.HTMLElement ?? /** @type {typeof HTMLElement} */ (/** @type {unknown} */ (class {}));
 
-/** Attributes copied from a fallback inside <noscript>: enough for a picture, none that runs scripts. */
-const FALLBACK_ATTRIBUTES = ["src", "srcset", "sizes", "alt", "width", "height", "type", "media", "loading", "decoding"];
+/** All elements in documents. @type {Set<SdzImg>} */
+const connected = new Set();
 
-/**
- * A copy of the picture inside a <noscript>, whose content is text where scripts run.
- * @param {HTMLElement} noscript
- * @returns {Element | null}
- */
-function fallbackFrom(noscript) {
-  const parsed = new DOMParser().parseFromString(noscript.textContent ?? "", "text/html");
-  /** @param {Element} from @returns {Element} */
-  const copy = (from) => {
-    const to = document.createElement(from.localName);
-    for (const name of FALLBACK_ATTRIBUTES) {
-      const value = from.getAttribute(name);
-      if (value !== null) to.setAttribute(name, value);
-    }
-    to.append(...[...from.querySelectorAll(":scope > source, :scope > img")].map(copy));
-    return to;
-  };
-  const found = parsed.querySelector("picture, img");
-  return found && copy(found);
-}
-
-/** @param {string | null} text @returns {number} pixels, parsed as <img> does; 0 where it is no length */
-const parseLength = (text) => (text !== null && /^\s*\d+\s*$/.test(text) ? Number(text) : 0);
+/** Pictures scrolled far away whose pixels are at hand all the same. */
+const kept = new Kept();
 
 export class SdzImg extends Base {
-  static observedAttributes = ["src", "alt", "width", "height", "loading", "data-stage", "data-realism"];
+  static observedAttributes = [
+    "src", "alt", "width", "height", "loading", "data-stage", "data-realism", "data-colors", "role", "aria-label", "aria-labelledby",
+  ];
 
   #slot = document.createElement("slot");
   #frame = document.createElement("div");
-  #size = new CSSStyleSheet();
-  /** The canvas shown; while a new source loads, that of the old one. @type {HTMLCanvasElement | null} */
-  #canvas = null;
+  #rules = new CSSStyleSheet();
+  #description = new Description(this);
+  /** The address of `src`, resolved when it was set, as <img> does; null without one, "" where it is none. @type {string | null} */
+  #address = null;
+  /** What is shown; while a new source loads, the old one. @type {Showing | null} */
+  #shown = null;
   #naturalWidth = 0;
   #naturalHeight = 0;
-  /** @type {string | undefined} */
-  #fileAlt;
   /** @type {Stage | null} */
   #stage = null;
   #complete = true;
   #scheduled = false;
+  /** Whether `src` was set since it was last loaded, perhaps to the same value. */
+  #renewed = false;
+  /** Whether the pixels were given back when the picture was far away. */
+  #released = false;
   /** Source and stage of the current or last request. */
   #requested = "";
+  /** @type {Wanted} */
+  #wanted = { stage: "denoised", realism: 1 };
+  /** Begins the request of a lazy picture. @type {(() => void) | null} */
+  #waiting = null;
   #stop = () => {};
+  /** Whether a request is not yet answered, or waits. */
+  #busy = false;
+  /** Whether the pixels are being taken again. */
+  #returning = false;
+  #far = false;
   /** The last request's error. @type {SdzError | null} */
   #failure = null;
   /** @type {{promise: Promise<void>, resolve: () => void, reject: (error: SdzError) => void} | null} */
@@ -90,64 +76,83 @@ export class SdzImg extends Base {
   constructor() {
     super();
     const root = this.attachShadow({ mode: "open" });
-    root.adoptedStyleSheets = [sharedSheet(), this.#size];
+    root.adoptedStyleSheets = [sharedSheet(), this.#rules];
     this.#frame.append(this.#slot);
     root.append(this.#frame);
+    // the fallback's, which do not bubble
+    for (const type of ["load", "error"]) this.addEventListener(type, ({ target }) => target !== this && this.#layOut(), true);
   }
 
   connectedCallback() {
-    this.#describe();
+    connected.add(this);
+    this.#description.update();
     this.#layOut();
+    this.#watch();
     this.#schedule();
   }
 
   disconnectedCallback() {
-    this.#stop();
-    if (!this.#complete) this.#requested = "";
+    // what is only moved goes on
+    queueMicrotask(() => {
+      if (this.isConnected) return;
+      connected.delete(this);
+      unwatch(this);
+      if (this.#busy) this.#requested = "";
+      if (this.#returning) this.#released = true;
+      this.#end();
+    });
   }
 
-  /** @param {string} name */
-  attributeChangedCallback(name) {
+  /** @param {string} name @param {string | null} _old @param {string | null} value */
+  attributeChangedCallback(name, _old, value) {
+    if (name === "src") {
+      this.#address = value === null ? null : resolved(value);
+      this.#renewed = true;
+    }
     if (!this.isConnected) return;
-    if (name === "alt") this.#describe();
-    else if (name === "width" || name === "height") this.#layOut();
+    if (name === "alt" || name === "role" || name.startsWith("aria-")) this.#description.update();
+    else if (name === "width" || name === "height" || name === "data-colors") this.#layOut();
     else this.#schedule();
   }
 
   get src() {
-    const src = this.getAttribute("src");
-    return src === null ? "" : new URL(src, document.baseURI).href;
+    const value = this.getAttribute("src");
+    return value === null ? "" : resolved(value) || value;
   }
   set src(value) {
-    this.setAttribute("src", value);
+    this.#reflect("src", value);
+  }
+
+  get currentSrc() {
+    return this.#address ?? "";
   }
 
   get alt() {
     return this.getAttribute("alt") ?? "";
   }
   set alt(value) {
-    this.setAttribute("alt", value);
+    this.#reflect("alt", value);
   }
 
   get width() {
-    return parseLength(this.getAttribute("width")) || this.clientWidth;
+    return this.#side("width", this.#naturalWidth);
   }
   set width(value) {
-    this.setAttribute("width", String(value));
+    this.#reflect("width", value);
   }
 
   get height() {
-    return parseLength(this.getAttribute("height")) || this.clientHeight;
+    return this.#side("height", this.#naturalHeight);
   }
   set height(value) {
-    this.setAttribute("height", String(value));
+    this.#reflect("height", value);
   }
 
   get loading() {
-    return this.getAttribute("loading") === "lazy" ? "lazy" : "eager";
+    return this.getAttribute("loading")?.toLowerCase() === "lazy" ? "lazy" : "eager";
   }
   set loading(value) {
-    this.setAttribute("loading", value);
+    this.#reflect("loading", value);
   }
 
   /** Whether loading has ended: no source, the last stage painted, or an error. */
@@ -182,131 +187,251 @@ export class SdzImg extends Base {
     return this.#decoding.promise;
   }
 
+  /** Frameworks set properties to null to remove them. @param {string} name @param {unknown} value */
+  #reflect(name, value) {
+    if (value === null || value === undefined) this.removeAttribute(name);
+    else this.setAttribute(name, String(value));
+  }
+
+  /** As <img> has it: the rendered size, else the attribute's, else the picture's. @param {"width" | "height"} name @param {number} natural */
+  #side(name, natural) {
+    if (!this.getClientRects().length) return dimension(this.getAttribute(name))?.value ?? natural;
+    const style = /** @type {Record<string, any>} */ (getComputedStyle(this));
+    const around = (name === "width" ? ["Left", "Right"] : ["Top", "Bottom"]).flatMap((side) => [`padding${side}`, `border${side}Width`]);
+    const outside = style.boxSizing === "border-box" ? around.reduce((sum, part) => sum + Number.parseFloat(style[part]), 0) : 0;
+    return Math.round(Number.parseFloat(style[name]) - outside) || 0;
+  }
+
+  /**
+   * For the length of a printing: the picture, where nothing is shown yet.
+   * @param {(address: string) => HTMLCanvasElement | null} paint at once
+   * @returns {() => void} undoes it
+   */
+  print(paint) {
+    const canvas = this.#shown || !this.#address || standing(this) ? null : paint(this.#address);
+    if (!canvas) return () => {};
+    const hidden = this.#slot.hidden;
+    this.#show({ url: "", image: null, canvas, stage: "linear", bytes: 0, total: null, final: false, skipped: false });
+    return () => {
+      if (this.#shown?.canvas !== canvas) return;
+      this.#forget();
+      this.#slot.hidden = hidden;
+      this.#layOut();
+    };
+  }
+
   /** Several attributes are often set in a row: react once, afterwards. */
   #schedule() {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    if (this.hasAttribute("src")) this.#complete = false;
+    if (this.#address !== null && this.#renewed) this.#complete = false;
     queueMicrotask(() => this.#load(false));
   }
 
   /** @param {boolean} now whether to ignore loading="lazy" */
   #load(now) {
-    this.#scheduled = false;
-    const src = this.src;
-    const wanted = wantedBy(this.dataset);
-    const what = `${wanted.stage} ${wanted.realism} ${src} `;
-    const key = src && `${what}${now || this.loading === "eager" ? "now" : "near"}`;
-    if (key === this.#requested || (this.#complete && this.#requested.startsWith(what))) {
-      this.#complete ||= !src;
+    const renewed = this.#renewed;
+    this.#scheduled = this.#renewed = false;
+    const address = this.#address;
+    if (!address) {
+      if (!this.#requested && !renewed) return;
+      this.#end();
+      this.#requested = "";
+      this.#clear();
+      if (address === "") this.#fail(new SdzError("NetworkError", "'src' is no address"));
       return;
     }
-    this.#stop();
-    this.#failure = null;
-    this.#requested = key;
-    this.#complete = !src;
-    if (!src) return;
-    const begin = () => {
-      this.#stop = this.#request(src, wanted);
-    };
-    this.#stop = () => {};
-    const forget = now ? void begin() : whenNear(this, begin);
-    if (forget) {
-      const stop = this.#stop;
-      this.#stop = () => {
-        forget();
-        stop();
-      };
+    const wanted = wantedBy(this.dataset);
+    const what = `${wanted.stage} ${wanted.realism} ${address}`;
+    if (what === this.#requested && !(renewed && this.#failure)) {
+      if (this.#waiting && (now || this.loading === "eager")) this.#waiting();
+      // as <img> does: nothing is loaded again, but it says so
+      if (renewed && !this.#busy) this.#finish();
+      return;
     }
+    this.#end();
+    this.#failure = null;
+    this.#requested = what;
+    this.#wanted = wanted;
+    this.#complete = false;
+    this.#busy = true;
+    this.#released = false;
+    const begin = () => {
+      this.#stop();
+      this.#waiting = null;
+      this.#stop = this.#request(address, wanted);
+    };
+    if (now || this.loading === "eager") return begin();
+    this.#waiting = begin;
+    this.#stop = whenNear(this, begin);
+    prepareForPrint(connected);
   }
 
-  /** @param {string} src @param {Wanted} wanted @returns {() => void} */
-  #request(src, wanted) {
-    const canvas = document.createElement("canvas");
-    canvas.part.add("canvas");
-    const surface = painter(canvas);
-    return request(src, wanted, {
+  /** Ends the current request. */
+  #end() {
+    this.#stop();
+    this.#stop = () => {};
+    this.#waiting = null;
+    this.#busy = this.#returning = false;
+  }
+
+  /** @param {string} address @param {Wanted} wanted @returns {() => void} */
+  #request(address, wanted) {
+    let painted = false;
+    const patience = setTimeout(() => {
+      if (!painted && !this.#shown) this.#standIn();
+    }, PATIENCE_MS);
+    const stop = load(this, address, wanted, {
       header: ({ width, height, alt }) => {
         this.#naturalWidth = width;
         this.#naturalHeight = height;
-        this.#fileAlt = alt;
-        surface.resize(width, height);
-        this.#describe();
+        this.#description.fileAlt = alt;
         this.#layOut();
       },
-      tile: (tile) => surface.put(tile),
-      stage: ({ stage, bytes, total, final }) => {
+      show: (showing) => {
+        painted = true;
         // a fallback already shown is not replaced by a coarser picture
-        if (final || !this.#fallbackShown()) this.#show(canvas);
+        if (!showing.skipped && (showing.final || this.#shown || !standing(this))) this.#show(showing);
+        else URL.revokeObjectURL(showing.url);
+        const { stage, bytes, total, final } = showing;
         this.#stage = stage;
         this.#emit("progress", { stage, bytes, total });
         if (!final) return;
-        this.#complete = true;
-        this.#decoding?.resolve();
-        this.#decoding = null;
-        this.#emit("load");
+        this.#finish();
+        this.#giveBack();
       },
       error: (error) => this.#fail(error),
     });
+    return () => {
+      clearTimeout(patience);
+      stop();
+    };
+  }
+
+  #finish() {
+    this.#end();
+    this.#complete = true;
+    this.#decoding?.resolve();
+    this.#decoding = null;
+    this.#emit("load");
   }
 
   /** @param {SdzError} error */
   #fail(error) {
+    this.#end();
     this.#complete = true;
     this.#failure = error;
-    this.#restoreFallback();
+    restore(this, false);
     const damaged = error.code !== "NetworkError" && error.code !== "ProviderError";
     // without a fallback, a picture decoded before the network or the runtime failed stays
-    if (damaged || this.#slot.assignedElements().some((child) => child.localName !== "noscript")) {
-      this.#canvas?.remove();
-      this.#canvas = null;
-      this.#stage = null;
-      this.#slot.hidden = false;
-    }
+    if (damaged || this.#slot.assignedElements().some((child) => child.localName !== "noscript")) this.#clear();
     this.#decoding?.reject(error);
     this.#decoding = null;
     this.#emit("error", { code: error.code, message: error.message });
   }
 
-  /** @param {HTMLCanvasElement} canvas */
-  #show(canvas) {
-    if (this.#canvas === canvas) return;
-    this.#canvas?.remove();
-    this.#canvas = canvas;
-    this.#frame.append(canvas);
+  /** Shows the children. */
+  #standIn() {
+    restore(this, false);
+    this.#slot.hidden = false;
+    this.#layOut();
+  }
+
+  /** @param {Showing} showing */
+  #show(showing) {
+    if (this.#shown?.canvas === showing.canvas) discard({ ...this.#shown, canvas: null });
+    else this.#forget();
+    this.#shown = showing;
     this.#slot.hidden = true;
+    if (showing.canvas && showing.canvas.parentNode !== this.#frame) {
+      showing.canvas.part.add("canvas");
+      this.#frame.append(showing.canvas);
+    }
+    this.#layOut();
   }
 
-  #fallbackShown() {
-    const image = this.querySelector("img");
-    return this.#canvas === null && image !== null && image.complete && image.naturalWidth > 0;
+  /** Gives back what is shown. */
+  #forget() {
+    const shown = this.#shown;
+    this.#shown = null;
+    // the style that refers to it goes first
+    if (shown) queueMicrotask(() => discard(shown));
   }
 
-  #restoreFallback() {
-    const noscript = this.querySelector("noscript");
-    if (!noscript || this.querySelector("img")) return;
-    const fallback = fallbackFrom(noscript);
-    if (fallback) this.append(fallback);
+  /** Back to the beginning: nothing decoded, the children shown. */
+  #clear() {
+    this.#forget();
+    this.#stage = null;
+    this.#complete = true;
+    this.#naturalWidth = this.#naturalHeight = 0;
+    this.#slot.hidden = false;
+    this.#layOut();
   }
 
-  /** Reserves the picture's area from the attributes, or from the header once it is known. */
+  #watch() {
+    watchDistance(this, {
+      far: () => {
+        this.#far = true;
+        if (this.#returning) {
+          this.#end();
+          this.#released = true;
+        } else {
+          this.#giveBack();
+        }
+      },
+      near: () => {
+        this.#far = false;
+        kept.remove(this);
+        if (this.#released && !this.#busy && this.#address) this.#return(this.#address);
+      },
+    });
+  }
+
+  /** Far away, a finished picture may have to give its pixels back. */
+  #giveBack() {
+    if (!this.#far || this.#busy || !this.#shown?.image) return;
+    discardCanvas(this.#shown.canvas);
+    this.#shown.canvas = null;
+    kept.add(this, 4 * this.#naturalWidth * this.#naturalHeight, () => this.#release());
+  }
+
+  /** Gives the pixels back; the box stays. */
+  #release() {
+    this.#released = true;
+    this.#forget();
+    this.#layOut();
+  }
+
+  /** Takes the pixels again, without a word. @param {string} address */
+  #return(address) {
+    this.#released = false;
+    this.#returning = true;
+    this.#stop = load(this, address, this.#wanted, {
+      header: () => {},
+      show: (showing) => {
+        if (!showing.skipped) this.#show(showing);
+        if (!showing.final) return;
+        this.#end();
+        this.#giveBack();
+      },
+      error: () => {
+        this.#returning = false;
+        this.#standIn();
+      },
+    });
+  }
+
+  /** What is seen, and the room it takes. */
   #layOut() {
-    const [w, h] = [parseLength(this.getAttribute("width")), parseLength(this.getAttribute("height"))];
-    const [ratioW, ratioH] = w && h ? [w, h] : [this.#naturalWidth, this.#naturalHeight];
-    const sized = ratioW > 0 && ratioH > 0;
-    this.#frame.classList.toggle("sized", sized);
-    const width = w || (sized && (h ? Math.round((h * ratioW) / ratioH) : ratioW));
-    const rules = (width ? `width: ${width}px;` : "") + (sized ? `aspect-ratio: ${ratioW} / ${ratioH};` : h ? `height: ${h}px;` : "");
-    this.#size.replaceSync(`:host { ${rules} }`);
-  }
-
-  /** Presents itself to assistive technology as an <img>: with its alt, or the file's own text; alt="" marks decoration. */
-  #describe() {
-    const alt = this.getAttribute("alt");
-    this.setAttribute("role", alt === "" ? "presentation" : "img");
-    const label = alt ?? this.#fileAlt;
-    if (label) this.setAttribute("aria-label", label);
-    else this.removeAttribute("aria-label");
+    const [width, height] = [this.getAttribute("width"), this.getAttribute("height")].map(dimension);
+    const fallback = this.#slot.hidden ? null : standing(this);
+    const others = !this.#slot.hidden && this.#slot.assignedElements().some((child) => child.localName !== "noscript");
+    let content = "";
+    if (this.#shown?.url) content = this.#shown.url;
+    else if (fallback) content = fallback.currentSrc;
+    else if (this.#naturalWidth && !this.#shown && !others) content = emptyImage(this.#naturalWidth, this.#naturalHeight);
+    const colours = this.#shown || fallback ? "" : backdrop(this.dataset.colors);
+    this.#rules.replaceSync(`:host { ${boxRules(width, height)}${colours}${content && `display: inline; content: url(${JSON.stringify(content)});`} }`);
   }
 
   /** @param {string} type @param {object} [detail] */

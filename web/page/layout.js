@@ -1,0 +1,58 @@
+/** The styles of <sdz-img>: what an <img> has by default, what its attributes say, and the colours that stand in for the picture. */
+
+const STYLE = `
+  :host { display: inline-block; overflow: clip; overflow-clip-margin: content-box }
+  :host([hidden]), slot[hidden] { display: none }
+  div { display: contents }
+  canvas { display: block; max-width: 100%; max-height: inherit; width: 100%; height: 100%; object-fit: inherit; object-position: inherit }
+`;
+
+/** @type {CSSStyleSheet | undefined} */
+let sheet;
+
+/** The style of all elements: a constructed sheet, because a policy without 'unsafe-inline' refuses <style>. */
+export function sharedSheet() {
+  if (!sheet) {
+    sheet = new CSSStyleSheet();
+    sheet.replaceSync(STYLE);
+  }
+  return sheet;
+}
+
+/**
+ * An attribute's number, parsed as <img> does.
+ * @param {string | null} text @returns {{value: number, unit: "px" | "%"} | null} null where it is no length
+ */
+export function dimension(text) {
+  const found = /^[\t\n\f\r ]*(\d+(?:\.\d+)?)(%?)/.exec(text ?? "");
+  return found && { value: Number(found[1]), unit: found[2] ? "%" : "px" };
+}
+
+/** @typedef {ReturnType<typeof dimension>} Dimension */
+
+/** What the attributes `width` and `height` mean to layout. @param {Dimension} width @param {Dimension} height @returns {string} declarations */
+export function boxRules(width, height) {
+  const ratio = width?.unit === "px" && height?.unit === "px" && width.value && height.value;
+  return (
+    (width ? `width: ${width.value}${width.unit};` : "") +
+    (height ? `height: ${height.value}${height.unit};` : "") +
+    (ratio ? `aspect-ratio: auto ${width.value} / ${height.value};` : "")
+  );
+}
+
+/** @param {string | undefined} colours up to eight CSS colours, from top to bottom @returns {string} declarations; none where one is no colour */
+export function backdrop(colours) {
+  // blanks inside rgb(…) are no separators
+  const list = (colours ?? "").match(/[^\s()]+(?:\([^()]*\))?/g) ?? [];
+  if (!list.length || list.length > 8 || !list.every((colour) => CSS.supports("color", colour))) return "";
+  return list.length === 1 ? `background: ${list[0]};` : `background: linear-gradient(${list.join(", ")});`;
+}
+
+/** @param {string} src @returns {string} its address, empty where it is none */
+export function resolved(src) {
+  try {
+    return src.trim() && new URL(src, document.baseURI).href;
+  } catch {
+    return "";
+  }
+}

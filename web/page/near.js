@@ -1,0 +1,100 @@
+/**
+ * Where elements are relative to the viewport: lazy pictures start when they come near, and pictures that were scrolled far away give their
+ * pixels back.
+ */
+
+/**
+ * @typedef {object} Watched
+ * @property {() => void} near
+ * @property {() => void} far
+ */
+
+/** Lazy pictures start loading within one screen's height of the viewport, and give their pixels back beyond two. */
+const [NEAR, FAR] = ["100% 0px", "200% 100%"];
+
+/** @type {Map<Element, () => void>} */
+const awaited = new Map();
+
+/** @type {WeakMap<Element, Watched>} */
+const watched = new WeakMap();
+
+/** @param {string} margin @param {(target: Element, inside: boolean) => void} tell @returns {IntersectionObserver} */
+const observe = (margin, tell) =>
+  new IntersectionObserver((entries) => entries.forEach(({ target, isIntersecting }) => tell(target, isIntersecting)), {
+    rootMargin: margin,
+    // the same inside what scrolls on the page itself, where browsers know it
+    .../** @type {object} */ ({ scrollMargin: margin }),
+  });
+
+/** @type {IntersectionObserver | undefined} */
+let starting;
+/** @type {IntersectionObserver | undefined} */
+let keeping;
+
+/** @param {Element} element */
+function begin(element) {
+  const start = awaited.get(element);
+  awaited.delete(element);
+  starting?.unobserve(element);
+  start?.();
+}
+
+/**
+ * Calls `start` at once, or with loading="lazy" when the element comes near the viewport.
+ * @param {Element} element @param {() => void} start
+ * @returns {() => void} cancels it
+ */
+export function whenNear(element, start) {
+  if (element.getAttribute("loading")?.toLowerCase() !== "lazy") {
+    start();
+    return () => {};
+  }
+  starting ??= observe(NEAR, (target, inside) => inside && begin(target));
+  awaited.set(element, start);
+  starting.observe(element);
+  return () => {
+    awaited.delete(element);
+    starting?.unobserve(element);
+  };
+}
+
+/** Tells an element when it comes near, also at the beginning, and when it is far away. @param {Element} element @param {Watched} tell */
+export function watchDistance(element, tell) {
+  keeping ??= observe(FAR, (target, inside) => (inside ? watched.get(target)?.near() : watched.get(target)?.far()));
+  watched.set(element, tell);
+  keeping.observe(element);
+}
+
+/** @param {Element} element */
+export function unwatch(element) {
+  watched.delete(element);
+  keeping?.unobserve(element);
+}
+
+/** Bytes of pixels far away that are kept at hand: some thirty pictures of 512 x 512. */
+const KEPT_BYTES = 2 ** 25;
+
+/** Pixels that may be given back, the least recently added first. */
+export class Kept {
+  /** @type {Map<Element, {bytes: number, release: () => void}>} */
+  #entries = new Map();
+  #bytes = 0;
+
+  /** @param {Element} element @param {number} bytes @param {() => void} release called when others need the room */
+  add(element, bytes, release) {
+    this.remove(element);
+    this.#entries.set(element, { bytes, release });
+    this.#bytes += bytes;
+    for (const [oldest, { release: giveBack }] of this.#entries) {
+      if (this.#bytes <= KEPT_BYTES) return;
+      this.remove(oldest);
+      giveBack();
+    }
+  }
+
+  /** @param {Element} element */
+  remove(element) {
+    this.#bytes -= this.#entries.get(element)?.bytes ?? 0;
+    this.#entries.delete(element);
+  }
+}

@@ -1,0 +1,93 @@
+/**
+ * Finished pictures, kept as PNG in the Cache API, so that a second visit costs what <img> costs. A kept picture is used only while its .sdz
+ * file still has the bytes that it was decoded from. At most `ENTRIES` pictures and `BYTES` bytes are kept, the newest.
+ */
+
+import { ACCEPT } from "../format/container.js";
+import { sha256 } from "../pack.js";
+
+/** @import { Stage } from "../decode.js" */
+/** @import { Wanted } from "./client.js" */
+
+/**
+ * @typedef {object} Facts what is known of a finished picture beside its pixels
+ * @property {string} digest SHA-256 of the .sdz file
+ * @property {number} width
+ * @property {number} height
+ * @property {number} bytes of the .sdz file
+ * @property {Stage} stage
+ * @property {string} [alt]
+ */
+
+const NAME = "sdz-pixels";
+const [ENTRIES, BYTES] = [400, 64 * 2 ** 20];
+
+/** Larger pictures would take the place of too many others. */
+const MAX_PIXELS = 2 ** 22;
+
+/** Pictures are counted after the first that a page keeps, and after each so many more. */
+const COUNTED = 32;
+
+const FACTS = "x-sdz-facts";
+const SIZE = "x-sdz-bytes";
+
+let written = 0;
+
+/** @returns {Promise<Cache | null>} null where the browser has no storage, or refuses it */
+const open = async () => (globalThis.caches ? caches.open(NAME).catch(() => null) : null);
+
+/** An address that no page has. @param {string} address @param {Wanted} wanted */
+const keyOf = (address, { stage, realism }) =>
+  new URL(`/.sdz/pixels/${stage}/${realism}/${encodeURIComponent(address)}`, location.href).href;
+
+/**
+ * @param {string} address @param {Wanted} wanted
+ * @returns {Promise<{blob: Blob, facts: Facts} | null>} null where there is none, or the file is another one now. Never rejects
+ */
+export async function find(address, wanted) {
+  try {
+    const kept = await (await open())?.match(keyOf(address, wanted));
+    if (!kept) return null;
+    /** @type {Facts} */
+    const facts = JSON.parse(decodeURIComponent(kept.headers.get(FACTS) ?? ""));
+    const response = await fetch(address, { headers: { Accept: ACCEPT } }).catch(() => null);
+    // a server that cannot be reached does not make the picture another one
+    if (response && (!response.ok || (await sha256(new Uint8Array(await response.arrayBuffer()))) !== facts.digest)) return null;
+    return { blob: await kept.blob(), facts };
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Keeps a finished picture when the page has nothing else to do.
+ * @param {string} address @param {Wanted} wanted @param {HTMLCanvasElement} canvas @param {Facts} facts
+ */
+export function keep(address, wanted, canvas, facts) {
+  if (!globalThis.caches || canvas.width * canvas.height > MAX_PIXELS) return;
+  const idle = globalThis.requestIdleCallback ?? ((/** @type {() => void} */ task) => setTimeout(task, 200));
+  idle(() =>
+    // 0 x 0: the picture has given its pixels back
+    canvas.width && canvas.toBlob(async (blob) => {
+      if (!blob || blob.type !== "image/png") return;
+      const headers = { "content-type": blob.type, [FACTS]: encodeURIComponent(JSON.stringify(facts)), [SIZE]: String(blob.size) };
+      // exceeding the storage quota must not fail the page
+      await open()
+        .then((cache) => cache?.put(keyOf(address, wanted), new Response(blob, { headers })))
+        .then(() => (written++ % COUNTED ? undefined : trim()))
+        .catch(() => {});
+    }),
+  );
+}
+
+/** Removes the oldest beyond the bounds. */
+async function trim() {
+  const cache = await open();
+  if (!cache) return;
+  let [entries, bytes] = [0, 0];
+  for (const request of [...(await cache.keys())].reverse()) {
+    entries += 1;
+    if (entries <= ENTRIES) bytes += Number((await cache.match(request))?.headers.get(SIZE));
+    if (entries > ENTRIES || bytes > BYTES) await cache.delete(request);
+  }
+}
