@@ -156,11 +156,11 @@ def _model_pack(options: argparse.Namespace) -> Path:
         options.pack_from, options.subfolder, options.revision, options.variant, options.local_files_only, options.decoder_from,
         options.decoder_subfolder, options.precision, options.quantizer, options.steps, options.denoiser,
     )  # fmt: skip
-    from .site.place import apart, claim, skipped
+    from .site.place import apart, check_folder, skipped
 
     apart(options.photos, options.out)
     photos = find_photos(options.calibrate or options.photos, lambda folder: skipped(folder, options.out)).photos
-    claim(options.out, options.force)
+    check_folder(options.out, options.force)
     made = pack_for_site(options.out, model, [photo.path for photo in photos], force=options.force)
     for figure, value in made.figures.items():
         _complain(f"{figure}: {value:.4g}")

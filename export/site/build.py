@@ -26,7 +26,7 @@ from .manifest import MANIFEST, Journal, Known, read_known, write_manifest
 from .names import names_for, source_key
 from .pages import INDEX, Pages, path_of, size_rules
 from .photos import PhotoJob, PhotoOptions, PhotoResult, make_photo, open_pack
-from .place import SiteWriteError, apart, check_pages, claim, remove, skipped, sweep
+from .place import SiteWriteError, apart, check_folder, check_pages, remove, skipped, sweep
 from .report import Decoder, Report, summarize
 
 
@@ -69,7 +69,7 @@ def build(options: BuildOptions, progress: Progress = lambda done, count, result
     shared = library.collect(pack, options.webgpu)
     pages = Pages()
     try:
-        claim(options.site, options.force)
+        check_folder(options.site, options.force)
         sweep(options.site)
         known = read_known(options.site)
         names = names_for([source.inside for source in sources], {key: photo.name for key, photo in known.photos.items()})

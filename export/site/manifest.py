@@ -7,7 +7,6 @@ done and goes when the manifest stands; its last line may be half written.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -131,8 +130,10 @@ class Journal:
             file.write(b"\n" + json.dumps(entry).encode())
 
     def close(self) -> None:
-        """The manifest says it all. Their folder is ours alone."""
-        shutil.rmtree(self.path.parent, ignore_errors=True)
+        """The manifest says it all."""
+        self.path.unlink(missing_ok=True)
+        with suppress(OSError):  # somebody else's file has got there
+            self.path.parent.rmdir()
 
 
 def write_manifest(title: str, report: Report, files: Iterable[Asset]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ...runtime.files import readable
 from .assets import WORK
-from .manifest import Known, begin, is_ours
+from .manifest import Known, is_ours
 
 NAMED = 8
 """Most files that a refusal names."""
@@ -38,8 +38,8 @@ def skipped(folder: Path, site: Path) -> str | None:
     return "a site that sdz built" if is_ours(folder) else None
 
 
-def claim(site: Path, force: bool) -> None:
-    """Makes the folder, and a note in it that it is ours. Raises SiteWriteError where it holds other things, unless `force`; OSError."""
+def check_folder(site: Path, force: bool) -> None:
+    """Raises SiteWriteError where the site's folder holds other things, unless `force`; OSError where it cannot be read."""
     if site.is_dir() and not is_ours(site):
         others = sorted(path.name for path in site.iterdir() if not _is_kept_pack(path))
         if others and not force:
@@ -47,7 +47,6 @@ def claim(site: Path, force: bool) -> None:
                 f"{site} holds other files, and no site of ours: {_some(others)}. Name an empty folder; "
                 "or with --force the site is written among them, over those of the same names"
             )
-    begin(site)
 
 
 def check_pages(site: Path, paths: Iterable[str], known: Known, force: bool) -> None:

@@ -278,3 +278,7 @@ def test_the_command_line_says_what_cannot_be(tmp_path: Path, capsys: pytest.Cap
     assert stopped.value.code == 2
     assert "name one pack: --pack, or --pack-from" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "index.html").touch()
+    assert main([*arguments[:3], str(tmp_path / "mine"), *arguments[4:]]) == 1
+    assert "holds other files, and no site of ours: index.html. Name an empty folder" in capsys.readouterr().err
