@@ -188,14 +188,7 @@ class Canvas(QWidget):
 
     def _unturned(self) -> QTransform:
         """From the screen's device pixels to the view's."""
-        width, height = self._screen_size()
-        # not inverted(), whose second result PySide 6 gives without a reference: Python ends in a fault after enough of them
-        return (
-            QTransform(),
-            QTransform(0, -1, 1, 0, 0, width),
-            QTransform(-1, 0, 0, -1, width, height),
-            QTransform(0, 1, -1, 0, height, 0),
-        )[self.turn]
+        return self._turned().inverted()[0]
 
     def _from_screen(self, by: QPointF) -> QPointF:
         """A movement in widget coordinates as one in the view's device pixels."""

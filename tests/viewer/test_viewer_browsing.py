@@ -182,6 +182,10 @@ def test_thumbnails_in_a_strip(window: Window, folder: Path) -> None:  # noqa: F
     assert window.walk is not None and window.walk.path.name == "a.sdz"
     QTest.keyClick(window, Qt.Key.Key_Right)
     assert strip.currentRow() == 2
+    QTest.keyClick(window, Qt.Key.Key_F11)
+    assert not strip.isVisible()
+    QTest.keyClick(window, Qt.Key.Key_F11)
+    assert strip.isVisible()
     window.close()
     assert window.settings.value("thumbnails") == "true"
 

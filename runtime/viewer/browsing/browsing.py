@@ -69,6 +69,7 @@ class Browsing(QObject):
         self.thumbnails.triggered.connect(self._show_strip)
         self.remove.triggered.connect(self._remove)
         self.undo.triggered.connect(self._give_back)
+        self.full.triggered.connect(lambda: self._show_strip(self.thumbnails.isChecked()))
         menus.stop.triggered.connect(lambda: self._slideshow(False) if self.slideshow.isChecked() else None)
         self.strip.chosen.connect(walk_to)
         canvas.walked.connect(lambda steps: None if self.walk is None else walk_to(self.walk.held(self.walk.at + steps)))
@@ -137,7 +138,7 @@ class Browsing(QObject):
         self.settings.setValue("wheel", wheel.value)
 
     def _show_strip(self, on: bool) -> None:
-        self.strip.setVisible(on and self.walk is not None)
+        self.strip.setVisible(on and self.walk is not None and not self.full.isChecked())
         if on and self.walk is not None:
             self.strip.show_pictures(self.walk.paths, self.walk.at)
 

@@ -17,6 +17,10 @@ from ..folder import SUFFIX
 SIDE: Final = 96
 """Longest side of a thumbnail, in logical pixels."""
 
+STYLE: Final = (
+    "QListWidget { background: palette(window) } QListWidget::item:selected { background: palette(highlight); border-radius: 6px }"
+)
+
 KEPT: Final = 2000
 """Thumbnails kept: 75 MB."""
 
@@ -85,6 +89,7 @@ class Strip(QListWidget):
         self.setSpacing(3)
         self.setFixedHeight(SIDE + 30)
         self.setFrameShape(QListWidget.Shape.NoFrame)
+        self.setStyleSheet(STYLE)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setHorizontalScrollMode(QListView.ScrollMode.ScrollPerPixel)
         # the arrow keys walk through the folder wherever they are pressed
