@@ -5,12 +5,13 @@ It holds a `Layer` for each picture and a `View` on them, tells which tiles are 
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Iterator
 from typing import Final
 
 from PySide6.QtCore import QPointF, QRect, QRectF, Qt, QTimer, Signal
-from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QPalette, QResizeEvent, QWheelEvent
+from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QPalette, QResizeEvent, QTransform, QWheelEvent
 from PySide6.QtWidgets import QWidget
 
 from ..options import STAGES, Stage
@@ -26,10 +27,19 @@ PATIENCE: Final = 400
 """Milliseconds without a picture after which the canvas says that it is decoding."""
 
 
+class Wheel(enum.Enum):
+    """What the wheel does without Ctrl, with which it zooms. Values are kept in the settings."""
+
+    PAN = "pan"
+    ZOOM = "zoom"
+    WALK = "walk"
+
+
 class Canvas(QWidget):
     """Shows the layer `shown`, the layer `other` in its place, or both on two sides of a line."""
 
     view_changed = Signal()
+    walked = Signal(int)
     split_moved = Signal(float)
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -43,6 +53,9 @@ class Canvas(QWidget):
         self.view = View(self._device_size)
         self.split: float | None = None
         self.flipped = False
+        self.turn = 0
+        self.wheel = Wheel.PAN
+        self._notches = 0
         self.waiting = ""
         self._drag: QPointF | None = None
         self._dragging_line = False
@@ -135,7 +148,8 @@ class Canvas(QWidget):
     def zoom(self, factor: float, about: QPointF | None = None) -> None:
         """Scales by `factor`; the point of the picture under `about` (widget coordinates; None: the middle) stays there."""
         if "shown" in self.layers:
-            self.view.zoom(factor, self.view.middle if about is None else about * self.devicePixelRatioF())
+            at = self.view.middle if about is None else self._unturned().map(about * self.devicePixelRatioF())
+            self.view.zoom(factor, at)
             self._moved()
 
     def pan(self, by: QPointF) -> None:
@@ -148,9 +162,38 @@ class Canvas(QWidget):
         self.split = None if at is None else min(max(at, 0.0), 1.0)
         self.update()
 
-    def _device_size(self) -> tuple[int, int]:
+    def set_turn(self, quarters: int) -> None:
+        """Turns what is shown to the right by so many quarters of a turn: the view is on a window turned the other way."""
+        if quarters != self.turn:
+            self.turn = quarters
+            self._apply_fit()
+
+    def _screen_size(self) -> tuple[int, int]:
         ratio = self.devicePixelRatioF()
         return round(self.width() * ratio), round(self.height() * ratio)
+
+    def _device_size(self) -> tuple[int, int]:
+        width, height = self._screen_size()
+        return (height, width) if self.turn % 2 else (width, height)
+
+    def _turned(self) -> QTransform:
+        """From the view's device pixels to the screen's."""
+        width, height = self._screen_size()
+        return (
+            QTransform(),
+            QTransform(0, 1, -1, 0, width, 0),
+            QTransform(-1, 0, 0, -1, width, height),
+            QTransform(0, -1, 1, 0, 0, height),
+        )[self.turn]
+
+    def _unturned(self) -> QTransform:
+        """From the screen's device pixels to the view's."""
+        return self._turned().inverted()[0]
+
+    def _from_screen(self, by: QPointF) -> QPointF:
+        """A movement in widget coordinates as one in the view's device pixels."""
+        back = self._unturned()
+        return (back.map(by) - back.map(QPointF())) * self.devicePixelRatioF()
 
     def _apply_fit(self) -> None:
         if "shown" in self.layers:
@@ -169,7 +212,7 @@ class Canvas(QWidget):
         painter = QPainter(self)
         painter.fillRect(self.rect(), background(self.palette()))
         ratio = self.devicePixelRatioF()
-        view = QRect(0, 0, *self._device_size())
+        view = QRect(0, 0, *self._screen_size())
         painter.save()
         painter.scale(1 / ratio, 1 / ratio)
         if "shown" in self.layers:
@@ -190,7 +233,10 @@ class Canvas(QWidget):
     def _paint_side(self, painter: QPainter, side: Side, clip: QRect) -> None:
         layer = self.layers[side]
         place, scale = self.view.place(layer.size), self.view.scale_of(layer.size)
-        paint_layer(painter, layer, self._in_view(side), place, scale, clip, self.palette())
+        painter.save()
+        painter.setTransform(self._turned(), True)
+        paint_layer(painter, layer, self._in_view(side), place, scale, self._unturned().mapRect(clip), self.palette())
+        painter.restore()
 
     def _paint_comparison(self, painter: QPainter) -> None:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
@@ -219,15 +265,23 @@ class Canvas(QWidget):
         self._apply_fit()
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        """Zooms about the pointer with Ctrl, else moves the picture."""
+        """Zooms about the pointer with Ctrl, else does what `wheel` says."""
         notches = event.angleDelta().y() or event.angleDelta().x()
-        if event.modifiers() & Qt.KeyboardModifier.ControlModifier:
+        zooms = bool(event.modifiers() & Qt.KeyboardModifier.ControlModifier)
+        if self.wheel == Wheel.WALK and not zooms:
+            # a touchpad sends many small parts of a notch
+            self._notches += notches
+            steps = int(self._notches / 120)
+            self._notches -= steps * 120
+            if steps:
+                self.walked.emit(-steps)
+        elif zooms or self.wheel == Wheel.ZOOM:
             self.zoom(ZOOM_STEP ** (notches / 120), event.position())
         else:
             by = QPointF(event.pixelDelta()) if not event.pixelDelta().isNull() else QPointF(event.angleDelta()) / 2
             if event.modifiers() & Qt.KeyboardModifier.ShiftModifier and not by.x():
                 by = by.transposed()
-            self.pan(by * self.devicePixelRatioF())
+            self.pan(self._from_screen(by))
         event.accept()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
@@ -246,7 +300,7 @@ class Canvas(QWidget):
             self.set_split(event.position().x() / max(1, self.width()))
             self.split_moved.emit(self.split)
         else:
-            self.pan((event.position() - self._drag) * self.devicePixelRatioF())
+            self.pan(self._from_screen(event.position() - self._drag))
             self._drag = event.position()
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:

@@ -18,6 +18,9 @@ Ctrl+wheel, +, −	zoom; drag to move
 [  ]  \\	fewer bytes, more bytes, all bytes
 O	compare with the original
 Space  S	show the other, side by side
+L  R	turn to the left, to the right
+T  Shift+F5	thumbnails, slideshow
+Del  Ctrl+Z	to the trash, and back
 I  F11	information, full screen"""
 
 

@@ -39,6 +39,16 @@ def original_of(path: Path) -> Path | None:
     return next((candidates[suffix] for suffix in PHOTOS if suffix in candidates), None)
 
 
+def copy_of(path: Path, suffix: str) -> Path:
+    """Where a copy of a picture in another format may go: beside it, under its name where that is free, and never over another file."""
+    free = path.with_name(path.stem + suffix)
+    number = 1
+    while free.exists():
+        free = path.with_name(f"{path.stem} (copy{f' {number}' if number > 1 else ''}){suffix}")
+        number += 1
+    return free
+
+
 @dataclass(frozen=True)
 class Walk:
     """A place among the pictures of a folder. `at` counts from 0."""
@@ -62,9 +72,13 @@ class Walk:
         """The current picture."""
         return self.paths[self.at]
 
+    def held(self, at: int) -> int:
+        """The place `at`, or the nearest end."""
+        return min(max(at, 0), len(self.paths) - 1)
+
     def to(self, at: int) -> Walk:
         """The same pictures at another place, or at the nearest end."""
-        return Walk(self.paths, min(max(at, 0), len(self.paths) - 1))
+        return Walk(self.paths, self.held(at))
 
 
 def _natural(path: Path) -> list[tuple[bool, int, str]]:

@@ -65,10 +65,18 @@ class Menus(QObject):
         self._bytes_menu()
         self._compare_menu()
         self._device_menu(devices)
-        self.keys = self._action("&Keys", "F1")
+        self.keys = self.action("&Keys", "F1")
         window.menuBar().addMenu("&Help").addAction(self.keys)
 
-    def _action(self, text: str, keys: Keys, checkable: bool = False) -> QAction:
+    def add_menu(self, text: str) -> QMenu:
+        """A further menu, before the last one of the bar."""
+        bar = self._window.menuBar()
+        menu = QMenu(text, self._window)
+        bar.insertMenu(bar.actions()[-1], menu)
+        return menu
+
+    def action(self, text: str, keys: Keys, checkable: bool = False) -> QAction:
+        """An action of the window with its keys; it does nothing yet."""
         made = QAction(text, self._window)
         if isinstance(keys, list):
             made.setShortcuts([QKeySequence(key) for key in keys])
@@ -82,11 +90,11 @@ class Menus(QObject):
     def _file_menu(self) -> None:
         keys = QKeySequence.StandardKey
         menu = self._window.menuBar().addMenu("&File")
-        self.open = self._action("&Open …", keys.Open)
-        self.open_folder = self._action("Open &folder …", "Ctrl+Shift+O")
-        self.reload = self._action("&Reload", keys.Refresh)
-        self.save = self._action("&Save picture as …", keys.Save)
-        self.quit = self._action("&Quit", "Ctrl+Q")
+        self.open = self.action("&Open …", keys.Open)
+        self.open_folder = self.action("Open &folder …", "Ctrl+Shift+O")
+        self.reload = self.action("&Reload", keys.Refresh)
+        self.save = self.action("&Save picture as …", keys.Save)
+        self.quit = self.action("&Quit", "Ctrl+Q")
         self.recent = QMenu("Open &recent", self._window)
         menu.addActions([self.open, self.open_folder])
         menu.addMenu(self.recent)
@@ -95,14 +103,14 @@ class Menus(QObject):
         menu.addAction(self.save)
         menu.addSeparator()
         menu.addAction(self.quit)
-        self.copy = self._action("&Copy picture", keys.Copy)
+        self.copy = self.action("&Copy picture", keys.Copy)
         self._window.menuBar().addMenu("&Edit").addAction(self.copy)
 
     def _go_menu(self) -> None:
-        self.next = self._action("&Next", ["Right", "PgDown"])
-        self.previous = self._action("&Previous", ["Left", "PgUp"])
-        self.first = self._action("&First", "Home")
-        self.last = self._action("&Last", "End")
+        self.next = self.action("&Next", ["Right", "PgDown"])
+        self.previous = self.action("&Previous", ["Left", "PgUp"])
+        self.first = self.action("&First", "Home")
+        self.last = self.action("&Last", "End")
         self._window.menuBar().addMenu("&Go").addActions([self.next, self.previous, self.first, self.last])
 
     def _view_menu(self, stage: Stage) -> None:
@@ -111,23 +119,23 @@ class Menus(QObject):
         fits.setExclusionPolicy(QActionGroup.ExclusionPolicy.ExclusiveOptional)
         self.fit: dict[Fit, QAction] = {}
         for fit, text, key in FITS:
-            self.fit[fit] = self._action(text, key, True)
+            self.fit[fit] = self.action(text, key, True)
             self.fit[fit].triggered.connect(lambda _=False, fit=fit: self.fit_chosen.emit(fit))
             fits.addAction(self.fit[fit])
             menu.addAction(self.fit[fit])
         menu.addSeparator()
-        self.zoom_in = self._action("Zoom &in", ["+", "=", "Ctrl++"])
-        self.zoom_out = self._action("Zoom &out", ["-", "Ctrl+-"])
+        self.zoom_in = self.action("Zoom &in", ["+", "=", "Ctrl++"])
+        self.zoom_out = self.action("Zoom &out", ["-", "Ctrl+-"])
         menu.addActions([self.zoom_in, self.zoom_out])
         menu.addSeparator()
-        self.panel = self._action("&Information", "I", True)
-        self.full = self._action("F&ull screen", "F11", True)
+        self.panel = self.action("&Information", "I", True)
+        self.full = self.action("F&ull screen", "F11", True)
         menu.addActions([self.panel, self.full])
         menu.addSeparator()
         stages, group = menu.addMenu("Decode &up to"), QActionGroup(self._window)
         self.stage: dict[Stage, QAction] = {}
         for name, text in STAGE_TEXTS:
-            self.stage[name] = self._action(text, "", True)
+            self.stage[name] = self.action(text, "", True)
             self.stage[name].triggered.connect(lambda _=False, name=name: self.stage_chosen.emit(name))
             group.addAction(self.stage[name])
             stages.addAction(self.stage[name])
@@ -135,24 +143,24 @@ class Menus(QObject):
         looks, group = menu.addMenu("&Appearance"), QActionGroup(self._window)
         self.appearance: dict[Appearance, QAction] = {}
         for look, text in LOOKS:
-            self.appearance[look] = self._action(text, "", True)
+            self.appearance[look] = self.action(text, "", True)
             self.appearance[look].triggered.connect(lambda _=False, look=look: self.appearance_chosen.emit(look))
             group.addAction(self.appearance[look])
             looks.addAction(self.appearance[look])
 
     def _bytes_menu(self) -> None:
-        self.fewer = self._action("&Fewer bytes", "[")
-        self.more = self._action("&More bytes", "]")
-        self.all = self._action("&All bytes", "\\")
+        self.fewer = self.action("&Fewer bytes", "[")
+        self.more = self.action("&More bytes", "]")
+        self.all = self.action("&All bytes", "\\")
         self._window.menuBar().addMenu("&Bytes").addActions([self.fewer, self.more, self.all])
 
     def _compare_menu(self) -> None:
         menu = self._window.menuBar().addMenu("&Compare")
-        self.original = self._action("With the &original", "O")
-        self.compare = self._action("With another &file …", "Shift+O")
-        self.split = self._action("&Side by side", "S", True)
-        self.flip = self._action("Show the o&ther", "Space", True)
-        self.stop = self._action("Stop &comparing", "Esc")
+        self.original = self.action("With the &original", "O")
+        self.compare = self.action("With another &file …", "Shift+O")
+        self.split = self.action("&Side by side", "S", True)
+        self.flip = self.action("Show the o&ther", "Space", True)
+        self.stop = self.action("Stop &comparing", "Esc")
         menu.addActions([self.original, self.compare])
         menu.addSeparator()
         menu.addActions([self.split, self.flip])
@@ -163,7 +171,7 @@ class Menus(QObject):
         menu, group = self._window.menuBar().addMenu("&Device"), QActionGroup(self._window)
         self.device: dict[str, QAction] = {}
         for name in devices:
-            self.device[name] = self._action(DEVICES[name], "", True)
+            self.device[name] = self.action(DEVICES[name], "", True)
             self.device[name].triggered.connect(lambda _=False, name=name: self.device_chosen.emit(name))
             group.addAction(self.device[name])
             menu.addAction(self.device[name])

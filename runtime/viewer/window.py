@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PySide6.QtCore import QSettings, QSize, Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QGuiApplication, QImage
+from PySide6.QtGui import QCloseEvent, QGuiApplication, QImage
 from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
 from ..errors import in_words
@@ -21,10 +21,12 @@ from . import dialogs
 from .appearance import Appearance, apply
 from .bars import BottomBar, CompareBar
 from .bridge import Bridge
+from .browsing.browsing import Browsing
+from .browsing.drops import Drops
 from .canvas import Canvas
 from .decoding.messages import CPU, Described, Device, Event, Export, Exported, Facts, Failed, Goal, Loaded, Painted, Side, Version
 from .decoding.worker import Worker
-from .folder import Walk, original_of, shown_in
+from .folder import Walk, copy_of, original_of, shown_in
 from .menus import DEVICES, Menus
 from .pages import MessagePage, Notice, WelcomePage
 from .panel import Panel
@@ -79,11 +81,13 @@ class Window(QMainWindow):
         column.addWidget(self.compare_bar)
         column.addWidget(self.bottom)
         self.setCentralWidget(body)
-        self.setAcceptDrops(True)
+        Drops(self, self.open, self.compare)
         self.resize(1120, 760)
 
         self.menus = Menus(self, [name for name, usable in providers().items() if usable], self.stage)
         self._connect()
+        self.browsing = Browsing(self, self.menus, self.canvas, settings, self._walk_to, self._show_walk, self.notice.say)
+        column.insertWidget(2, self.browsing.strip)
 
         self.bridge = Bridge()
         self.bridge.happened.connect(self._happened)
@@ -170,11 +174,23 @@ class Window(QMainWindow):
         self.bottom.name.set_text(self._title())
         self.setWindowTitle(f"{readable(walk.path.name)} – sdz")
         self.recent.remember(walk.path)
+        self.browsing.follow(walk)
         self._show_recent()
         if was_original and (original := original_of(walk.path)) is not None:
             self.compare(original)
         self._show_state()
         self._soon()
+
+    def _show_walk(self, walk: Walk | None) -> None:
+        if walk is not None:
+            self._go(walk)
+        else:
+            self._stop_comparing()
+            self.walk = None
+            del self.sides["shown"]
+            self.canvas.clear("shown")
+            self.bottom.show_nothing()
+            self._complain("Nothing to show", "The folder holds no picture any more.")
 
     def _walk_by(self, steps: int) -> None:
         if self.walk is not None:
@@ -214,7 +230,7 @@ class Window(QMainWindow):
 
     def _ask_save(self) -> None:
         shown = self.sides.get("shown")
-        target = None if shown is None else dialogs.ask_target(self, shown.path.with_suffix(".png"))
+        target = None if shown is None else dialogs.ask_target(self, copy_of(shown.path, ".png"))
         if target is not None:
             self.save(target)
 
@@ -225,13 +241,13 @@ class Window(QMainWindow):
         """Saves the whole picture, from the bytes and at the stage in view, in the format of the suffix."""
         shown = self.sides.get("shown")
         if shown is not None:
-            self.worker.export(Export(shown.path, self._version(shown), target))
+            self.worker.export(Export(shown.path, self._version(shown), target, self.canvas.turn))
             self.notice.say(f"Saving {readable(target.name)} …")
 
     def _copy(self) -> None:
         shown = self.sides.get("shown")
         if shown is not None:
-            self.worker.export(Export(shown.path, self._version(shown), None))
+            self.worker.export(Export(shown.path, self._version(shown), None, self.canvas.turn))
 
     def _limit(self, value: int) -> None:
         shown = self.sides.get("shown")
@@ -477,19 +493,6 @@ class Window(QMainWindow):
         if not self.isFullScreen():
             self.settings.setValue("size", self.size())
         self.settings.setValue("panel", "true" if self.menus.panel.isChecked() else "false")
+        self.browsing.end()
         self.worker.stop()
         event.accept()
-
-    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
-        """Accepts files."""
-        if any(url.isLocalFile() for url in event.mimeData().urls()):
-            event.acceptProposedAction()
-
-    def dropEvent(self, event: QDropEvent) -> None:
-        """Opens the first file dropped; a second one is compared with it."""
-        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
-        if paths:
-            event.acceptProposedAction()
-            self.open(paths[0])
-        if len(paths) == 2 and not paths[0].is_dir() and not paths[1].is_dir():
-            self.compare(paths[1])

@@ -31,6 +31,7 @@ from sdz.runtime.format.container import ALT_TEXT, Chunk, Header, latent_span, s
 from sdz.runtime.options import STAGES
 from sdz.runtime.viewer.appearance import Appearance
 from sdz.runtime.viewer.bars import kilobytes
+from sdz.runtime.viewer.browsing.drops import Drops
 from sdz.runtime.viewer.canvas import Canvas
 from sdz.runtime.viewer.decoding.messages import Version
 from sdz.runtime.viewer.layer import MAX_TILES, to_image
@@ -408,9 +409,11 @@ def test_dropping_files_and_recent_ones(window: Window, folder: Path) -> None:
     def drop(*paths: Path) -> None:
         data = QMimeData()
         data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
-        window.dropEvent(
-            QDropEvent(QPointF(9, 9), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier)
-        )
+        # Qt takes a drop from a drag of its own only
+        event = QDropEvent(QPointF(9, 9), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier)
+        filtered = window.findChild(Drops)
+        assert filtered is not None and window.acceptDrops()
+        assert filtered.eventFilter(window, event) == bool(paths)
 
     drop(folder / "a.sdz", folder / "a.png")
     wait(lambda: "other" in window.canvas.layers)

@@ -51,11 +51,13 @@ class Goal:
 
 @dataclass(frozen=True)
 class Export:
-    """A request for the whole picture: written to the file `target`, or as pixels where that is None."""
+    """A request for the whole picture: written to the file `target`, or as pixels where that is None; turned to the right by so many
+    quarters of a turn."""
 
     path: Path
     version: Version
     target: Path | None
+    turn: int = 0
 
 
 @dataclass(frozen=True)

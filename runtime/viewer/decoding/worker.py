@@ -257,7 +257,7 @@ class Worker:
 
     def _serve(self, export: Export) -> None:
         try:
-            pixels = self._whole_picture(export)
+            pixels = np.ascontiguousarray(np.rot90(self._whole_picture(export), -export.turn))
             if export.target is not None:
                 save(pixels, export.target)
                 self._tell(Exported(export, None, None))
