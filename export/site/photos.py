@@ -23,7 +23,7 @@ from PIL import Image
 from ...runtime.decode import Opened, decode, open_latents
 from ...runtime.encode import encode
 from ...runtime.errors import CorruptPackError, SdzError
-from ...runtime.options import DEFAULT_TUNE, STAGES, Tune
+from ...runtime.options import DEFAULT_EFFORT, DEFAULT_TUNE, STAGES, Tune
 from ...runtime.pack import Pack, default_pack, load_pack
 from ...runtime.photo import PreparedPhoto, on_white, read_photo
 from ...runtime.session import Session
@@ -61,6 +61,7 @@ class PhotoOptions:
     fallback: str = "avif"
     auto: bool = False
     ms_ssim: bool = True
+    effort: int = DEFAULT_EFFORT
 
 
 @dataclass(frozen=True)
@@ -203,6 +204,7 @@ def _encode(original: _Original, options: PhotoOptions, session: Session) -> _En
         bpp=options.bpp,
         target_size=options.target_size,
         tune=options.tune,
+        effort=options.effort,
         session=session,
     )
     return _Encoded(data, 1000.0 * (time.perf_counter() - start))
