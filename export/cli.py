@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from ..output import as_json, tolerate_names
 from ..runtime.files import readable
-from ..runtime.options import DEFAULT_QUALITY, DEFAULT_TUNE, TUNES
+from ..runtime.options import DEFAULT_EFFORT, DEFAULT_QUALITY, DEFAULT_TUNE, MAX_EFFORT, TUNES
 from .commands import COMMANDS, PROGRAM, failed, run
 from .packs.options import PRECISIONS, STEPS
 
@@ -78,6 +78,14 @@ def _add_build(command: argparse.ArgumentParser) -> None:
         choices=TUNES,
         default=DEFAULT_TUNE,
         help=f"what bytes are spent on: natural keeps texture, faithful keeps the error small (default {DEFAULT_TUNE})",
+    )
+    command.add_argument(
+        "--effort",
+        type=int,
+        choices=range(MAX_EFFORT + 1),
+        default=DEFAULT_EFFORT,
+        metavar=f"0-{MAX_EFFORT}",
+        help=f"time for nearer pictures in as many bytes: 2 a second, 9 a minute for 512x512 (default {DEFAULT_EFFORT})",
     )
     command.add_argument(
         "--auto", action="store_true", help="keep an AVIF instead where it is as near by ST-LPIPS in no more bytes (some seconds a photo)"
@@ -202,6 +210,7 @@ def _build(options: argparse.Namespace) -> int:
             measured,
             options.originals,
             options.keep_metadata,
+            options.effort,
         ),
         pack=options.pack,
         title=readable(options.title),

@@ -64,6 +64,11 @@ GRAPHS: Final = ("encoder", "decoder", "decoder-fp32")
 DENOISER_GRAPHS: Final = ("denoiser", "denoiser-fp32")
 """What every pack has, and what one with a denoiser has besides."""
 
+REFINE: Final = "refine"
+REFINE_NOTE: Final = "refine.json"
+"""The encoder's graph for effort, and the file beside the manifest that has its digest: no reader needs it, so it has no part in a pack's
+id."""
+
 CORE: Final = ("decoder",)
 DENOISER_CORE: Final = ("denoiser",)
 """The networks whose weights a pack also has in the exact core's form, where it has that form."""
@@ -97,7 +102,8 @@ class Pack:
     None where they have one; `encoder_tiling` the same for the encoder, where it is another. `quantizer`: one of `QUANTIZERS`.
     `lapping`: int32 (n, n), what the linear stage does over the borders of blocks (`linear.lapped`); None where they stand alone.
     `octaves`: int32 (C,), each channel's frequency as octaves above a quarter of the highest, in sixteenths; None where files have no tilt.
-    `core`: the exact core's weights by network; empty where the core does not compute the pack's graphs.
+    `core`: the exact core's weights by network; empty where the core does not compute the pack's graphs. `refine`: the encoder's graph for
+    effort; None where the pack has none.
     """
 
     directory: Path
@@ -121,6 +127,7 @@ class Pack:
     tables: dict[str, PackFile]
     graphs: dict[str, PackFile]
     core: dict[str, PackFile]
+    refine: PackFile | None = None
 
     @functools.cached_property
     def linear_bytes(self) -> bytes:
@@ -185,11 +192,15 @@ class Pack:
             )
 
     def graph_bytes(self, name: str) -> bytes:
-        """The ONNX file of one of the pack's `graphs`, its digest verified. Raises CorruptPackError."""
-        file = self.graphs[name]
+        """The ONNX file of one of the pack's `graphs`, or of `REFINE`, its digest verified. Raises CorruptPackError."""
+        file = self.graph_file(name)
         data = self._read(file)
         refuse_external_data(data, self.directory / file.file)
         return data
+
+    def graph_file(self, name: str) -> PackFile:
+        """The file of one of the pack's `graphs`, or of `REFINE`."""
+        return self.refine if name == REFINE and self.refine is not None else self.graphs[name]
 
     def core_bytes(self, name: str) -> bytes:
         """The exact core's weights of one of the networks in `core`. Raises CorruptPackError."""
@@ -202,6 +213,8 @@ class Pack:
             self.graph_bytes(name)
         for name in self.core:
             self.core_bytes(name)
+        if self.refine is not None:
+            self.graph_bytes(REFINE)
 
     def _read(self, file: PackFile) -> bytes:
         path = self.directory / file.file
@@ -228,12 +241,13 @@ def load_pack(path: Path | str) -> Pack:
     graphs = {name: reader.file("graphs", name) for name in (*GRAPHS, *(DENOISER_GRAPHS if denoises else ()))}
     networks = (*CORE, *(DENOISER_CORE if denoises else ())) if reader.has("core") else ()
     reader.constant("format", FORMAT)
+    pack_id = hashlib.sha256(data).digest()[:ID_BYTES]
     patch = reader.choice("patch", PATCHES)
     reader.constant("grid", GRID)
     return Pack(
         directory=directory,
         manifest=reader.manifest,
-        id=hashlib.sha256(data).digest()[:ID_BYTES],
+        id=pack_id,
         name=reader.text("name"),
         channels=reader.integer(1, MAX_CHANNELS, "channels"),
         patch=patch,
@@ -253,7 +267,17 @@ def load_pack(path: Path | str) -> Pack:
         tables=tables,
         graphs=graphs,
         core={name: reader.file("core", name) for name in networks},
+        refine=_refine_file(directory, pack_id),
     )
+
+
+def _refine_file(directory: Path, pack_id: bytes) -> PackFile | None:
+    path = directory / REFINE_NOTE
+    if not path.exists():
+        return None
+    reader = _Reader(path, _manifest_bytes(directory, REFINE_NOTE))
+    reader.constant("pack", pack_id.hex())
+    return reader.file(REFINE)
 
 
 @functools.cache
@@ -284,8 +308,8 @@ def _installed() -> list[Path]:
     return [folder for folder in folders if (folder / MANIFEST).is_file()]
 
 
-def _manifest_bytes(directory: Path) -> bytes:
-    path = directory / MANIFEST
+def _manifest_bytes(directory: Path, name: str = MANIFEST) -> bytes:
+    path = directory / name
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_MANIFEST_BYTES + 1)
@@ -361,9 +385,9 @@ class _Reader:
             raise self._error(f"is not one integer from -{MAX_OCTAVE} to {MAX_OCTAVE} for each of {channels} channels", (key,))
         return np.array(found, np.int32)
 
-    def constant(self, key: str, expected: int) -> None:
+    def constant(self, key: str, expected: int | str) -> None:
         if self.value(key) != expected:
-            raise self._error(f"is {self.value(key)!r}; this runtime reads packs with {expected}", (key,))
+            raise self._error(f"is {self.value(key)!r}; this runtime reads packs with {expected!r}", (key,))
 
     def text(self, *keys: str, form: re.Pattern[str] = _FILE_NAME) -> str:
         found = self.value(*keys)

@@ -30,17 +30,18 @@ class Tuning:
     """`rounding` in [0, 1/2] is added before a magnitude is first rounded down; `lagrangian` is what one bit is worth then, in
     squared steps; where it is 0 nothing is weighed and the coder not asked. `tilt`, -3..3, is what a file of this tuning states
     (`reconstruction.channel_steps`), of packs that know their channels' frequencies. `masking` is the exponent of
-    `activity_weights`."""
+    `activity_weights`. `realism` is how far the denoiser goes when files of the tuning are judged (`refining`)."""
 
     rounding: float
     lagrangian: float
     tilt: int = 0
     masking: float = 0.0
+    realism: float = 1.0
 
 
 TUNINGS: Final[dict[Tune, Tuning]] = {
     "natural": Tuning(rounding=0.45, lagrangian=0.03, tilt=0),
-    "faithful": Tuning(rounding=1.0 / 3.0, lagrangian=0.13, masking=0.1),
+    "faithful": Tuning(rounding=1.0 / 3.0, lagrangian=0.13, masking=0.1, realism=0.0),
 }
 """What an encoder is asked for. `faithful` takes the price of a bit that minimises the squared error at equal bytes; it drops lonely
 values first, and with them texture; its masking buys structure (MS-SSIM, SSIMULACRA2) with a little squared error. `natural` charges

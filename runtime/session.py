@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .errors import CorruptPackError, EncodeInputError, ProviderError
 from .format.reconstruction import Latents, guard_l1
-from .pack import FULL_STRENGTH, Pack
+from .pack import FULL_STRENGTH, REFINE, Pack
 
 PROVIDERS: Final = {
     "cpu": "CPUExecutionProvider",
@@ -84,6 +84,25 @@ class Session:
         pixels: NDArray[np.uint8] = self._run(self._decoder, feeds)[0]
         return pixels
 
+    def refine(self, latents: Latents, rgb: NDArray[np.uint8], realism: float) -> tuple[float, float, NDArray[np.float32]]:
+        """How unlike the decoded latents are `rgb` uint8 (p h, p w, 3): the weighted sum of the measures' logarithms, the mean squared
+        error in squared levels, and the gradient of the former, float32 (C, h, w), per grey level. `realism` 0 to 1.
+
+        Raises EncodeInputError for a pack without that graph.
+        """
+        if self.pack.refine is None:
+            raise EncodeInputError(f"pack {self.pack.name} has no graph '{REFINE}': encode with effort 0")
+        feeds: dict[str, NDArray[Any]] = {
+            "latents": self._map("latents", latents.values),
+            "levels": self._map("levels", latents.levels),
+            "precision": self._map("precision", latents.precision),
+            "half_width": self._map("half_width", latents.half_width),
+            "pixels": rgb[None],
+            "realism": np.array(realism, np.float32),
+        }
+        likeness, error, gradient = self._run(self._refiner, feeds, ["likeness", "error", "gradient"])
+        return float(likeness[0]), float(error[0]), gradient[0]
+
     def encode(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Latents float32 (C, H/p, W/p) in grey levels from pixels uint8 (H, W, 3), p the pack's patch.
 
@@ -110,6 +129,10 @@ class Session:
     @functools.cached_property
     def _encoder(self) -> Any:
         return self._load("encoder")
+
+    @functools.cached_property
+    def _refiner(self) -> Any:
+        return self._load(REFINE)
 
     @functools.cached_property
     def _denoiser(self) -> Any:
@@ -146,7 +169,7 @@ class Session:
             # onnxruntime raises classes of its own that derive from Exception only
             if self.provider != REFERENCE:
                 raise ProviderError(f"execution provider '{self.provider}' cannot be started: {error}; use {REFERENCE}") from error
-            path = self.pack.directory / self.pack.graphs[name].file
+            path = self.pack.directory / self.pack.graph_file(name).file
             raise CorruptPackError(f"{path}: onnxruntime {onnxruntime.__version__} cannot load it: {error}; update onnxruntime") from error
         # without its libraries or its device a provider is left out, with no more than a warning
         if chosen[0] not in session.get_providers():

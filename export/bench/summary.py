@@ -40,13 +40,16 @@ METRICS = (
     Metric("dists", "DISTS", 4, -1),
 )
 
+ARTEFACTS = {"colour": "colour, Lab", "hatching": "hatching, levels"}
+"""What is measured of the files at equal rates (`metrics.artefacts`), and its name for people."""
+
 WINDOWS = ((0.05, 0.3), (0.03, 1.0))
 """Bits per pixel of the peer between which BD-rates are taken: where this codec is used, and all that is measured."""
 
 GRID = np.geomspace(0.03, 1.0, 141)
 """Rates at which curves are averaged over photos."""
 
-RATES = (0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
+RATES = (0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 """Bits per pixel of the table at equal bytes."""
 
 TRANSPARENT = 90.0
@@ -86,6 +89,7 @@ def summarize(photos: list[Measured]) -> dict[str, Any]:
         "bd_rates": bd_rates(photos),
         "rates": at_equal_bytes(photos),
         "frechet": frechet(photos),
+        "artefacts": artefacts(photos),
         "transparent": transparent(photos),
         "ahead": stretches_ahead(photos),
         "extremes": extremes(photos),
@@ -150,7 +154,7 @@ def at_equal_bytes(photos: list[Measured]) -> list[dict[str, Any]]:
 def frechet(photos: list[Measured]) -> list[dict[str, Any]]:
     """Per rate the Fréchet distance of each codec's patches, over the photos for which all codecs have a file of that rate."""
     out = []
-    codecs = (*POINTS, *SHRINKING)
+    codecs = _kept_codecs(photos)
     for rate in EQUAL_RATES:
         names = [f"{codec}-{rate}" for codec in codecs]
         known = [p for p in photos if all(name in p.features for name in names)]
@@ -166,6 +170,25 @@ def frechet(photos: list[Measured]) -> list[dict[str, Any]]:
             row["bpp"][codec] = float(np.mean(sizes))
         out.append(row)
     return out
+
+
+def artefacts(photos: list[Measured]) -> list[dict[str, Any]]:
+    """Per rate and artefact the mean of each codec over the photos (`photos`) for which all codecs have a file of that rate."""
+    out = []
+    codecs = _kept_codecs(photos)
+    for rate, artefact in product(EQUAL_RATES, ARTEFACTS):
+        files = [p.equal.get(str(rate), {}) for p in photos]
+        known = [f for f in files if all(artefact in f.get(codec, {}) for codec in codecs)]
+        if known:
+            means = {codec: float(np.mean([f[codec][artefact] for f in known])) for codec in codecs}
+            out.append({"rate": rate, "artefact": artefact, "photos": len(known), "means": means})
+    return out
+
+
+def _kept_codecs(photos: list[Measured]) -> tuple[str, ...]:
+    """This codec and the peers that were measured, of those that have a file at equal rates."""
+    measured = {p["codec"] for photo in photos for p in photo.points}
+    return (*POINTS, *(peer for peer in SHRINKING if peer in measured))
 
 
 def transparent(photos: list[Measured]) -> dict[str, Any]:

@@ -141,12 +141,17 @@ def _judge() -> PerceptualDistance:
 
 @functools.cache
 def _lpips() -> Lpips:
-    return Lpips()
+    judge = Lpips()
+    judge.metric.net.forward = _remembering(judge.metric.net.forward)
+    return judge
 
 
 @functools.cache
 def _dists() -> Dists:
-    return Dists()
+    judge = Dists()
+    judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    judge.metric.forward_once = _remembering(judge.metric.forward_once)
+    return judge
 
 
 def _tiled(network: Callable[[], Any], picture: Pixels, reference: Pixels) -> float:

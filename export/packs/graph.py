@@ -314,16 +314,16 @@ def _lap(b: GraphBuilder, lines: str, patch: int, lapping: NDArray[np.int32], of
     # entries are 2**-LAP_SHIFT times small integers, exact in float32
     kernel = kernel_of(torch.from_numpy(lapping).float() * 2.0**-LAP_SHIFT, patch).numpy()
     x = b.op("Reshape", b.op("Reshape", lines, b.shape(0, 0, -1)), b.shape(-1, 1, 0))
-    above = b.op("Reshape", _continued(b, x, middle, 0), b.shape(-1, patch, 0))
+    above = b.op("Reshape", continued(b, x, middle, 0), b.shape(-1, patch, 0))
     filtered = b.op("Floor", b.op("Add", b.op("MatMul", b.constant(kernel), above), b.scalar(0.5)))
     x = b.op("Reshape", _inside(b, b.op("Reshape", filtered, b.shape(-1, 1, 0)), middle, 0), b.shape(0, -1, 4))
-    beside = b.op("Reshape", _continued(b, x, middle, 1), b.shape(0, -1, patch * 4))
+    beside = b.op("Reshape", continued(b, x, middle, 1), b.shape(0, -1, patch * 4))
     by_column = b.constant(np.kron(kernel.T, np.eye(4, dtype=np.float32)))
     filtered = b.op("Floor", b.op("Add", b.op("MatMul", beside, by_column), b.constant(np.tile(offset + np.float32(0.5), patch))))
     return _inside(b, b.op("Reshape", filtered, b.shape(0, -1, 4)), middle, 1)
 
 
-def _continued(b: GraphBuilder, x: str, count: int, axis: int) -> str:
+def continued(b: GraphBuilder, x: str, count: int, axis: int) -> str:
     """`x` with `count` mirrored entries more on either side of an axis."""
     near, far = (b.op("Gather", x, b.constant(np.arange(*ends)), axis=axis) for ends in ((count - 1, -1, -1), (-1, -1 - count, -1)))
     return b.op("Concat", near, x, far, axis=axis)
@@ -367,9 +367,9 @@ def encoder_graph(encoder: Encoder) -> onnx.ModelProto:
     x = blocks(conv(x, encoder.down2, 2), encoder.coarse)
     correction = b.op("Mul", conv(x, encoder.head), b.scalar(RESIDUAL_GAIN))
     kernel = encoder.lapping.kernel().detach().numpy()
-    rows = _continued(b, pixels, PATCH // 2, 2)
+    rows = continued(b, pixels, PATCH // 2, 2)
     filtered = b.op("MatMul", b.constant(kernel), b.op("Reshape", rows, b.shape(3, -1, PATCH, 0)))
-    columns = _continued(b, _inside(b, b.op("Reshape", filtered, b.shape(1, 3, -1, 0)), PATCH // 2, 2), PATCH // 2, 3)
+    columns = continued(b, _inside(b, b.op("Reshape", filtered, b.shape(1, 3, -1, 0)), PATCH // 2, 2), PATCH // 2, 3)
     filtered = b.op("MatMul", b.op("Reshape", columns, b.shape(0, 0, -1, PATCH)), b.constant(np.ascontiguousarray(kernel.T)))
     differing = _inside(b, b.op("Reshape", filtered, b.op("Shape", columns)), PATCH // 2, 3)
     b.op("Add", conv(differing, encoder.linear, PATCH), correction, output="latents")

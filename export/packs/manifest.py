@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ...runtime.format.separable import SeparableTable
 from ...runtime.format.tiles import Tiling
-from ...runtime.pack import FORMAT, MANIFEST, PLANES, Pack, load_pack
+from ...runtime.pack import FORMAT, ID_BYTES, MANIFEST, PLANES, REFINE, REFINE_NOTE, Pack, load_pack
 from ..models.autoencoder import GRID
 from ..models.truncation import RECONSTRUCTION
 
@@ -52,7 +52,8 @@ class GraphFile:
 class Draft:
     """What a pack consists of. `linear` int16 (C, 3 patch patch), or its factors, `coder` the table's bytes; `graphs` by name;
     `core`: the exact core's weights by network, none where it does not compute the graphs;
-    `about`: what no decoder reads. The others as FORMAT.md has the manifest's fields; None and defaults are left out of it."""
+    `about`: what no decoder reads; `refine`: the encoder's graph for effort, which is no part of the manifest. The others as FORMAT.md has
+    the manifest's fields; None and defaults are left out of it."""
 
     name: str
     channels: int
@@ -71,6 +72,7 @@ class Draft:
     tiling: Tiling | None = None
     encoder_tiling: Tiling | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
+    refine: bytes | None = None
 
     def tables(self) -> dict[str, tuple[str, bytes]]:
         """File and content of each table by its name in a manifest."""
@@ -118,7 +120,11 @@ def write_pack(out: Path, draft: Draft) -> Pack:
     """Write the pack directory `out`, replacing a pack that is there but for its README.md, and return it. Raises CorruptPackError."""
     contents = {graph.file: graph.data for graph in draft.graphs.values()}
     contents |= dict(draft.tables().values()) | dict(draft.core_files().values())
-    contents[MANIFEST] = (json.dumps(draft.manifest(), sort_keys=True, separators=(",", ":")) + "\n").encode()
+    contents[MANIFEST] = _json(draft.manifest())
+    if draft.refine is not None:
+        file = f"{REFINE}.onnx"
+        pack_id = hashlib.sha256(contents[MANIFEST]).digest()[:ID_BYTES].hex()
+        contents |= {file: draft.refine, REFINE_NOTE: _json({"pack": pack_id, REFINE: _table_entry(file, draft.refine)})}
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as room:
         fresh, old = Path(room) / "new", Path(room) / "old"
@@ -132,6 +138,10 @@ def write_pack(out: Path, draft: Draft) -> Pack:
             out.rename(old)
         fresh.rename(out)
     return load_pack(out)
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return (json.dumps(content, sort_keys=True, separators=(",", ":")) + "\n").encode()
 
 
 def _table_entry(file: str, data: bytes) -> dict[str, Any]:

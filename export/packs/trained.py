@@ -23,6 +23,7 @@ from .graph import decoder_graph, decoder_table, denoiser_graph, encoder_graph, 
 from .manifest import Draft, GraphFile, write_pack
 from .parity import ParityError, check_parity, gate_photos
 from .quantization import QuantizationError, calibrate_ranges, grid_weights, settle_gains
+from .refine import refine_graph
 
 TINY_WEIGHTS = Path(__file__).parents[1] / "weights" / "tiny"
 """The default pack's trained weights, in half precision."""
@@ -97,6 +98,7 @@ def build_pack(weights: Path, out: Path, coder_table: bytes, *, name: str = "tin
         denoiser_min_step_index=denoiser.config.min_step_index,
         lapping=table.lapping,
         octaves=autoencoder.octaves,
+        refine=serialize(refine_graph(autoencoder, denoiser)),
     )
     return BuiltPack(write_pack(out, draft), figures, calibrated, compared)
 

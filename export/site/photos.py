@@ -25,7 +25,7 @@ from ...runtime.decode import Opened, decode, open_latents
 from ...runtime.encode import encode
 from ...runtime.errors import CorruptPackError, LimitError, SdzError
 from ...runtime.files import readable
-from ...runtime.options import DEFAULT_TUNE, STAGES, Tune
+from ...runtime.options import DEFAULT_EFFORT, DEFAULT_TUNE, STAGES, Tune
 from ...runtime.pack import Pack, default_pack, load_pack
 from ...runtime.photo import PreparedPhoto, on_white, read_photo
 from ...runtime.session import Session
@@ -70,6 +70,7 @@ class PhotoOptions:
     ms_ssim: bool = True
     originals: bool = False
     keep_metadata: bool = False
+    effort: int = DEFAULT_EFFORT
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,7 @@ def _encode(original: _Original, options: PhotoOptions, session: Session) -> _En
         bpp=options.bpp,
         target_size=options.target_size,
         tune=options.tune,
+        effort=options.effort,
         session=session,
         keep_metadata=options.keep_metadata,
     )

@@ -36,6 +36,7 @@ class Encoder:
             bpp=args.bpp,
             target_size=args.target_size,
             tune=args.tune,
+            effort=args.effort,
             session=self._session,
             alt=args.alt,
             keep_metadata=args.keep_metadata,

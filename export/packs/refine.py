@@ -1,0 +1,278 @@
+"""The encoder's graph for effort: what a file's integers cost in likeness, and which way each latent should move.
+
+Takes the networks of a pack, returns a graph that decodes in floating point, compares with the photo, and differentiates (`Tape`). It
+decides nothing about a file's meaning: any integers decode alike, so it may be approximate where that saves time. It leaves out the
+activations' grids, and of SSIMULACRA2 the sixth scale and the straight part of sRGB's curve.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from ssimulacra2 import ssimulacra2
+from torch import nn
+
+from ..models import OneStepDenoiser, TinyAutoencoder
+from ..models.autoencoder import CENTRE, GRID, INPUT_GAIN, PATCH, PRECISION_GAIN, RESIDUAL_GAIN
+from ..models.denoiser import LEVEL_GAIN
+from ..models.layers import GRID_WEIGHT_LEVELS, WEIGHT_LEVELS, GridConv2d, QuantConv2d, ResidualBlock
+from .gradient import Tape, numpy_one
+from .graph import GraphBuilder
+
+SHARES = (0.4, 0.2, 0.4)
+"""What a per cent of squared error, of 1 - MS-SSIM and of SSIMULACRA2's distance are worth. Without a share
+of its own MS-SSIM gets worse."""
+
+SCALES = 5
+"""Of SSIMULACRA2's six: sides are multiples of 16 and can be halved four times."""
+
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Exponents of MS-SSIM's five scales (Wang, Simoncelli and Bovik 2003)."""
+
+MS_STEADY = (0.01 * 255.0) ** 2, (0.03 * 255.0) ** 2
+"""MS-SSIM's constants of light and structure."""
+
+TAPS, DEVIATION = 11, 1.5
+"""The Gaussian of both."""
+
+OPSIN = np.array([[0.30, 0.622, 0.078], [0.23, 0.692, 0.078], [0.24342268924547819, 0.20476744424496821, 0.55180986650955360]])
+OPSIN_BIAS = 0.0037930732552754493
+"""Linear RGB to the cones of JPEG XL's XYB, and what is added before their cube roots."""
+
+XYB = np.array([[7.0, -7.0, 0.0], [0.5, 0.5, 0.0], [-0.5, -0.5, 1.0]])
+XYB_SHIFT = np.array([0.42, 0.01, 0.55])
+"""Cube roots to the planes that SSIMULACRA2 compares."""
+
+STEADY = 0.0009
+"""SSIMULACRA2's constant of structure."""
+
+LEAST = 1e-4
+"""Keeps powers and logarithms away from zero."""
+
+
+class _Network:
+    """The layers of the project's networks on a tape, with weights as integers and one scale per output channel."""
+
+    def __init__(self, tape: Tape) -> None:
+        self.tape = tape
+
+    def conv(self, x: str, layer: QuantConv2d, order: NDArray[np.int64] | None = None) -> str:
+        weight, bias = (t.detach().double().numpy() for t in (layer.conv.weight, _bias(layer.conv)))
+        if order is not None:
+            weight, bias = weight[order], bias[order]
+        y = self._conv(x, weight, bias, WEIGHT_LEVELS)
+        return self.tape.relu(y) if layer.relu else y
+
+    def stem(self, parts: list[tuple[str, float]], layer: GridConv2d) -> str:
+        """The sum of 1x1 convolutions of parts of the input, each with the gain that its integers come with."""
+        weights = np.split(layer.conv.weight.detach().double().numpy(), len(parts), axis=1)
+        bias = _bias(layer.conv).detach().double().numpy()
+        total = ""
+        for (x, gain), weight in zip(parts, weights, strict=True):
+            y = self._conv(x, weight * gain, np.zeros_like(bias) if total else bias, GRID_WEIGHT_LEVELS)
+            total = self.tape.add(total, y) if total else y
+        return self.tape.relu(total)
+
+    def blocks(self, x: str, chain: nn.Module) -> str:
+        assert isinstance(chain, nn.Sequential)
+        for block in chain:
+            assert isinstance(block, ResidualBlock)
+            x = self.tape.add(x, self.conv(self.conv(x, block.conv1), block.conv2))
+        return x
+
+    def _conv(self, x: str, weight: NDArray[np.float64], bias: NDArray[np.float64], levels: int) -> str:
+        b = self.tape.builder
+        scale = np.maximum(np.abs(weight).max(axis=(1, 2, 3), keepdims=True), 1e-8) / levels
+        kernel = b.scaled(np.rint(weight / scale).astype(np.int8), scale.astype(np.float32))
+        return self.tape.conv(x, kernel, (weight.shape[2], weight.shape[3]), b.constant(bias.astype(np.float32)))
+
+
+def refine_graph(autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser) -> onnx.ModelProto:
+    """`latents`, `levels`, `precision`, `half_width` float32 (1, C, h, w) as the denoiser's graph has them, `pixels` uint8
+    (1, 16h, 16w, 3),
+    `realism` float32 () in [0, 1] -> `likeness` float32 (1,), the sum by `SHARES` of the logarithms of the mean squared error (levels),
+    1 - MS-SSIM, and SSIMULACRA2's distance before it is made a score; `error` float32 (1,), the mean squared error; `gradient` float32
+    (1, C, h, w): of `likeness` per grey level of each latent."""
+    b = GraphBuilder()
+    tape = Tape(b)
+    decoded = _decoded(tape, autoencoder, denoiser)
+    photo = b.op("Cast", b.op("Transpose", "pixels", perm=[0, 3, 1, 2]), to=TensorProto.FLOAT)
+    error = tape.sub(decoded, photo)
+    squared = tape.scale(tape.total(tape.mean(tape.mul(error, error))), b.scalar(1.0 / 3.0))
+    terms = (squared, _structure(tape, decoded, photo), _ssimulacra2(tape, decoded, photo))
+    parts = [tape.scale(tape.log(x), b.scalar(share)) for x, share in zip(terms, SHARES, strict=True)]
+    likeness = functools.reduce(tape.add, parts)
+    slope = tape.gradient(likeness, "latents")
+    b.op("Mul", slope, b.scalar(float(GRID)), output="gradient")
+    b.op("Reshape", likeness, b.shape(-1), output="likeness")
+    b.op("Reshape", squared, b.shape(-1), output="error")
+    channels = autoencoder.channels
+    maps = ("latents", "levels", "precision", "half_width")
+    inputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, channels, "h", "w"]) for n in maps]
+    inputs += [
+        helper.make_tensor_value_info("pixels", TensorProto.UINT8, [1, "height", "width", 3]),
+        helper.make_tensor_value_info("realism", TensorProto.FLOAT, []),
+    ]
+    outputs = [
+        helper.make_tensor_value_info("likeness", TensorProto.FLOAT, [1]),
+        helper.make_tensor_value_info("error", TensorProto.FLOAT, [1]),
+        helper.make_tensor_value_info("gradient", TensorProto.FLOAT, [1, channels, "h", "w"]),
+    ]
+    return b.model("refine", inputs, outputs)
+
+
+def _decoded(tape: Tape, autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser) -> str:
+    """Levels (1, 3, 16h, 16w), not clipped."""
+    b, network = tape.builder, _Network(tape)
+    known = [("latents", INPUT_GAIN / GRID), ("levels", LEVEL_GAIN), ("precision", PRECISION_GAIN)]
+    delta = network.conv(network.blocks(network.stem(known, denoiser.stem), denoiser.trunk), denoiser.head)
+    latents = tape.add("latents", tape.scale(delta, b.op("Mul", "half_width", "realism")))
+    decoder = autoencoder.decoder
+    x = network.stem([(latents, INPUT_GAIN / GRID), ("precision", PRECISION_GAIN)], decoder.stem)
+    for up, name in decoder.stages:
+        if up:
+            layer = decoder.get_submodule(up)
+            assert isinstance(layer, QuantConv2d)
+            x = tape.shuffle(network.conv(x, layer, _rows_first(layer.conv.out_channels, 2)), 2)
+        x = network.blocks(x, decoder.get_submodule(name))
+    residual = tape.shuffle(network.conv(x, decoder.head, _rows_first(decoder.head.conv.out_channels, 4)), 4)
+    kernel = _lapped_basis(autoencoder) / GRID
+    stored = b.op("Cast", b.constant(kernel.astype(np.float16)), to=TensorProto.FLOAT)
+    linear = tape.spread(latents, stored, kernel.shape[-1], PATCH)
+    if overhang := (kernel.shape[-1] - PATCH) // 2:
+        # at the picture's borders blocks stand alone: what hangs over comes back
+        linear = tape.fold(tape.fold(linear, overhang, 2), overhang, 3)
+    return tape.shift(tape.add(linear, tape.scale(residual, b.scalar(RESIDUAL_GAIN))), b.scalar(CENTRE))
+
+
+def _rows_first(channels: int, block: int) -> NDArray[np.int64]:
+    """Where (row, column, channel) stands among torch's (channel, row, column)."""
+    return np.arange(channels).reshape(-1, block * block).T.ravel()
+
+
+@torch.no_grad()
+def _lapped_basis(autoencoder: TinyAutoencoder) -> NDArray[np.float32]:
+    """What one grey level of each latent adds to the picture inside: (C, 3, n, n), its block in the middle."""
+    lapping = autoencoder.decoder.lapping
+    overlap = 0 if lapping is None else len(lapping.matrix)
+    impulses = torch.zeros(autoencoder.channels, autoencoder.channels, 3, 3)
+    impulses[:, :, 1, 1] = torch.eye(autoencoder.channels)
+    inside = slice(PATCH - overlap, 2 * PATCH + overlap)
+    return autoencoder.decoder.linear_stage(impulses)[:, :, inside, inside].numpy()
+
+
+def _ssimulacra2(tape: Tape, output: str, target: str) -> str:
+    """The weighted sum of SSIMULACRA2's norms (1, 1, 1, 1) between levels; what does not depend on `output` leaves no note."""
+    b = tape.builder
+    apart = Tape(b)
+    weights = np.array(ssimulacra2.weights, np.float32).reshape(3, -1, 2, 3)
+    total = ""
+    output, target = _linear_light(tape, output), _linear_light(apart, target)
+    for scale in range(SCALES):
+        if scale:
+            output, target = tape.halve(output), apart.halve(target)
+        o, t = _xyb(tape, output), _xyb(apart, target)
+        blur, blur_apart = _Blur(tape, t), _Blur(apart, t)
+        mean_o, mean_t = blur(o), blur_apart(t)
+        power_o = tape.sub(blur(tape.mul(o, o)), tape.mul(mean_o, mean_o))
+        power_t = b.op("Sub", blur_apart(b.op("Mul", t, t)), b.op("Mul", mean_t, mean_t))
+        common = tape.sub(blur(tape.scale(o, t)), tape.scale(mean_o, mean_t))
+        lighter = tape.shift(mean_o, b.op("Neg", mean_t))
+        light = tape.shift(tape.scale(tape.mul(lighter, lighter), b.scalar(-1)), b.scalar(1))
+        alike = tape.mul(light, _ratio(tape, common, power_o, power_t, STEADY))
+        unlike = tape.relu(tape.shift(tape.scale(alike, b.scalar(-1)), b.scalar(1)))
+        edge_t = b.op("Add", b.op("Abs", b.op("Sub", t, mean_t)), b.scalar(1))
+        edge_o = tape.shift(tape.absolute(tape.sub(o, mean_o)), b.scalar(1))
+        more = tape.shift(tape.scale(edge_o, b.op("Reciprocal", edge_t)), b.scalar(-1))
+        maps = (unlike, tape.relu(more), tape.relu(tape.scale(more, b.scalar(-1))))
+        for kind, x in enumerate(maps):
+            square = tape.mul(x, x)
+            fourth = tape.power(tape.shift(tape.mean(tape.mul(square, square)), b.scalar(1e-12)), 0.25)
+            for norm, value in enumerate((tape.mean(x), fourth)):
+                weight = weights[:, scale, norm, kind]
+                if weight.any():
+                    part = tape.total(tape.scale(value, b.constant(weight[None, :, None, None])))
+                    total = tape.add(total, part) if total else part
+    return tape.shift(total, b.scalar(LEAST))
+
+
+def _structure(tape: Tape, output: str, target: str) -> str:
+    """1 - MS-SSIM (1, 1, 1, 1) of levels, the mean over colours; what does not depend on `output` leaves no note."""
+    b = tape.builder
+    apart = Tape(b)
+    product = ""
+    for scale, weight in enumerate(SCALE_WEIGHTS):
+        if scale:
+            output, target = tape.halve(output), apart.halve(target)
+        blur, blur_apart = _Blur(tape, target), _Blur(apart, target)
+        mean_o, mean_t = blur(output), blur_apart(target)
+        square_t = b.op("Mul", mean_t, mean_t)
+        square_o = tape.mul(mean_o, mean_o)
+        power_t = b.op("Sub", blur_apart(b.op("Mul", target, target)), square_t)
+        power_o = tape.sub(blur(tape.mul(output, output)), square_o)
+        cross = tape.scale(mean_o, mean_t)
+        common = tape.sub(blur(tape.scale(output, target)), cross)
+        alike = _ratio(tape, common, power_o, power_t, MS_STEADY[1])
+        if scale == len(SCALE_WEIGHTS) - 1:
+            alike = tape.mul(alike, _ratio(tape, cross, square_o, square_t, MS_STEADY[0]))
+        part = tape.power(tape.shift(tape.relu(tape.mean(alike)), b.scalar(LEAST)), weight)
+        product = tape.mul(product, part) if product else part
+    likeness = tape.scale(tape.total(product), b.scalar(1.0 / 3.0))
+    return tape.shift(tape.scale(likeness, b.scalar(-1)), b.scalar(1.0 + LEAST))
+
+
+def _ratio(tape: Tape, product: str, ours: str, theirs: str, steady: float) -> str:
+    """(2 product + steady) / (ours + theirs + steady)."""
+    b = tape.builder
+    above = tape.shift(tape.scale(product, b.scalar(2)), b.scalar(steady))
+    below = tape.shift(ours, b.op("Add", theirs, b.scalar(steady)))
+    return tape.mul(above, tape.reciprocal(below))
+
+
+def _linear_light(tape: Tape, levels: str) -> str:
+    """sRGB levels to about linear light; levels under 0 count as 0."""
+    b = tape.builder
+    raised = tape.shift(tape.scale(tape.relu(levels), b.scalar(1.0 / (255.0 * 1.055))), b.scalar(0.055 / 1.055))
+    return tape.power(raised, 2.4)
+
+
+def _xyb(tape: Tape, linear: str) -> str:
+    """The planes that SSIMULACRA2 compares, of linear light."""
+    b = tape.builder
+
+    def mixed(x: str, matrix: NDArray[np.float64], shift: NDArray[np.float64]) -> str:
+        return tape.conv(x, b.constant(matrix.astype(np.float32)[:, :, None, None]), (1, 1), b.constant(shift.astype(np.float32)))
+
+    roots = tape.power(mixed(linear, OPSIN, np.full(3, OPSIN_BIAS)), 1.0 / 3.0)
+    return mixed(roots, XYB, XYB_SHIFT - XYB @ np.full(3, OPSIN_BIAS ** (1.0 / 3.0)))
+
+
+class _Blur:
+    """The Gaussian with weights that sum to one at the borders too, for maps of three channels and the size of `like`."""
+
+    def __init__(self, tape: Tape, like: str) -> None:
+        self.tape = tape
+        b = tape.builder
+        x = np.arange(TAPS) - TAPS // 2
+        taps = np.exp(-(x**2) / (2 * DEVIATION**2))
+        self.kernel = np.broadcast_to((taps / taps.sum()).astype(np.float32), (3, 1, TAPS))
+        ones = b.op("ConstantOfShape", b.op("Shape", like), value=numpy_one())
+        self.whole = b.op("Reciprocal", self._plain(Tape(b), ones))
+
+    def __call__(self, x: str) -> str:
+        return self.tape.scale(self._plain(self.tape, x), self.whole)
+
+    def _plain(self, tape: Tape, x: str) -> str:
+        b = tape.builder
+        x = tape.conv(x, b.constant(self.kernel[:, :, :, None]), (TAPS, 1), group=3)
+        return tape.conv(x, b.constant(self.kernel[:, :, None, :]), (1, TAPS), group=3)
+
+
+def _bias(conv: nn.Conv2d) -> torch.Tensor:
+    assert conv.bias is not None
+    return conv.bias

@@ -1,0 +1,1 @@
+"""Encoder effort: better integers for the same decoder. `refiner` has it."""

@@ -1,0 +1,145 @@
+"""Encoder effort: latents are moved until what the decoder makes of their integers is nearer to the photo.
+
+Takes latents and the photo, returns integers. A decoder does not care how its integers were found, so all of this is the encoder's own.
+Each round quantizes the latents, decodes and differentiates (the pack's graph "refine") and moves every latent a part of the way to where
+a Newton step from its integer leads, with the linear stage's curvature for all of the decoder: damped, because the measures of structure
+are more curved than the squared error. The best round by likeness and bytes is kept; the first of them is the plain quantizer's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..decode import denoiser_applies
+from ..errors import EncodeInputError
+from ..format.reconstruction import Known, Latents, dequantize
+from ..options import MAX_EFFORT
+from ..pack import GRID, Pack
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+ROUNDS: Final = (0, 1, 2, 3, 5, 8, 12, 20, 40, 80)
+"""Rounds of each effort. One costs about 0.4 seconds of a core for 512 x 512 pixels."""
+
+DAMPING: Final = 0.05
+"""The part of the way that a latent goes in the first round ..."""
+
+LAST_DAMPING: Final = 0.3
+"""... and the share of that in the last one. Three times as much oscillates."""
+
+RATE_SLOPE: Final = 0.6
+"""What a per cent of bytes is worth in per cent of the measures' geometric mean: at 0.1 to 0.3 bits per pixel they fall about so fast."""
+
+TILE: Final = 48
+"""Latent positions on a side up to which a picture is refined in one piece: 0.6 megapixels, some 400 MB."""
+
+MARGIN: Final = 4
+"""Positions around a tile that are decoded with it."""
+
+
+def rounds_of(effort: int, pack: Pack) -> int:
+    """The rounds of an effort, 0 to MAX_EFFORT. Raises EncodeInputError outside, and over 0 for a pack that has not the graph."""
+    if not 0 <= effort <= MAX_EFFORT:
+        raise EncodeInputError(f"effort is {effort}, it must be a whole number from 0 to {MAX_EFFORT}")
+    if effort and pack.refine is None:
+        raise EncodeInputError(f"effort is {effort}, but pack {pack.name} has no graph for it: encode with effort 0")
+    return ROUNDS[effort]
+
+
+@dataclass(frozen=True)
+class Refiner:
+    """What refining one photo needs: `rgb` uint8 (H, W, 3), `realism` with which its files will mostly be seen, 0 to 1."""
+
+    rgb: NDArray[np.uint8]
+    session: Session
+    rounds: int
+    realism: float
+
+    def __call__(
+        self,
+        latents: NDArray[np.float32],
+        steps: NDArray[np.int32],
+        quantize: Callable[[NDArray[np.float32]], NDArray[np.int32]],
+        size: Callable[[NDArray[np.int32]], int],
+    ) -> NDArray[np.int32]:
+        """The best integers int32 (C, h, w) for `latents` float32 (C, h, w), grey levels, at the channels' step indices `steps` (C,).
+
+        `quantize` makes integers of latents, `size` the bytes of integers.
+        """
+        pixels = self._padded()
+        curvature = 2.0 * _squared_gains(self.session.pack)
+        moved, best, least = latents, None, math.inf
+        for i in range(self.rounds + 1):
+            integers = quantize(moved)
+            known = self._known(integers, steps)
+            likeness, gradient = self._measure(known, integers, steps, pixels)
+            cost = likeness + RATE_SLOPE * math.log(max(size(integers), 1))
+            if best is None or cost < least:
+                best, least = integers, cost
+            if i < self.rounds:
+                part = np.float32(DAMPING * (1.0 - (1.0 - LAST_DAMPING) * i / self.rounds))
+                aim = known.values.astype(np.float32) / GRID - gradient / curvature
+                moved = ((1 - part) * moved + part * aim).astype(np.float32)
+        assert best is not None
+        return best
+
+    def _known(self, integers: NDArray[np.int32], steps: NDArray[np.int32]) -> Latents:
+        pack = self.session.pack
+        return dequantize(_complete(integers), steps, pack.reconstruction, pack.l1_limit)
+
+    def _padded(self) -> NDArray[np.uint8]:
+        """The photo up to whole patches, edges repeated."""
+        patch = self.session.pack.patch
+        height, width = self.rgb.shape[:2]
+        return np.pad(self.rgb, ((0, -height % patch), (0, -width % patch), (0, 0)), mode="edge")
+
+    def _measure(
+        self, known: Latents, integers: NDArray[np.int32], steps: NDArray[np.int32], pixels: NDArray[np.uint8]
+    ) -> tuple[float, NDArray[np.float32]]:
+        """The sum of the measures' logarithms, a mean over tiles by area, and how the squared error of all of the picture's samples, taken
+        for all measures, changes by each latent, float32 (C, h, w)."""
+        pack = self.session.pack
+        realism = self.realism if denoiser_applies(_complete(integers), steps, pack) else 0.0
+        gradient = np.empty(integers.shape, np.float32)
+        total = 0.0
+        for inner, outer in _tiles(*integers.shape[1:]):
+            rows, columns = outer
+            part = Latents(*(m[:, rows, columns] for m in (known.values, known.levels, known.precision, known.half_width)))
+            shown = pixels[rows.start * pack.patch : rows.stop * pack.patch, columns.start * pack.patch : columns.stop * pack.patch]
+            likeness, error, slope = self.session.refine(part, shown, realism)
+            down, across = (slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
+            gradient[:, inner[0], inner[1]] = slope[:, down, across] * np.float32(error * shown.size)
+            total += likeness * (inner[0].stop - inner[0].start) * (inner[1].stop - inner[1].start)
+        return total / (integers.shape[1] * integers.shape[2]), gradient
+
+
+def _complete(integers: NDArray[np.int32]) -> Known:
+    return Known(np.abs(integers), integers < 0, np.zeros(integers.shape, np.uint8), complete=True)
+
+
+def _squared_gains(pack: Pack) -> NDArray[np.float32]:
+    """The squared error that one grey level of each latent makes in the linear stage, float32 (C, 1, 1)."""
+    weights = pack.linear.astype(np.float64) * GRID * 2.0**-pack.linear_shift
+    gains: NDArray[np.float64] = np.square(weights).sum(axis=1)
+    return gains.astype(np.float32)[:, None, None]
+
+
+def _tiles(rows: int, columns: int) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
+    """Tiles of at most TILE positions a side, and the same with their margins."""
+    for row in _spans(rows):
+        for column in _spans(columns):
+            yield (row[0], column[0]), (row[1], column[1])
+
+
+def _spans(length: int) -> list[tuple[slice, slice]]:
+    count = -(-length // TILE)
+    ends = [length * i // count for i in range(count + 1)]
+    return [(slice(a, b), slice(max(0, a - MARGIN), min(length, b + MARGIN))) for a, b in pairwise(ends)]
