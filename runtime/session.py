@@ -11,11 +11,12 @@ import functools
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from .errors import CorruptPackError, EncodeInputError, ProviderError
-from .format.reconstruction import Latents, guard_l1
+from .engines.installed import REFERENCE, has_onnxruntime
+from .errors import CorruptPackError, EncodeInputError, MissingRuntimeError, ProviderError
+from .format.coder import exact_core
+from .format.reconstruction import Latents
 from .pack import FULL_STRENGTH, Pack
 
 PROVIDERS: Final = {
@@ -30,8 +31,6 @@ PROVIDERS: Final = {
 }
 """Short names of onnxruntime's execution providers that can run the graphs."""
 
-REFERENCE: Final = "cpu"
-
 DEVIATION: Final = "deviation"
 """The encoder's second output, where it has one."""
 
@@ -40,7 +39,12 @@ QUIET: Final = 3
 
 
 def providers() -> dict[str, bool]:
-    """Every name that `Session` knows, and whether the installed onnxruntime has that provider."""
+    """Every name that `Session` knows, and whether an installed onnxruntime has that provider."""
+    if not has_onnxruntime():
+        return dict.fromkeys(PROVIDERS, False)
+    # loaded when it is needed: it takes a tenth of a second
+    import onnxruntime
+
     present = onnxruntime.get_available_providers()
     return {name: provider in present for name, provider in PROVIDERS.items()}
 
@@ -48,11 +52,14 @@ def providers() -> dict[str, bool]:
 class Session:
     """The networks of `pack`, each loaded when first used.
 
-    `provider`: a usable one of `providers()`; `threads`: CPU threads per network. Raises ProviderError for anything else, and later
+    `provider`: a usable one of `providers()`; `threads`: CPU threads per network. Raises MissingRuntimeError where onnxruntime is not
+    installed, ProviderError for anything else, and later
     where a provider other than the reference does not start or fails at its work: none is replaced silently.
     """
 
     def __init__(self, pack: Pack, provider: str = REFERENCE, threads: int = 1) -> None:
+        if not has_onnxruntime():
+            raise MissingRuntimeError("encoding")
         usable = [name for name, present in providers().items() if present]
         if provider not in usable:
             raise ProviderError(f"execution provider '{provider}' is not part of the installed onnxruntime: choose {' or '.join(usable)}")
@@ -63,7 +70,7 @@ class Session:
         self.threads = threads
 
     def denoise(self, latents: Latents, strength: int = FULL_STRENGTH) -> NDArray[np.int32]:
-        """Values moved inside their intervals, int32 (C, h, w) in GRID units, from arrays of the same shape, guarded (`guard_l1`).
+        """Values moved inside their intervals, int32 (C, h, w) in GRID units, from arrays of the same shape, guarded.
 
         `strength`, 0 to FULL_STRENGTH, is how much of each move is made, in sixteenths, rounded half up.
         """
@@ -76,7 +83,8 @@ class Session:
         denoised = self._run(self._denoiser, {name: self._map(name, value) for name, value in feeds.items()})[0]
         moves = denoised[0].astype(np.int64) - latents.values
         moved = latents.values + ((moves * strength + FULL_STRENGTH // 2) >> 4)
-        return guard_l1(moved.astype(np.int32), self.pack.l1_limit)
+        with exact_core() as core:
+            return core.guard(moved.astype(np.int32), self.pack.l1_limit)
 
     def decode(self, values: NDArray[np.int32], precision: NDArray[np.int32]) -> NDArray[np.uint8]:
         """Pixels uint8 (p h, p w, 4), alpha 255, p the patch, from values in GRID units and precision codes, both (C, h, w)."""
@@ -125,6 +133,8 @@ class Session:
         return array.astype(np.float32)[None]
 
     def _load(self, name: str) -> Any:
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1

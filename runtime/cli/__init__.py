@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ..errors import SdzError
-from ..options import DEFAULT_QUALITY, DEFAULT_STAGE, DEFAULT_TUNE, STAGES, TUNES
+from ..options import DEFAULT_QUALITY, DEFAULT_STAGE, DEFAULT_TUNE, ENGINES, STAGES, TUNES
 from . import coding, desktop, inspection
 from .batch import PROGRAM, SUFFIX
 
@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     decode.add_argument("--format", metavar="NAME", help="png, webp, jpeg, avif …, for a folder or standard output (default: png)")
     _add_networks(decode)
+    decode.add_argument("--engine", choices=ENGINES, help="what runs the networks, to the same pixels (default: onnxruntime if installed)")
     decode.set_defaults(command=coding.decode_files)
 
     info = commands.add_parser(

@@ -17,6 +17,7 @@ from .messages import Message
 if TYPE_CHECKING:
     from PIL import Image
 
+    from ...runtime.engines.installed import Networks
     from ...runtime.session import Session
 
 SAVE_OPTIONS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
@@ -43,11 +44,11 @@ UPLOAD_FORMATS: Final = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 
 
 @cache
-def _session(pack_id: bytes) -> Session:
+def _networks(pack_id: bytes) -> Networks:
+    from ...runtime.engines import networks_of
     from ...runtime.pack import find_pack
-    from ...runtime.session import Session
 
-    return Session(find_pack(pack_id))
+    return networks_of(find_pack(pack_id))
 
 
 @cache
@@ -75,7 +76,7 @@ def decode_picture(job: Message, data: bytes) -> tuple[Message, bytes]:
         reduce = next((factor for factor in possible if pixels <= factor**2 * PREVIEW_PIXELS), possible[-1])
         decoded = decode(data, stage="linear", reduce=reduce, pack=pack)
     else:
-        decoded = decode(data, session=_session(header.pack_id))
+        decoded = decode(data, session=_networks(header.pack_id))
     picture = decoded.to_pil()
     if job["media"] == "image/jpeg" and picture.mode in ("LA", "RGBA"):
         ground = Image.new("RGBA", picture.size, JPEG_BACKGROUND)
