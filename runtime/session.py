@@ -80,8 +80,9 @@ class Session:
             "precision": latents.precision,
             "half_width": latents.half_width,
         }
-        denoised = self._run(self._denoiser, {name: self._map(name, value) for name, value in feeds.items()})[0]
-        moves = denoised[0].astype(np.int64) - latents.values
+        (denoised,) = self._run(self._denoiser, {name: self._map(name, value) for name, value in feeds.items()})
+        self._check("denoiser", denoised, (1, *latents.values.shape))
+        moves = np.clip(denoised[0].astype(np.float64), -(2.0**31), 2.0**31 - 1).astype(np.int64) - latents.values
         moved = latents.values + ((moves * strength + FULL_STRENGTH // 2) >> 4)
         with exact_core() as core:
             return core.guard(moved.astype(np.int32), self.pack.l1_limit)
@@ -90,15 +91,17 @@ class Session:
         """Pixels uint8 (p h, p w, 4), alpha 255, p the patch, from values in GRID units and precision codes, both (C, h, w)."""
         feeds = {"latents": self._map("values", values), "precision": self._map("precision", precision)}
         pixels: NDArray[np.uint8] = self._run(self._decoder, feeds)[0]
-        return pixels
+        height, width = (self.pack.patch * side for side in values.shape[1:])
+        return self._check("decoder", pixels, (height, width, 4), np.uint8)
 
     def encode(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Latents float32 (C, H/p, W/p) in grey levels from pixels uint8 (H, W, 3), p the pack's patch.
 
         Raises EncodeInputError unless H and W are positive multiples of p.
         """
-        latents: NDArray[np.float32] = self._run(self._encoder, self._pixels(rgb), ["latents"])[0][0]
-        return latents
+        latents: NDArray[np.float32] = self._run(self._encoder, self._pixels(rgb), ["latents"])[0]
+        found: NDArray[np.float32] = self._check("encoder", latents, self._latents_of(rgb))[0]
+        return found
 
     def encode_with_deviation(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """What `encode` gives, and how far from it each latent might as well lie: the posterior's standard deviation, of the same shape
@@ -107,7 +110,20 @@ class Session:
         if DEVIATION not in [output.name for output in self._encoder.get_outputs()]:
             return self.encode(rgb), None
         latents, deviation = self._run(self._encoder, feeds, ["latents", DEVIATION])
-        return latents[0], deviation[0]
+        both = (self._check("encoder", array, self._latents_of(rgb))[0] for array in (latents, deviation))
+        return next(both), next(both)
+
+    def _latents_of(self, rgb: NDArray[np.uint8]) -> tuple[int, ...]:
+        return (1, self.pack.channels, rgb.shape[0] // self.pack.patch, rgb.shape[1] // self.pack.patch)
+
+    def _check(self, name: str, array: Any, shape: tuple[int, ...], kind: type[np.generic] | None = None) -> NDArray[Any]:
+        """What a graph gave, if it is what a graph of that name gives: of the shape, of numbers that are finite."""
+        file = self.pack.graphs[name].file
+        if array.shape != shape or (kind is not None and array.dtype != kind):
+            raise CorruptPackError(f"{self.pack.directory / file}: gives {array.dtype} {array.shape} in place of {shape}; rebuild the pack")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise CorruptPackError(f"{self.pack.directory / file}: gives numbers that are not finite; rebuild the pack")
+        return array  # type: ignore[no-any-return]
 
     def _pixels(self, rgb: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         patch = self.pack.patch
@@ -171,5 +187,6 @@ class Session:
             return session.run(outputs, feeds)
         except Exception as error:
             if self.provider == REFERENCE:
-                raise
+                # the shapes are what every graph takes: it contradicts itself, or asks for more memory than there is
+                raise CorruptPackError(f"{self.pack.directory}: a network of the pack failed: {error}; rebuild the pack") from error
             raise ProviderError(f"execution provider '{self.provider}' failed: {error}; use {REFERENCE}") from error
