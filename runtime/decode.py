@@ -23,24 +23,19 @@ from . import limits
 from .errors import DecodeInputError, LimitError, MissingPackError
 from .files import FileInput, contents
 from .format.container import ALPHA, ALT_TEXT, EXIF, Container, Header, parse
-from .format.indices import KnownIndices
-from .format.linear import linear_stage, reduced, reduced_stage, reductions
-from .format.quantizers import quantizer_of, read_latents
-from .format.reconstruction import Known, channel_steps
-from .options import DEFAULT_STAGE, STAGES, Stage
+from .format.linear import reductions
+from .format.picture import Picture, Window
+from .options import DEFAULT_STAGE, STAGES, Engine, Stage
 from .pack import FULL_STRENGTH, Pack, find_pack
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from .engines.installed import Networks
     from .format.tiles import Span
-    from .session import Session
 
 TILE_PIXELS: Final = 1024
 """Pixels on a tile's side. Keeps the default networks' activations near 150 MB, and their margins cheap."""
-
-Window = tuple[slice, slice]
-"""Rows and columns of latent positions."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +81,7 @@ class Opened:
 
     container: Container
     pack: Pack
-    known: Known | KnownIndices
+    picture: Picture
 
     @property
     def header(self) -> Header:
@@ -105,16 +100,6 @@ class Opened:
         chunk = self.container.find(EXIF)
         return None if chunk is None else chunk.payload
 
-    @functools.cached_property
-    def steps(self) -> NDArray[np.int32]:
-        """The step index of each channel, int32 (C,) (`runtime.format.planes.channel_steps`)."""
-        return channel_steps(self.header.step_index, self.header.tilt, self.pack.octaves, self.pack.channels)
-
-    @functools.cached_property
-    def _begun(self) -> NDArray[np.intp]:
-        """The channels that are not all zeros: of a large picture's first bytes they are few, and the others add nothing."""
-        return quantizer_of(self.pack).begun(self.known, self.pack)
-
     @property
     def channels(self) -> int:
         """Channels of the stages' pixels, without alpha: 1 grey, 3 RGB."""
@@ -122,14 +107,9 @@ class Opened:
 
     def reached(self, stage: Stage, realism: float = 1.0) -> Stage:
         """`stage`, or `decoded` in place of `denoised` where the pack or the `realism` skips the denoiser."""
-        if stage == "denoised" and not (strength_of(realism) and denoiser_applies(self.known, self.steps, self.pack)):
+        if stage == "denoised" and not (strength_of(realism) and denoiser_applies(self.pack, self.picture.codes, self.picture.count)):
             return "decoded"
         return stage
-
-    @functools.cached_property
-    def _reduced(self) -> dict[int, tuple[NDArray[np.int32], int]]:
-        """Tables of the linear stage by what they reduce the picture by, once they were needed."""
-        return {}
 
     @functools.cached_property
     def _tiles(self) -> dict[tuple[int, int, int], NDArray[np.uint8]]:
@@ -138,7 +118,7 @@ class Opened:
 
     def windows(self, tile: int | None = None) -> Iterator[Window]:
         """Windows of at most `tile` positions (TILE_PIXELS without one) a side that cover the picture, in rows from the top."""
-        return _windows(*self.known.sides, tile or TILE_PIXELS // self.pack.patch)
+        return _windows(*self.picture.sides, tile or TILE_PIXELS // self.pack.patch)
 
     def place(self, window: Window, reduce: int = 1) -> Window:
         """The rows and columns of pixels that `render` gives of a window."""
@@ -151,7 +131,7 @@ class Opened:
         self,
         window: Window,
         stage: Stage,
-        session: Session | None = None,
+        session: Networks | None = None,
         *,
         realism: float = 1.0,
         reduce: int = 1,
@@ -165,7 +145,7 @@ class Opened:
         watch = watch or Stopwatch()
         if stage == "linear":
             with watch("linear"):
-                rgb = self._linear(window, reduce)
+                rgb = self.picture.linear(window, reduce)
         else:
             assert session is not None and reduce == 1
             strength = strength_of(realism) if stage == "denoised" else 0
@@ -174,26 +154,12 @@ class Opened:
         rgb = rgb[: rows.stop - rows.start, : columns.stop - columns.start]
         return luma(rgb)[:, :, None] if self.header.grey else rgb
 
-    def _linear(self, window: Window, reduce: int) -> NDArray[np.uint8]:
-        """The linear stage's pixels of a window; of a lapped pack each block's neighbours have a say."""
-        pack, side = self.pack, self.pack.patch // reduce
-        wide = window if pack.lapping is None else _grow(window, 1, self.known)
-        values = quantizer_of(pack).latents(self.known, *wide, self.steps, pack, self._begun).values
-        if reduce == 1:
-            rgb = linear_stage(values, pack.linear[self._begun], pack.linear_shift, pack.lapping)
-        else:
-            if reduce not in self._reduced:
-                self._reduced[reduce] = reduced(pack.linear, pack.linear_shift, reduce, pack.lapping)
-            table, shift = self._reduced[reduce]
-            rgb = reduced_stage(values, table[self._begun], shift, side)
-        return _crop(rgb, window, wide, side)
-
-    def _networks(self, window: Window, session: Session, strength: int, watch: Stopwatch) -> NDArray[np.uint8]:
+    def _networks(self, window: Window, session: Networks, strength: int, watch: Stopwatch) -> NDArray[np.uint8]:
         """The networks' pixels of a window: in one piece with their margins, or blended from the tiles of the pack's tiling."""
         tiling, patch = self.pack.tiling, self.pack.patch
         if tiling is None:
-            return _run_networks(self.known, window, self.steps, session, strength, watch)
-        spans = tiling.spans(*self.known.sides)
+            return _run_networks(self.picture, window, session, strength, watch)
+        spans = tiling.spans(*self.picture.sides)
         height, width = ((part.stop - part.start) * patch for part in window)
         sums = np.zeros((height, width, 3), np.int64)
         for i, row in enumerate(spans[0]):
@@ -207,14 +173,14 @@ class Opened:
         full = tiling.full(patch) ** 2
         return ((sums + full // 2) // full).astype(np.uint8)
 
-    def _tile(self, key: tuple[int, int, int], window: Window, session: Session, watch: Stopwatch) -> NDArray[np.uint8]:
+    def _tile(self, key: tuple[int, int, int], window: Window, session: Networks, watch: Stopwatch) -> NDArray[np.uint8]:
         """A tile of the pack's tiling; those of two rows of tiles are kept, for the windows that share them."""
         found = self._tiles.pop(key, None)
         if found is None:
-            found = _run_networks(self.known, window, self.steps, session, key[0], watch)
+            found = _run_networks(self.picture, window, session, key[0], watch)
         self._tiles[key] = found
         assert self.pack.tiling is not None
-        across = len(self.pack.tiling.spans(*self.known.sides)[1])
+        across = len(self.pack.tiling.spans(*self.picture.sides)[1])
         while len(self._tiles) > 2 * across + 2:
             self._tiles.pop(next(iter(self._tiles)))
         return found
@@ -222,7 +188,7 @@ class Opened:
     def paint(
         self,
         stage: Stage,
-        session: Session | None = None,
+        session: Networks | None = None,
         *,
         realism: float = 1.0,
         reduce: int = 1,
@@ -283,8 +249,8 @@ def open_latents(data: FileInput, *, pack: Pack | None = None, max_bytes: int | 
         elif pack.id != header.pack_id:
             raise MissingPackError(header.pack_id)
     with watch("entropy"):
-        known = read_latents(container, pack)
-    return Opened(container, pack, known)
+        picture = Picture(container, pack)
+    return Opened(container, pack, picture)
 
 
 def _bytes_of(data: FileInput) -> bytes:
@@ -300,23 +266,26 @@ def decode(
     data: FileInput,
     *,
     stage: Stage = DEFAULT_STAGE,
-    session: Session | None = None,
+    session: Networks | None = None,
     pack: Pack | None = None,
     max_bytes: int | None = None,
     realism: float = 1.0,
     tile: int | None = None,
     reduce: int = 1,
+    engine: Engine | None = None,
 ) -> DecodedImage:
     """Decodes `data`, or its first `max_bytes` bytes, up to `stage`. `data` is the file's bytes (any bytes-like object), its path, or the
     file opened for binary reading.
 
     `session` runs the networks and fixes the pack; without one, `pack` or else the installed pack of the file's id is run on one CPU
-    thread. `realism`, 0 to 1 in sixteenths, is how far the denoiser goes: 1 the most natural picture, 0 the most faithful, for which
-    it does not run at all. `tile` is the side of a tile in latent positions (1,024 pixels without one); it does not change the pixels.
+    thread by the `engine`: onnxruntime where it is installed, else the core, to the same pixels. `realism`, 0 to 1 in sixteenths, is how
+    far the denoiser goes: 1 the most natural picture, 0 the most faithful, for which it does not run at all.
+    `tile` is the side of a tile in latent positions (1,024 pixels without one); it does not change the pixels.
     `reduce` (1, or one of `reductions` of the pack's patch at the stage `linear`) divides the sides, rounding up: the means of as many
     pixels, for a fraction of the work.
     Raises what `parse` raises, CorruptFileError for a broken alpha chunk, LimitError over MAX_PIXELS, MissingPackError when the
-    pack is not installed or the one given is not the file's, DecodeInputError for data that is none of these and for a `stage`, `reduce` or
+    pack is not installed or the one given is not the file's, MissingRuntimeError or ProviderError where the networks cannot run,
+    DecodeInputError for data that is none of these and for a `stage`, `reduce` or
     `realism` that does not exist, OSError for a file that cannot be read.
     """
     # refused before anything is decoded
@@ -331,14 +300,14 @@ def decode(
     stage = opened.reached(stage, realism)
     if session is None and stage != "linear":
         with watch("pack"):
-            from .session import Session
+            from .engines import networks_of
 
-            session = Session(opened.pack)
+            session = networks_of(opened.pack, engine)
     pixels = opened.paint(stage, session, realism=realism, reduce=reduce, tile=tile, watch=watch)
     if opened.has_alpha:
         with watch("alpha"):
             pixels = np.concatenate([pixels, opened.alpha(reduce)[:, :, None]], axis=2)
-    return DecodedImage(pixels, opened.header, stage, opened.known.complete, opened.alt, opened.exif, watch.seconds)
+    return DecodedImage(pixels, opened.header, stage, opened.picture.complete, opened.alt, opened.exif, watch.seconds)
 
 
 def strength_of(realism: float) -> int:
@@ -348,8 +317,8 @@ def strength_of(realism: float) -> int:
     return math.floor(realism * FULL_STRENGTH + 0.5)
 
 
-def denoiser_applies(known: Known | KnownIndices, steps: NDArray[np.int32], pack: Pack) -> bool:
-    """Whether the denoiser runs: the pack has one, and the mean over all latents of the precision code is at least its `min_step_index`,
+def denoiser_applies(pack: Pack, codes: int, count: int) -> bool:
+    """Whether the denoiser runs: the pack has one, and the mean precision code, `codes` by `count` latents, is at least `min_step_index`,
     above which there is something to add, and at most DENOISER_COARSEST, beyond which nearly nothing is known to add it to.
 
     Decided once for the whole image, so that tiles agree; the mean, so that a cut of a few bytes seldom switches it.
@@ -357,8 +326,7 @@ def denoiser_applies(known: Known | KnownIndices, steps: NDArray[np.int32], pack
     least = pack.denoiser_min_step_index
     if least is None:
         return False
-    codes, count = quantizer_of(pack).precision(known, steps, pack)
-    return bool(least * count <= codes <= limits.DENOISER_COARSEST * count)
+    return least * count <= codes <= limits.DENOISER_COARSEST * count
 
 
 def _windows(rows: int, columns: int, tile: int) -> Iterator[Window]:
@@ -379,10 +347,9 @@ def _shared(span: Span, part: slice, patch: int) -> tuple[slice, slice]:
     return slice(start - part.start * patch, stop - part.start * patch), slice(start - span.start * patch, stop - span.start * patch)
 
 
-def _grow(window: Window, margin: int, known: Known | KnownIndices) -> Window:
+def _grow(window: Window, margin: int, picture: Picture) -> Window:
     """The window with `margin` more positions on each side, as far as there are any."""
-    sizes = known.sides
-    rows, columns = (slice(max(s.start - margin, 0), min(s.stop + margin, n)) for s, n in zip(window, sizes, strict=True))
+    rows, columns = (slice(max(s.start - margin, 0), min(s.stop + margin, n)) for s, n in zip(window, picture.sides, strict=True))
     return rows, columns
 
 
@@ -392,15 +359,13 @@ def _within(inner: Window, outer: Window) -> Window:
     return rows, columns
 
 
-def _run_networks(
-    known: Known | KnownIndices, core: Window, steps: NDArray[np.int32], session: Session, strength: int, watch: Stopwatch
-) -> NDArray[np.uint8]:
+def _run_networks(picture: Picture, core: Window, session: Networks, strength: int, watch: Stopwatch) -> NDArray[np.uint8]:
     """The networks' pixels of the window `core`: each network sees its receptive field's margin around what is asked of it."""
     pack = session.pack
-    decoded = _grow(core, pack.decoder_halo, known)
-    widest = _grow(decoded, pack.denoiser_halo, known) if strength else decoded
+    decoded = _grow(core, pack.decoder_halo, picture)
+    widest = _grow(decoded, pack.denoiser_halo, picture) if strength else decoded
     with watch("dequantize"):
-        latents = quantizer_of(pack).latents(known, *widest, steps, pack, None)
+        latents = picture.latents(widest)
     rows, columns = _within(decoded, widest)
     values = latents.values
     if strength:

@@ -311,14 +311,7 @@ class _PlaneWriter(_Writer):
         """What `_code` gives, of the integers that the effort finds."""
         if self.refiner is None:
             return self._code(step_index)
-        coder = self.pack.coder
-        integers = self.refiner(
-            self.latents,
-            self._steps(step_index),
-            lambda latents: self._quantized(latents, step_index),
-            lambda integers: len(encode_planes(integers, step_index, coder)[1]),
-        )
-        return encode_planes(integers, step_index, coder)
+        return self.refiner(self.latents, step_index, self.tilt, lambda latents: self._quantized(latents, step_index))
 
     def _quantized(self, latents: NDArray[np.float32], step_index: int) -> NDArray[np.int32]:
         return rdo_quantize(latents, step_index, self.pack.coder, self.tuning, self.weights, self._steps(step_index))

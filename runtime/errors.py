@@ -101,6 +101,13 @@ class MissingExtraError(SdzError):
         super().__init__(f"{what} needs {package}, which is not installed: pip install 'sdz[{extra}]'")
 
 
+class MissingRuntimeError(MissingExtraError):
+    """onnxruntime is needed and not installed."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what, "onnxruntime", "encode")
+
+
 class DesktopError(SdzError):
     """The desktop lacks something that is needed: a display, a system library, or a tool that registers files."""
 

@@ -30,6 +30,7 @@ def describe(data: bytes) -> Report:
         "mode": _mode(container),
         "bytes": len(data),
         "bpp": bits_per_pixel(len(data), header.width, header.height),
+        "engine": _engine(pack),
         "pack": {"id": header.pack_id.hex(), "name": None if pack is None else pack.name, "exact": None if pack is None else pack.exact},
         "step_index": header.step_index,
         "step": round(2.0 ** (header.step_index / 8), 3),
@@ -40,6 +41,18 @@ def describe(data: bytes) -> Report:
         "spent": _spent(container),
         "latents": None if pack is None else _spent_on_latents(container, pack),
     }
+
+
+def _engine(pack: Pack | None) -> str | None:
+    """What would run the file's networks here; None where nothing can."""
+    if pack is None:
+        return None
+    from .engines import engine_for
+
+    try:
+        return engine_for(pack)
+    except SdzError:
+        return None
 
 
 def _mode(container: Container) -> str:

@@ -1,4 +1,4 @@
-"""The wall before onnxruntime: an ONNX file that would read other files is refused before it is loaded.
+"""The wall before onnxruntime: an ONNX file that would read other files, or loop, is refused before it is loaded.
 
 Takes a file's bytes and walks its protobuf messages by hand, as far as tensors may stand: parsing whole graphs with a library would mean
 trusting one more parser with untrusted bytes. Nothing is kept of what is read.
@@ -21,6 +21,10 @@ _TENSOR_FIELDS: Final = {
 }
 """Where tensors stand in an ONNX file (onnx.proto3): message -> field number -> message."""
 
+_LOOPS: Final = (b"Loop", b"Scan")
+"""Operators that repeat a graph as often as a number in it says: no network of a decoder needs them."""
+
+_OPERATOR: Final = 4
 _EXTERNAL_DATA: Final = 13
 _DATA_LOCATION: Final = 14
 
@@ -40,6 +44,9 @@ def _walk(message: memoryview, kind: str, path: Path) -> None:
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
+        if key >= 1 << 32:
+            # parsers drop what is beyond 32 bits, and would see another field than this walk
+            raise ValueError(key)
         field, wire = key >> 3, key & 7
         if kind == "tensor" and field in (_EXTERNAL_DATA, _DATA_LOCATION):
             raise CorruptPackError(f"{path}: a tensor is kept outside the file; rebuild the pack with single-file graphs")
@@ -49,6 +56,10 @@ def _walk(message: memoryview, kind: str, path: Path) -> None:
             at += 8 if wire == 1 else 4
         elif wire == 2:
             size, at = _varint(message, at)
+            if kind == "node" and field == _OPERATOR and bytes(message[at : at + size]) in _LOOPS:
+                raise CorruptPackError(
+                    f"{path}: operator {bytes(message[at : at + size]).decode()} may run for ever; rebuild the pack without"
+                )
             inner = _TENSOR_FIELDS.get(kind, {}).get(field)
             if inner is not None:
                 _walk(message[at : at + size], inner, path)

@@ -13,6 +13,10 @@ STAGES: Final[tuple[Stage, ...]] = ("linear", "decoded", "denoised")
 
 DEFAULT_STAGE: Final[Stage] = "denoised"
 
+Engine = Literal["onnxruntime", "core"]
+ENGINES: Final[tuple[Engine, ...]] = ("onnxruntime", "core")
+"""What runs a decoder's networks: onnxruntime, or the exact core, which every installation has. The pixels are the same."""
+
 Tune = Literal["natural", "faithful"]
 TUNES: Final[tuple[Tune, ...]] = ("natural", "faithful")
 """What the encoder spends bytes on: texture, or a small error (`quantize.TUNINGS` has their numbers)."""

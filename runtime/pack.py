@@ -6,11 +6,13 @@ a pack names every weight of its decoder. Nothing here runs a network, and a gra
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import json
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -207,24 +209,31 @@ class Pack:
         return self._read(self.core[name])
 
     def verify(self) -> None:
-        """Reads every file of the pack. Raises CorruptPackError for the first that is not what the manifest says."""
+        """Reads every file of the pack, and has the core check tables and networks.
+
+        Raises CorruptPackError for the first that is not what the manifest says, or not good.
+        """
+        from .core import Core
+
         self.linear, self.indices if self.quantizer == INDICES else self.coder  # noqa: B018
         for name in self.graphs:
             self.graph_bytes(name)
+        core = Core()
+        core.tables(self.coder_bytes)
         for name in self.core:
-            self.core_bytes(name)
+            core.network(self.core_bytes(name), self.l1_limit)
         if self.refine is not None:
             self.graph_bytes(REFINE)
 
     def _read(self, file: PackFile) -> bytes:
         path = self.directory / file.file
         try:
-            size = path.stat().st_size
-            data = path.read_bytes() if size == file.bytes else b""
+            data = _regular_bytes(path, file.bytes)
         except OSError as error:
             raise CorruptPackError(f"{path}: {error.strerror}; install the pack again") from error
-        if size != file.bytes:
-            raise CorruptPackError(f"{path}: {size} bytes, the manifest says {file.bytes}; install the pack again")
+        if len(data) != file.bytes:
+            found = f"over {file.bytes}" if len(data) > file.bytes else str(len(data))
+            raise CorruptPackError(f"{path}: {found} bytes, the manifest says {file.bytes}; install the pack again")
         digest = hashlib.sha256(data).hexdigest()
         if digest != file.sha256:
             raise CorruptPackError(f"{path}: SHA-256 {digest}, the manifest says {file.sha256}; install the pack again")
@@ -308,11 +317,18 @@ def _installed() -> list[Path]:
     return [folder for folder in folders if (folder / MANIFEST).is_file()]
 
 
+def _regular_bytes(path: Path, most: int) -> bytes:
+    """What a file holds, at most one byte over `most`: never waits for a pipe or reads a device without end. Raises OSError."""
+    with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return stream.read(most + 1)
+
+
 def _manifest_bytes(directory: Path, name: str = MANIFEST) -> bytes:
     path = directory / name
     try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_MANIFEST_BYTES + 1)
+        data = _regular_bytes(path, MAX_MANIFEST_BYTES)
     except OSError as error:
         raise CorruptPackError(f"{path}: {error.strerror}; name a folder that holds a model pack") from error
     if len(data) > MAX_MANIFEST_BYTES:

@@ -11,11 +11,12 @@ import functools
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from .errors import CorruptPackError, EncodeInputError, ProviderError
-from .format.reconstruction import Latents, guard_l1
+from .engines.installed import REFERENCE, has_onnxruntime
+from .errors import CorruptPackError, EncodeInputError, MissingRuntimeError, ProviderError
+from .format.coder import exact_core
+from .format.reconstruction import Latents
 from .pack import FULL_STRENGTH, REFINE, Pack
 
 PROVIDERS: Final = {
@@ -30,8 +31,6 @@ PROVIDERS: Final = {
 }
 """Short names of onnxruntime's execution providers that can run the graphs."""
 
-REFERENCE: Final = "cpu"
-
 DEVIATION: Final = "deviation"
 """The encoder's second output, where it has one."""
 
@@ -40,7 +39,12 @@ QUIET: Final = 3
 
 
 def providers() -> dict[str, bool]:
-    """Every name that `Session` knows, and whether the installed onnxruntime has that provider."""
+    """Every name that `Session` knows, and whether an installed onnxruntime has that provider."""
+    if not has_onnxruntime():
+        return dict.fromkeys(PROVIDERS, False)
+    # loaded when it is needed: it takes a tenth of a second
+    import onnxruntime
+
     present = onnxruntime.get_available_providers()
     return {name: provider in present for name, provider in PROVIDERS.items()}
 
@@ -48,11 +52,14 @@ def providers() -> dict[str, bool]:
 class Session:
     """The networks of `pack`, each loaded when first used.
 
-    `provider`: a usable one of `providers()`; `threads`: CPU threads per network. Raises ProviderError for anything else, and later
+    `provider`: a usable one of `providers()`; `threads`: CPU threads per network. Raises MissingRuntimeError where onnxruntime is not
+    installed, ProviderError for anything else, and later
     where a provider other than the reference does not start or fails at its work: none is replaced silently.
     """
 
     def __init__(self, pack: Pack, provider: str = REFERENCE, threads: int = 1) -> None:
+        if not has_onnxruntime():
+            raise MissingRuntimeError("encoding")
         usable = [name for name, present in providers().items() if present]
         if provider not in usable:
             raise ProviderError(f"execution provider '{provider}' is not part of the installed onnxruntime: choose {' or '.join(usable)}")
@@ -63,7 +70,7 @@ class Session:
         self.threads = threads
 
     def denoise(self, latents: Latents, strength: int = FULL_STRENGTH) -> NDArray[np.int32]:
-        """Values moved inside their intervals, int32 (C, h, w) in GRID units, from arrays of the same shape, guarded (`guard_l1`).
+        """Values moved inside their intervals, int32 (C, h, w) in GRID units, from arrays of the same shape, guarded.
 
         `strength`, 0 to FULL_STRENGTH, is how much of each move is made, in sixteenths, rounded half up.
         """
@@ -73,16 +80,19 @@ class Session:
             "precision": latents.precision,
             "half_width": latents.half_width,
         }
-        denoised = self._run(self._denoiser, {name: self._map(name, value) for name, value in feeds.items()})[0]
-        moves = denoised[0].astype(np.int64) - latents.values
+        (denoised,) = self._run(self._denoiser, {name: self._map(name, value) for name, value in feeds.items()})
+        self._check("denoiser", denoised, (1, *latents.values.shape))
+        moves = np.clip(denoised[0].astype(np.float64), -(2.0**31), 2.0**31 - 1).astype(np.int64) - latents.values
         moved = latents.values + ((moves * strength + FULL_STRENGTH // 2) >> 4)
-        return guard_l1(moved.astype(np.int32), self.pack.l1_limit)
+        with exact_core() as core:
+            return core.guard(moved.astype(np.int32), self.pack.l1_limit)
 
     def decode(self, values: NDArray[np.int32], precision: NDArray[np.int32]) -> NDArray[np.uint8]:
         """Pixels uint8 (p h, p w, 4), alpha 255, p the patch, from values in GRID units and precision codes, both (C, h, w)."""
         feeds = {"latents": self._map("values", values), "precision": self._map("precision", precision)}
         pixels: NDArray[np.uint8] = self._run(self._decoder, feeds)[0]
-        return pixels
+        height, width = (self.pack.patch * side for side in values.shape[1:])
+        return self._check("decoder", pixels, (height, width, 4), np.uint8)
 
     def refine(self, latents: Latents, rgb: NDArray[np.uint8], realism: float) -> tuple[float, float, NDArray[np.float32]]:
         """How unlike the decoded latents are `rgb` uint8 (p h, p w, 3): the weighted sum of the measures' logarithms, the mean squared
@@ -108,8 +118,9 @@ class Session:
 
         Raises EncodeInputError unless H and W are positive multiples of p.
         """
-        latents: NDArray[np.float32] = self._run(self._encoder, self._pixels(rgb), ["latents"])[0][0]
-        return latents
+        latents: NDArray[np.float32] = self._run(self._encoder, self._pixels(rgb), ["latents"])[0]
+        found: NDArray[np.float32] = self._check("encoder", latents, self._latents_of(rgb))[0]
+        return found
 
     def encode_with_deviation(self, rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """What `encode` gives, and how far from it each latent might as well lie: the posterior's standard deviation, of the same shape
@@ -118,7 +129,20 @@ class Session:
         if DEVIATION not in [output.name for output in self._encoder.get_outputs()]:
             return self.encode(rgb), None
         latents, deviation = self._run(self._encoder, feeds, ["latents", DEVIATION])
-        return latents[0], deviation[0]
+        both = (self._check("encoder", array, self._latents_of(rgb))[0] for array in (latents, deviation))
+        return next(both), next(both)
+
+    def _latents_of(self, rgb: NDArray[np.uint8]) -> tuple[int, ...]:
+        return (1, self.pack.channels, rgb.shape[0] // self.pack.patch, rgb.shape[1] // self.pack.patch)
+
+    def _check(self, name: str, array: Any, shape: tuple[int, ...], kind: type[np.generic] | None = None) -> NDArray[Any]:
+        """What a graph gave, if it is what a graph of that name gives: of the shape, of numbers that are finite."""
+        file = self.pack.graphs[name].file
+        if array.shape != shape or (kind is not None and array.dtype != kind):
+            raise CorruptPackError(f"{self.pack.directory / file}: gives {array.dtype} {array.shape} in place of {shape}; rebuild the pack")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise CorruptPackError(f"{self.pack.directory / file}: gives numbers that are not finite; rebuild the pack")
+        return array  # type: ignore[no-any-return]
 
     def _pixels(self, rgb: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         patch = self.pack.patch
@@ -148,6 +172,8 @@ class Session:
         return array.astype(np.float32)[None]
 
     def _load(self, name: str) -> Any:
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
@@ -184,5 +210,6 @@ class Session:
             return session.run(outputs, feeds)
         except Exception as error:
             if self.provider == REFERENCE:
-                raise
+                # the shapes are what every graph takes: it contradicts itself, or asks for more memory than there is
+                raise CorruptPackError(f"{self.pack.directory}: a network of the pack failed: {error}; rebuild the pack") from error
             raise ProviderError(f"execution provider '{self.provider}' failed: {error}; use {REFERENCE}") from error

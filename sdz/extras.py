@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 EXTRAS: Final[dict[str, tuple[str, ...]]] = {
+    "encode": ("onnxruntime",),
     "site": ("brotli", "jinja2", "pebble", "tqdm"),
     "server": ("starlette", "uvicorn", "h11", "prometheus_client"),
     "viewer": ("PySide6",),
@@ -21,7 +22,7 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Modules by the extra of `pyproject.toml` that brings them."""
 
-CONTAINS: Final = {"train": ("site",), "bench": ("site", "train")}
+CONTAINS: Final = {"site": ("encode",), "server": ("encode",), "train": ("encode", "site"), "bench": ("encode", "site", "train")}
 """Extras that bring others with them."""
 
 

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ...runtime.decode import Opened, decode, open_latents
+from ...runtime.decode import decode, open_latents
 from ...runtime.encode import encode, palette_entries
-from ...runtime.format.reconstruction import Known, dequantize
+from ...runtime.format.container import LATENTS, Chunk, serialize
+from ...runtime.format.planes import encode_planes
 from ...runtime.pack import GRID, PALETTE, PLANES, Pack
 from ...runtime.session import Session
 from ..families.unet import CleanUp
@@ -86,17 +87,16 @@ def measure_photo(
 def cleaned(data: bytes, session: Session, clean_up: CleanUp) -> Pixels:
     """The picture (H, W, 3) of a palette file after the UNet, as its decoder gives it."""
     opened, pack = open_latents(data, pack=session.pack), session.pack
-    assert isinstance(opened.known, Known)
     family = pack.manifest["family"]
     gains, centre = (torch.tensor(family[key], dtype=torch.float32)[None, :, None, None] for key in ("gains", "centre"))
-    values = dequantize(opened.known, opened.steps, pack.reconstruction, pack.l1_limit).values
-    latents = torch.from_numpy(values.astype(np.float32))[None] / (GRID * gains) + centre
+    latents = torch.from_numpy(opened.picture.latents().values.astype(np.float32))[None] / (GRID * gains) + centre
     levels = ((clean_up(latents) - centre) * gains)[0].numpy()
     # as integers of the finest step, a grey level
     integers = np.rint(levels).clip(-(2**15) + 1, 2**15 - 1).astype(np.int32)
-    known = Known(np.abs(integers), integers < 0, np.zeros(integers.shape, np.uint8), True)
-    container = replace(opened.container, header=replace(opened.header, step_index=0, grey=False))
-    return Opened(container, pack, known).paint("decoded", session)
+    twin = replace(pack, quantizer=PLANES)
+    planes, payload = encode_planes(integers, 0, twin.coder)
+    header = replace(opened.header, step_index=0, planes=planes, grey=False, tilt=0)
+    return open_latents(serialize(header, [Chunk(LATENTS, payload)]), pack=twin).paint("decoded", session)
 
 
 def averages(points: list[list[dict[str, Any]]], metrics: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -15,10 +15,8 @@ from PIL import Image
 
 from ...runtime.decode import decode
 from ...runtime.encode import encode
-from ...runtime.format.container import LATENTS, parse
-from ...runtime.format.linear import linear_stage
-from ...runtime.format.planes import decode_planes
-from ...runtime.format.reconstruction import channel_steps, dequantize
+from ...runtime.format.container import parse
+from ...runtime.format.picture import Picture
 from ...runtime.pack import Pack
 from ...runtime.session import Session
 from .reference import Reference
@@ -47,18 +45,14 @@ def python_stages(pack: Pack, image: Image.Image, data: bytes, repetitions: int)
     """Times of the stages of decoding `data` and of encoding `image`, in this process, on one thread."""
     session = Session(pack)
     container = parse(data)
-    header, chunk = container.header, container.find(LATENTS)
-    assert chunk is not None
-    shape = (pack.channels, -(-header.height // pack.patch), -(-header.width // pack.patch))
-    known = decode_planes(chunk.payload, *shape, header.planes, header.step_index, pack.coder)
-    steps = channel_steps(header.step_index, header.tilt, pack.octaves, pack.channels)
-    latents = dequantize(known, steps, pack.reconstruction, pack.l1_limit)
+    picture = Picture(container, pack)
+    latents = picture.latents()
     values = session.denoise(latents)
     slow = fewer(repetitions)
     return {
-        "entropy": figure(timed(lambda: decode_planes(chunk.payload, *shape, header.planes, header.step_index, pack.coder), repetitions)),
-        "dequantize": figure(timed(lambda: dequantize(known, steps, pack.reconstruction, pack.l1_limit), repetitions)),
-        "linear_stage": figure(timed(lambda: linear_stage(latents.values, pack.linear, pack.linear_shift), repetitions)),
+        "entropy": figure(timed(lambda: Picture(container, pack), repetitions)),
+        "dequantize": figure(timed(picture.latents, repetitions)),
+        "linear_stage": figure(timed(picture.linear, repetitions)),
         "denoiser": figure(timed(lambda: session.denoise(latents), repetitions)),
         "decoder": figure(timed(lambda: session.decode(values, latents.precision), repetitions)),
         "whole": figure(timed(lambda: decode(data, session=session), repetitions)),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from ...output import tolerate_names
 from ..errors import SdzError
-from ..options import DEFAULT_EFFORT, DEFAULT_QUALITY, DEFAULT_STAGE, DEFAULT_TUNE, MAX_EFFORT, STAGES, TUNES
+from ..options import DEFAULT_EFFORT, DEFAULT_QUALITY, DEFAULT_STAGE, DEFAULT_TUNE, ENGINES, MAX_EFFORT, STAGES, TUNES
 from . import coding, desktop, inspection
 from .batch import PROGRAM, SUFFIX
 
@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     decode.add_argument("--format", metavar="NAME", help="png, webp, jpeg, avif …, for a folder or standard output (default: png)")
     _add_networks(decode)
+    decode.add_argument("--engine", choices=ENGINES, help="what runs the networks, to the same pixels (default: onnxruntime if installed)")
     decode.set_defaults(command=coding.decode_files)
 
     info = commands.add_parser(

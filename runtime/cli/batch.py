@@ -21,6 +21,7 @@ from ..info import Report
 from .pool import run_in_processes
 
 if TYPE_CHECKING:
+    from ..engines.installed import Networks
     from ..pack import Pack
     from ..session import Session
 
@@ -35,8 +36,8 @@ Outcomes = Generator[tuple[int, Report], None, None]
 
 
 class Sessions:
-    """The sessions of one command: made when first needed, one per pack. `args` are those that `--pack`, `--provider` and `--threads`
-    give."""
+    """The networks of one command: made when first needed, one per pack. `args` are those that `--pack`, `--engine`, `--provider` and
+    `--threads` give."""
 
     def __init__(self, args: argparse.Namespace) -> None:
         self._args = args
@@ -45,29 +46,30 @@ class Sessions:
             from ..pack import load_pack
 
             self._given = load_pack(Path(args.pack))
-        self._by_pack: dict[bytes, Session] = {}
+        self._by_pack: dict[bytes, Networks] = {}
 
     def for_encoding(self) -> Session:
         """The session of the pack given, or of the default one."""
         from ..pack import default_pack
+        from ..session import Session
 
-        return self._session(self._given or default_pack())
+        return Session(self._given or default_pack(), provider=self._args.provider, threads=self._args.threads)
 
     def for_decoding(self, data: bytes, stage: str) -> dict[str, Any]:
         """The arguments of `decode` that choose pack and session."""
         if stage == "linear":
             return {"pack": self._given}
         if self._given is not None:
-            return {"session": self._session(self._given)}
+            return {"session": self._networks(self._given)}
         from ..pack import find_pack
 
-        return {"session": self._session(find_pack(parse(data).header.pack_id))}
+        return {"session": self._networks(find_pack(parse(data).header.pack_id))}
 
-    def _session(self, pack: Pack) -> Session:
-        from ..session import Session
+    def _networks(self, pack: Pack) -> Networks:
+        from ..engines import networks_of
 
         if pack.id not in self._by_pack:
-            self._by_pack[pack.id] = Session(pack, provider=self._args.provider, threads=self._args.threads)
+            self._by_pack[pack.id] = networks_of(pack, self._args.engine, self._args.provider, self._args.threads)
         return self._by_pack[pack.id]
 
 

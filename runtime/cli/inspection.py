@@ -36,6 +36,7 @@ def _describe_lines(report: Report) -> str:
     lines = [
         f"{report['input']}: {report['width']}x{report['height']} {report['mode']}, {report['bytes']} bytes, {report['bpp']:.3f} bpp",
         f"  pack        {pack['id']} ({pack['name'] or 'not installed'}{', approximate' if pack['exact'] is False else ''})",
+        f"  engine      {_engine_in_words(report)}",
         f"  step index  {report['step_index']} ({report['step']:g} grey levels), tilt {report['tilt']}",
         f"  planes      {report['planes']}",
     ]
@@ -55,6 +56,14 @@ def _describe_lines(report: Report) -> str:
         lines.append("  latents     bytes by plane, and of these by channels")
         lines += ["    " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(lines)
+
+
+def _engine_in_words(report: Report) -> str:
+    if report["engine"] == "core":
+        return "core (onnxruntime, which is faster, is not installed: pip install 'sdz[encode]')"
+    if report["engine"] is None and report["pack"]["name"] is not None:
+        return "none: this pack needs onnxruntime: pip install 'sdz[encode]'"
+    return report["engine"] or "none"
 
 
 def _providers(args: argparse.Namespace) -> int:
@@ -102,6 +111,7 @@ def _verified_line(report: Report) -> str:
 
 
 def _verify_latents(container: Container, pack: Pack) -> None:
+    from ..format.picture import Picture
     from ..format.quantizers import quantizer_of
 
     quantizer = quantizer_of(pack)
@@ -109,7 +119,7 @@ def _verify_latents(container: Container, pack: Pack) -> None:
         name = TAGS[quantizer.tag]
         raise CorruptFileError(f"the file ends before its {name}", container.header_bytes, name)
     if not quantizer.embedded:
-        quantizer.read(container, pack)
+        Picture(container, pack)
 
 
 def _verify_alpha(container: Container) -> None:

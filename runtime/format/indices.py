@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..errors import CorruptPackError, EncodeInputError
 from .coder import decoded, exact_core, opened, spent
 from .coder_tables import INPUTS, CoderState, TableField, read_arrays, stored_arrays
-from .reconstruction import LEVEL_LIMIT, Latents, guard_l1
+from .reconstruction import Latents
 
 MAX_ENTRIES: Final = 1 << 16
 """Entries of a codebook: its tree then has at most 16 levels, and every mean is a sum of products below 2**53."""
@@ -304,18 +304,8 @@ def spent_bytes(payload: bytes, rows: int, columns: int, tables: IndexTables) ->
     return taken
 
 
-def known_bits(node: NDArray[np.int32], tables: IndexTables) -> NDArray[np.int32]:
-    """How many bits of each index are known, int32 of `node`'s shape: all of them where an entry ends early."""
-    bits = np.frexp(node.astype(np.float64))[1].astype(np.int32) - 1
-    return np.where(tables.tree.leaves[node] == 1, np.int32(tables.levels), bits)
-
-
-def dequantize_indices(node: NDArray[np.int32], tables: IndexTables, l1_limit: int) -> Latents:
-    """Values, guarded (`guard_l1`), and intervals of the nodes (h, w): the means of what is known of each position."""
-    bits = known_bits(node, tables)
-    shape = (tables.channels, *node.shape)
-    values = np.ascontiguousarray(tables.tree.centre[node].transpose(2, 0, 1))
-    half_width = tables.half_width.astype(np.int32)[bits]
-    levels = np.sign(values) * np.minimum(LEVEL_LIMIT, np.abs(values) // np.maximum(1, 2 * half_width))
-    precision = tables.precision.astype(np.int32)[bits]
-    return Latents(guard_l1(values, l1_limit), levels, np.broadcast_to(precision, shape), np.broadcast_to(half_width, shape))
+def decode_index_latents(payload: bytes, rows: int, columns: int, tables: IndexTables, l1_limit: int) -> Latents:
+    """Values, guarded, and intervals of what `payload` determines: the means of what is known of each position."""
+    with decoded(tables.stored, payload, rows, columns) as (core, picture):
+        core.quantization(picture, None, 0, l1_limit)
+        return Latents(*core.latents(picture, tables.channels, 0, 0, rows, columns))

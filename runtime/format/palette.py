@@ -2,7 +2,7 @@
 
 M. Bühlmann, "Stable Diffusion based image compression" (2022): latents are scaled to 8 bit, reduced to a palette of up to 256 vectors of
 C numbers with error diffusion (Floyd and Steinberg, "An adaptive algorithm for spatial greyscale", 1976), and deflated. Takes latents in
-grey levels and gives the payload of the palette chunk; back, it gives integers as `planes` does, known to the last bit.
+grey levels and gives the payload of the palette chunk; back, the core's picture, known to the last bit.
 The scale is the header's step. Nothing here is embedded: a cut payload is of no use.
 """
 
@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import limits
+from ..core import Core, PaletteError
 from ..errors import CorruptFileError, EncodeInputError, MissingExtraError
 from ..pack import GRID
 from .coder import exact_core
-from .reconstruction import Known, step_units
+from .reconstruction import step_units
 
 MAX_ENTRIES: Final = 256
 """An index is one byte: the published setting, 1,024 bytes of palette for four channels."""
@@ -41,8 +42,8 @@ def encode_palette(palette: NDArray[np.int8], indices: NDArray[np.uint8]) -> byt
     return zlib.compress(bytes([len(palette) - 1]) + palette.tobytes() + indices.tobytes(), 9)
 
 
-def decode_palette(payload: bytes, channels: int, rows: int, columns: int, offset: int) -> Known:
-    """The latents (channels, rows, columns) of the chunk whose payload stands at `offset` in the file: known to the last bit.
+def open_palette(core: Core, payload: bytes, channels: int, rows: int, columns: int, offset: int) -> int:
+    """The core's picture of the chunk whose payload stands at `offset` in the file: (channels, rows, columns) known to the last bit.
 
     Raises CorruptFileError where the stream is not zlib's, does not hold exactly a palette and the indices, or names an entry that is
     not there.
@@ -53,25 +54,17 @@ def decode_palette(payload: bytes, channels: int, rows: int, columns: int, offse
         raw = stream.decompress(payload, most + 1)
     except zlib.error as error:
         raise CorruptFileError(f"the zlib stream is broken ({error})", offset, _FIELD) from None
-    entries = raw[0] + 1 if raw else 0
-    start = 1 + entries * channels
-    if len(raw) != start + rows * columns or not stream.eof or stream.unused_data:
-        problem = f"the zlib stream does not hold exactly a palette of {channels} channels and {rows} rows of {columns} indices"
+    problem = f"the zlib stream does not hold exactly a palette of {channels} channels and {rows} rows of {columns} indices"
+    if not raw or not stream.eof or stream.unused_data:
         raise CorruptFileError(problem, offset, _FIELD)
-    indices = np.frombuffer(raw, np.uint8, offset=start).reshape(rows, columns)
-    wrong = indices >= entries
-    if wrong.any():
-        y, x = divmod(int(wrong.argmax()), columns)
-        raise CorruptFileError(f"row {y} names entry {indices[y, x]} of {entries}", offset, _FIELD)
-    palette = np.frombuffer(raw, np.int8, entries * channels, 1).reshape(entries, channels)
-    latents = np.ascontiguousarray(palette[indices].transpose(2, 0, 1)).astype(np.int32)
-    return Known(np.abs(latents), latents < 0, np.zeros(latents.shape, np.uint8), True)
-
-
-def unknown_latents(channels: int, rows: int, columns: int, planes: int) -> Known:
-    """What a file tells whose palette chunk is missing or cut: nothing."""
-    shape = (channels, rows, columns)
-    return Known(np.zeros(shape, np.int32), np.zeros(shape, bool), np.full(shape, planes, np.uint8), False)
+    try:
+        return core.palette(raw, channels, rows, columns)
+    except PaletteError as error:
+        if error.position is None:
+            raise CorruptFileError(problem, offset, _FIELD) from None
+        row, entries = error.position // columns, raw[0] + 1
+        index = raw[1 + entries * channels + error.position]
+        raise CorruptFileError(f"row {row} names entry {index} of {entries}", offset, _FIELD) from None
 
 
 def scale_index(latents: NDArray[np.float32]) -> int:

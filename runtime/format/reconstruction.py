@@ -1,8 +1,7 @@
-"""What is known of integer latents -> the values and intervals that the linear stage and the networks see.
+"""What is known of latents, what the linear stage and the networks see of them, and the quantization step, with the tilt that tells
+channels' steps apart.
 
-Takes `Known` (what a prefix of a file tells of its integers) and the header's step index and tilt; gives `Latents` in grid units. The one
-home of the quantization step, of the tilt that tells channels' steps apart, and of the guard that keeps the networks' sums exact. Integer
-arithmetic throughout; FORMAT.md ("Reconstruction") is the specification.
+The core reconstructs (`picture`); FORMAT.md ("Reconstruction") is the specification, integer arithmetic throughout.
 """
 
 from __future__ import annotations
@@ -16,9 +15,6 @@ from .. import limits
 
 MANTISSA = tuple(round(2 ** (j / 8) * 4 * 4096) for j in range(8))
 """One octave of steps: 2**(j / 8) grey levels in 1/4096 of a grid unit (a quarter of a level)."""
-
-LEVEL_LIMIT = 15
-"""Levels are clipped here before the denoiser sees them."""
 
 
 @dataclass(frozen=True)
@@ -74,35 +70,3 @@ def channel_steps(step_index: int, tilt: int, octaves: NDArray[np.int32] | None,
         return np.full(channels, step_index, np.int32)
     steps: NDArray[np.int32] = np.clip(step_index - finer_by(tilt, octaves), 0, limits.MAX_STEP_INDEX)
     return steps
-
-
-def dequantize(known: Known, steps: NDArray[np.int32], reconstruction: int, l1_limit: int) -> Latents:
-    """Values, guarded (`guard_l1`), and intervals of what is known at the channels' step indices `steps`, int32 (C,);
-    `reconstruction` in sixteenths of the unknown part."""
-    step, plane = step_sizes(steps), known.plane.astype(np.int32)
-    # 2**15 * 16 * 4096, the largest product there is, is 2**31: the unknown part is one less
-    middle = (((1 << plane) - 1) * (step * reconstruction) + 8) >> 4
-    values = np.where(known.magnitude == 0, 0, known.magnitude * step + middle)
-    levels = np.minimum(known.magnitude >> plane, LEVEL_LIMIT)
-    for signed in (values, levels):
-        np.negative(signed, out=signed, where=known.negative)
-    return Latents(
-        guard_l1(values, l1_limit),
-        levels,
-        plane * 8 + steps[:, None, None],
-        (step << plane) >> (known.magnitude > 0),
-    )
-
-
-def guard_l1(values: NDArray[np.int32], l1_limit: int) -> NDArray[np.int32]:
-    """Values (C, h, w) whose sum of magnitudes at every position is at most `l1_limit`.
-
-    Where it is more, all values of the position are halved towards zero until it is not. No photo gets there; it keeps
-    every fp32 sum of the networks' first layers below 2**24, where fp32 is exact in any order of summation.
-    """
-    norm = np.abs(values).sum(axis=0, dtype=np.int64)
-    while (over := norm > l1_limit).any():
-        held = values[:, over]
-        values[:, over] = np.sign(held) * (np.abs(held) >> 1)
-        norm = np.abs(values).sum(axis=0, dtype=np.int64)
-    return values

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from ..decode import denoiser_applies
 from ..errors import EncodeInputError
-from ..format.reconstruction import Known, Latents, dequantize
+from ..format.coder import decoded
+from ..format.planes import encode_planes
+from ..format.reconstruction import Latents, channel_steps
 from ..options import MAX_EFFORT
 from ..pack import GRID, Pack
 
@@ -64,26 +66,24 @@ class Refiner:
     realism: float
 
     def __call__(
-        self,
-        latents: NDArray[np.float32],
-        steps: NDArray[np.int32],
-        quantize: Callable[[NDArray[np.float32]], NDArray[np.int32]],
-        size: Callable[[NDArray[np.int32]], int],
-    ) -> NDArray[np.int32]:
-        """The best integers int32 (C, h, w) for `latents` float32 (C, h, w), grey levels, at the channels' step indices `steps` (C,).
+        self, latents: NDArray[np.float32], step_index: int, tilt: int, quantize: Callable[[NDArray[np.float32]], NDArray[np.int32]]
+    ) -> tuple[int, bytes]:
+        """Planes and payload of the best integers for `latents` float32 (C, h, w), grey levels, in a file of that step index and tilt.
 
-        `quantize` makes integers of latents, `size` the bytes of integers.
+        `quantize` makes integers int32 (C, h, w) of latents.
         """
+        steps = channel_steps(step_index, tilt, self.session.pack.octaves, len(latents))
         pixels = self._padded()
         curvature = 2.0 * _squared_gains(self.session.pack)
         moved, best, least = latents, None, math.inf
+        coder = self.session.pack.coder
         for i in range(self.rounds + 1):
-            integers = quantize(moved)
-            known = self._known(integers, steps)
-            likeness, gradient = self._measure(known, integers, steps, pixels)
-            cost = likeness + RATE_SLOPE * math.log(max(size(integers), 1))
+            planes, payload = encode_planes(quantize(moved), step_index, coder)
+            known, codes = self._known(payload, latents.shape[1:], planes, step_index, steps)
+            likeness, gradient = self._measure(known, codes, pixels)
+            cost = likeness + RATE_SLOPE * math.log(max(len(payload), 1))
             if best is None or cost < least:
-                best, least = integers, cost
+                best, least = (planes, payload), cost
             if i < self.rounds:
                 part = np.float32(DAMPING * (1.0 - (1.0 - LAST_DAMPING) * i / self.rounds))
                 aim = known.values.astype(np.float32) / GRID - gradient / curvature
@@ -91,9 +91,12 @@ class Refiner:
         assert best is not None
         return best
 
-    def _known(self, integers: NDArray[np.int32], steps: NDArray[np.int32]) -> Latents:
-        pack = self.session.pack
-        return dequantize(_complete(integers), steps, pack.reconstruction, pack.l1_limit)
+    def _known(self, payload: bytes, sides: tuple[int, ...], planes: int, step_index: int, steps: NDArray[np.int32]) -> tuple[Latents, int]:
+        """What a decoder makes of a payload, and the sum of the latents' precision codes."""
+        pack, (rows, columns) = self.session.pack, sides
+        with decoded(pack.coder_bytes, payload, rows, columns, planes, step_index) as (core, picture):
+            core.quantization(picture, steps, pack.reconstruction, pack.l1_limit)
+            return Latents(*core.latents(picture, pack.channels, 0, 0, rows, columns)), core.facts(picture).codes
 
     def _padded(self) -> NDArray[np.uint8]:
         """The photo up to whole patches, edges repeated."""
@@ -101,16 +104,14 @@ class Refiner:
         height, width = self.rgb.shape[:2]
         return np.pad(self.rgb, ((0, -height % patch), (0, -width % patch), (0, 0)), mode="edge")
 
-    def _measure(
-        self, known: Latents, integers: NDArray[np.int32], steps: NDArray[np.int32], pixels: NDArray[np.uint8]
-    ) -> tuple[float, NDArray[np.float32]]:
+    def _measure(self, known: Latents, codes: int, pixels: NDArray[np.uint8]) -> tuple[float, NDArray[np.float32]]:
         """The sum of the measures' logarithms, a mean over tiles by area, and how the squared error of all of the picture's samples, taken
         for all measures, changes by each latent, float32 (C, h, w)."""
         pack = self.session.pack
-        realism = self.realism if denoiser_applies(_complete(integers), steps, pack) else 0.0
-        gradient = np.empty(integers.shape, np.float32)
+        realism = self.realism if denoiser_applies(pack, codes, known.values.size) else 0.0
+        gradient = np.empty(known.values.shape, np.float32)
         total = 0.0
-        for inner, outer in _tiles(*integers.shape[1:]):
+        for inner, outer in _tiles(*known.values.shape[1:]):
             rows, columns = outer
             part = Latents(*(m[:, rows, columns] for m in (known.values, known.levels, known.precision, known.half_width)))
             shown = pixels[rows.start * pack.patch : rows.stop * pack.patch, columns.start * pack.patch : columns.stop * pack.patch]
@@ -118,11 +119,7 @@ class Refiner:
             down, across = (slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
             gradient[:, inner[0], inner[1]] = slope[:, down, across] * np.float32(error * shown.size)
             total += likeness * (inner[0].stop - inner[0].start) * (inner[1].stop - inner[1].start)
-        return total / (integers.shape[1] * integers.shape[2]), gradient
-
-
-def _complete(integers: NDArray[np.int32]) -> Known:
-    return Known(np.abs(integers), integers < 0, np.zeros(integers.shape, np.uint8), complete=True)
+        return total / known.values[0].size, gradient
 
 
 def _squared_gains(pack: Pack) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ from .messages import Message
 if TYPE_CHECKING:
     from PIL import Image
 
+    from ...runtime.engines.installed import Networks
     from ...runtime.session import Session
 
 SAVE_OPTIONS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
@@ -40,11 +41,11 @@ UPLOAD_FORMATS: Final = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 
 
 @cache
-def _session(pack_id: bytes) -> Session:
+def _networks(pack_id: bytes) -> Networks:
+    from ...runtime.engines import networks_of
     from ...runtime.pack import find_pack
-    from ...runtime.session import Session
 
-    return Session(find_pack(pack_id))
+    return networks_of(find_pack(pack_id))
 
 
 @cache
@@ -77,7 +78,7 @@ def decode_picture(job: Message, data: bytes) -> tuple[Message, bytes]:
         most = min(PREVIEW_PIXELS, affordable(told)) if sparse else PREVIEW_PIXELS
         decoded = decode(data, stage="linear", reduce=reduction_for(pixels, most, reductions(pack.patch)), pack=pack)
     else:
-        decoded = decode(data, session=_session(header.pack_id))
+        decoded = decode(data, session=_networks(header.pack_id))
     picture = decoded.to_pil()
     if job["media"] == "image/jpeg" and picture.mode in ("LA", "RGBA"):
         # white is what most pages are

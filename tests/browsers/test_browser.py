@@ -17,13 +17,14 @@ import onnxruntime
 import pytest
 from browser import ARGUMENTS, CHROMIUM, ISOLATION, ORT, Site, made_for, pack_files, picture, scripts, without_core
 from numpy.typing import NDArray
+from numpy_forms import dequantize
 from PIL import Image
 
 from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode
 from sdz.runtime.format.container import latent_span, parse, serialize
 from sdz.runtime.format.planes import decode_planes
-from sdz.runtime.format.reconstruction import channel_steps, dequantize
+from sdz.runtime.format.reconstruction import channel_steps
 from sdz.runtime.options import Stage
 from sdz.runtime.pack import Pack
 from sdz.runtime.session import Session

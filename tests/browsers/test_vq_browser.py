@@ -86,7 +86,7 @@ def test_a_site_s_visitor_gets_python_s_entries_and_pixels(vq_pack: Pack, photo:
         context.close()
         site.close()
     for name, data in files.items():
-        known = open_latents(data, pack=vq_pack).known
+        known = open_latents(data, pack=vq_pack).picture.known()
         assert isinstance(known, KnownIndices)
         assert seen[name]["nodes"] == known.node.flatten().tolist()
         assert seen[name]["complete"] == known.complete == (name in ("odd.sdz", "grey.sdz"))
@@ -98,7 +98,7 @@ def test_a_site_s_visitor_gets_python_s_entries_and_pixels(vq_pack: Pack, photo:
     # the indices are those of the encoder's latents
     rgb = np.asarray(photo.crop((100, 20, 236, 120)))
     whole = encode(Image.fromarray(rgb), session=session)
-    known = open_latents(whole, pack=vq_pack).known
+    known = open_latents(whole, pack=vq_pack).picture.known()
     expected = nearest_entries(session.encode(rgb), vq_pack.indices.codebook)
     assert isinstance(known, KnownIndices) and np.array_equal(entries_of(known, vq_pack.indices), expected)
 

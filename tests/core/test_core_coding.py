@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from numpy_forms import reduced, reduced_stage
 from oracles import assign, filter_band
 from reference import decoder as reference
 from reference.indices import decode_indices
@@ -21,7 +22,7 @@ from reference.reconstruction import channel_steps, guarded, read_palette, recon
 from sdz.runtime.core import Core, FilterError, PaletteError
 from sdz.runtime.errors import CoreError, CorruptPackError, EncodeInputError, LimitError
 from sdz.runtime.format.container import ALPHA, LATENTS, PALETTE_LATENTS, parse
-from sdz.runtime.format.linear import reduced, reduced_stage, reductions
+from sdz.runtime.format.linear import reductions
 from sdz.runtime.pack import BUILT_IN, DEFAULT
 
 FOLDER = Path(__file__).resolve().parent.parent / "vectors"

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from numpy_forms import dequantize_indices, known_bits
 
 from sdz.runtime.errors import CorruptPackError, EncodeInputError
 from sdz.runtime.format.coder import WEIGHT_ONE
@@ -20,10 +21,8 @@ from sdz.runtime.format.indices import (
     IndexTables,
     build_tree,
     decode_indices,
-    dequantize_indices,
     encode_indices,
     entries_of,
-    known_bits,
     leaf_nodes,
     spent_bytes,
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy_forms import lapped, linear_stage, reduced, reduced_stage
 
-from sdz.runtime.format.linear import LAP_LIMIT, LAP_SUM, lapped, linear_stage, reduced, reduced_stage, reductions
+from sdz.runtime.format.linear import LAP_LIMIT, LAP_SUM, reductions
 
 
 def test_zero_latents_are_mid_grey() -> None:

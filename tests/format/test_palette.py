@@ -7,9 +7,11 @@ import zlib
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from sdz.runtime.core import Core, Facts
 from sdz.runtime.errors import CorruptFileError, EncodeInputError, MissingExtraError
-from sdz.runtime.format.palette import assign, decode_palette, encode_palette, quantize_palette, scale_index, unknown_latents
+from sdz.runtime.format.palette import assign, encode_palette, open_palette, quantize_palette, scale_index
 from sdz.runtime.format.reconstruction import step_units
 
 PALETTE = np.array([[1, -2], [-128, 127], [0, 3]], np.int8)
@@ -17,20 +19,27 @@ INDICES = np.array([[0, 1, 2], [2, 2, 0]], np.uint8)
 RAW = bytes([2, 1, 254, 128, 127, 0, 3, 0, 1, 2, 2, 2, 0])
 
 
+def decoded(payload: bytes, channels: int, rows: int, columns: int, offset: int = 0) -> tuple[NDArray[np.int32], NDArray[np.uint8], Facts]:
+    core = Core()
+    picture = open_palette(core, payload, channels, rows, columns, offset)
+    facts = core.facts(picture)
+    return (*core.known(picture, facts), facts)
+
+
 def test_exact_payload() -> None:
     payload = encode_palette(PALETTE, INDICES)
     assert zlib.decompress(payload) == RAW
-    known = decode_palette(payload, 2, 2, 3, 0)
-    assert (known.magnitude * np.where(known.negative, -1, 1)).tolist() == [[[1, -128, 0], [0, 0, 1]], [[-2, 127, 3], [3, 3, -2]]]
-    assert known.complete and not known.plane.any() and known.plane.dtype == np.uint8
+    integers, plane, facts = decoded(payload, 2, 2, 3)
+    assert integers.tolist() == [[[1, -128, 0], [0, 0, 1]], [[-2, 127, 3], [3, 3, -2]]]
+    assert facts.complete and not plane.any()
 
 
 def test_a_full_palette_for_the_published_size() -> None:
     rng = np.random.default_rng(0)
     palette = np.unique(rng.integers(-127, 128, (400, 4), np.int8), axis=0)[:256]
     indices = rng.integers(0, 256, (64, 64), np.uint8)
-    known = decode_palette(encode_palette(palette, indices), 4, 64, 64, 0)
-    assert np.array_equal(known.magnitude.transpose(1, 2, 0), np.abs(palette.astype(np.int32))[indices])
+    integers = decoded(encode_palette(palette, indices), 4, 64, 64)[0]
+    assert np.array_equal(integers.transpose(1, 2, 0), palette.astype(np.int32)[indices])
 
 
 @pytest.mark.parametrize(
@@ -50,14 +59,17 @@ def test_a_full_palette_for_the_published_size() -> None:
 )
 def test_a_wrong_stream_is_one_typed_error(payload: bytes, problem: str) -> None:
     with pytest.raises(CorruptFileError, match=problem) as caught:
-        decode_palette(payload, 2, 2, 3, 77)
+        decoded(payload, 2, 2, 3, 77)
     assert (caught.value.offset, caught.value.field) == (77, "palette")
 
 
 def test_nothing_is_known_without_the_chunk() -> None:
-    known = unknown_latents(2, 3, 4, 7)
-    assert known.magnitude.shape == (2, 3, 4) and not known.magnitude.any() and not known.negative.any() and not known.complete
-    assert (known.plane == 7).all()
+    core = Core()
+    picture = core.palette(None, 2, 3, 4, 7)
+    facts = core.facts(picture)
+    integers, plane = core.known(picture, facts)
+    assert integers.shape == (2, 3, 4) and not integers.any() and not facts.complete
+    assert (plane == 7).all()
 
 
 def test_the_scale_brings_the_largest_to_127() -> None:

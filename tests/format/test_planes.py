@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from numpy_forms import dequantize, guard_l1
 from standins import neutral_tables
 
 from sdz.export.models.truncation import truncate
 from sdz.runtime.errors import EncodeInputError
 from sdz.runtime.format.planes import decode_planes, encode_planes, pass_order, plane_count, spent_bytes
-from sdz.runtime.format.reconstruction import Known, channel_steps, dequantize, guard_l1, step_units
+from sdz.runtime.format.reconstruction import Known, channel_steps, step_units
 from sdz.runtime.quantize import dead_zone
 
 STEP_INDEX = 40

@@ -16,7 +16,7 @@ from sdz.runtime.format.coder_tables import TableLayout
 from sdz.runtime.format.container import parse
 from sdz.runtime.format.indices import KnownIndices, entries_of
 from sdz.runtime.format.planes import pass_order
-from sdz.runtime.format.reconstruction import Known, dequantize
+from sdz.runtime.format.reconstruction import Known
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors"
 sys.path.insert(0, str(FOLDER))
@@ -73,7 +73,7 @@ def test_the_golden_files_with_a_codebook_are_what_the_encoder_writes() -> None:
 
 def test_a_golden_file_with_a_codebook_decodes_to_its_entries() -> None:
     pack = make_indices.load_pack({path.name: path.read_bytes() for path in (INDICES / "pack").iterdir()})
-    known = open_latents((INDICES / "valid" / "plain.sdz").read_bytes(), pack=pack).known
+    known = open_latents((INDICES / "valid" / "plain.sdz").read_bytes(), pack=pack).picture.known()
     assert isinstance(known, KnownIndices)
     assert np.array_equal(entries_of(known, pack.indices), make_indices.make_entries(61, 35))
 
@@ -103,9 +103,9 @@ def test_the_example_of_format_md_says_what_its_bytes_decode_to() -> None:
     for chunk in (first, second):
         assert f"| {zlib.crc32(data[:13] + chunk.tag + chunk.payload):08x}, of bytes" in text
     opened = open_latents(data, pack=PACK)
-    known = opened.known
+    known = opened.picture.known()
     assert isinstance(known, Known) and known.complete and not known.plane.any()
-    latents = dequantize(known, opened.steps, PACK.reconstruction, PACK.l1_limit)
+    latents = opened.picture.latents()
     signed = np.where(known.negative, -known.magnitude, known.magnitude)
     columns = (signed, latents.values, latents.half_width, latents.levels)
     told = re.findall(r"(?m)^\| (\d+) \| ([^|`]+) \| ([^|`]+) \| ([^|`]+) \| ([^|`]+) \|$", text)

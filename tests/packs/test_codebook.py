@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from numpy_forms import dequantize_indices
 
 from sdz.export.packs.codebook import LARGEST, SPREAD, learn_tables, tree_order, uniform_gain
-from sdz.runtime.format.indices import IndexTables, decode_indices, dequantize_indices, encode_indices, entries_of
+from sdz.runtime.format.indices import IndexTables, decode_indices, encode_indices, entries_of
 from sdz.runtime.quantize import nearest_entries
 
 

@@ -14,6 +14,7 @@ import torch
 from autoencoders import photos, save_kl, save_tiny
 from browser import DECODE, Site, pack_files, picture, scripts
 from networks import small_networks
+from numpy_forms import linear_stage
 from onnx import TensorProto, helper, numpy_helper
 
 import sdz.export.packs.foreign
@@ -30,7 +31,6 @@ from sdz.export.packs.parity import ParityError
 from sdz.export.site.build import BuildOptions, build
 from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode, encode_with_deviation
-from sdz.runtime.format.linear import linear_stage
 from sdz.runtime.format.tiles import Tiling
 from sdz.runtime.pack import load_pack
 from sdz.runtime.session import Session

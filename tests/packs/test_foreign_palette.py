@@ -63,7 +63,7 @@ def test_a_file_of_the_pack_holds_its_palette(built: ForeignPack) -> None:
     latents, _ = encode_with_deviation(np.asarray(picture(200, 136)), session)
     assert container.header.step_index == scale_index(latents)
     # 425 positions with 256 entries
-    known = open_latents(data, pack=built.pack).known
+    known = open_latents(data, pack=built.pack).picture.known()
     different = np.unique(known.magnitude * np.where(known.negative, -1, 1).astype(np.int32).reshape(known.magnitude.shape), axis=0)
     assert different.shape[0] <= 4 and len(np.unique(known.magnitude.reshape(4, -1).T, axis=0)) <= 256
     assert decode(data, session=session).pixels.shape == (136, 200, 3)

@@ -12,12 +12,12 @@ import pytest
 import torch
 from networks import CHANNELS, small_networks
 from numpy.typing import NDArray
+from numpy_forms import linear_stage
 
 from sdz.export.models import OneStepDenoiser, TinyAutoencoder
 from sdz.export.packs.cost import graph_cost
 from sdz.export.packs.graph import GraphBuilder, Trunk, Value, decoder_graph, decoder_table, denoiser_graph, encoder_graph, serialize
 from sdz.export.packs.quantization import EXACT_LIMIT, QuantizationError, grid_weights, integer_conv, linear_table, settle_gains
-from sdz.runtime.format.linear import linear_stage
 
 
 @pytest.fixture(scope="module")

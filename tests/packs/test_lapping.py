@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from numpy_forms import lapped
 
 from sdz.export.models import TinyAutoencoder
 from sdz.export.models.lapping import BOOST, Lapping, boosted_matrix, inverse
 from sdz.export.packs.quantization import QuantizationError, lapping_entries
-from sdz.runtime.format.linear import LAP_PLACES, LAP_SHIFT, lapped
+from sdz.runtime.format.linear import LAP_PLACES, LAP_SHIFT
 
 
 def pixels(height: int, width: int) -> torch.Tensor:

@@ -14,7 +14,7 @@ import numpy as np
 from .container import Chunk, FormatError, Header, payload_of, read_container
 from .indices import IndexTables, KnownIndices, decode_indices
 from .networks import Network, decoded_pixels, denoised
-from .pixels import grey_of, linear_pixels, read_alpha
+from .pixels import grey_of, linear_pixels, linear_table, read_alpha
 from .planes import KnownPlanes, PlaneTables, decode_planes
 from .reconstruction import Latents, channel_steps, read_palette, reconstruct, reconstruct_indices
 
@@ -29,7 +29,7 @@ class Pack:
         )
         self.quantizer, self.lapping, self.octaves = manifest.get("quantizer", "planes"), manifest.get("lapping"), manifest.get("octaves")
         self.rho = manifest.get("reconstruction", 0)
-        self.linear = np.frombuffer(files["linear"], "<i2").reshape(self.channels, -1)
+        self.linear = linear_table(files["linear"], self.channels, self.patch)
 
     @functools.cached_property
     def planes(self) -> PlaneTables:

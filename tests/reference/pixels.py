@@ -9,6 +9,18 @@ import numpy as np
 from .container import FormatError, inflate
 
 
+def linear_table(data: bytes, channels: int, patch: int) -> Any:
+    """W(c, o), dense or of products, int64 (C, 3 p p)."""
+    if data[:4] != b"sdzS" or len(data) == 6 * patch * patch * channels:
+        return np.frombuffer(data, "<i2").reshape(channels, -1).astype(np.int64)
+    shift, words = data[6], 9 + patch * patch + channels
+    numbers = np.frombuffer(data, "<i2", words, 8).astype(np.int64)
+    colours, waves, gain = numbers[:9].reshape(3, 3), numbers[9:-channels].reshape(patch, patch), numbers[-channels:]
+    plane, down, across = np.frombuffer(data, np.uint8, 3 * channels, 8 + 2 * words).reshape(3, channels)
+    products = np.einsum("c,ck,cy,cx->ckyx", gain, colours[plane], waves[down], waves[across])
+    return ((products + (1 << shift >> 1)) >> shift).reshape(channels, -1)
+
+
 def blocks_to_picture(blocks: Any, patch: int) -> Any:
     """(h, w, 3 p p) by colour, row, column -> (p h, p w, 3)."""
     rows, columns = blocks.shape[:2]

@@ -215,6 +215,7 @@ def test_info_says_what_each_byte_went_into(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out.splitlines() == [
         f"a.sdz: 40x30 RGB, {len(data)} bytes, {8 * len(data) / 1200:.3f} bpp",
         "  pack        01020304 (stand-in)",
+        "  engine      onnxruntime",
         "  step index  48 (64 grey levels), tilt 0",
         "  planes      4",
         "  alt         cat",

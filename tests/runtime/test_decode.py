@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from standins import StandInPack, StandInSession, neutral_tables
+from standins import StandInPack, StandInSession
 
 from sdz.runtime import limits
 from sdz.runtime.decode import decode, denoiser_applies, luma, open_latents
 from sdz.runtime.errors import CorruptFileError, DecodeInputError, LimitError, MissingPackError, NotAnSdzError
 from sdz.runtime.format.alpha import encode_alpha
-from sdz.runtime.format.container import Chunk, Header, latent_span, parse, serialize
-from sdz.runtime.format.planes import decode_planes, encode_planes
+from sdz.runtime.format.container import Chunk, Header, latent_span, serialize
+from sdz.runtime.format.picture import Picture
+from sdz.runtime.format.planes import encode_planes
 from sdz.runtime.format.tiles import Tiling
 
 PACK = StandInPack()
@@ -143,7 +144,7 @@ def test_tilted_channels_have_their_own_steps_in_every_stage_and_tile() -> None:
     pack = StandInPack(octaves=np.array([0, 64, -64, 16], np.int32))
     planes, payload = encode_planes(latents(3, 4), STEP, pack.coder)
     data = serialize(Header(64, 48, STEP, planes, PACK.id, tilt=2), [Chunk(b"L", payload)])
-    assert open_latents(data, pack=pack).steps.tolist() == [40, 32, 48, 38]  # type: ignore[arg-type]
+    assert open_latents(data, pack=pack).picture.steps.tolist() == [40, 32, 48, 38]  # type: ignore[arg-type]
     q = latents(3, 4)[:3] * np.array([2, 1, 4])[:, None, None]
     expected = np.clip(128 + q, 0, 255).astype(np.uint8).repeat(16, axis=1).repeat(16, axis=2).transpose(1, 2, 0)
     assert np.array_equal(decode(data, stage="linear", pack=pack).pixels, expected)  # type: ignore[arg-type]
@@ -158,22 +159,27 @@ def test_a_tilt_of_a_pack_without_octaves_is_refused() -> None:
     assert (caught.value.offset, caught.value.field) == (8, "tilt")
 
 
+def applies(picture: Picture) -> bool:
+    return denoiser_applies(picture.pack, picture.codes, picture.count)
+
+
 def test_the_denoiser_is_skipped_below_the_stated_precision() -> None:
     for step, stage in ((39, "decoded"), (40, "denoised")):
         session = StandInSession()
         assert decode(sdz(32, 32, step=step), session=session).stage == stage
-    # a cut leaves latents less precisely known: on average two planes less are 16 eighths of an octave
+    # a cut leaves latents less precisely known: one plane less is 8 eighths of an octave
+    assert applies(unknown(32, 1)) and not applies(unknown(31, 1))
     data = sdz(32, 32, step=33)
-    planes = parse(data).header.planes
-    nothing = decode_planes(b"", 4, 2, 2, planes, 33, neutral_tables())
-    assert denoiser_applies(nothing, steps(33), PACK) and not denoiser_applies(nothing, steps(39 - 8 * planes), PACK)
     assert decode(data[: latent_span(data)[0]], session=StandInSession()).stage == "denoised"
 
 
 def test_the_denoiser_is_skipped_where_next_to_nothing_is_known() -> None:
-    known = decode_planes(b"", 4, 2, 2, 6, 40, neutral_tables())
-    assert (known.plane == 6).all()
-    assert denoiser_applies(known, steps(40), PACK) and not denoiser_applies(known, steps(41), PACK)
+    assert applies(unknown(40, 6)) and not applies(unknown(41, 6))
+
+
+def unknown(step: int, planes: int) -> Picture:
+    """A picture of whose planes nothing is known."""
+    return open_latents(serialize(Header(32, 32, step, planes, PACK.id), []), pack=PACK).picture
 
 
 def test_every_prefix_decodes_and_the_last_is_the_whole() -> None:
@@ -266,7 +272,7 @@ def test_a_file_is_decoded_from_whatever_holds_it(tmp_path: Path) -> None:
         assert np.array_equal(decode(file, pack=PACK, stage="linear").pixels, expected)
     for given in (path, str(path), bytearray(data), memoryview(data), np.frombuffer(data, np.uint8), io.BytesIO(data)):
         assert np.array_equal(decode(given, pack=PACK, stage="linear").pixels, expected)
-    assert open_latents(path, pack=PACK, max_bytes=20).known.complete is False
+    assert open_latents(path, pack=PACK, max_bytes=20).picture.complete is False
     with pytest.raises(FileNotFoundError):
         decode(tmp_path / "b.sdz")
 

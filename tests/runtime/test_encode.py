@@ -346,7 +346,7 @@ def test_a_palette_packs_file_holds_a_palette_in_place_of_planes() -> None:
     assert [chunk.tag for chunk in chunks] == [b"T", b"P"]
     # 70 positions are fewer than 256 entries: each is its own, rounded to a step that brings the largest to 127
     latents = encode_latents(np.asarray(image), SESSION)  # type: ignore[arg-type]
-    known = open_latents(data, pack=PALETTE_SESSION.pack).known  # type: ignore[arg-type]
+    known = open_latents(data, pack=PALETTE_SESSION.pack).picture.known()  # type: ignore[arg-type]
     signed = known.magnitude * np.where(known.negative, -1, 1)
     assert np.array_equal(signed, np.rint(4 * latents / step_units(header.step_index)))
     assert (header.planes, int(known.magnitude.max())) == (7, 127) or known.magnitude.max() > 116
@@ -376,4 +376,4 @@ def test_a_palette_file_states_no_tilt_that_its_quantizer_did_not_apply() -> Non
     data = encode(photo(), session=session)
     assert parse(data).header.tilt == 0
     assert data == encode(photo(), session=PALETTE_SESSION)
-    assert open_latents(data, pack=session.pack).steps.tolist() == [parse(data).header.step_index] * 4  # type: ignore[arg-type]
+    assert open_latents(data, pack=session.pack).picture.steps.tolist() == [parse(data).header.step_index] * 4  # type: ignore[arg-type]

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from networks import CHANNELS, small_networks, small_pack
+from numpy_forms import linear_stage
 
 from sdz.export.packs.graph import decoder_table
 from sdz.export.packs.parity import gate_photos
 from sdz.export.packs.quantization import settle_gains
 from sdz.runtime.errors import CorruptPackError, EncodeInputError, ProviderError
-from sdz.runtime.format.linear import linear_stage
 from sdz.runtime.format.reconstruction import Latents
 from sdz.runtime.pack import MANIFEST, Pack, load_pack
 from sdz.runtime.session import Session, providers

@@ -44,7 +44,6 @@ from sdz.runtime.format.coder_tables import CROSS_TERMS, ENERGY_LEVELS, PREDICTI
 from sdz.runtime.format.container import Chunk, Header, latent_span, parse, serialize  # noqa: E402
 from sdz.runtime.format.palette import encode_palette  # noqa: E402
 from sdz.runtime.format.planes import encode_planes  # noqa: E402
-from sdz.runtime.format.reconstruction import channel_steps, dequantize  # noqa: E402
 
 CHANNELS = 60
 """Beyond 54, where the contexts' last band of channels begins."""
@@ -305,10 +304,8 @@ def expect_valid(data: bytes, pack: Any) -> dict[str, Any]:
     """What the runtime makes of a file, as its JSON has it."""
     container = parse(data)
     header = container.header
-    known = open_latents(data, pack=pack).known
-    latents = dequantize(
-        known, channel_steps(header.step_index, header.tilt, pack.octaves, pack.channels), pack.reconstruction, pack.l1_limit
-    )
+    picture = open_latents(data, pack=pack).picture
+    known, latents = picture.known(), picture.latents()
     whole = (latents.values, latents.levels, latents.precision, latents.half_width)
     image = decode(data, stage="linear", pack=pack)
     channels = image.pixels.shape[2]

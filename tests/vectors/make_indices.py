@@ -22,7 +22,14 @@ from numpy.typing import NDArray
 
 from sdz.runtime.decode import decode
 from sdz.runtime.format.container import Chunk, Header, latent_span, parse, serialize
-from sdz.runtime.format.indices import IndexLayout, IndexTables, decode_indices, dequantize_indices, encode_indices, entries_of
+from sdz.runtime.format.indices import (
+    IndexLayout,
+    IndexTables,
+    decode_index_latents,
+    decode_indices,
+    encode_indices,
+    entries_of,
+)
 
 FOLDER = Path(__file__).resolve().parent / "indices"
 
@@ -67,6 +74,7 @@ def load_pack(files: dict[str, bytes]) -> Any:
     return SimpleNamespace(
         lapping=None,
         octaves=None,
+        reconstruction=0,
         id=hashlib.sha256(files["pack.json"]).digest()[:4],
         indices=IndexTables.from_bytes(files["coder.bin"]),
         linear=np.frombuffer(files["linear.bin"], "<i2").reshape(CHANNELS, -1).astype(np.int16),
@@ -118,8 +126,9 @@ def expect_valid(data: bytes, pack: Any) -> dict[str, Any]:
     container = parse(data)
     header, chunk = container.header, container.find(b"L")
     rows, columns = -(-header.height // PATCH), -(-header.width // PATCH)
-    known = decode_indices(b"" if chunk is None else chunk.payload, rows, columns, pack.indices)
-    latents = dequantize_indices(known.node, pack.indices, pack.l1_limit)
+    payload = b"" if chunk is None else chunk.payload
+    known = decode_indices(payload, rows, columns, pack.indices)
+    latents = decode_index_latents(payload, rows, columns, pack.indices, pack.l1_limit)
     whole = (latents.values, latents.levels, latents.precision, latents.half_width)
     return {
         "known": {

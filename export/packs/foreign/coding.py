@@ -10,13 +10,13 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ....runtime.format.indices import decode_indices, dequantize_indices, encode_indices
-from ....runtime.format.reconstruction import Known, Latents, channel_steps, dequantize
+from ....runtime.format.coder import exact_core
+from ....runtime.format.indices import decode_index_latents, encode_indices
+from ....runtime.format.reconstruction import channel_steps, step_sizes
 from ....runtime.pack import INDICES, PLANES
 from ....runtime.quantize import TYPICAL_ROUNDING, dead_zone, nearest_entries
 from ...families import Family
 from ..codebook import learn_tables, uniform_gain
-from ..manifest import RECONSTRUCTION_POINT
 from ..prime import prime
 from .calibrate import Calibration
 from .traced import Feeds
@@ -69,8 +69,10 @@ class PlaneCoding:
         """At one of STEPS."""
         steps = channel_steps(STEPS[number % len(STEPS)], 0, None, len(latents))
         integers = dead_zone(latents, steps, TYPICAL_ROUNDING)
-        known = Known(np.abs(integers), integers < 0, np.zeros(integers.shape, np.uint8), True)
-        return _feeds(dequantize(known, steps, RECONSTRUCTION_POINT, self._measured.l1_limit))
+        # known to the last bit: nothing is left to a reconstruction point
+        with exact_core() as core:
+            values = core.guard(integers * step_sizes(steps), self._measured.l1_limit)
+        return _feeds(values, np.broadcast_to(steps[:, None, None], values.shape))
 
 
 class CodebookCoding:
@@ -91,8 +93,8 @@ class CodebookCoding:
         bits = max(1, self._tables.levels - BITS_LEFT_OUT[number % len(BITS_LEFT_OUT)])
         payload = encode_indices(nearest_entries(latents, self._tables.codebook), self._tables, bits)
         _, rows, columns = latents.shape
-        node = decode_indices(payload, rows, columns, self._tables).node
-        return _feeds(dequantize_indices(node, self._tables, self._l1_limit))
+        seen = decode_index_latents(payload, rows, columns, self._tables, self._l1_limit)
+        return _feeds(seen.values, seen.precision)
 
 
 def _entries(family: Family) -> NDArray[np.float32]:
@@ -102,5 +104,5 @@ def _entries(family: Family) -> NDArray[np.float32]:
     return entries
 
 
-def _feeds(values: Latents) -> Feeds:
-    return {"latents": values.values[None].astype(np.float32), "precision": values.precision[None].astype(np.float32)}
+def _feeds(values: NDArray[np.int32], precision: NDArray[np.int32]) -> Feeds:
+    return {"latents": values[None].astype(np.float32), "precision": precision[None].astype(np.float32)}

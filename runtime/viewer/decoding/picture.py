@@ -19,8 +19,9 @@ from ...options import Stage
 from .messages import TILE_PIXELS, Facts, Tile, Version
 
 if TYPE_CHECKING:
-    from ...decode import Opened, Stopwatch, Window
-    from ...session import Session
+    from ...decode import Opened, Stopwatch
+    from ...engines.installed import Networks
+    from ...format.picture import Window
 
 OVERVIEW_PIXELS: Final = 8 << 20
 """Most pixels of a whole picture at the linear stage: more than a large screen shows."""
@@ -68,7 +69,7 @@ class Picture:
             return None
         return latents.start + max(PREVIEW_BYTES, len(latents.payload) // PREVIEW_SHARE)
 
-    def tile(self, tile: Tile, stage: Stage, session: Session | None) -> NDArray[np.uint8] | None:
+    def tile(self, tile: Tile, stage: Stage, session: Networks | None) -> NDArray[np.uint8] | None:
         """A tile's pixels at a stage, with alpha; None where the picture has no such tile."""
         assert self.opened is not None
         window = _window(self.opened, tile)
@@ -150,7 +151,7 @@ def tile_count(opened: Opened) -> int:
 def _window(opened: Opened, tile: Tile) -> Window | None:
     """The latent positions of a tile, None where the picture has no such tile."""
     side = TILE_PIXELS // opened.pack.patch
-    rows, columns = opened.known.sides
+    rows, columns = opened.picture.sides
     top, left = tile[0] * side, tile[1] * side
     if not (0 <= top < rows and 0 <= left < columns):
         return None

@@ -41,7 +41,7 @@ from .picture import Picture, load, read_photo, reduction, save, tile_count, who
 
 if TYPE_CHECKING:
     from ...decode import Opened
-    from ...session import Session
+    from ...engines.installed import Networks
 
 
 class Worker:
@@ -59,7 +59,7 @@ class Worker:
         self._goals: dict[Side, Goal] = {}
         self._held: dict[Side, Picture] = {}
         self._exports: deque[Export] = deque()
-        self._sessions: dict[tuple[bytes, str], Session] = {}
+        self._sessions: dict[tuple[bytes, str], Networks] = {}
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="sdz decoder", daemon=True)
 
@@ -293,12 +293,12 @@ class Worker:
         pixels = opened.paint(stage, session)
         return np.dstack([pixels, opened.alpha()]) if opened.has_alpha else pixels
 
-    def _session(self, opened: Opened) -> Session:
-        from ...session import Session
+    def _session(self, opened: Opened) -> Networks:
+        from ...engines import networks_of
 
         key = (opened.pack.id, self._device)
         if key not in self._sessions:
-            self._sessions[key] = Session(opened.pack, self._device, self._threads)
+            self._sessions[key] = networks_of(opened.pack, None, self._device, self._threads)
         return self._sessions[key]
 
     def _tell_device(self) -> None:
