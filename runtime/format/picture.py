@@ -83,5 +83,4 @@ class Picture:
 
 def open_linear(core: Core, pack: Pack) -> int:
     """The pack's linear stage in an instance of the core. Raises CorruptPackError."""
-    table = np.ascontiguousarray(pack.linear).astype("<i2", copy=False).tobytes()
-    return core.linear(table, pack.channels, pack.patch, pack.linear_shift, pack.l1_limit, pack.lapping)
+    return core.linear(pack.linear_bytes, pack.channels, pack.patch, pack.linear_shift, pack.l1_limit, pack.lapping)

@@ -205,11 +205,17 @@ def test_a_missing_extra_is_one_line(name: str, bare: Environment, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pictures_need_no_extra(bare: Environment, photos: Path, tmp_path: Path) -> None:
+def test_decoding_needs_no_extra(bare: Environment, full: Environment, photos: Path, tmp_path: Path) -> None:
     done = bare.run("sdz", "encode", photos / "photo.png", "-o", "photo.sdz", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "sdz: encoding needs onnxruntime, which is not installed: pip install 'sdz[encode]'\n")
+    done = full.run("sdz", "encode", photos / "photo.png", "-o", "photo.sdz", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     done = bare.run("sdz", "verify", "photo.sdz", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "photo.sdz: ok\n")
+    for name, environment in (("bare", bare), ("full", full)):
+        done = environment.run("sdz", "decode", "photo.sdz", "-o", f"{name}.png", cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "bare.png").read_bytes() == (tmp_path / "full.png").read_bytes()
 
 
 def test_what_is_missing_is_named() -> None:
