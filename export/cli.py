@@ -85,7 +85,7 @@ def _add_build(command: argparse.ArgumentParser) -> None:
         choices=range(MAX_EFFORT + 1),
         default=DEFAULT_EFFORT,
         metavar=f"0-{MAX_EFFORT}",
-        help=f"time for nearer pictures in as many bytes: 2 a second, 9 a minute for 512x512 (default {DEFAULT_EFFORT})",
+        help=f"time for nearer pictures in as many bytes: 2 a second, 9 half a minute for 512x512 (default {DEFAULT_EFFORT})",
     )
     command.add_argument(
         "--auto", action="store_true", help="keep an AVIF instead where it is as near by ST-LPIPS in no more bytes (some seconds a photo)"

@@ -70,7 +70,7 @@ def encode(
     qualities (`palette_entries`, default 100), and its files have at most the size.
     `tune` chooses what the bytes are spent on: "natural" keeps texture alive, "faithful" keeps the error small.
     `effort`, 0 to 9, is how much time goes into nearer pictures in the same bytes (`refining`): 0 none, 2 about a second for 512 x 512
-    pixels, 9 a minute; over 0 the pack has to have the graph for it.
+    pixels, 9 half a minute; over 0 the pack has to have the graph for it.
     `session` runs the encoder and fixes the pack; without one, `pack` or else the default is run on one CPU thread. `alt` is
     stored as alternative text. `keep_metadata` stores the EXIF block. Colour profiles are converted away, never stored.
     Raises EncodeInputError for an option or image that cannot be encoded, LimitError for one too large, OSError for a file that cannot be

@@ -281,12 +281,12 @@ def load_pack(path: Path | str) -> Pack:
 
 
 def _refine_file(directory: Path, pack_id: bytes) -> PackFile | None:
+    """The graph that a note beside the manifest states, of the very pack: one left from another says nothing of this one's networks."""
     path = directory / REFINE_NOTE
     if not path.exists():
         return None
     reader = _Reader(path, _manifest_bytes(directory, REFINE_NOTE))
-    reader.constant("pack", pack_id.hex())
-    return reader.file(REFINE)
+    return reader.file(REFINE) if reader.value("pack") == pack_id.hex() else None
 
 
 @functools.cache
@@ -401,9 +401,9 @@ class _Reader:
             raise self._error(f"is not one integer from -{MAX_OCTAVE} to {MAX_OCTAVE} for each of {channels} channels", (key,))
         return np.array(found, np.int32)
 
-    def constant(self, key: str, expected: int | str) -> None:
+    def constant(self, key: str, expected: int) -> None:
         if self.value(key) != expected:
-            raise self._error(f"is {self.value(key)!r}; this runtime reads packs with {expected!r}", (key,))
+            raise self._error(f"is {self.value(key)!r}; this runtime reads packs with {expected}", (key,))
 
     def text(self, *keys: str, form: re.Pattern[str] = _FILE_NAME) -> str:
         found = self.value(*keys)

@@ -82,6 +82,7 @@ class StandInPack:
     quantizer: str = "planes"
     lapping: NDArray[np.int32] | None = None
     octaves: NDArray[np.int32] | None = None
+    refine: None = None
 
 
 def _around(a: NDArray[np.int64]) -> NDArray[np.int64]:

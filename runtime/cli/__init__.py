@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=range(MAX_EFFORT + 1),
         default=DEFAULT_EFFORT,
         metavar=f"0..{MAX_EFFORT}",
-        help=f"time for nearer pictures in as many bytes: 2 a second, 9 a minute for 512x512 (default: {DEFAULT_EFFORT})",
+        help=f"time for nearer pictures in as many bytes: 2 a second, 9 half a minute for 512x512 (default: {DEFAULT_EFFORT})",
     )
     encode.add_argument("--alt", metavar="TEXT", help="alternative text to store in the file")
     encode.add_argument("--jobs", type=int, default=1, metavar="N", help="photos encoded at a time, in processes of their own (default: 1)")

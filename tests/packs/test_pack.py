@@ -23,7 +23,7 @@ from sdz.export.packs.trained import BuiltPack, build_pack
 from sdz.runtime.errors import CorruptPackError, MissingPackError
 from sdz.runtime.format.tiles import Tiling
 from sdz.runtime.onnx_files import refuse_external_data
-from sdz.runtime.pack import DENOISER_GRAPHS, GRAPHS, MANIFEST, find_pack, load_pack
+from sdz.runtime.pack import DENOISER_GRAPHS, GRAPHS, MANIFEST, REFINE, REFINE_NOTE, find_pack, load_pack
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,9 @@ def test_manifest_is_canonical_and_names_the_pack(built: BuiltPack) -> None:
     assert (pack.name, pack.channels, pack.reconstruction) == ("small", CHANNELS, 7)
     assert (pack.denoiser_halo, pack.decoder_halo, pack.denoiser_min_step_index) == (2, 2, 22)
     assert sorted(p.name for p in pack.directory.iterdir()) == sorted(
-        [MANIFEST, *(f.file for files in (pack.tables, pack.graphs, pack.core) for f in files.values())]
+        [MANIFEST, REFINE_NOTE, f"{REFINE}.onnx", *(f.file for files in (pack.tables, pack.graphs, pack.core) for f in files.values())]
     )
+    assert pack.refine is not None and REFINE not in pack.manifest["graphs"]
     for name in (*GRAPHS, *DENOISER_GRAPHS):
         entry = pack.manifest["graphs"][name]
         assert entry["brotli"] > 0 and entry["gzip"] > 0 and entry["macs_per_pixel"] > 0

@@ -1,0 +1,84 @@
+"""The graph for encoder effort: its likeness is that of the networks it was made of, its gradient that of its likeness."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from pytorch_msssim import ms_ssim
+
+from sdz.export.models import OneStepDenoiser, TinyAutoencoder
+from sdz.export.models.truncation import truncate
+from sdz.export.packs.graph import decoder_table, serialize
+from sdz.export.packs.parity import gate_photos
+from sdz.export.packs.quantization import settle_gains
+from sdz.export.packs.refine import SHARES, refine_graph
+from sdz.export.packs.trained import TINY_PACK, TINY_WEIGHTS
+from sdz.export.training.perception import ssimulacra2_loss, to_linear
+from sdz.runtime.format.reconstruction import Latents
+from sdz.runtime.pack import load_pack
+from sdz.runtime.session import Session
+
+CODE = 46
+
+
+@pytest.fixture(scope="module")
+def networks() -> tuple[TinyAutoencoder, OneStepDenoiser]:
+    options = {"use_safetensors": True, "low_cpu_mem_usage": False}
+    autoencoder = TinyAutoencoder.from_pretrained(TINY_WEIGHTS / "autoencoder", **options).eval().requires_grad_(False)
+    denoiser = OneStepDenoiser.from_pretrained(TINY_WEIGHTS / "denoiser", **options).eval().requires_grad_(False)
+    settle_gains(autoencoder, decoder_table(autoencoder))
+    return autoencoder, denoiser
+
+
+def test_the_committed_graph_is_that_of_the_committed_weights(networks: tuple[TinyAutoencoder, OneStepDenoiser]) -> None:
+    assert (TINY_PACK / "refine.onnx").read_bytes() == serialize(refine_graph(*networks))
+
+
+@pytest.mark.parametrize("realism", [0.0, 1.0])
+def test_likeness_and_gradient(networks: tuple[TinyAutoencoder, OneStepDenoiser], realism: float) -> None:
+    autoencoder, denoiser = networks
+    pixels = gate_photos()[0][None, :, :176, :192]
+    latents = autoencoder.encode(pixels)
+    known = truncate(latents, torch.tensor(float(CODE)), torch.tensor(0.0), torch.tensor(0.45))
+    moved = denoiser(known.values, known.levels, known.precision, known.half_width) if realism else known.values
+    output = autoencoder.decode(moved, known.precision)
+    maps = (known.values * 4, known.levels.clamp(-15, 15), known.precision.expand_as(latents), known.half_width.expand_as(latents) * 4)
+    part = Latents(*(m[0].round().int().numpy() for m in maps))
+    rgb = pixels[0].permute(1, 2, 0).byte().numpy()
+    session = Session(load_pack(TINY_PACK))
+    likeness, error, gradient = session.refine(part, np.ascontiguousarray(rgb), realism)
+    assert error == pytest.approx(float((output - pixels).square().mean()), rel=0.02)
+    # the measures that it names, by other code: what is left for SSIMULACRA2 is its distance before the polynomial
+    structure = 1 - float(ms_ssim(output.clamp(0, 255), pixels, data_range=255))
+    rest = likeness - SHARES[0] * np.log(error) - SHARES[1] * np.log(structure)
+    assert 2.0 < np.exp(rest / SHARES[2]) < 12.0
+    # along a random direction of three levels
+    direction = np.random.default_rng(1).normal(size=gradient.shape)
+    sides = []
+    for sign in (1, -1):
+        values = part.values + np.rint(12 * sign * direction).astype(np.int32)
+        sides.append(session.refine(Latents(values, part.levels, part.precision, part.half_width), rgb, realism)[0])
+    step = np.rint(12 * direction) / 4
+    assert (sides[0] - sides[1]) / 2 == pytest.approx(float((gradient * step).sum()), rel=0.15)
+
+
+def test_ssimulacra2_of_the_graph_falls_with_the_score_of_the_training_loss(networks: tuple[TinyAutoencoder, OneStepDenoiser]) -> None:
+    """Following the gradient lowers SSIMULACRA2's loss as the training computes it."""
+    from ssimulacra2 import ssimulacra2
+
+    autoencoder, _ = networks
+    pixels = gate_photos()[1][None, :, :176, :192]
+    latents = autoencoder.encode(pixels)
+    known = truncate(latents, torch.tensor(float(CODE)), torch.tensor(0.0), torch.tensor(0.45))
+    maps = (known.values * 4, known.levels.clamp(-15, 15), known.precision.expand_as(latents), known.half_width.expand_as(latents) * 4)
+    part = Latents(*(m[0].round().int().numpy() for m in maps))
+    rgb = np.ascontiguousarray(pixels[0].permute(1, 2, 0).byte().numpy())
+    gradient = Session(load_pack(TINY_PACK)).refine(part, rgb, 0.0)[2]
+    weights = torch.tensor(ssimulacra2.weights).reshape(3, 6, 2, 3).float()
+    step = torch.from_numpy(gradient / np.sqrt(np.square(gradient).mean()))[None]
+    losses = [
+        float(ssimulacra2_loss(to_linear(autoencoder.decode(known.values - size * step, known.precision)), to_linear(pixels), weights))
+        for size in (0.0, 0.5)
+    ]
+    assert losses[1] < losses[0]

@@ -1,0 +1,146 @@
+"""Encoder effort: what it finds on the default pack, exact integers on a decoder made up here, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from standins import StandInSession
+
+from sdz.runtime.encode import encode, encode_latents
+from sdz.runtime.errors import CorruptPackError, EncodeInputError
+from sdz.runtime.format.container import parse
+from sdz.runtime.format.planes import encode_planes
+from sdz.runtime.format.reconstruction import Latents, channel_steps
+from sdz.runtime.pack import REFINE, default_pack, load_pack
+from sdz.runtime.quantize import TUNINGS, rdo_quantize
+from sdz.runtime.refining.refiner import MARGIN, ROUNDS, TILE, Refiner, _spans, rounds_of
+from sdz.runtime.session import Session
+
+PICTURE = np.add.outer(np.arange(80) * 2, np.arange(96)).astype(np.uint8)[:, :, None] // np.array([1, 2, 3], np.uint8)
+PICTURE[20:50, 30:60] = (200, 90, 40)
+
+
+class Recorded(Session):
+    """The default pack's networks, and the likeness of every round."""
+
+    def __init__(self) -> None:
+        super().__init__(default_pack())
+        self.likeness: list[float] = []
+
+    def refine(self, latents: Latents, rgb: NDArray[np.uint8], realism: float) -> tuple[float, float, NDArray[np.float32]]:
+        found = super().refine(latents, rgb, realism)
+        self.likeness.append(found[0])
+        return found
+
+
+@pytest.mark.parametrize("tune", ["natural", "faithful"])
+def test_more_rounds_bring_the_picture_nearer(tune: str) -> None:
+    session = Recorded()
+    data = [encode(PICTURE, quality=30, tune=tune, effort=effort, session=session) for effort in (0, 5)]  # type: ignore[arg-type]
+    assert len(session.likeness) == ROUNDS[5] + 1
+    assert min(session.likeness) < session.likeness[0] - 0.005
+    assert abs(len(data[1]) - len(data[0])) <= 0.05 * len(data[0])
+    assert parse(data[1]).header == parse(data[0]).header
+    # the same again, whatever ran in between
+    assert encode(PICTURE, quality=30, tune=tune, effort=5, session=Session(default_pack())) == data[1]  # type: ignore[arg-type]
+
+
+def test_the_kept_round_is_never_worse_than_the_plain_quantizer() -> None:
+    pack, session = default_pack(), Session(default_pack())
+    latents = encode_latents(PICTURE, session)
+    steps = channel_steps(48, 0, pack.octaves, pack.channels)
+    tuning = TUNINGS["natural"]
+
+    def quantized(moved: NDArray[np.float32]) -> NDArray[np.int32]:
+        return rdo_quantize(moved, 48, pack.coder, tuning, None, steps)
+
+    def cost(rounds: int) -> float:
+        refiner = Refiner(PICTURE, session, rounds, 1.0)
+        integers = refiner(latents, steps, quantized, lambda q: len(encode_planes(q, 48, pack.coder)[1]))
+        known = refiner._known(integers, steps)
+        likeness, _ = refiner._measure(known, integers, steps, PICTURE)
+        return likeness + 0.6 * float(np.log(len(encode_planes(integers, 48, pack.coder)[1])))
+
+    costs = [cost(rounds) for rounds in (0, 2, 6)]
+    assert costs[2] < costs[0]
+    assert costs[1] <= costs[0]
+
+
+def test_latents_move_towards_what_the_gradient_asks_for() -> None:
+    """A decoder that is the linear stage alone, an objective that is the squared error: exact numbers."""
+    pack = default_pack()
+    wanted = np.zeros((pack.channels, 5, 6), np.float32)
+    wanted[7, 2, 3] = 300.0
+    linear = pack.linear.astype(np.float64) * 4 * 2.0**-pack.linear_shift
+    gain = np.square(linear).sum(axis=1)[:, None, None]
+
+    class Linear:
+        def __init__(self) -> None:
+            self.pack = pack
+
+        def refine(self, latents: Latents, rgb: NDArray[np.uint8], realism: float) -> tuple[float, float, NDArray[np.float32]]:
+            off = latents.values / 4 - wanted
+            total = float((gain * off**2).sum())
+            return float(np.log(total)), total / rgb.size, (2 * gain * off / total).astype(np.float32)
+
+    seen: list[float] = []
+
+    def quantized(moved: NDArray[np.float32]) -> NDArray[np.int32]:
+        seen.append(float(moved[7, 2, 3]))
+        return np.zeros(moved.shape, np.int32)
+
+    refiner = Refiner(PICTURE, Linear(), 2, 0.0)  # type: ignore[arg-type]
+    found = refiner(np.zeros_like(wanted), channel_steps(48, 0, pack.octaves, pack.channels), quantized, lambda q: 100)
+    # a twentieth of the way to 300, then 0.65 of a twentieth of what is left
+    assert seen == pytest.approx([0.0, 15.0, 15.0 + 0.0325 * 285.0])
+    assert not found.any()
+
+
+def test_a_size_is_met_with_any_effort() -> None:
+    session = Session(default_pack())
+    for size in (300, 901):
+        assert len(encode(PICTURE, target_size=size, effort=2, session=session)) == size
+
+
+@pytest.mark.parametrize("effort", [-1, 10])
+def test_efforts_that_do_not_exist_are_refused(effort: int) -> None:
+    with pytest.raises(EncodeInputError, match=f"effort is {effort}, it must be a whole number from 0 to 9"):
+        encode(PICTURE, effort=effort)
+
+
+def test_a_pack_without_the_graph_has_no_effort() -> None:
+    session = StandInSession()
+    assert rounds_of(0, session.pack) == 0
+    with pytest.raises(EncodeInputError, match="has no graph for it: encode with effort 0"):
+        encode(PICTURE, effort=1, session=session)
+
+
+def test_tiles_cover_every_position_once() -> None:
+    for length in (1, TILE, TILE + 1, 3 * TILE + 7):
+        spans = _spans(length)
+        assert [i for inner, _ in spans for i in range(inner.start, inner.stop)] == list(range(length))
+        assert all(outer.stop - outer.start <= TILE + 2 * MARGIN and outer.start <= inner.start for inner, outer in spans)
+
+
+def test_the_graph_belongs_to_one_pack(tmp_path: Path) -> None:
+    assert default_pack().refine is not None
+    copy = tmp_path / "copy"
+    shutil.copytree(default_pack().directory, copy)
+    note = json.loads((copy / "refine.json").read_text())
+    (copy / "refine.json").write_text(json.dumps(note | {"pack": "00000000"}))
+    assert load_pack(copy).refine is None
+    (copy / "refine.json").write_text("{}")
+    with pytest.raises(CorruptPackError, match=r"refine\.json: 'pack' is missing"):
+        load_pack(copy)
+    (copy / "refine.json").unlink()
+    assert load_pack(copy).refine is None
+    assert load_pack(copy).id == default_pack().id
+    (copy / "refine.json").write_text(json.dumps(note))
+    (copy / "refine.onnx").write_bytes(b"x" * note[REFINE]["bytes"])
+    with pytest.raises(CorruptPackError, match=r"refine\.onnx: SHA-256"):
+        load_pack(copy).verify()
