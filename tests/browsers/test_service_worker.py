@@ -383,7 +383,7 @@ def test_behind_the_projects_own_server(page: Any, pack: Pack, photos: dict[str,
         with page.expect_response("**/plain.sdz") as answered:
             page.goto(address + "element.html")
         until(page, "document.querySelector('sdz-img').complete && document.querySelector('sdz-img').naturalWidth === 100")
-        assert (answered.value.header_value("content-type"), answered.value.header_value("vary")) == ("image/x-sdz", "Accept")
+        assert (answered.value.header_value("content-type"), answered.value.header_value("vary")) == ("image/x-sdz", "Accept, Save-Data")
         page.goto(address, wait_until="commit")
         until(page, f"{RELOADED} && {SHOWN}")
         assert page.evaluate(PIXELS, "plain") == sha256(photos["plain"], session)

@@ -164,7 +164,7 @@ def test_vite_build(project: Path, page: Any, photo: bytes, expected: str, tmp_p
     (project / "index.html").write_text(HEAD + block("Vite", "html"))
     run("node", VITE, "build", "--outDir", tmp_path / "dist", cwd=project)
     with hosting(tmp_path / "dist") as site:
-        policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; img-src data:"
+        policy = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; img-src data: blob:"
         site.headers["Content-Security-Policy"] = policy
         site.files["photo.sdz"] = photo
         page.goto(site.url("index.html"))

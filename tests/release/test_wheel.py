@@ -84,7 +84,8 @@ def test_the_wheel_claims_one_name_and_holds_all_that_a_build_needs(wheel: Path)
     assert len(names) == len(set(names))
     assert (described["Version"], described["License-Expression"]) == (sdz.__version__, "Apache-2.0 AND MIT")
     assert {str(name) for name in described.get_all("Provides-Extra", [])} == set(EXTRAS)
-    assert wheel.stat().st_size < 16_000_000
+    # the graph for effort has 1.6 MB of them, WebGPU's runtime and graphs 6
+    assert wheel.stat().st_size < 17_000_000
 
 
 def test_a_source_distribution_makes_the_same_wheel(wheel: Path, tmp_path: Path) -> None:

@@ -26,18 +26,22 @@ const LEFT_OUT = new Set(["demo", "npm", "example.html"]);
 /** Fields of package.json that concern this checkout only. */
 const OWN = ["private", "scripts", "devDependencies"];
 
-/** The package's assets.js. @param {string} id @param {string} manifest its text @param {string[]} files of the pack */
-const assets = (id, manifest, files) => `/**
+/** Bytes up to which a file stands in the module itself: bundlers turn so small ones into data: URLs, which strict content security policies refuse. */
+const SMALL = 8192;
+
+/** The package's assets.js. @param {string} id @param {Record<string, Buffer>} small files of the pack @param {string[]} files the others */
+const assets = (id, small, files) => `/**
  * Addresses of the core and of the default pack's files, as literals that bundlers replace by their own. Only in the npm package; a site's
  * version of this module looks beside the scripts.
  */
 
-import { MANIFEST, fetchFile } from "./pack.js";
+import { fetchFile } from "./pack.js";
 
 const PACK = "${id}";
 
-/** The manifest. Bundlers would turn so small a file into a data: URL, which strict content security policies refuse. */
-const TEXT = ${JSON.stringify(manifest)};
+/** Small files in base64. @type {Record<string, string>} */
+const SMALL = {
+${Object.entries(small).map(([name, data]) => `  "${name}": "${data.toString("base64")}",\n`).join("")}};
 
 /** Functions, because import.meta.url is undefined in a bundle that is not a module. @type {Record<string, () => URL>} */
 const FILES = {
@@ -50,7 +54,7 @@ export const packFolder = () => undefined;
 
 export const packReader = (id) => async (name, fresh) => {
   if (id !== PACK) return null;
-  if (name === MANIFEST) return new TextEncoder().encode(TEXT);
+  if (name in SMALL) return Uint8Array.from(atob(SMALL[name]), (character) => character.charCodeAt(0));
   return name in FILES ? fetchFile(FILES[name](), fresh) : null;
 };
 
@@ -81,7 +85,9 @@ function layOutPack() {
   mkdirSync(folder, { recursive: true });
   const files = [...Object.values(tables), ...Object.values(core)].map(({ file }) => file);
   for (const name of ["manifest.json", ...files]) copyFileSync(join(PACK, name), join(folder, name));
-  writeFileSync(join(OUT, "web/assets.js"), assets(id, text.toString(), files));
+  const read = ["manifest.json", ...files].map((name) => /** @type {const} */ ([name, readFileSync(join(PACK, name))]));
+  const small = Object.fromEntries(read.filter(([, data]) => data.length <= SMALL));
+  writeFileSync(join(OUT, "web/assets.js"), assets(id, small, files.filter((name) => !(name in small))));
 }
 
 /** Writes the types beside the modules. */
