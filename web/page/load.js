@@ -78,14 +78,15 @@ function decode(element, address, wanted, receiver, lossless) {
       showing = showing.then(async () => {
         if (!live) return;
         const skipped = number !== newest;
-        const url = skipped ? "" : URL.createObjectURL(await imageOf(canvas, lossless && progress.final));
+        const pixels = skipped ? null : await imageOf(canvas, lossless && progress.final);
+        const url = pixels ? URL.createObjectURL(pixels) : "";
         const image = url ? await prepared(url, element).catch(() => null) : null;
         if (!live || !image) URL.revokeObjectURL(url);
         if (!live) return;
         receiver.show({ ...progress, url: image ? url : "", image, canvas, skipped });
         const { width, height } = canvas;
         const { stage, bytes, final } = progress;
-        if (final && digest) keep(address, wanted, canvas, { digest, width, height, bytes, stage, alt: text });
+        if (final && digest && pixels) keep(address, wanted, pixels, { digest, width, height, bytes, stage, alt: text });
       });
     },
     error(error) {

@@ -1,5 +1,6 @@
 /**
- * Finished pictures, kept as PNG in the Cache API, so that a second visit costs what <img> costs. A kept picture is used only while its .sdz
+ * Finished pictures, kept in the Cache API as they were shown (a bitmap costs no coding), so that a second visit costs what <img> costs. A kept
+ * picture is used only while its .sdz
  * file still has the bytes that it was decoded from. At most `ENTRIES` pictures and `BYTES` bytes are kept, the newest.
  */
 
@@ -61,23 +62,19 @@ export async function find(address, wanted) {
 
 /**
  * Keeps a finished picture when the page has nothing else to do.
- * @param {string} address @param {Wanted} wanted @param {HTMLCanvasElement} canvas @param {Facts} facts
+ * @param {string} address @param {Wanted} wanted @param {Blob} image @param {Facts} facts
  */
-export function keep(address, wanted, canvas, facts) {
-  if (!globalThis.caches || canvas.width * canvas.height > MAX_PIXELS) return;
+export function keep(address, wanted, image, facts) {
+  if (!globalThis.caches || facts.width * facts.height > MAX_PIXELS) return;
   const idle = globalThis.requestIdleCallback ?? ((/** @type {() => void} */ task) => setTimeout(task, 200));
-  idle(() =>
-    // 0 x 0: the picture has given its pixels back
-    canvas.width && canvas.toBlob(async (blob) => {
-      if (!blob || blob.type !== "image/png") return;
-      const headers = { "content-type": blob.type, [FACTS]: encodeURIComponent(JSON.stringify(facts)), [SIZE]: String(blob.size) };
-      // exceeding the storage quota must not fail the page
-      await open()
-        .then((cache) => cache?.put(keyOf(address, wanted), new Response(blob, { headers })))
-        .then(() => (written++ % COUNTED ? undefined : trim()))
-        .catch(() => {});
-    }),
-  );
+  idle(async () => {
+    const headers = { "content-type": image.type, [FACTS]: encodeURIComponent(JSON.stringify(facts)), [SIZE]: String(image.size) };
+    // exceeding the storage quota must not fail the page
+    await open()
+      .then((cache) => cache?.put(keyOf(address, wanted), new Response(image, { headers })))
+      .then(() => (written++ % COUNTED ? undefined : trim()))
+      .catch(() => {});
+  });
 }
 
 /** Removes the oldest beyond the bounds. */
