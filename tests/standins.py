@@ -84,6 +84,11 @@ class StandInPack:
     octaves: NDArray[np.int32] | None = None
     refine: None = None
 
+    @property
+    def linear_bytes(self) -> bytes:
+        """The table as a pack stores it."""
+        return self.linear.astype("<i2").tobytes()
+
 
 def _around(a: NDArray[np.int64]) -> NDArray[np.int64]:
     """The sum over each position's 3 x 3 neighbourhood, 0 outside."""

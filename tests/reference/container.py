@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass
 
 MAX_SIDE = 16_384
+MAX_CHUNKS = 64
 KNOWN_TAGS = b"LPATE"
 MOST_BYTES = {b"T": 4_096, b"E": 65_536}
 
@@ -125,6 +126,8 @@ def read_container(data: bytes) -> tuple[Header, list[Chunk]]:
     offset = header.size
     while offset < len(data):
         tag = data[offset]
+        if len(chunks) == MAX_CHUNKS:
+            raise FormatError("LimitError", offset, "chunk tag")
         if tag in KNOWN_TAGS and any(chunk.tag[0] == tag for chunk in chunks):
             raise FormatError("CorruptFileError", offset, "chunk tag")
         chunk = read_chunk(data, offset, header)

@@ -115,7 +115,7 @@ def test_pages_ask_for_webgpu_where_the_build_does(photos: Path, pack: Path, tmp
 
 
 def test_scripts_of_the_first_paint_keep_their_budget(pack: Path) -> None:
-    """26 kB after brotli: all modules that stand before the first paint. Beside the core and the tables they make 71 kB of the 75 allowed."""
+    """26 kB after brotli: all modules that stand before the first paint, of 75 with the core and the tables."""
     shared = library.collect(load_pack(pack))
     scripts = library.module_graph(shared, [library.ENTRY, library.WORKER])
     assert {"sdz.js", "page/element.js", "page/client.js", "worker.js", "decode.js", "core.js"} <= set(scripts)

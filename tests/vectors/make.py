@@ -108,6 +108,7 @@ def load_pack(files: dict[str, bytes], quantizer: str = "planes") -> Any:
         octaves=np.array(json.loads(files["octaves.json"]), np.int32) if quantizer == "planes" else None,
         id=hashlib.sha256(files["pack.json"]).digest()[:4],
         coder=CoderTables.from_bytes(files["coder.bin"]),
+        linear_bytes=files["linear.bin"],
         linear=np.frombuffer(files["linear.bin"], "<i2").reshape(CHANNELS, -1).astype(np.int16),
         **json.loads(files["pack.json"]),
     )

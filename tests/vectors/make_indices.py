@@ -77,6 +77,7 @@ def load_pack(files: dict[str, bytes]) -> Any:
         reconstruction=0,
         id=hashlib.sha256(files["pack.json"]).digest()[:4],
         indices=IndexTables.from_bytes(files["coder.bin"]),
+        linear_bytes=files["linear.bin"],
         linear=np.frombuffer(files["linear.bin"], "<i2").reshape(CHANNELS, -1).astype(np.int16),
         **json.loads(files["pack.json"]),
     )
