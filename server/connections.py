@@ -7,6 +7,8 @@ arrives, or whose client does not take what is sent, is ended. Time in which thi
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from typing import Any, Final, cast
 
 import uvicorn
@@ -24,8 +26,31 @@ STALLED_SECONDS: Final = 60.0
 GRACE_SECONDS: Final = 5
 """How long answers under way may take once the server is told to end."""
 
+UNSENT_BYTES: Final = 65_536
+"""How much the system takes of an answer beyond what is on its way, where it can be told so. It would take megabytes, and for minutes a slow
+client could not be told from one that takes nothing."""
+
 TICK: Final = 2.0
 """Seconds between looks at a connection."""
+
+
+class Counted:
+    """A transport that counts what is written to it; all else is the transport's own."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._written = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None:
+        self._written += len(data)
+        self._transport.write(data)
+
+    def taken(self) -> int:
+        """Of all bytes written, those that the system has taken."""
+        return self._written - self._transport.get_write_buffer_size()
 
 
 class BoundedProtocol(H11Protocol):
@@ -36,9 +61,12 @@ class BoundedProtocol(H11Protocol):
     tick = TICK
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        self._counted = Counted(transport)
+        super().connection_made(cast("asyncio.Transport", self._counted))
+        with contextlib.suppress(AttributeError, OSError):
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
         self._idle_since: float | None = self.loop.time()
-        self._held = 0
+        self._taken = 0
         self._moved = self.loop.time()
         self._watch: asyncio.TimerHandle = self.loop.call_later(self.tick, self._look)
 
@@ -65,9 +93,9 @@ class BoundedProtocol(H11Protocol):
     def _look(self) -> None:
         now = self.loop.time()
         held = self.transport.get_write_buffer_size()
-        if held == 0 or held < self._held:
+        if held == 0 or self._counted.taken() > self._taken:
             self._moved = now
-        self._held = held
+        self._taken = self._counted.taken()
         if now - self._moved >= self.stalled_seconds or (
             held == 0 and self._idle_since is not None and now - self._idle_since >= self.request_seconds
         ):

@@ -61,10 +61,10 @@ def test_the_kept_round_is_never_worse_than_the_plain_quantizer() -> None:
 
     def cost(rounds: int) -> float:
         refiner = Refiner(PICTURE, session, rounds, 1.0)
-        integers = refiner(latents, steps, quantized, lambda q: len(encode_planes(q, 48, pack.coder)[1]))
-        known = refiner._known(integers, steps)
-        likeness, _ = refiner._measure(known, integers, steps, PICTURE)
-        return likeness + 0.6 * float(np.log(len(encode_planes(integers, 48, pack.coder)[1])))
+        planes, payload = refiner(latents, 48, 0, quantized)
+        known, codes = refiner._known(payload, latents.shape[1:], planes, 48, steps)
+        likeness, _ = refiner._measure(known, codes, PICTURE)
+        return likeness + 0.6 * float(np.log(len(payload)))
 
     costs = [cost(rounds) for rounds in (0, 2, 6)]
     assert costs[2] < costs[0]
@@ -95,10 +95,11 @@ def test_latents_move_towards_what_the_gradient_asks_for() -> None:
         return np.zeros(moved.shape, np.int32)
 
     refiner = Refiner(PICTURE, Linear(), 2, 0.0)  # type: ignore[arg-type]
-    found = refiner(np.zeros_like(wanted), channel_steps(48, 0, pack.octaves, pack.channels), quantized, lambda q: 100)
+    _, payload = refiner(np.zeros_like(wanted), 48, 0, quantized)
     # a twentieth of the way to 300, then 0.65 of a twentieth of what is left
     assert seen == pytest.approx([0.0, 15.0, 15.0 + 0.0325 * 285.0])
-    assert not found.any()
+    # all are zero in every round
+    assert payload == encode_planes(np.zeros(wanted.shape, np.int32), 48, pack.coder)[1]
 
 
 def test_a_size_is_met_with_any_effort() -> None:
