@@ -279,16 +279,14 @@ def test_what_is_far_away_gives_its_pixels_back(site: Site, page: Any) -> None:
     show(site, page, '<sdz-img src="a.sdz"></sdz-img><div style="height: 9000px"></div>')
     page.wait_for_function("caches.open('sdz-pixels').then((kept) => kept.keys()).then((keys) => keys.length === 1)")
     page.evaluate("scrollTo(0, 9000)")
-    kind = """(async () => {
+    is_shown = """async (type) => {
       const { content } = getComputedStyle(document.querySelector("sdz-img"));
-      return (await fetch(JSON.parse(content.slice(4, -1)))).headers.get("content-type");
-    })()"""
-    while page.evaluate(kind) != "image/svg+xml":
-        page.wait_for_timeout(50)
+      return (await fetch(JSON.parse(content.slice(4, -1)))).headers.get("content-type") === type;
+    }"""
+    page.wait_for_function(is_shown, arg="image/svg+xml")
     assert page.evaluate("document.querySelector('sdz-img').getBoundingClientRect().width") == SIZE[0]
     page.evaluate("scrollTo(0, 0)")
-    while page.evaluate(kind) != "image/png":
-        page.wait_for_timeout(50)
+    page.wait_for_function(is_shown, arg="image/bmp")
     assert (page.evaluate("window.seen"), page.evaluate("document.querySelector('sdz-img').complete")) == (["load"], True)
 
 
