@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,9 @@ from browser import ARGUMENTS, CHROMIUM
 
 from sdz.runtime.pack import BUILT_IN, DEFAULT, Pack, load_pack
 from sdz.runtime.session import Session
+
+# a shell ignores it for what it starts in the background, and so would all that tests start, some of which they interrupt
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module")

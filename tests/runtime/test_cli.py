@@ -416,14 +416,7 @@ def test_an_interrupted_batch_leaves_whole_files_only(number: signal.Signals, tm
     environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}
     command = [sys.executable, "-m", "runtime", "encode", "in", "-o", "out", "--jobs", "2"]
     with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        text=True,
-        start_new_session=True,
-        # tests that run in a shell's background ignore it, and what they start would too
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True, start_new_session=True
     ) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
