@@ -19,6 +19,7 @@ from ..models.layers import round_ste
 from ..models.truncation import Truncated, truncate
 from . import perception
 from .loop import COARSE_FROM, COARSE_SHARE, COLOURS, PRECISION_RANGE, ROUNDING_RANGE
+from .options import option
 from .rate import ContextRateModel
 from .train import LAGRANGIAN
 
@@ -33,23 +34,17 @@ NATURAL_TILT = 2
 class Recipe:
     """What a batch is made of and how its pictures are judged; weights in squared grey levels."""
 
-    batch: int = 64
-    natural_files: int = 8
-    """Images of a batch that are natural files shown without the denoiser ..."""
-    natural: int = 24
-    """... and with it; the rest are faithful."""
-    crop: int = 256
-    squared: float = 0.5
-    squared_natural: float = 0.3
-    structure: float = 1600.0
-    ssimulacra2: float = 0.8
-    """What a point of SSIMULACRA2 is worth."""
-    colour: float = 0.4
-    """What a squared thousandth in OKLab's a and b is worth, of blocks' means."""
-    perceptual: float = 900.0
-    """What one unit of Wasserstein distortion is worth, of natural pictures."""
-    decoder_perceptual: float = 0.5
-    """Share of its gradient that reaches decoder and encoder."""
+    batch: int = option(64, "N", "crops per step")
+    natural_files: int = option(8, "N", "images of a batch that are natural files shown without the denoiser; what is neither is faithful")
+    natural: int = option(24, "N", "images of a batch that are natural files shown with it")
+    crop: int = option(256, "PIXELS", "side of the crops")
+    squared: float = option(0.5, "WEIGHT", "what the squared error is worth, in grey levels, of faithful pictures")
+    squared_natural: float = option(0.3, "WEIGHT", "the same of natural ones")
+    structure: float = option(1600.0, "LEVELS", "what a unit of 1 - MS-SSIM is worth, in squared grey levels")
+    ssimulacra2: float = option(0.8, "LEVELS", "what a point of SSIMULACRA2 is worth, in squared grey levels")
+    colour: float = option(0.4, "LEVELS", "what a squared thousandth in OKLab's a and b is worth, of blocks' means")
+    perceptual: float = option(900.0, "LEVELS", "what a unit of Wasserstein distortion is worth, of natural pictures")
+    decoder_perceptual: float = option(0.5, "SHARE", "share of its gradient that reaches decoder and encoder")
 
 
 class Batch(NamedTuple):

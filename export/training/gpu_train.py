@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from ..models import OneStepDenoiser, TinyAutoencoder
 from ..models.layers import set_quantization
 from .gpu_step import FIGURES, Batch, Recipe, Step, draw
+from .options import add_fields, option
 from .perception import WassersteinDistortion, write_features
 from .resident import ResidentCrops, read_shard
 
@@ -61,18 +62,17 @@ QUEUED_STEPS = 8
 class Options(Recipe):
     """A run's options besides its recipe; `seconds` count from the first step."""
 
-    seconds: float = 500.0
-    learning_rate: float = 6e-4
-    final_learning_rate: float = 1e-5
-    warm: float = 0.03
-    """Share of the run over which the learning rate rises ..."""
-    rate_first: float = 0.03
-    """... after a share in which only the rate model learns: it is not among a pack's weights."""
-    average: float = 0.999
-    compile: int = 1
-    """1 compiles the step in a process beside the run, which takes it over when it is there; 0 does not; 2 is that process."""
-    save_seconds: float = 60.0
-    seed: int = 1
+    seconds: float = option(500.0, "SECONDS", "the run ends this long after its first step")
+    learning_rate: float = option(6e-4, "RATE", "largest learning rate of Adam")
+    final_learning_rate: float = option(1e-5, "RATE", "learning rate at the end, reached along a cosine")
+    warm: float = option(0.03, "SHARE", "share of the run over which the learning rate rises")
+    rate_first: float = option(0.03, "SHARE", "share before it in which only the rate model learns: it is not among a pack's weights")
+    average: float = option(0.999, "SHARE", "what a step leaves of the average of the steps before, which is what is saved")
+    compile: int = option(
+        1, "0|1|2", "1: compile the step in a process beside the run, which takes it over when it is there; 0: do not; 2: be that process"
+    )
+    save_seconds: float = option(60.0, "SECONDS", "time between two saves")
+    seed: int = option(1, "N", "of all random draws")
 
 
 class Run:
@@ -242,7 +242,7 @@ def _compile_beside(arguments: list[str], out: Path) -> subprocess.Popen[bytes]:
     """The same command as the process that compiles; its words go to `compile.log`."""
     (out / COMPILED).unlink(missing_ok=True)
     with (out / "compile.log").open("wb") as log:
-        return subprocess.Popen([sys.executable, "-m", "export", "gpu-train", *arguments, "--compile", "2"], stdout=log, stderr=log)
+        return subprocess.Popen([sys.executable, "-m", "sdz", "gpu-train", *arguments, "--compile", "2"], stdout=log, stderr=log)
 
 
 def main(arguments: list[str]) -> int:
@@ -255,9 +255,7 @@ def main(arguments: list[str]) -> int:
     command.add_argument(
         "--device", default=fastest, metavar="NAME", help="cuda, or cpu for a rehearsal (default: cuda where there is one)"
     )
-    for field in fields(Options()):
-        name = "--" + field.name.replace("_", "-")
-        command.add_argument(name, type=type(field.default), default=field.default, metavar="X", help=f"default {field.default}")
+    add_fields(command, Options())
     given = command.parse_args(arguments)
     options = Options(**{field.name: getattr(given, field.name) for field in fields(Options())})
     shards = sorted(given.data.glob("*.tar"))

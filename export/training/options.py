@@ -48,6 +48,12 @@ def add_options(command: argparse.ArgumentParser, defaults: TrainingOptions) -> 
     command.add_argument("--data", type=Path, nargs="+", required=True, metavar="PHOTOS", help="folders or .tar shards of training photos")
     command.add_argument("--out", type=Path, required=True, metavar="RUN", help="run directory; an earlier run there is resumed")
     command.add_argument("--weights", type=Path, metavar="RUN", help="start from the weights of this run directory (default: fresh ones)")
+    add_fields(command, defaults)
+    command.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
+
+
+def add_fields(command: argparse.ArgumentParser, defaults: Any) -> None:
+    """The options of an options record, its values as defaults."""
     for entry in fields(defaults):
         value = getattr(defaults, entry.name)
         shown = "no limit" if value == math.inf else f"{value:g}" if isinstance(value, float) else value
@@ -58,7 +64,6 @@ def add_options(command: argparse.ArgumentParser, defaults: TrainingOptions) -> 
             metavar=entry.metadata["unit"],
             help=f"{entry.metadata['meaning']} (default: {shown})".replace("%", "%%"),
         )
-    command.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: torch's choice)")
 
 
 def chosen(options: argparse.Namespace, defaults: Options) -> Options:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,31 @@ CALLS: dict[str, tuple[list[str], str]] = {
     "build": (["photos/0.png", "--out", "site", "--judge", "1", "--jobs", "2"], "site/index.html"),
     "train": (["--data", "photos", "--out", "run", *STEPS], "run/autoencoder/config.json"),
     "distill": (["--data", "photos", "--out", "distilled", *STEPS], "distilled/denoiser/config.json"),
+    "gpu-train": (
+        [
+            "--data",
+            "shards",
+            "--weights",
+            str(ROOT / "export/weights/tiny"),
+            "--out",
+            "gpu",
+            "--device",
+            "cpu",
+            "--seconds",
+            "0.1",
+            "--batch",
+            "3",
+            "--natural",
+            "1",
+            "--natural-files",
+            "1",
+            "--compile",
+            "0",
+            "--rate-first",
+            "0",
+        ],
+        "gpu/autoencoder/diffusion_pytorch_model.safetensors",
+    ),
     "prime": (["--weights", "run", "--data", "photos", "--out", "coder.bin", "--count", "4"], "coder.bin"),
     "pack": (["--out", "pack"], "pack/manifest.json"),
     "bench": (["photos/0.png", "--out", "report", "--quick", "--jobs", "1"], "report/report.json"),
@@ -53,6 +79,10 @@ def test_every_command_in_an_empty_environment(tmp_path: Path) -> None:
     for i in range(4):
         noise = Image.effect_noise((512, 384), 60 + 20 * i).resize((32, 24)).resize((512, 384), Image.Resampling.BICUBIC)
         Image.merge("RGB", (noise, noise.rotate(180), Image.linear_gradient("L").resize((512, 384)))).save(tmp_path / f"photos/{i}.png")
+    (tmp_path / "shards").mkdir()
+    with tarfile.open(tmp_path / "shards/crops.tar", "w") as shard:
+        for i in range(4):
+            shard.add(tmp_path / f"photos/{i}.png", f"{i}.png")
     variables = {"XDG_DATA_HOME": str(tmp_path / "share")}
     for name, (arguments, written) in CALLS.items():
         done = environment.run("sdz", name, *arguments, cwd=tmp_path, more=variables)
