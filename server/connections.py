@@ -27,8 +27,8 @@ GRACE_SECONDS: Final = 5
 """How long answers under way may take once the server is told to end."""
 
 UNSENT_BYTES: Final = 65_536
-"""How much the system takes of an answer beyond what is on its way, where it can be told so. It would take megabytes, and for minutes a slow
-client could not be told from one that takes nothing."""
+"""How much the system takes of an answer beyond what is on its way, where it can be told so. It would take megabytes, and for minutes
+a slow client could not be told from one that takes nothing."""
 
 TICK: Final = 2.0
 """Seconds between looks at a connection."""

@@ -30,6 +30,9 @@ ENTRY = "sdz.js"
 WORKER = "worker.js"
 """The module that the page's modules start as a worker."""
 
+GRAPH_RUNNER = "session.js"
+"""The module that runs graphs on onnxruntime-web, loaded where they run."""
+
 SERVICE_WORKER = "sw.js"
 ONNX_SERVICE_WORKER = "sw-onnx.js"
 """The service worker, and the one that brings onnxruntime-web."""
@@ -184,7 +187,7 @@ def loads(assets: list[Asset], shared: Library) -> Loads:
         scripts=[asset for name, asset in inside.items() if name in scripts],
         tables=[asset for asset in chosen("packs", ".bin", ".json") if not asset.path.endswith(weights)],
         # a pack with weights for the core has onnxruntime-web for WebGPU only
-        runtime=chosen("ort", "") if weights == ".onnx" else [],
+        runtime=[inside[GRAPH_RUNNER], *chosen("ort", "")] if weights == ".onnx" else [],
         graphs=chosen("packs", weights),
         page=chosen("demo", ""),
     )
