@@ -271,6 +271,20 @@ def test_images_in_shadow_trees(site: Site, page: Any, mode: str) -> None:
     page.wait_for_function("window.root.firstChild.naturalWidth === 96")
 
 
+@pytest.mark.parametrize("scroller", ["", "height: 500px; overflow: auto"])
+def test_lazy_pictures_wait_one_screen_away(site: Site, page: Any, scroller: str) -> None:
+    """Of the viewport, or of what they scroll in; not one and a screen of what is enlarged already."""
+    edge = 2 * (500 if scroller else 600)
+    image = '<sdz-img src="{}.sdz" loading="lazy" data-stage="linear" width="9" height="9" style="position: absolute; top: {}px"></sdz-img>'
+    pictures = image.format("a", edge - 20) + image.format("b", edge + 20)
+    show(site, page, f'<div style="position: relative; {scroller}">{pictures}<div style="height: 9000px"></div></div>')
+    page.wait_for_timeout(300)
+    assert site.asked(".sdz") == ["a.sdz"]
+    page.evaluate("(document.querySelector('div').scrollTop = 60, scrollTo(0, 60))")
+    page.wait_for_function("window.seen.length === 2")
+    assert site.asked(".sdz") == ["a.sdz", "b.sdz"]
+
+
 def test_what_is_far_away_gives_its_pixels_back(site: Site, page: Any) -> None:
     """And has them again when it is near, at the place and size that it had, without a second decoding."""
     source = (WEB / "page/near.js").read_text()
@@ -287,7 +301,7 @@ def test_what_is_far_away_gives_its_pixels_back(site: Site, page: Any) -> None:
         page.wait_for_timeout(50)
     assert page.evaluate("document.querySelector('sdz-img').getBoundingClientRect().width") == SIZE[0]
     page.evaluate("scrollTo(0, 0)")
-    while page.evaluate(kind) != "image/png":
+    while page.evaluate(kind) != "image/bmp":
         page.wait_for_timeout(50)
     assert (page.evaluate("window.seen"), page.evaluate("document.querySelector('sdz-img').complete")) == (["load"], True)
 

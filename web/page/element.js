@@ -392,7 +392,7 @@ export class SdzImg extends Base {
     if (!this.#far || this.#busy || !this.#shown?.image) return;
     discardCanvas(this.#shown.canvas);
     this.#shown.canvas = null;
-    kept.add(this, 4 * this.#naturalWidth * this.#naturalHeight, () => this.#release());
+    kept.add(this, this.#naturalWidth * this.#naturalHeight, () => this.#release());
   }
 
   /** Gives the pixels back; the box stays. */
