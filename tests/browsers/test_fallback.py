@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from sdz.runtime.encode import encode
 from sdz.runtime.pack import Pack
 from sdz.runtime.session import Session
 
-pytest.importorskip("playwright.sync_api", reason="the fallback's tests need playwright")
+playwright = pytest.importorskip("playwright.sync_api", reason="the fallback's tests need playwright")
 
 HEAD = '<!doctype html><meta charset="utf-8"><title>t</title><style>body { margin: 0 }</style>'
 SCRIPTS = '<script defer src="fallback.js"></script><script type="module" src="sdz.js"></script>'
@@ -70,10 +71,12 @@ def path_of(site: Site, part: str) -> str:
 
 def wait_for_paint(page: Any, expected: bytes) -> None:
     """Fails by its time limit where the page never looks like that."""
-    for _ in range(600):
-        if page.screenshot() == expected:
-            return
-        page.wait_for_timeout(50)
+    for _ in range(300):
+        # while one document gives way to another there is nothing to photograph
+        with suppress(playwright.Error):
+            if page.screenshot() == expected:
+                return
+        page.wait_for_timeout(100)
     raise AssertionError("the fallback is not what is painted")
 
 
