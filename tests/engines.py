@@ -11,16 +11,23 @@ import os
 import queue
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from browser import Site
+from numpy.typing import NDArray
 
 MINI_BROWSER: Final = sorted(Path("/usr/lib").glob("*/webkit2gtk-4.1/MiniBrowser"))
+SCREEN: Final = (1300, 1100)
+"""Pixels: Firefox and MiniBrowser open windows of some 1,000 x 700."""
+
 PATIENCE: Final = 180.0
 """Seconds a page may take; a busy machine needs a third of it."""
 
@@ -61,14 +68,43 @@ def report_of(engine: str, site: Site, path: str) -> Any:
     return report["found"]
 
 
-def _command(engine: str, home: Path, url: str) -> Sequence[str]:
+def screen_of(engine: str, site: Site, path: str) -> NDArray[np.uint8]:
+    """Opens a page of `site` in an engine and returns what is on its screen, uint8 (H, W, 3), once it has posted to `report`."""
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as home,
+        _running(_command(engine, Path(home), site.url(path), on_screen=True), home),
+    ):
+        report = json.loads(site.reports.get(timeout=PATIENCE))
+        if "error" in report:
+            raise BrowserError(f"{engine}: {report['error']}")
+        shot = _screen(Path(home))
+        for _ in range(100):
+            time.sleep(0.5)
+            before, shot = shot, _screen(Path(home))
+            if np.array_equal(before, shot):
+                return shot
+    raise BrowserError(f"{engine}: the screen does not come to rest")
+
+
+def _screen(home: Path) -> NDArray[np.uint8]:
+    """The screen of Xvfb, a file in the format of xwd: numbers of 32 bits, the colour map, then rows of blue, green, red and nothing."""
+    data = (home / "Xvfb_screen0").read_bytes()
+    header = struct.unpack(">25I", data[:100])
+    width, height, stride = header[4], header[5], header[12]
+    rows = np.frombuffer(data, np.uint8, stride * height, header[0] + 12 * header[19]).reshape(height, stride)
+    return rows[:, : 4 * width].reshape(height, width, 4)[:, :, 2::-1].copy()
+
+
+def _command(engine: str, home: Path, url: str, on_screen: bool = False) -> Sequence[str]:
+    display = ("xvfb-run", "-a", "-s", f"-screen 0 {SCREEN[0]}x{SCREEN[1]}x24 -fbdir {home}")
     if engine == "firefox":
         profile = home / "profile"
         profile.mkdir()
         lines = (f"user_pref({json.dumps(name)}, {json.dumps(value)});" for name, value in FIREFOX_PREFERENCES.items())
         (profile / "user.js").write_text("\n".join(lines) + "\n")
-        return ("firefox-esr", "--headless", "--no-remote", "--profile", str(profile), url)
-    return ("xvfb-run", "-a", str(MINI_BROWSER[-1]), "--private", url)
+        options = ("--no-remote", "--profile", str(profile))
+        return (*display, "firefox-esr", "--kiosk", *options, url) if on_screen else ("firefox-esr", "--headless", *options, url)
+    return (*display, str(MINI_BROWSER[-1]), "--private", url)
 
 
 @contextmanager

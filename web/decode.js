@@ -6,12 +6,11 @@
  */
 
 import { ALPHA, altText, find, parse } from "./format/container.js";
-import { Picture, engine } from "./engine.js";
+import { FULL_STRENGTH, Picture, engine } from "./engine.js";
 import { SdzError } from "./errors.js";
 import { decodeAlpha } from "./format/alpha.js";
 import { DENOISER_COARSEST, MAX_PIXELS } from "./limits.js";
 import { latentsOf } from "./quantizer.js";
-import { FULL_STRENGTH } from "./session.js";
 import { Sessions } from "./sessions.js";
 import { full, spans, weights } from "./format/tiles.js";
 

@@ -25,6 +25,9 @@ import { SdzError } from "./errors.js";
  * @property {number} w
  */
 
+/** Strength 16 applies the denoiser's change in full, smaller ones that many sixteenths of it. */
+export const FULL_STRENGTH = 16;
+
 /** Pictures are kept open while the core holds no more bytes than these: a hundred of 512 x 512. */
 const KEPT_BYTES = 2 ** 26;
 

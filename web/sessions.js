@@ -1,17 +1,18 @@
 /**
  * Opened packs and what runs their networks. The only module that decides it: the exact core, where the pack has weights for it; else, or
- * where a page asks for WebGPU and the browser has it, onnxruntime-web, which is loaded when a network is first needed.
+ * where a page asks for WebGPU and the browser has it, onnxruntime-web, which is loaded, as the module that runs it, when a network is first
+ * needed: few pages ever need either.
  */
 
-import { packReader } from "./assets.js";
+import { graphRunner, packReader } from "./assets.js";
 import { CoreNetworks } from "./engine.js";
+import { asSdzError } from "./errors.js";
 import { fetchReader, loadPack } from "./pack.js";
-import { Session } from "./session.js";
 
 /** @import { Window } from "./core.js" */
 /** @import { Network, Picture } from "./engine.js" */
 /** @import { Pack, Read } from "./pack.js" */
-/** @import { Ort, Provider } from "./session.js" */
+/** @import { Ort, Provider, Session } from "./session.js" */
 
 /**
  * @typedef {object} Networks a pack's networks
@@ -29,6 +30,54 @@ import { Session } from "./session.js";
  * @property {number} [threads]
  * @property {Provider} [provider]
  */
+
+/** @type {() => Promise<{Session: typeof Session}>} */
+let graphs = graphRunner;
+
+/** Takes the module `session.js` from `load`: a service worker cannot import it later. @param {typeof graphs} load */
+export function useGraphs(load) {
+  graphs = load;
+}
+
+/** A pack's networks, run by onnxruntime-web: a `Session` that is made when it is needed. */
+export class GraphNetworks {
+  /** @type {Session | null} */
+  #session = null;
+  /** @type {Promise<Session> | null} */
+  #opening = null;
+
+  /** @param {Pack} pack @param {Sources} sources */
+  constructor(pack, sources) {
+    this.pack = pack;
+    this.sources = sources;
+  }
+
+  /** @param {Network} network */
+  isReady(network) {
+    return this.#session?.isReady(network) ?? false;
+  }
+
+  /** @param {Network} network */
+  async prepare(network) {
+    return (await this.#open()).prepare(network);
+  }
+
+  /** @param {Picture} picture @param {Window} window @param {number} strength */
+  async paint(picture, window, strength) {
+    return (await this.#open()).paint(picture, window, strength);
+  }
+
+  #open() {
+    this.#opening ??= graphs().then(
+      (module) => (this.#session = new module.Session(this.pack, this.sources)),
+      (error) => {
+        this.#opening = null;
+        throw asSdzError(error, "ProviderError");
+      },
+    );
+    return this.#opening;
+  }
+}
 
 export class Sessions {
   /** @type {Map<string, Promise<Pack>>} */
@@ -67,7 +116,7 @@ export class Sessions {
   session(pack) {
     const webgpu = this.#sources.provider === "webgpu" && /** @type {any} */ (globalThis.navigator)?.gpu;
     const byCore = pack.coreBytes && !pack.tiling && !webgpu;
-    const session = this.#sessions.get(pack) ?? (byCore ? new CoreNetworks(pack) : new Session(pack, this.#sources));
+    const session = this.#sessions.get(pack) ?? (byCore ? new CoreNetworks(pack) : new GraphNetworks(pack, this.#sources));
     this.#sessions.set(pack, session);
     return session;
   }

@@ -27,8 +27,14 @@ DEMO = WEB / "demo"
 ENTRY = "sdz.js"
 """The module a page loads."""
 
+FALLBACK = "fallback.js"
+"""The classic script for pages that do not get the modules."""
+
 WORKER = "worker.js"
 """The module that the page's modules start as a worker."""
+
+GRAPH_RUNNER = "session.js"
+"""The module that runs graphs on onnxruntime-web, loaded where they run."""
 
 SERVICE_WORKER = "sw.js"
 ONNX_SERVICE_WORKER = "sw-onnx.js"
@@ -89,8 +95,8 @@ class Library:
 @dataclass(frozen=True)
 class Loads:
     """The library's assets by what they are for. `scripts`, the core among them, and `tables` paint the linear stage; `graphs`, the
-    networks' weights, follow, and `runtime`, onnxruntime-web, where it runs them; `page` is the demo's own; what is in none is loaded only
-    by the service worker, or for WebGPU."""
+    networks' weights, follow, and `runtime`, onnxruntime-web, where it runs them; `page` is the demo's own and the script that stands in
+    for the others; what is in none is loaded only by the service worker, or for WebGPU."""
 
     scripts: list[Asset]
     tables: list[Asset]
@@ -184,7 +190,7 @@ def loads(assets: list[Asset], shared: Library) -> Loads:
         scripts=[asset for name, asset in inside.items() if name in scripts],
         tables=[asset for asset in chosen("packs", ".bin", ".json") if not asset.path.endswith(weights)],
         # a pack with weights for the core has onnxruntime-web for WebGPU only
-        runtime=chosen("ort", "") if weights == ".onnx" else [],
+        runtime=[inside[GRAPH_RUNNER], *chosen("ort", "")] if weights == ".onnx" else [],
         graphs=chosen("packs", weights),
-        page=chosen("demo", ""),
+        page=[inside[FALLBACK], *chosen("demo", "")],
     )

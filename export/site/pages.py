@@ -19,7 +19,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from ...runtime.options import STAGES
 from .albums import Album
 from .assets import Asset
-from .library import DEMO, ENTRY, STYLE, Library, MissingPartError, module_graph
+from .library import DEMO, ENTRY, FALLBACK, STYLE, Library, MissingPartError, module_graph
 from .report import Photo, Report, kilobytes, payback, plural
 
 CURVE_WIDTH, CURVE_HEIGHT = 600, 72
@@ -95,6 +95,11 @@ class Page:
     def entry(self) -> Asset:
         """The element's module."""
         return self._shared(ENTRY)
+
+    @property
+    def fallback(self) -> Asset:
+        """The script that stands in for the modules."""
+        return self._shared(FALLBACK)
 
     def script(self, name: str) -> Asset:
         """One of the demo's scripts."""

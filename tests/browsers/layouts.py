@@ -97,6 +97,46 @@ def wall(tag: str, source: str, closing: str = "", part: slice = slice(None)) ->
     )
 
 
+PAINTED: Final = (
+    *(
+        f"width: {w}px; height: {h}px; object-fit: {fit}; object-position: {position or '50% 50%'}"
+        for fit in FITS
+        for position in POSITIONS
+        for w, h in ((60, 60), (90, 30))
+    ),
+    "width: 90px; border-radius: 20px",
+    "width: 60px; height: 60px; border-radius: 50%; object-fit: cover",
+    "width: 60px; height: 40px; padding: 5px 9px; background: teal; object-fit: contain",
+    "width: 50px; height: 50px; border: 4px dashed navy; object-fit: contain; background: linear-gradient(gold, red)",
+    "width: 60px; height: 40px; border: 6px double green; padding: 4px; border-radius: 18px; object-fit: cover",
+    "box-sizing: border-box; width: 80px; height: 60px; padding: 12px; border: 3px solid; object-fit: scale-down; background: pink",
+    "width: 60px; height: 60px; border-radius: 30px 0 12px 50%; object-fit: none; object-position: 100% 0",
+    "width: 70px; filter: grayscale(1); opacity: 0.5; box-shadow: 3px 3px 2px purple; outline: 2px solid orange",
+    "width: 60px; height: 60px; clip-path: circle(40%); object-fit: cover",
+    "width: 60px; transform: rotate(20deg) scale(0.8); margin: 9px",
+    "width: 60px; height: 60px; object-fit: cover; mix-blend-mode: multiply; background: yellow",
+)
+"""Styles whose painting is compared, each in a place of 100 x 70 pixels."""
+
+COLUMNS: Final = 10
+CELL: Final = (100, 70)
+MARK: Final = (255, 0, 255)
+"""The colour of the lines around a board, which nothing else has."""
+
+
+def board(tag: str, source: str, closing: str = "") -> str:
+    """All of `PAINTED`, in rows, with lines around them."""
+    rows = -(-len(PAINTED) // COLUMNS)
+    cells = "".join(
+        f'<div style="position: absolute; overflow: hidden; left: {i % COLUMNS * CELL[0]}px; top: {i // COLUMNS * CELL[1]}px; '
+        f'width: {CELL[0]}px; height: {CELL[1]}px"><{tag} class="p" src="{source}" data-stage="linear" alt="" style="{style}">'
+        f"{closing}</div>"
+        for i, style in enumerate(PAINTED)
+    )
+    size = f"width: {COLUMNS * CELL[0]}px; height: {rows * CELL[1]}px"
+    return f'<main style="position: absolute; left: 0; top: 0; background: white; border: 1px solid rgb{MARK}; {size}">{cells}</main>'
+
+
 BOXES: Final = """[...document.querySelectorAll(".p")].map((element) => {
   const box = element.getBoundingClientRect(), around = element.parentNode.getBoundingClientRect();
   const numbers = [box.x - around.x, box.y - around.y, box.width, box.height, around.width, around.height];

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from browser import WEB, Site, pack_files, picture, scripts
+from engines import SCREEN, report_of, screen_of
 from engines import page as reporting
-from engines import report_of
-from layouts import BOXES, SIZE, situations, wall
+from layouts import BOXES, CELL, COLUMNS, MARK, PAINTED, SIZE, board, situations, wall
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -37,8 +37,10 @@ def png(image: Image.Image) -> bytes:
 
 @pytest.fixture(scope="module")
 def files(session: Session) -> dict[str, bytes]:
-    """Two pictures, and what the linear stage makes of each."""
-    data = {"a": encode(picture(*SIZE, 3), session=session), "b": encode(picture(96, 64, 4), session=session)}
+    """Some pictures, and what the linear stage makes of each."""
+    shades = [Image.linear_gradient("L").rotate(turn).resize(SIZE) for turn in (0, 90, 180)]
+    data = {"a": picture(*SIZE, 3), "b": picture(96, 64, 4), "smooth": Image.merge("RGB", shades)}
+    data = {name: encode(image, session=session) for name, image in data.items()}
     out = {f"{name}.sdz": content for name, content in data.items()}
     return out | {f"{name}.png": png(decode(content, stage="linear", session=session).to_pil()) for name, content in data.items()}
 
@@ -117,6 +119,64 @@ def test_boxes_are_those_of_img_in_other_engines(engine: str, site: Site) -> Non
     site.files["boxes.html"] = reporting(ENGINE_BOXES, argument)
     found = report_of(engine, site, "boxes.html")
     assert [entry for entry in found if engine == "firefox" or not entry[0].startswith(("display: flex", "display: grid"))] == []
+
+
+ENGINE_BOARD = """
+document.body.insertAdjacentHTML("beforeend", argument);
+await import(new URL("sdz.js", location.href));
+await Promise.all([...document.querySelectorAll(".p")].map((element) => element.decode()));
+await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve, 500)));
+"""
+
+BOARDS = {"img": board("img", "smooth.png"), "sdz-img": board("sdz-img", "smooth.sdz", "</sdz-img>")}
+
+
+FILTERS = 3
+"""Browsers pick another filter or level of detail for some pictures; of these shades, a picture that is a pixel off differs by four."""
+
+
+def board_on(screen: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """What is inside the lines around a board."""
+    rows, columns = np.nonzero((screen == MARK).all(axis=2))
+    part = screen[rows.min() + 1 : rows.max(), columns.min() + 1 : columns.max()].astype(np.int16)
+    assert part.shape == (-(-len(PAINTED) // COLUMNS) * CELL[1], COLUMNS * CELL[0], 3)
+    # something is painted there
+    assert len(np.unique(part.reshape(-1, 3), axis=0)) > 1000
+    return part
+
+
+def differences(of: Callable[[str], NDArray[np.uint8]]) -> dict[str, int]:
+    """The largest difference of a pixel of the two boards, by style; those of no more than FILTERS are left out."""
+    ours, theirs = (board_on(of(kind)) for kind in ("sdz-img", "img"))
+    out = {}
+    for i, style in enumerate(PAINTED):
+        y, x = i // COLUMNS * CELL[1], i % COLUMNS * CELL[0]
+        place = (slice(y, y + CELL[1]), slice(x, x + CELL[0]))
+        # but for the smoothing of two pixels at a round edge
+        largest = int(np.sort(np.abs(ours[place] - theirs[place]).max(axis=2), axis=None)[-3])
+        if largest > FILTERS:
+            out[style] = largest
+    return out
+
+
+def test_every_fit_and_edge_is_painted_as_img_paints_it(site: Site, page: Any) -> None:
+    def screen(kind: str) -> NDArray[np.uint8]:
+        show(site, page, BOARDS[kind], 0)
+        page.evaluate("Promise.all([...document.querySelectorAll('.p')].map((element) => element.decode?.()))")
+        page.wait_for_timeout(300)
+        return np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+
+    page.set_viewport_size({"width": SCREEN[0], "height": SCREEN[1]})
+    assert differences(screen) == {}
+
+
+@pytest.mark.parametrize("engine", ["firefox", "webkit"])
+def test_every_fit_and_edge_is_painted_as_img_paints_it_in_other_engines(engine: str, site: Site) -> None:
+    def screen(kind: str) -> NDArray[np.uint8]:
+        site.files["board.html"] = reporting(ENGINE_BOARD, BOARDS[kind])
+        return screen_of(engine, site, "board.html")
+
+    assert differences(screen) == {}
 
 
 # attributes and places that change
@@ -269,6 +329,20 @@ def test_images_in_shadow_trees(site: Site, page: Any, mode: str) -> None:
         page.wait_for_function("customElements.get('sdz-img') !== undefined")
         page.evaluate(f"(window.root = document.querySelector('div').attachShadow({{ mode: '{mode}' }})).innerHTML = '{image}'")
     page.wait_for_function("window.root.firstChild.naturalWidth === 96")
+
+
+@pytest.mark.parametrize("scroller", ["", "height: 500px; overflow: auto"])
+def test_lazy_pictures_wait_one_screen_away(site: Site, page: Any, scroller: str) -> None:
+    """Of the viewport, or of what they scroll in; not one and a screen of what is enlarged already."""
+    edge = 2 * (500 if scroller else 600)
+    image = '<sdz-img src="{}.sdz" loading="lazy" data-stage="linear" width="9" height="9" style="position: absolute; top: {}px"></sdz-img>'
+    pictures = image.format("a", edge - 20) + image.format("b", edge + 20)
+    show(site, page, f'<div style="position: relative; {scroller}">{pictures}<div style="height: 9000px"></div></div>')
+    page.wait_for_timeout(300)
+    assert site.asked(".sdz") == ["a.sdz"]
+    page.evaluate("(document.querySelector('div').scrollTop = 60, scrollTo(0, 60))")
+    page.wait_for_function("window.seen.length === 2")
+    assert site.asked(".sdz") == ["a.sdz", "b.sdz"]
 
 
 def test_what_is_far_away_gives_its_pixels_back(site: Site, page: Any) -> None:

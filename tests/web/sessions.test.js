@@ -3,9 +3,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Sessions } from "../../web/sessions.js";
+import { GraphNetworks, Sessions } from "../../web/sessions.js";
 import { CoreNetworks } from "../../web/engine.js";
-import { Session } from "../../web/session.js";
 import { neutralTables, sha256, thrown, withGpu } from "./support.js";
 
 /** The files of a small pack without a denoiser. */
@@ -41,7 +40,7 @@ test("each once, and again after a failure", async () => {
   assert.deepEqual(reads, ["manifest.json", "manifest.json", "linear.bin", "coder.bin"].map((name) => `${id}/${name}`));
   assert.equal(sessions.size, 0);
   const session = sessions.session(pack);
-  assert.ok(session instanceof Session);
+  assert.ok(session instanceof GraphNetworks);
   assert.equal(sessions.session(pack), session);
   assert.equal(sessions.session({ ...pack }) === session, false);
   assert.equal(sessions.size, 2);
@@ -54,9 +53,9 @@ test("the core runs what it has weights for, onnxruntime-web what it has not, an
   const read = stored;
   const pack = await new Sessions({ packs: () => async (name) => read[name] }).pack(id);
   const weighted = { ...pack, coreBytes: async () => new Uint8Array() };
-  assert.ok(new Sessions().session(pack) instanceof Session);
+  assert.ok(new Sessions().session(pack) instanceof GraphNetworks);
   assert.ok(new Sessions().session(weighted) instanceof CoreNetworks);
   assert.ok(new Sessions({ provider: "webgpu" }).session(weighted) instanceof CoreNetworks);
-  await withGpu(true, async () => assert.ok(new Sessions({ provider: "webgpu" }).session(weighted) instanceof Session));
-  assert.ok(new Sessions().session({ ...weighted, tiling: { whole: 4096, overlap: 8 } }) instanceof Session);
+  await withGpu(true, async () => assert.ok(new Sessions({ provider: "webgpu" }).session(weighted) instanceof GraphNetworks));
+  assert.ok(new Sessions().session({ ...weighted, tiling: { whole: 4096, overlap: 8 } }) instanceof GraphNetworks);
 });

@@ -36,6 +36,7 @@ const assets = (id, small, files) => `/**
  */
 
 import { fetchFile } from "./pack.js";
+import * as runner from "./session.js";
 
 const PACK = "${id}";
 
@@ -57,6 +58,8 @@ export const packReader = (id) => async (name, fresh) => {
   if (name in SMALL) return Uint8Array.from(atob(SMALL[name]), (character) => character.charCodeAt(0));
   return name in FILES ? fetchFile(FILES[name](), fresh) : null;
 };
+
+export const graphRunner = async () => runner;
 
 /** A page that needs onnxruntime-web says where it is: a bundler would put its 14 MB into every application. */
 export const runtimeFile = () => undefined;

@@ -1,10 +1,12 @@
-/** What assistive technology is told: an image with its `alt`, or the file's own text. What the page's author says of it stands. */
+/** What assistive technology is told: an image with its `alt`, or the text of the file or the fallback. What the page's author says of it stands. */
 
 const ATTRIBUTES = /** @type {const} */ (["role", "aria-label"]);
 
 export class Description {
   /** The text inside the file. @type {string | undefined} */
   #fileAlt;
+  /** The text of a fallback that is shown. @type {string | undefined} */
+  #fallbackAlt;
   /** What was set here, and may be changed here. @type {Record<string, string | null>} */
   #own = { role: null, "aria-label": null };
 
@@ -19,6 +21,13 @@ export class Description {
     this.update();
   }
 
+  /** @param {string | undefined} text */
+  set fallbackAlt(text) {
+    if (text === this.#fallbackAlt) return;
+    this.#fallbackAlt = text;
+    this.update();
+  }
+
   /** To be called after each change of `alt`, `role` or an `aria-` attribute. */
   update() {
     const { element } = this;
@@ -29,7 +38,7 @@ export class Description {
     this.#set("role", role, decoration ? "presentation" : "img");
     // a name would make an image of a decoration again
     const silent = /^(none|presentation)$/.test(element.getAttribute("role") ?? "") || element.hasAttribute("aria-labelledby");
-    this.#set("aria-label", label, silent ? null : (alt ?? this.#fileAlt) || null);
+    this.#set("aria-label", label, silent ? null : (alt ?? (this.#fileAlt || this.#fallbackAlt)) || null);
   }
 
   /** @param {(typeof ATTRIBUTES)[number]} name @param {string | null} now @param {string | null} value */

@@ -10,7 +10,7 @@
 import { SdzError } from "../errors.js";
 import { wantedBy } from "./client.js";
 import { Description } from "./description.js";
-import { restore, standing } from "./fallback.js";
+import { fallbackOf, restore, standing } from "./fallback.js";
 import { backdrop, boxRules, dimension, resolved, sharedSheet } from "./layout.js";
 import { load } from "./load.js";
 import { Kept, unwatch, watchDistance, whenNear } from "./near.js";
@@ -324,7 +324,7 @@ export class SdzImg extends Base {
     restore(this, false);
     const damaged = error.code !== "NetworkError" && error.code !== "ProviderError";
     // without a fallback, a picture decoded before the network or the runtime failed stays
-    if (damaged || this.#slot.assignedElements().some((child) => child.localName !== "noscript")) this.#clear();
+    if (damaged || fallbackOf(this).length) this.#clear();
     this.#decoding?.reject(error);
     this.#decoding = null;
     this.#emit("error", { code: error.code, message: error.message });
@@ -392,7 +392,7 @@ export class SdzImg extends Base {
     if (!this.#far || this.#busy || !this.#shown?.image) return;
     discardCanvas(this.#shown.canvas);
     this.#shown.canvas = null;
-    kept.add(this, 4 * this.#naturalWidth * this.#naturalHeight, () => this.#release());
+    kept.add(this, this.#naturalWidth * this.#naturalHeight, () => this.#release());
   }
 
   /** Gives the pixels back; the box stays. */
@@ -425,11 +425,12 @@ export class SdzImg extends Base {
   #layOut() {
     const [width, height] = [this.getAttribute("width"), this.getAttribute("height")].map(dimension);
     const fallback = this.#slot.hidden ? null : standing(this);
-    const others = !this.#slot.hidden && this.#slot.assignedElements().some((child) => child.localName !== "noscript");
+    const others = !this.#slot.hidden && fallbackOf(this).length > 0;
     let content = "";
     if (this.#shown?.url) content = this.#shown.url;
     else if (fallback) content = fallback.currentSrc;
     else if (this.#naturalWidth && !this.#shown && !others) content = emptyImage(this.#naturalWidth, this.#naturalHeight);
+    this.#description.fallbackAlt = fallback?.alt;
     const colours = this.#shown || fallback ? "" : backdrop(this.dataset.colors);
     this.#rules.replaceSync(`:host { ${boxRules(width, height)}${colours}${content && `display: inline; content: url(${JSON.stringify(content)});`} }`);
   }

@@ -43,8 +43,12 @@ export function restore(element, lazy) {
   element.append(fallback);
 }
 
-/** The child picture that is there to be seen. @param {HTMLElement} element @returns {HTMLImageElement | null} */
+/** Children that are the fallback: all but <noscript>. @param {HTMLElement} element @returns {Element[]} */
+export const fallbackOf = (element) => [...element.children].filter((child) => child.localName !== "noscript");
+
+/** The picture that is there to be seen, where it is all of the fallback. @param {HTMLElement} element @returns {HTMLImageElement | null} */
 export function standing(element) {
-  const image = element.querySelector("img");
-  return image && image.complete && image.naturalWidth > 0 ? image : null;
+  const [only, ...others] = fallbackOf(element);
+  const image = only?.localName === "picture" ? only.querySelector("img") : only;
+  return image instanceof HTMLImageElement && !others.length && image.complete && image.naturalWidth > 0 ? image : null;
 }

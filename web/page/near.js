@@ -3,6 +3,8 @@
  * pixels back.
  */
 
+import { PIXEL_BYTES } from "./shown.js";
+
 /**
  * @typedef {object} Watched
  * @property {() => void} near
@@ -18,17 +20,43 @@ const awaited = new Map();
 /** @type {WeakMap<Element, Watched>} */
 const watched = new WeakMap();
 
-/** @param {string} margin @param {(target: Element, inside: boolean) => void} tell @returns {IntersectionObserver} */
-const observe = (margin, tell) =>
-  new IntersectionObserver((entries) => entries.forEach(({ target, isIntersecting }) => tell(target, isIntersecting)), {
-    rootMargin: margin,
-    // the same inside what scrolls on the page itself, where browsers know it
-    .../** @type {object} */ ({ scrollMargin: margin }),
-  });
+/** Tells when elements come within a margin of the viewport, or of what they scroll in, and when they leave it. */
+class Observer {
+  /** Bits of the observers that see an element. @type {WeakMap<Element, number>} */
+  #seen = new WeakMap();
+  #observers;
 
-/** @type {IntersectionObserver | undefined} */
+  /** @param {string} margin @param {(target: Element, inside: boolean) => void} tell also at the beginning */
+  constructor(margin, tell) {
+    // one observer with both margins would add them, percentages of what is enlarged already; not all browsers know the second
+    const margins = [{ rootMargin: margin }, /** @type {object} */ ({ scrollMargin: margin })];
+    this.#observers = margins.map((options, i) => {
+      return new IntersectionObserver((entries) => {
+        for (const { target, isIntersecting } of entries) {
+          const before = this.#seen.get(target);
+          const now = isIntersecting ? (before ?? 0) | (1 << i) : (before ?? 0) & ~(1 << i);
+          this.#seen.set(target, now);
+          if (before === undefined || !before !== !now) tell(target, now > 0);
+        }
+      }, options);
+    });
+  }
+
+  /** @param {Element} element */
+  observe(element) {
+    for (const observer of this.#observers) observer.observe(element);
+  }
+
+  /** @param {Element} element */
+  unobserve(element) {
+    for (const observer of this.#observers) observer.unobserve(element);
+    this.#seen.delete(element);
+  }
+}
+
+/** @type {Observer | undefined} */
 let starting;
-/** @type {IntersectionObserver | undefined} */
+/** @type {Observer | undefined} */
 let keeping;
 
 /** @param {Element} element */
@@ -49,7 +77,7 @@ export function whenNear(element, start) {
     start();
     return () => {};
   }
-  starting ??= observe(NEAR, (target, inside) => inside && begin(target));
+  starting ??= new Observer(NEAR, (target, inside) => inside && begin(target));
   awaited.set(element, start);
   starting.observe(element);
   return () => {
@@ -60,7 +88,7 @@ export function whenNear(element, start) {
 
 /** Tells an element when it comes near, also at the beginning, and when it is far away. @param {Element} element @param {Watched} tell */
 export function watchDistance(element, tell) {
-  keeping ??= observe(FAR, (target, inside) => (inside ? watched.get(target)?.near() : watched.get(target)?.far()));
+  keeping ??= new Observer(FAR, (target, inside) => (inside ? watched.get(target)?.near() : watched.get(target)?.far()));
   watched.set(element, tell);
   keeping.observe(element);
 }
@@ -71,7 +99,7 @@ export function unwatch(element) {
   keeping?.unobserve(element);
 }
 
-/** Bytes of pixels far away that are kept at hand: some thirty pictures of 512 x 512. */
+/** Bytes of pictures far away that are kept at hand: some ten pictures of 512 x 512. */
 const KEPT_BYTES = 2 ** 25;
 
 /** Pixels that may be given back, the least recently added first. */
@@ -80,9 +108,10 @@ export class Kept {
   #entries = new Map();
   #bytes = 0;
 
-  /** @param {Element} element @param {number} bytes @param {() => void} release called when others need the room */
-  add(element, bytes, release) {
+  /** @param {Element} element @param {number} pixels @param {() => void} release called when others need the room */
+  add(element, pixels, release) {
     this.remove(element);
+    const bytes = PIXEL_BYTES * pixels;
     this.#entries.set(element, { bytes, release });
     this.#bytes += bytes;
     for (const [oldest, { release: giveBack }] of this.#entries) {

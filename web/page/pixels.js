@@ -1,7 +1,7 @@
 /**
  * Finished pictures, kept in the Cache API as they were shown (a bitmap costs no coding), so that a second visit costs what <img> costs. A kept
- * picture is used only while its .sdz
- * file still has the bytes that it was decoded from. At most `ENTRIES` pictures and `BYTES` bytes are kept, the newest.
+ * picture is used only while its .sdz file still has the bytes that it was decoded from. At most `ENTRIES` pictures and `BYTES` bytes are kept,
+ * the newest.
  */
 
 import { ACCEPT } from "../format/container.js";
@@ -23,16 +23,17 @@ import { sha256 } from "../pack.js";
 const NAME = "sdz-pixels";
 const [ENTRIES, BYTES] = [400, 64 * 2 ** 20];
 
-/** Larger pictures would take the place of too many others. */
-const MAX_PIXELS = 2 ** 22;
+/** Larger pictures would take the place of too many others: one of these takes an eighth of the room. */
+const MAX_PIXELS = 2 ** 21;
 
-/** Pictures are counted after the first that a page keeps, and after each so many more. */
-const COUNTED = 32;
+/** Pictures are counted after the first that a page keeps, and after each so many bytes more. */
+const COUNTED = BYTES / 4;
 
 const FACTS = "x-sdz-facts";
 const SIZE = "x-sdz-bytes";
 
-let written = 0;
+/** Bytes since the last count. */
+let written = COUNTED;
 
 /** @returns {Promise<Cache | null>} null where the browser has no storage, or refuses it */
 const open = async () => (globalThis.caches ? caches.open(NAME).catch(() => null) : null);
@@ -72,13 +73,14 @@ export function keep(address, wanted, image, facts) {
     // exceeding the storage quota must not fail the page
     await open()
       .then((cache) => cache?.put(keyOf(address, wanted), new Response(image, { headers })))
-      .then(() => (written++ % COUNTED ? undefined : trim()))
+      .then(() => ((written += image.size) < COUNTED ? undefined : trim()))
       .catch(() => {});
   });
 }
 
 /** Removes the oldest beyond the bounds. */
 async function trim() {
+  written = 0;
   const cache = await open();
   if (!cache) return;
   let [entries, bytes] = [0, 0];

@@ -9,6 +9,9 @@
 /** Bytes before the pixels: the file header and a BITMAPV4HEADER, the oldest with alpha. */
 const BMP_HEADER_BYTES = 14 + 108;
 
+/** What a browser holds of each pixel that is shown: the file, a copy of it in the page's process, and the decoded picture. */
+export const PIXEL_BYTES = 3 * 4;
+
 /** "sRGB", as a BITMAPV4HEADER has it. */
 const SRGB = 0x73524742;
 
@@ -98,8 +101,12 @@ export function discardCanvas(canvas) {
   canvas.width = canvas.height = 0;
 }
 
-/** @param {Partial<Showing>} showing which nothing refers to any more */
+/**
+ * @param {Partial<Showing>} showing which nothing refers to any more. The file and its copies hang on small objects, for which no browser hurries
+ * to collect rubbish: a buffer of their size, never touched, says what there is to win.
+ */
 export function discard({ url, image, canvas }) {
+  if (image) void new ArrayBuffer(PIXEL_BYTES * image.naturalWidth * image.naturalHeight);
   image?.removeAttribute("src");
   if (url) URL.revokeObjectURL(url);
   discardCanvas(canvas ?? null);

@@ -1,0 +1,180 @@
+"""The fallback of <sdz-img>: painted as an <img> would be, whatever part is lost, and gone where the part comes after all."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import TYPES, Site, pack_files, picture, scripts
+
+from sdz.runtime.encode import encode
+from sdz.runtime.pack import Pack
+from sdz.runtime.session import Session
+
+playwright = pytest.importorskip("playwright.sync_api", reason="the fallback's tests need playwright")
+
+HEAD = '<!doctype html><meta charset="utf-8"><title>t</title><style>body { margin: 0 }</style>'
+SCRIPTS = '<script defer src="fallback.js"></script><script type="module" src="sdz.js"></script>'
+WATCH = "window.seen = []; for (const type of ['load', 'error']) document.addEventListener(type, (event) => { \
+if (event.target.localName === 'sdz-img') window.seen.push([type, event.detail?.code ?? null]) }, true)"
+IMAGE = '<img src="b.png" width="90" height="60" alt="a fallback">'
+BODY = f'<sdz-img src="a.sdz" width="90" height="60" alt="a picture"><noscript>{IMAGE}</noscript></sdz-img>'
+
+MODULES = ("sdz.js", "page/load.js", "format/container.js")
+WORKERS = ("worker.js", "engine.js")
+PACKS = ("manifest.json", "linear.bin", "coder.bin")
+WEIGHTS = ("decoder.core.bin", "denoiser.core.bin")
+BEFORE_PAINT = (*MODULES, *WORKERS, "sdz.wasm", *PACKS, "a.sdz")
+
+
+@pytest.fixture(scope="module")
+def files(session: Session) -> dict[str, bytes]:
+    out = io.BytesIO()
+    picture(90, 60, 4).save(out, "PNG")
+    return {"a.sdz": encode(picture(90, 60, 3), session=session), "b.png": out.getvalue()}
+
+
+@pytest.fixture
+def site(pack: Pack, files: dict[str, bytes]) -> Iterator[Site]:
+    made = Site("/some/where/")
+    made.files = scripts() | pack_files(pack) | files
+    made.files["index.html"] = (HEAD + SCRIPTS + BODY).encode()
+    made.files["image.html"] = (HEAD + IMAGE).encode()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def page(chromium: Any) -> Iterator[Any]:
+    context = chromium.new_context(viewport={"width": 200, "height": 120})
+    context.set_default_timeout(30_000)
+    context.add_init_script(WATCH)
+    page = context.new_page()
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def painted(site: Site, page: Any) -> bytes:
+    """What an <img> of the fallback looks like."""
+    page.goto(site.url("image.html"))
+    return bytes(page.screenshot())
+
+
+def path_of(site: Site, part: str) -> str:
+    return next(path for path in site.files if path == part or (path.startswith("packs/") and path.endswith(f"/{part}")))
+
+
+def wait_for_paint(page: Any, expected: bytes) -> None:
+    """Fails by its time limit where the page never looks like that."""
+    for _ in range(300):
+        # while one document gives way to another there is nothing to photograph
+        with suppress(playwright.Error):
+            if page.screenshot() == expected:
+                return
+        page.wait_for_timeout(100)
+    raise AssertionError("the fallback is not what is painted")
+
+
+@pytest.mark.parametrize("part", [*BEFORE_PAINT, *WEIGHTS])
+def test_a_part_that_is_not_there(site: Site, page: Any, painted: bytes, part: str) -> None:
+    del site.files[path_of(site, part)]
+    page.goto(site.url("index.html"))
+    wait_for_paint(page, painted)
+    assert_named(page, part)
+
+
+@pytest.mark.parametrize("part", [*MODULES, *WORKERS, "sdz.wasm", *PACKS, *WEIGHTS, "a.sdz"])
+def test_a_part_of_other_bytes(site: Site, page: Any, painted: bytes, part: str) -> None:
+    """A web application's page in its place, as hosts send it with status 200."""
+    path = path_of(site, part)
+    site.files[path] = b"<!doctype html><title>not found</title>"
+    page.goto(site.url("index.html"))
+    wait_for_paint(page, painted)
+    assert_named(page, part)
+
+
+@pytest.mark.parametrize("part", [*PACKS[1:], *WEIGHTS, "a.sdz"])
+def test_a_part_with_one_changed_byte(site: Site, page: Any, painted: bytes, part: str) -> None:
+    """Damage that only a digest or the container's checks can see; in the file's own header here."""
+    path = path_of(site, part)
+    content = site.files[path]
+    data = bytearray(content.read_bytes() if isinstance(content, Path) else content)
+    data[5 if part == "a.sdz" else len(data) // 2] ^= 0xFF
+    site.files[path] = bytes(data)
+    page.goto(site.url("index.html"))
+    wait_for_paint(page, painted)
+    assert_named(page, part)
+
+
+@pytest.mark.parametrize("suffix", [".js", ".wasm"])
+def test_types_that_are_none(site: Site, page: Any, painted: bytes, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts need theirs; the core does without one."""
+    monkeypatch.setitem(TYPES, suffix, "application/octet-stream")
+    page.goto(site.url("index.html"))
+    if suffix == ".js":
+        # with fallback.js, a classic script, which needs none
+        wait_for_paint(page, painted)
+        return
+    page.wait_for_function("window.seen.length === 1")
+    assert page.evaluate("window.seen") == [["load", None]]
+
+
+@pytest.mark.parametrize("part", BEFORE_PAINT)
+def test_a_part_that_hangs_and_comes_after_all(site: Site, page: Any, painted: bytes, part: str) -> None:
+    arrive = site.hold(path_of(site, part))
+    page.goto(site.url("index.html"), wait_until="commit")
+    wait_for_paint(page, painted)
+    assert page.evaluate("window.seen") == []
+    arrive.set()
+    page.wait_for_function("window.seen.length === 1")
+    assert page.evaluate("window.seen") == [["load", None]]
+    assert page.screenshot() != painted
+    assert page.evaluate("document.querySelector('sdz-img').currentStage") == "denoised"
+
+
+def test_a_part_that_hangs_in_its_middle(site: Site, page: Any, painted: bytes) -> None:
+    """Of the picture itself: what its first bytes paint stays, and no fallback is loaded."""
+    site.hold("a.sdz", at=60)
+    page.goto(site.url("index.html"))
+    page.wait_for_function("document.querySelector('sdz-img').currentStage === 'linear'")
+    page.wait_for_timeout(2500)
+    assert site.asked("b.png") == ["b.png"]  # for the image of `painted`
+    assert page.screenshot() != painted
+
+
+def assert_named(page: Any, part: str) -> None:
+    """The picture's own name stands; where there is an element, it told of the error once."""
+    assert page.get_by_role("img", name="a fallback" if part in MODULES else "a picture").count() == 1
+    seen = page.evaluate("window.seen")
+    assert [kind for kind, _ in seen] == ([] if part in MODULES else ["error"])
+
+
+def test_its_text_is_the_fallbacks_where_there_is_no_other(site: Site, page: Any, painted: bytes) -> None:
+    site.files["index.html"] = (HEAD + SCRIPTS + BODY.replace(' alt="a picture"', "").replace("a.sdz", "lost.sdz")).encode()
+    page.goto(site.url("index.html"))
+    wait_for_paint(page, painted)
+    assert page.get_by_role("img", name="a fallback").count() == 1
+
+
+@pytest.mark.parametrize("fallback", ['<a href="b.png">the picture as PNG</a>', '<img src="b.png" alt="x"><p>and words</p>'])
+def test_a_fallback_that_is_more_than_a_picture(site: Site, page: Any, fallback: str) -> None:
+    """All of it is shown, not the picture alone."""
+    site.files["index.html"] = (HEAD + SCRIPTS + f'<sdz-img src="lost.sdz" alt="">{fallback}</sdz-img>').encode()
+    page.goto(site.url("index.html"))
+    page.wait_for_function("window.seen.length === 1")
+    page.wait_for_function("[...document.querySelector('sdz-img').children].every((child) => child.getBoundingClientRect().width > 0)")
+
+
+def test_the_fallback_goes_when_the_source_is_set_again(site: Site, page: Any, painted: bytes) -> None:
+    data = site.files.pop("a.sdz")
+    page.goto(site.url("index.html"))
+    wait_for_paint(page, painted)
+    site.files["a.sdz"] = data
+    page.evaluate("document.querySelector('sdz-img').src = 'a.sdz'")
+    page.wait_for_function("window.seen.at(-1)[0] === 'load'")
+    assert page.screenshot() != painted
