@@ -90,7 +90,13 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--auto", action="store_true", help="keep an AVIF instead where it is as near by ST-LPIPS in no more bytes (some seconds a photo)"
     )
-    command.add_argument("--max-side", type=_count, metavar="PIXELS", help="shrink pictures whose longer side is longer")
+    command.add_argument(
+        "--sizes", type=_sizes, metavar="PIXELS,…",
+        help="longer sides of each photo's files, of which a page loads the one that fits (default 480,960,1920 as far as worthwhile)",
+    )  # fmt: skip
+    command.add_argument(
+        "--max-side", type=_count, metavar="PIXELS", help="longer side of the largest file (default: the last of the sizes)"
+    )
     command.add_argument(
         "--fallback", choices=("avif", "webp", "jpeg", "none"), default="avif", help="for visitors without JavaScript (default avif)"
     )
@@ -211,6 +217,7 @@ def _build(options: argparse.Namespace) -> int:
             options.originals,
             options.keep_metadata,
             options.effort,
+            options.sizes,
         ),
         pack=options.pack,
         title=readable(options.title),
@@ -295,6 +302,10 @@ def _address(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
         raise argparse.ArgumentTypeError(f"{text!r} is no address of a site: https://example.org/photos/")
     return text.rstrip("/") + "/"
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(sorted({_count(part.strip()) for part in text.split(",")}))
 
 
 def _natural(text: str) -> int:

@@ -7,6 +7,7 @@
 import { runtimeFile } from "./assets.js";
 import { SdzError, asSdzError } from "./errors.js";
 import { guarded } from "./engine.js";
+import { FULL_STRENGTH } from "./limits.js";
 
 /** @import { Window } from "./core.js" */
 /** @import { Latents, Picture } from "./engine.js" */
@@ -94,9 +95,6 @@ async function loadRuntime(base, threads, provider) {
   running.catch(() => runtimes.delete(script));
   return running;
 }
-
-/** Strength 16 applies the denoiser's change in full, smaller ones that many sixteenths of it. */
-export const FULL_STRENGTH = 16;
 
 /** One pack's networks. Runs are queued, because a session can execute only one at a time. */
 export class Session {

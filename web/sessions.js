@@ -1,12 +1,12 @@
 /**
  * Opened packs and what runs their networks. The only module that decides it: the exact core, where the pack has weights for it; else, or
- * where a page asks for WebGPU and the browser has it, onnxruntime-web, which is loaded when a network is first needed.
+ * where a page asks for WebGPU and the browser has it, onnxruntime-web, which is loaded when a network is first needed, as is the module that
+ * knows how to use it: few pages need either.
  */
 
 import { packReader } from "./assets.js";
 import { CoreNetworks } from "./engine.js";
 import { fetchReader, loadPack } from "./pack.js";
-import { Session } from "./session.js";
 
 /** @import { Window } from "./core.js" */
 /** @import { Network, Picture } from "./engine.js" */
@@ -30,10 +30,18 @@ import { Session } from "./session.js";
  * @property {Provider} [provider]
  */
 
+/** What runs graphs. @type {() => Promise<typeof import("./session.js").Session>} */
+let graphs = async () => (await import("./session.js")).Session;
+
+/** Takes what runs graphs from `load`, in scripts that may not import later. @param {typeof graphs} load */
+export function useGraphs(load) {
+  graphs = load;
+}
+
 export class Sessions {
   /** @type {Map<string, Promise<Pack>>} */
   #packs = new Map();
-  /** @type {Map<Pack, Networks>} */
+  /** @type {Map<Pack, Promise<Networks>>} */
   #sessions = new Map();
   /** @type {Sources} */
   #sources;
@@ -63,12 +71,14 @@ export class Sessions {
     return typeof packs === "function" ? packs(id) : fetchReader(new URL(`${id}/`, packs));
   }
 
-  /** @param {Pack} pack @returns {Networks} loads nothing before a network is asked for */
+  /** @param {Pack} pack @returns {Promise<Networks>} loads no network before it is asked for */
   session(pack) {
     const webgpu = this.#sources.provider === "webgpu" && /** @type {any} */ (globalThis.navigator)?.gpu;
     const byCore = pack.coreBytes && !pack.tiling && !webgpu;
-    const session = this.#sessions.get(pack) ?? (byCore ? new CoreNetworks(pack) : new Session(pack, this.#sources));
-    this.#sessions.set(pack, session);
-    return session;
+    const make = async () => (byCore ? new CoreNetworks(pack) : new (await graphs())(pack, this.#sources));
+    const opening = this.#sessions.get(pack) ?? make();
+    this.#sessions.set(pack, opening);
+    opening.catch(() => this.#sessions.delete(pack));
+    return opening;
   }
 }

@@ -5,7 +5,8 @@
 // @ts-expect-error  it exists on a site only
 import * as runtime from "./ort/ort.wasm.bundle.min.mjs";
 import { runtimeFile } from "./assets.js";
-import { useRuntime } from "./session.js";
+import { Session, useRuntime } from "./session.js";
+import { useGraphs } from "./sessions.js";
 import "./sw.js";
 
 /** @import { Ort } from "./session.js" */
@@ -16,3 +17,4 @@ ort.env.wasm.wasmPaths = { wasm: runtimeFile("ort-wasm-simd-threaded.wasm") };
 ort.env.wasm.numThreads = 1;
 ort.env.logLevel = "error";
 useRuntime(async () => ort);
+useGraphs(async () => Session);

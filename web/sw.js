@@ -147,7 +147,7 @@ function render(bytes, wanted) {
     if (width * height > MAX_PIXELS) {
       throw new SdzError("LimitError", `${width} x ${height} pixels, at most ${MAX_PIXELS} are decoded here`);
     }
-    const session = sessions.session(await sessions.pack(packId));
+    const session = await sessions.session(await sessions.pack(packId));
     const picture = await readPicture(bytes, session.pack);
     try {
       const canvas = new OffscreenCanvas(width, height);

@@ -27,6 +27,9 @@ DEMO = WEB / "demo"
 ENTRY = "sdz.js"
 """The module a page loads."""
 
+CHOOSER = "page/sizes.js"
+"""The module that chooses among a picture's sizes, where it has several."""
+
 WORKER = "worker.js"
 """The module that the page's modules start as a worker."""
 

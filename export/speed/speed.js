@@ -6,7 +6,7 @@
 import { packReader, runtimeFile } from "../../web/assets.js";
 import { decodeBytes, readPicture } from "../../web/decode.js";
 import { loadPack } from "../../web/pack.js";
-import { FULL_STRENGTH } from "../../web/session.js";
+import { FULL_STRENGTH } from "../../web/limits.js";
 import { Sessions } from "../../web/sessions.js";
 
 /** @import { DecodedImage } from "../../web/decode.js" */
@@ -50,7 +50,7 @@ function paint({ data, width, height }) {
 export async function measureFirst({ pack: id, file }) {
   const bytes = await read(file);
   const pack = await packOf(id);
-  const session = new Sessions({ threads: THREADS }).session(pack);
+  const session = await new Sessions({ threads: THREADS }).session(pack);
   return {
     linear: await timed(1, async () => paint(await decodeBytes(bytes, { stage: "linear", pack })), 0),
     decoder_session: await timed(1, () => session.prepare("decoder"), 0),
@@ -63,7 +63,7 @@ export async function measureFirst({ pack: id, file }) {
 export async function measureWarm({ pack: id, file, repetitions }) {
   const bytes = await read(file);
   const pack = await packOf(id);
-  const session = new Sessions({ threads: THREADS }).session(pack);
+  const session = await new Sessions({ threads: THREADS }).session(pack);
   const picture = await readPicture(bytes, pack);
   const { whole } = picture;
   await session.paint(picture, whole, FULL_STRENGTH);

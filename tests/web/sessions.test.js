@@ -40,10 +40,10 @@ test("each once, and again after a failure", async () => {
   assert.equal(await sessions.pack(id), pack);
   assert.deepEqual(reads, ["manifest.json", "manifest.json", "linear.bin", "coder.bin"].map((name) => `${id}/${name}`));
   assert.equal(sessions.size, 0);
-  const session = sessions.session(pack);
+  const session = await sessions.session(pack);
   assert.ok(session instanceof Session);
-  assert.equal(sessions.session(pack), session);
-  assert.equal(sessions.session({ ...pack }) === session, false);
+  assert.equal(await sessions.session(pack), session);
+  assert.equal((await sessions.session({ ...pack })) === session, false);
   assert.equal(sessions.size, 2);
 });
 
@@ -54,9 +54,9 @@ test("the core runs what it has weights for, onnxruntime-web what it has not, an
   const read = stored;
   const pack = await new Sessions({ packs: () => async (name) => read[name] }).pack(id);
   const weighted = { ...pack, coreBytes: async () => new Uint8Array() };
-  assert.ok(new Sessions().session(pack) instanceof Session);
-  assert.ok(new Sessions().session(weighted) instanceof CoreNetworks);
-  assert.ok(new Sessions({ provider: "webgpu" }).session(weighted) instanceof CoreNetworks);
-  await withGpu(true, async () => assert.ok(new Sessions({ provider: "webgpu" }).session(weighted) instanceof Session));
-  assert.ok(new Sessions().session({ ...weighted, tiling: { whole: 4096, overlap: 8 } }) instanceof Session);
+  assert.ok((await new Sessions().session(pack)) instanceof Session);
+  assert.ok((await new Sessions().session(weighted)) instanceof CoreNetworks);
+  assert.ok((await new Sessions({ provider: "webgpu" }).session(weighted)) instanceof CoreNetworks);
+  await withGpu(true, async () => assert.ok((await new Sessions({ provider: "webgpu" }).session(weighted)) instanceof Session));
+  assert.ok((await new Sessions().session({ ...weighted, tiling: { whole: 4096, overlap: 8 } })) instanceof Session);
 });
