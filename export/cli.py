@@ -55,6 +55,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = command.parse_args(given)
     if options.pack is not None and options.pack_from is not None:
         command.error("name one pack: --pack, or --pack-from")
+    if options.html_in is not None or options.html_out is not None:
+        if options.html_in is None or options.html_out is None or options.photos or options.out is not None or options.pack_from:
+            command.error("--html-in and --html-out go together, without photos, --out and --pack-from")
+        return _rewrite(options)
+    if not options.photos or options.out is None:
+        command.error("name photos, and the site's directory with --out; or --html-in and --html-out")
     return _build(options)
 
 
@@ -63,8 +69,13 @@ def _add_build(command: argparse.ArgumentParser) -> None:
         "Build or update a static site: a gallery, a page per photo, the decoder and everything it needs. "
         "Only what changed is made again; the old site stays whole until the new pages are in place."
     )
-    command.add_argument("photos", nargs="+", metavar="PHOTOS", help="picture files, and folders of them; whatever Pillow opens")
-    command.add_argument("--out", type=Path, required=True, metavar="SITE", help="directory of the site")
+    command.add_argument("photos", nargs="*", metavar="PHOTOS", help="picture files, and folders of them; whatever Pillow opens")
+    command.add_argument("--out", type=Path, metavar="SITE", help="directory of the site")
+    plain = command.add_argument_group(
+        "pages of your own", "instead of PHOTOS and --out; takes --quality, --tune, --effort, --pack and --jobs"
+    )
+    plain.add_argument("--html-in", type=Path, metavar="SITE", help="directory of a static site that any program made")
+    plain.add_argument("--html-out", type=Path, metavar="SITE", help="directory of its copy, in which photos are <sdz-img>")
     command.add_argument("--pack", type=Path, help="directory of another model pack (default: the built-in one)")
     _add_model(command.add_argument_group("a pack from another autoencoder", "made once, kept in SITE/packs; --force makes it again"))
     rate = command.add_mutually_exclusive_group()
@@ -90,7 +101,13 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--auto", action="store_true", help="keep an AVIF instead where it is as near by ST-LPIPS in no more bytes (some seconds a photo)"
     )
-    command.add_argument("--max-side", type=_count, metavar="PIXELS", help="shrink pictures whose longer side is longer")
+    command.add_argument(
+        "--sizes", type=_sizes, metavar="PIXELS,…",
+        help="longer sides of each photo's files, of which a page loads the one that fits (default 480,960,1920 as far as worthwhile)",
+    )  # fmt: skip
+    command.add_argument(
+        "--max-side", type=_count, metavar="PIXELS", help="longer side of the largest file (default: the last of the sizes)"
+    )
     command.add_argument(
         "--fallback", choices=("avif", "webp", "jpeg", "none"), default="avif", help="for visitors without JavaScript (default avif)"
     )
@@ -211,6 +228,7 @@ def _build(options: argparse.Namespace) -> int:
             options.originals,
             options.keep_metadata,
             options.effort,
+            options.sizes,
         ),
         pack=options.pack,
         title=readable(options.title),
@@ -238,6 +256,25 @@ def _build(options: argparse.Namespace) -> int:
     elif not options.quiet:
         print(text_report(report))
     return 1 if report.problems else 0
+
+
+def _rewrite(options: argparse.Namespace) -> int:
+    from ..runtime.errors import SdzError
+    from .plain.pages import PlainOptions, rewrite, text_report
+    from .plain.pictures import Wanted
+    from .site.library import MissingPartError
+    from .site.place import SiteWriteError
+
+    wanted = Wanted(options.quality, options.tune, options.effort)
+    try:
+        report = rewrite(PlainOptions(options.html_in, options.html_out, wanted, options.pack, options.jobs))
+    except (SiteWriteError, MissingPartError, SdzError) as error:
+        return failed("build", error)
+    if options.json:
+        print(as_json(report.to_json()))
+    elif not options.quiet:
+        print(text_report(report))
+    return 0
 
 
 def _find_measures(options: argparse.Namespace) -> bool:
@@ -295,6 +332,10 @@ def _address(text: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
         raise argparse.ArgumentTypeError(f"{text!r} is no address of a site: https://example.org/photos/")
     return text.rstrip("/") + "/"
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    return tuple(sorted({_count(part.strip()) for part in text.split(",")}))
 
 
 def _natural(text: str) -> int:

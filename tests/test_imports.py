@@ -43,6 +43,7 @@ ROOMS: dict[str, set[str]] = {
     "export/packs/foreign": {"export/packs", "export/families", "export/models", "export"},
     "export/training": {"export/packs", "export/packs/foreign", "export/families", "export/models", "export/metrics", "export"},
     "export/site": {"export/metrics", "export"},
+    "export/plain": {"export/site", "export"},
     "export/speed": {"export/site", "export"},
     "export/bench": {"export/speed", "export/site", "export/families", "export/metrics", "export"},
 }

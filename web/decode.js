@@ -6,10 +6,10 @@
  */
 
 import { ALPHA, altText, find, parse } from "./format/container.js";
-import { FULL_STRENGTH, Picture, engine } from "./engine.js";
+import { Picture, engine } from "./engine.js";
 import { SdzError } from "./errors.js";
-import { decodeAlpha } from "./format/alpha.js";
-import { DENOISER_COARSEST, MAX_PIXELS } from "./limits.js";
+import { decodeAlpha, reducedPlane } from "./format/alpha.js";
+import { DENOISER_COARSEST, FULL_STRENGTH, MAX_PIXELS } from "./limits.js";
 import { latentsOf } from "./quantizer.js";
 import { Sessions } from "./sessions.js";
 import { full, spans, weights } from "./format/tiles.js";
@@ -138,17 +138,19 @@ function* windows(whole, tile) {
 /**
  * A finished tile: cropped at the picture's edges, grey in grey pictures, with its alpha.
  * @param {Uint8Array | Uint8ClampedArray<ArrayBuffer>} rgba pixels of `window`; a clamped array may become the tile's own
- * @param {Window} window @param {Picture} picture
+ * @param {Window} window @param {Pick<Picture, "header" | "alpha" | "pack">} picture @param {number} [reduce] what the picture's sides are divided by, rounding up
  * @returns {Tile}
  */
-export function finish(rgba, window, { header, alpha, pack: { patch } }) {
+export function finish(rgba, window, { header, alpha, pack }, reduce = 1) {
+  const patch = pack.patch / reduce;
+  const whole = Math.ceil(header.width / reduce);
   const [x, y] = [window.left * patch, window.top * patch];
-  const width = Math.min(window.columns * patch, header.width - x);
-  const height = Math.min(window.rows * patch, header.height - y);
-  const whole = rgba instanceof Uint8ClampedArray && rgba.length === width * height * 4;
-  const pixels = whole ? rgba : new Uint8ClampedArray(width * height * 4);
+  const width = Math.min(window.columns * patch, whole - x);
+  const height = Math.min(window.rows * patch, Math.ceil(header.height / reduce) - y);
+  const cropped = rgba instanceof Uint8ClampedArray && rgba.length === width * height * 4;
+  const pixels = cropped ? rgba : new Uint8ClampedArray(width * height * 4);
   const stride = window.columns * patch * 4;
-  for (let row = 0; row < height && !whole; row++) {
+  for (let row = 0; row < height && !cropped; row++) {
     pixels.set(rgba.subarray(row * stride, row * stride + width * 4), row * width * 4);
   }
   if (header.grey) {
@@ -159,7 +161,7 @@ export function finish(rgba, window, { header, alpha, pack: { patch } }) {
   }
   if (alpha) {
     for (let row = 0, to = 3; row < height; row++) {
-      for (let from = (y + row) * header.width + x, end = from + width; from < end; from++, to += 4) pixels[to] = alpha[from];
+      for (let from = (y + row) * whole + x, end = from + width; from < end; from++, to += 4) pixels[to] = alpha[from];
     }
   }
   return { x, y, width, height, pixels };
@@ -170,14 +172,17 @@ export function finish(rgba, window, { header, alpha, pack: { patch } }) {
  * @param {Picture} picture @param {Stage} stage as returned by `reached`
  * @param {Networks | null} session not needed for `linear` @param {number} [strength] of the denoiser, at least 1
  * @param {number | null} [tile] latent positions on a tile's side; does not change the pixels
+ * @param {number} [reduce] of `linear`: divides the sides, rounding up; a power of two up to the pack's patch
  * @returns {AsyncGenerator<Tile>}
  * @throws {RangeError} for a `tile` that is no positive integer
  */
-export async function* paint(picture, stage, session, strength = FULL_STRENGTH, tile) {
+export async function* paint(picture, stage, session, strength = FULL_STRENGTH, tile, reduce = 1) {
   const { pack, whole } = picture;
   const side = tileSide(tile, whole, pack.patch);
   if (stage === "linear") {
-    for (const window of windows(whole, side)) yield finish(await picture.paintLinear(window), window, picture);
+    const { header, alpha } = picture;
+    const small = { header, pack, alpha: alpha && reducedPlane(alpha, header.width, header.height, reduce) };
+    for (const window of windows(whole, side * reduce)) yield finish(await picture.paintLinear(window, reduce), window, small, reduce);
     return;
   }
   if (!session) throw new SdzError("ProviderError", `stage '${stage}' needs a session`);

@@ -38,3 +38,9 @@ export const MAX_PIXELS = 2 ** 27;
 
 /** Bytes downloaded for one picture: far more than any photo needs, and within a tab's memory. */
 export const MAX_DOWNLOAD_BYTES = 2 ** 28;
+
+/** Pixels from which the work of painting a picture whole is worth a question: how large is it shown? */
+export const LARGE_PIXELS = 2 ** 21;
+
+/** A denoiser's strength of 16 applies its change in full, smaller ones that many sixteenths of it. */
+export const FULL_STRENGTH = 16;

@@ -6,7 +6,8 @@
 
 import { runtimeFile } from "./assets.js";
 import { SdzError, asSdzError } from "./errors.js";
-import { FULL_STRENGTH, guarded } from "./engine.js";
+import { guarded } from "./engine.js";
+import { FULL_STRENGTH } from "./limits.js";
 
 /** @import { Window } from "./core.js" */
 /** @import { Latents, Picture } from "./engine.js" */

@@ -2,16 +2,17 @@
  * The page's worker: receives addresses of .sdz files and sends back their pixels, stage by stage. While bytes arrive, the linear stage
  * paints them without any network; the networks are loaded meanwhile and then run one picture at a time.
  *
- * In: {type: "configure", packs?, ort?, threads?, provider?, pack?} once; {type: "decode", id, src, stage, realism}; {type: "abort", id}.
- * Out: {type: "header", id, width, height, alt}; {type: "tile", id, x, y, width, height, pixels}; {type: "stage", id, stage, bytes,
- * total, final, digest} after the tiles of that stage; {type: "error", id, code, message}.
+ * In: {type: "configure", packs?, ort?, threads?, provider?, pack?} once; {type: "decode", id, src, stage, realism}; {type: "reduce", id,
+ * reduce} in answer to a header that `asks`, which waits for it: what the sides may be divided by; {type: "abort", id}.
+ * Out: {type: "header", id, width, height, alt, asks}; {type: "tile", id, x, y, width, height, pixels, reduce}; {type: "stage", id, stage,
+ * bytes, total, final, reduce, digest} after the tiles of that stage; {type: "error", id, code, message}.
  */
 
 import { ACCEPT, MAX_HEADER_BYTES, altText } from "./format/container.js";
 import { paint, reached, readContainer, readPicture, strengthOf } from "./decode.js";
 import { engine } from "./engine.js";
 import { SdzError, asSdzError } from "./errors.js";
-import { MAX_DOWNLOAD_BYTES } from "./limits.js";
+import { LARGE_PIXELS, MAX_DOWNLOAD_BYTES } from "./limits.js";
 import { sha256 } from "./pack.js";
 import { Sessions } from "./sessions.js";
 
@@ -29,7 +30,7 @@ const REPAINT_GROWTH = 2;
 
 /** @type {Sessions} */
 let sessions;
-/** @type {Map<number, AbortController>} */
+/** @type {Map<number, Job>} */
 const running = new Map();
 /** Networks run one picture at a time. @type {Promise<unknown>} */
 let networks = Promise.resolve();
@@ -47,13 +48,18 @@ const breathe = () =>
 
 /** Downloads and decodes one picture. */
 class Job {
-  /** @param {number} id @param {string} src @param {Stage} stage @param {number} realism @param {AbortSignal} signal */
-  constructor(id, src, stage, realism, signal) {
+  /** @param {number} id @param {string} src @param {Stage} stage @param {number} realism */
+  constructor(id, src, stage, realism) {
     this.id = id;
     this.src = src;
     this.stage = stage;
     this.strength = strengthOf(realism);
-    this.signal = signal;
+    this.ending = new AbortController();
+    this.signal = this.ending.signal;
+    /** What the sides are divided by. */
+    this.reduce = 1;
+    /** Takes the page's answer. @type {(reduce: number) => void} */
+    this.answer = () => {};
     this.bytes = new Uint8Array();
     /** @type {number | null} */
     this.total = null;
@@ -79,7 +85,7 @@ class Job {
     this.pack = await /** @type {Promise<Pack>} */ (this.loading);
     this.digest = await sha256(this.bytes).catch(() => undefined);
     await this.painting;
-    const linear = this.stage === "linear";
+    const linear = this.stage === "linear" || this.reduce > 1;
     if (this.painted !== this.bytes.length) {
       await this.send(await this.read(this.bytes, this.pack), "linear", linear);
     } else if (linear) {
@@ -153,8 +159,14 @@ class Job {
       const container = readContainer(this.bytes);
       const { width, height, packId } = container.header;
       this.headerSent = true;
-      scope.postMessage({ type: "header", id: this.id, width, height, alt: altText(container) });
-      this.loading = sessions.pack(packId);
+      const asks = width * height >= LARGE_PIXELS;
+      /** @type {Promise<number>} */
+      const answered = asks ? new Promise((resolve) => (this.answer = resolve)) : Promise.resolve(1);
+      scope.postMessage({ type: "header", id: this.id, width, height, alt: altText(container), asks });
+      this.loading = Promise.all([sessions.pack(packId), answered]).then(([pack, reduce]) => {
+        this.reduce = Math.min(reduce, pack.patch);
+        return pack;
+      });
       this.loading.then(
         (pack) => {
           this.pack = pack;
@@ -183,18 +195,19 @@ class Job {
   /** @param {Picture} picture @param {Stage} stage @param {boolean} final */
   async send(picture, stage, final) {
     const session = stage === "linear" ? null : sessions.session(picture.pack);
-    for await (const tile of paint(picture, stage, session, this.strength)) {
+    for await (const tile of paint(picture, stage, session, this.strength, null, this.reduce)) {
       await breathe();
       this.signal.throwIfAborted();
-      scope.postMessage({ type: "tile", id: this.id, ...tile }, [tile.pixels.buffer]);
+      scope.postMessage({ type: "tile", id: this.id, ...tile, reduce: this.reduce }, [tile.pixels.buffer]);
     }
     this.tell(stage, final);
   }
 
   /** @param {Stage} stage @param {boolean} final */
   tell(stage, final) {
+    const { id, reduce, digest } = this;
     const bytes = this.bytes.length;
-    scope.postMessage({ type: "stage", id: this.id, stage, bytes, total: this.total ?? (this.done ? bytes : null), final, digest: this.digest });
+    scope.postMessage({ type: "stage", id, stage, bytes, total: this.total ?? (this.done ? bytes : null), final, reduce, digest });
   }
 }
 
@@ -206,20 +219,23 @@ scope.onmessage = async ({ data }) => {
     // loading the page's pack now saves a round trip
     if (data.pack) sessions.pack(data.pack).catch(() => {});
   } else if (data.type === "abort") {
-    running.get(data.id)?.abort();
+    const job = running.get(data.id);
+    job?.ending.abort();
+    job?.answer(1);
+  } else if (data.type === "reduce") {
+    running.get(data.id)?.answer(data.reduce);
   } else if (data.type === "decode") {
-    const abort = new AbortController();
-    running.set(data.id, abort);
-    const job = new Job(data.id, data.src, data.stage, data.realism, abort.signal);
+    const job = new Job(data.id, data.src, data.stage, data.realism);
+    running.set(data.id, job);
     try {
       await job.run();
     } catch (error) {
-      if (!abort.signal.aborted) {
+      if (!job.signal.aborted) {
         const { code, message } = asSdzError(error, "ProviderError");
         scope.postMessage({ type: "error", id: data.id, code, message });
       }
     } finally {
-      abort.abort();
+      job.ending.abort();
       await job.painting.catch(() => {});
       job.picture?.close();
       running.delete(data.id);

@@ -92,12 +92,13 @@ def ssimulacra2(picture: Pixels, reference: Pixels) -> float:
 class EqualAvif:
     """AVIF's bytes (`size`) at a given distance; `bound` is "=" or, past the ends of AVIF's range, "<=" or ">=".
 
-    `data` is the file of the lowest quality that is not farther, b"" where none is.
+    `data` is the file of the lowest quality that is not farther, and `quality` that; b"" and the highest where none is.
     """
 
     size: int
     bound: str
     data: bytes
+    quality: int
 
 
 def avif_at_distance(picture: Image.Image, distance: float) -> EqualAvif:
@@ -116,7 +117,7 @@ def avif_at_distance(picture: Image.Image, distance: float) -> EqualAvif:
 
     low, high = AVIF_QUALITIES
     if tried(low)[1] <= distance:
-        return EqualAvif(len(tried(low)[0]), "<=", tried(low)[0])
+        return EqualAvif(len(tried(low)[0]), "<=", tried(low)[0], low)
     while high - low > 1:
         middle = (low + high) // 2
         if tried(middle)[1] <= distance:
@@ -125,9 +126,9 @@ def avif_at_distance(picture: Image.Image, distance: float) -> EqualAvif:
             low = middle
     (smaller, far), (larger, near) = tried(low), tried(high)
     if near > distance:
-        return EqualAvif(len(larger), ">=", b"")
+        return EqualAvif(len(larger), ">=", b"", high)
     share = (far - distance) / (far - near)
-    return EqualAvif(round(len(smaller) + (len(larger) - len(smaller)) * share), "=", larger)
+    return EqualAvif(round(len(smaller) + (len(larger) - len(smaller)) * share), "=", larger, high)
 
 
 @functools.cache

@@ -30,6 +30,9 @@ ENTRY = "sdz.js"
 FALLBACK = "fallback.js"
 """The classic script for pages that do not get the modules."""
 
+CHOOSER = "page/sizes.js"
+"""The module that chooses among a picture's sizes, where it has several."""
+
 WORKER = "worker.js"
 """The module that the page's modules start as a worker."""
 

@@ -19,7 +19,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from ...runtime.options import STAGES
 from .albums import Album
 from .assets import Asset
-from .library import DEMO, ENTRY, FALLBACK, STYLE, Library, MissingPartError, module_graph
+from .library import CHOOSER, DEMO, ENTRY, FALLBACK, STYLE, Library, MissingPartError, module_graph
 from .report import Photo, Report, kilobytes, payback, plural
 
 CURVE_WIDTH, CURVE_HEIGHT = 600, 72
@@ -105,10 +105,11 @@ class Page:
         """One of the demo's scripts."""
         return self._shared(f"demo/{name}")
 
-    def preloads(self, script: str) -> list[Asset]:
-        """What the page's modules import: a browser would discover it one import after the other."""
+    def preloads(self, script: str, sized: bool) -> list[Asset]:
+        """What the page's modules import: a browser would discover it one by one. `sized`: with what chooses among sizes."""
         entries = [ENTRY, f"demo/{script}"]
-        return [self._shared(name) for name in module_graph(self.shared, entries) if name not in entries]
+        wanted = [*entries, CHOOSER] if sized else entries
+        return [self._shared(name) for name in module_graph(self.shared, wanted) if name not in entries]
 
     def _shared(self, name: str) -> Asset:
         return self.assets[self.shared.path(name)]
@@ -225,6 +226,7 @@ def _gallery(album: Album, report: Report) -> dict[str, object]:
     """What an album's template asks for beside the report."""
     photos = album.all_photos()
     megapixels = sum(p.width * p.height for p in photos) / 1e6
+    shown = [*album.photos, *(child.cover for child in album.albums)]
     count, size = plural(len(photos), "photo"), kilobytes(sum(photo.shown.bytes for photo in photos))
     return {
         "description": f"{count}, {megapixels:.1f} megapixels, {size} in all.",
@@ -232,7 +234,8 @@ def _gallery(album: Album, report: Report) -> dict[str, object]:
         "payback": payback(report),
         "eager": EAGER_FIGURES,
         "script": "gallery.js",
-        "decodes": any(shown.avif is None for shown in (*album.photos, *(child.cover for child in album.albums))),
+        "decodes": any(photo.avif is None for photo in shown),
+        "sized": any(photo.sizes for photo in shown if photo.avif is None),
     }
 
 
@@ -251,6 +254,7 @@ def _study(photo: Photo, report: Report) -> dict[str, object]:
         "description": photo.caption or f"{photo.title}: {photo.width} × {photo.height} pixels from {photo.shown.bytes:,} bytes",
         "script": "view.js",
         "decodes": photo.avif is None,
+        "sized": bool(photo.sizes),
         "curve": rate_curve(photo),
         "stages": list(zip(STAGES, NETWORKS, strict=True)),
         # nothing to hold the browser's pixels against where the pack promises none

@@ -13,8 +13,8 @@ import json
 import math
 import time
 import unicodedata
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from PIL import Image
 
 from ...runtime.decode import Opened, decode, open_latents
 from ...runtime.encode import encode
-from ...runtime.errors import CorruptPackError, LimitError, SdzError
+from ...runtime.errors import CorruptPackError, SdzError
 from ...runtime.files import readable
 from ...runtime.options import DEFAULT_EFFORT, DEFAULT_TUNE, STAGES, Tune
 from ...runtime.pack import Pack, default_pack, load_pack
@@ -33,9 +33,9 @@ from ..metrics.pictures import avif_bytes, psnr
 from .assets import Asset, digest, hashed_name, write_asset
 from .metadata import read_facts
 from .originals import published
-from .report import Measured, Photo
+from .report import Measured, Photo, Size
 
-RECIPE = 4
+RECIPE = 5
 """Raised when this module would make other files or figures of the same photo; part of every key."""
 
 FALLBACK_QUALITY = {"avif": 50, "webp": 75, "jpeg": 80}
@@ -46,6 +46,12 @@ FALLBACK_AVIF_SPEED = 6
 
 RENDERED_QUALITY = 90
 """JPEG quality of the decoded picture, for those who download it and for previews on other sites."""
+
+SIZES = (480, 960, 1920)
+"""Longer sides of a photo's files, pixels: a phone's third of a screen, a phone's whole screen, a desk's."""
+
+WORTHWHILE = 0.625
+"""Of the largest file's longer side: a size above that would spare a reader too little to be worth its file."""
 
 LADDER_RUNGS = 6
 """Cuts of each file at which PSNR is measured, for the curve beside the byte slider."""
@@ -58,7 +64,9 @@ LADDER_PIXELS = 1 << 22
 class PhotoOptions:
     """What decides about a photo's bytes and figures; at most one of the three rates is set. `auto` keeps an AVIF instead where that is as
     near in no more bytes. `ms_ssim` asks for a figure that only torch can measure, which takes longer to load than a photo to make.
-    `originals` publishes the files themselves, `keep_metadata` what they say of place and owner, in them and in the `.sdz`."""
+    `originals` publishes the files themselves, `keep_metadata` what they say of place and owner, in them and in the `.sdz`. `sizes` are the
+    longer sides of the files of each photo, in pixels; None for `SIZES` as far as they are worthwhile. The largest is `max_side` where that
+    is given, and no photo is made larger."""
 
     quality: float | None = None
     bpp: float | None = None
@@ -71,6 +79,18 @@ class PhotoOptions:
     originals: bool = False
     keep_metadata: bool = False
     effort: int = DEFAULT_EFFORT
+    sizes: tuple[int, ...] | None = None
+
+    @property
+    def longest(self) -> int:
+        """The longer side that no file exceeds."""
+        return self.max_side or max(self.sizes or SIZES)
+
+    def below(self, longest: int) -> list[int]:
+        """The sizes below that of the largest file, whose longer side is `longest`; the smallest first."""
+        if self.sizes is not None:
+            return sorted({size for size in self.sizes if size < longest})
+        return [size for size in SIZES if size <= WORTHWHILE * longest]
 
 
 @dataclass(frozen=True)
@@ -119,11 +139,8 @@ def make_photo(job: PhotoJob) -> PhotoResult:
         known = _known(job, key)
         if known is not None:
             return PhotoResult(job.source, known, reused=True)
-        photo = read_photo(data, job.options.max_side)
-        return PhotoResult(job.source, _make(job, key, data, photo, _session(job.pack)))
-    except LimitError as error:
-        hint = "" if job.options.max_side is not None else "; --max-side makes it smaller"
-        return PhotoResult(job.source, None, problem=f"{job.source}: {error}{hint}")
+        photo = read_photo(data, job.options.longest)
+        return PhotoResult(job.source, _make(job, key, data, photo, open_session(job.pack)))
     except SdzError as error:
         return PhotoResult(job.source, None, problem=f"{job.source}: {error}")
     except OSError as error:
@@ -139,7 +156,8 @@ def open_pack(path: Path | None) -> Pack:
 
 
 @cache
-def _session(path: Path | None) -> Session:
+def open_session(path: Path | None) -> Session:
+    """What encodes and decodes with the pack at `path`, or the default one; once per process."""
     session = Session(open_pack(path))
     # the first run builds the graphs: the times of the report are those of a warm encoder and decoder
     decode(encode(Image.new("RGB", (16, 16)), session=session), session=session)
@@ -163,10 +181,9 @@ def _known(job: PhotoJob, key: str) -> Photo | None:
 
 @dataclass(frozen=True)
 class _Original:
-    """A photo: its file's bytes; prepared for the encoder, for Pillow, and as a page shows it, uint8 (H, W, 3), transparency on white."""
+    """A photo: its file's bytes; prepared for Pillow, and as a page shows it, uint8 (H, W, 3), transparency on white."""
 
     data: bytes
-    source: PreparedPhoto
     picture: Image.Image
     shown: NDArray[np.uint8]
 
@@ -199,20 +216,24 @@ class _Judged:
     avif_bound: str | None = None
     choice: str | None = None
     avif: bytes = b""
+    quality: int = 0
+    """Of that AVIF."""
 
 
 def _make(job: PhotoJob, key: str, data: bytes, source: PreparedPhoto, session: Session) -> Photo:
     picture = source.to_pil()
-    original = _Original(data, source, picture, np.asarray(on_white(picture)))
-    encoded = _encode(original, job.options, session)
+    original = _Original(data, picture, np.asarray(on_white(picture)))
+    encoded = _encode(source, job.options, session)
     decoded = _decode(encoded.data, original, job.options, session)
-    return _write(job, key, original, encoded, decoded, _judge(job, original, encoded, decoded))
+    judged = _judge(job, original, encoded, decoded)
+    sizes = [_smaller(job, source, size, judged, session) for size in job.options.below(max(source.width, source.height))]
+    return _write(job, key, original, encoded, decoded, judged, sizes)
 
 
-def _encode(original: _Original, options: PhotoOptions, session: Session) -> _Encoded:
+def _encode(source: PreparedPhoto, options: PhotoOptions, session: Session) -> _Encoded:
     start = time.perf_counter()
     data = encode(
-        original.source,
+        source,
         quality=options.quality,
         bpp=options.bpp,
         target_size=options.target_size,
@@ -285,7 +306,7 @@ def _judge(job: PhotoJob, original: _Original, encoded: _Encoded, decoded: _Deco
     if not auto:
         return _Judged(distance, equal.size, equal.bound)
     kept = equal.data if len(equal.data) <= len(encoded.data) else b""
-    return _Judged(distance, equal.size, equal.bound, _choice(len(encoded.data), len(equal.data), bool(kept)), kept)
+    return _Judged(distance, equal.size, equal.bound, _choice(len(encoded.data), len(equal.data), bool(kept)), kept, equal.quality)
 
 
 def _choice(sdz: int, avif: int, kept: bool) -> str:
@@ -295,12 +316,30 @@ def _choice(sdz: int, avif: int, kept: bool) -> str:
     return f"sdz: {sdz:,} bytes against {avif:,} at the same ST-LPIPS" if avif else f"sdz: {sdz:,} bytes, no AVIF is as near by ST-LPIPS"
 
 
-def _write(job: PhotoJob, key: str, original: _Original, encoded: _Encoded, decoded: _Decoded, judged: _Judged) -> Photo:
+def _smaller(job: PhotoJob, source: PreparedPhoto, longest: int, judged: _Judged, session: Session) -> Size:
+    """Makes a smaller file of a photo, as its largest was made and in proportion as large."""
+    options = job.options
+    photo = source.shrunk(longest)
+    picture = photo.to_pil()
+    if judged.avif:
+        avif = _written(job, avif_bytes(picture, judged.quality, FALLBACK_AVIF_SPEED), ".avif")
+        return Size(picture.width, picture.height, avif, None)
+    if options.target_size is not None:
+        options = replace(options, target_size=None, bpp=8.0 * options.target_size / (source.width * source.height))
+    shown = _written(job, _encode(photo, options, session).data, ".sdz")
+    fallback = None
+    if options.fallback != "none":
+        fallback = _written(job, fallback_bytes(picture, options.fallback), f".{options.fallback}")
+    return Size(picture.width, picture.height, shown, fallback)
+
+
+def _written(job: PhotoJob, data: bytes, suffix: str) -> Asset:
+    return write_asset(job.site, hashed_name(job.name.rpartition("/")[2], data, suffix), data)
+
+
+def _write(job: PhotoJob, key: str, original: _Original, encoded: _Encoded, decoded: _Decoded, judged: _Judged, sizes: list[Size]) -> Photo:
     """Writes the photo's files, and says what the manifest keeps of it."""
-
-    def written(data: bytes, suffix: str) -> Asset:
-        return write_asset(job.site, hashed_name(job.name.rpartition("/")[2], data, suffix), data)
-
+    written = partial(_written, job)
     sdz = Asset(hashed_name(job.name.rpartition("/")[2], encoded.data, ".sdz"), len(encoded.data), digest(encoded.data))
     avif = fallback = None
     stages, ladder, shown = decoded.stages, decoded.ladder, decoded.shown
@@ -326,6 +365,7 @@ def _write(job: PhotoJob, key: str, original: _Original, encoded: _Encoded, deco
         step_index=decoded.step_index,
         sdz=sdz,
         fallback=fallback,
+        sizes=sizes,
         rendered=written(rendered.getvalue(), ".jpg"),
         original=written(*published(original.data, original.picture, job.options.keep_metadata)) if job.options.originals else None,
         stages=stages,

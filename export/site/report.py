@@ -27,8 +27,29 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Size:
+    """A smaller file of a photo, and its fallback."""
+
+    width: int
+    height: int
+    shown: Asset
+    fallback: Asset | None
+
+    def assets(self) -> list[Asset]:
+        """Its files."""
+        return [self.shown] if self.fallback is None else [self.shown, self.fallback]
+
+    @staticmethod
+    def from_json(entry: dict[str, Any]) -> Size:
+        """The inverse of `dataclasses.asdict`; raises KeyError or TypeError for anything else."""
+        fallback = Asset(**entry["fallback"]) if entry["fallback"] is not None else None
+        return Size(**{**entry, "shown": Asset(**entry["shown"]), "fallback": fallback})
+
+
+@dataclass(frozen=True)
 class Photo:
-    """What the manifest says of a photo; files are paths relative to the site.
+    """What the manifest says of a photo; files are paths relative to the site. Width, height and all figures are those of the largest file,
+    `sizes` are the smaller ones, the smallest first.
 
     `choice` says in words, where the build chose, what was kept and why. Where `avif` was, there is no file `sdz`, only its record, and
     no fallback: the AVIF needs none. `rendered` is a JPEG of the decoded pixels, `original` what was published of the file itself. `facts`
@@ -63,6 +84,7 @@ class Photo:
     taken: str | None = None
     colors: str = ""
     """What stands in for the picture until it is decoded: CSS colours from top to bottom."""
+    sizes: list[Size] = field(default_factory=list)
 
     @property
     def shown(self) -> Asset:
@@ -81,7 +103,8 @@ class Photo:
 
     def assets(self) -> list[Asset]:
         """All files of the photo."""
-        return [asset for asset in (self.shown, self.rendered, self.fallback, self.original) if asset is not None]
+        own = (self.shown, self.rendered, self.fallback, self.original)
+        return [*(asset for asset in own if asset is not None), *(asset for size in self.sizes for asset in size.assets())]
 
     @staticmethod
     def from_json(entry: dict[str, Any]) -> Photo:
@@ -89,7 +112,8 @@ class Photo:
         assets = {k: Asset(**entry[k]) if entry[k] is not None else None for k in ("sdz", "fallback", "rendered", "original", "avif")}
         stages = [Measured(**stage) for stage in entry["stages"]]
         ladder = [(int(n), float(p)) for n, p in entry["ladder"]]
-        return Photo(**{**entry, **assets, "stages": stages, "ladder": ladder, "facts": Facts.from_json(entry["facts"])})
+        sizes = [Size.from_json(size) for size in entry["sizes"]]
+        return Photo(**{**entry, **assets, "sizes": sizes, "stages": stages, "ladder": ladder, "facts": Facts.from_json(entry["facts"])})
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@
 
 import { packReader, runtimeFile } from "../../web/assets.js";
 import { decodeBytes, readPicture } from "../../web/decode.js";
-import { FULL_STRENGTH } from "../../web/engine.js";
 import { loadPack } from "../../web/pack.js";
+import { FULL_STRENGTH } from "../../web/limits.js";
 import { Sessions } from "../../web/sessions.js";
 
 /** @import { DecodedImage } from "../../web/decode.js" */

@@ -61,7 +61,7 @@ DECODE = in_page("""
   const { loadPack, fetchReader } = await import(argument.base + "pack.js");
   const { Sessions } = await import(argument.base + "sessions.js");
   const pack = await loadPack(argument.pack, fetchReader(new URL(`packs/${argument.pack}/`, argument.base)));
-  const session = new Sessions({ ort: argument.base + "ort/", threads: argument.threads }).session(pack);
+  const session = await new Sessions({ ort: argument.base + "ort/", threads: argument.threads }).session(pack);
   const out = {};
   for (const [name, stage, tile] of argument.wanted) {
     const bytes = new Uint8Array(await (await fetch(argument.base + name)).arrayBuffer());

@@ -24,11 +24,11 @@ def chosen(photos: Path, pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     def found(picture: Image.Image, distance: float) -> similarity.EqualAvif:
         if picture.mode == "RGBA":
-            return similarity.EqualAvif(100_000, ">=", b"")
+            return similarity.EqualAvif(100_000, ">=", b"", 100)
         if picture.size == (190, 170):
             data = avif_bytes(Image.new("RGB", picture.size, "red"), 0)
-            return similarity.EqualAvif(len(data), "=", data)
-        return similarity.EqualAvif(99_999, "=", bytes(100_000))
+            return similarity.EqualAvif(len(data), "=", data, 50)
+        return similarity.EqualAvif(99_999, "=", bytes(100_000), 50)
 
     monkeypatch.setattr(similarity, "avif_at_distance", found)
     return build(options(photos, pack, tmp_path / "site", photo=PhotoOptions(quality=100, auto=True), judged=0))

@@ -150,8 +150,8 @@ def test_avif_at_distance() -> None:
     lowest = similarity.avif_at_distance(small, 10.0)
     highest = similarity.avif_at_distance(small, -1.0)
     coarse, fine = avif_bytes(small, 0), avif_bytes(small, 100)
-    assert (lowest, highest) == (similarity.EqualAvif(len(coarse), "<=", coarse), similarity.EqualAvif(len(fine), ">=", b""))
+    assert (lowest, highest) == (similarity.EqualAvif(len(coarse), "<=", coarse, 0), similarity.EqualAvif(len(fine), ">=", b"", 100))
     with Image.open(io.BytesIO(avif_bytes(small, 40))) as decoded:
         distance = similarity.perceptual_distance(np.asarray(decoded.convert("RGB")), pixels)
     equal = avif_bytes(small, 40)
-    assert similarity.avif_at_distance(small, distance) == similarity.EqualAvif(len(equal), "=", equal)
+    assert similarity.avif_at_distance(small, distance) == similarity.EqualAvif(len(equal), "=", equal, 40)

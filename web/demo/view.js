@@ -27,6 +27,15 @@ function place() {
   y = Math.min(room.y, Math.max(-room.y, y));
   picture.style.transform = zoom === 1 ? "" : `translate(${x}px, ${y}px) scale(${zoom})`;
   frame.toggleAttribute("data-zoomed", zoom !== 1);
+  if (zoom > 1) enlarge();
+}
+
+/** Asks for a file that has the pixels which are shown now, where there is one. */
+function enlarge() {
+  const image = picture.querySelector("sdz-img, img[srcset]");
+  const width = Math.ceil(picture.offsetWidth * zoom);
+  if (width <= Number.parseInt(image?.getAttribute("sizes") ?? "0")) return;
+  image?.setAttribute("sizes", `${width}px`);
 }
 
 /**

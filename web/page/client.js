@@ -10,9 +10,10 @@ import { useSettings } from "./settings.js";
 
 /**
  * @typedef {object} Receiver
- * @property {(size: {width: number, height: number, alt?: string}) => void} header called once, before any tile
- * @property {(tile: Tile) => void} tile
- * @property {(progress: {stage: Stage, bytes: number, total: number | null, final: boolean, digest?: string}) => void} stage
+ * @property {(size: {width: number, height: number, alt?: string}) => number | void} header called once, before any tile; what it returns,
+ *   a power of two, is what a large picture's sides may be divided by
+ * @property {(tile: Tile & {reduce: number}) => void} tile `reduce`: what they are divided by
+ * @property {(progress: {stage: Stage, bytes: number, total: number | null, final: boolean, reduce: number, digest?: string}) => void} stage
  *   with the file's SHA-256 at the last one
  * @property {(error: SdzError) => void} error
  */
@@ -41,7 +42,10 @@ function sharedWorker() {
     const receiver = receivers.get(id);
     if (!receiver) return;
     if (type === "error" || message.final) receivers.delete(id);
-    if (type === "header") receiver.header(message);
+    if (type === "header") {
+      const reduce = receiver.header(message) ?? 1;
+      if (message.asks) worker?.postMessage({ type: "reduce", id, reduce });
+    }
     else if (type === "tile") receiver.tile(message);
     else if (type === "stage") receiver.stage(message);
     else receiver.error(new SdzError(message.code, message.message));
@@ -91,7 +95,7 @@ export function request(src, { stage, realism }, receiver) {
  */
 
 /** Whether the browser is set to save data. */
-function savingData() {
+export function savingData() {
   const connection = /** @type {{saveData?: boolean} | undefined} */ (/** @type {any} */ (navigator).connection);
   return Boolean(connection?.saveData) || matchMedia("(prefers-reduced-data: reduce)").matches;
 }

@@ -1,31 +1,31 @@
 /**
- * <sdz-img src alt width height loading data-stage data-realism data-colors>: shows an .sdz file. To layout it is a replaced element, as <img>
- * is: the picture is its `content`. Its children are the fallback: they are shown until the picture is decoded, and on any error.
+ * <sdz-img src srcset sizes alt width height loading data-stage data-realism data-colors>: shows an .sdz file. To layout it is a replaced element,
+ * as <img> is: the picture is its `content`. Its children are the fallback: they are shown until the picture is decoded, and on any error.
  *
  * Events, which do not bubble, as those of <img>: `load` after the last stage; `progress` with detail {stage, bytes, total} after each;
- * `error` with detail {code, message}. Properties `src`, `alt`, `width`, `height`, `loading` reflect their attributes; `complete`,
+ * `error` with detail {code, message}. Properties `src`, `srcset`, `sizes`, `alt`, `width`, `height`, `loading` reflect their attributes; `complete`,
  * `naturalWidth`, `naturalHeight`, `currentSrc`, `currentStage` and `decode()` describe the state.
  */
 
 import { SdzError } from "../errors.js";
+import { LARGE_PIXELS } from "../limits.js";
 import { wantedBy } from "./client.js";
 import { Description } from "./description.js";
 import { fallbackOf, restore, standing } from "./fallback.js";
-import { backdrop, boxRules, dimension, resolved, sharedSheet } from "./layout.js";
+import { backdrop, boxRules, contentOf, dimension, reduction, resolved, sharedSheet } from "./layout.js";
 import { load } from "./load.js";
 import { Kept, unwatch, watchDistance, whenNear } from "./near.js";
 import { prepareForPrint } from "./printing.js";
+import { Reflecting } from "./reflecting.js";
 import { discard, discardCanvas, emptyImage } from "./shown.js";
 
 /** @import { Wanted } from "./client.js" */
 /** @import { Showing } from "./load.js" */
+/** @import { Choice } from "./sizes.js" */
 /** @import { Stage } from "../decode.js" */
 
 /** Milliseconds after which the fallback is shown where nothing could be painted. */
 const PATIENCE_MS = 2000;
-
-/** The element's base class. Outside browsers an empty class, so that the module can be imported there. */
-const Base = globalThis.HTMLElement ?? /** @type {typeof HTMLElement} */ (/** @type {unknown} */ (class {}));
 
 /** All elements in documents. @type {Set<SdzImg>} */
 const connected = new Set();
@@ -33,9 +33,12 @@ const connected = new Set();
 /** Pictures scrolled far away whose pixels are at hand all the same. */
 const kept = new Kept();
 
-export class SdzImg extends Base {
+/** CSS pixels as <img> tells them, whole ones; the browser's own 64ths are forgiven. @param {number} side */
+const whole = (side) => Math.floor(side + 1 / 64);
+
+export class SdzImg extends Reflecting {
   static observedAttributes = [
-    "src", "alt", "width", "height", "loading", "data-stage", "data-realism", "data-colors", "role", "aria-label", "aria-labelledby",
+    "src", "srcset", "sizes", "alt", "width", "height", "loading", "data-stage", "data-realism", "data-colors", "role", "aria-label", "aria-labelledby",
   ];
 
   #slot = document.createElement("slot");
@@ -44,6 +47,14 @@ export class SdzImg extends Base {
   #description = new Description(this);
   /** The address of `src`, resolved when it was set, as <img> does; null without one, "" where it is none. @type {string | null} */
   #address = null;
+  /** Which file is loaded, or was. @type {Choice} */
+  #chosen = { address: "", density: 1, value: 1 };
+  /** What its sides are divided by in the picture. */
+  #reduce = 1;
+  /** Pixels of the file that is shown for one of CSS. */
+  #density = 1;
+  /** Looks out for a larger picture. @type {{check: () => void, stop: () => void} | null} */
+  #lookout = null;
   /** What is shown; while a new source loads, the old one. @type {Showing | null} */
   #shown = null;
   #naturalWidth = 0;
@@ -88,6 +99,7 @@ export class SdzImg extends Base {
     this.#description.update();
     this.#layOut();
     this.#watch();
+    if (this.#shown && !this.#busy) this.#lookOut();
     this.#schedule();
   }
 
@@ -97,6 +109,8 @@ export class SdzImg extends Base {
       if (this.isConnected) return;
       connected.delete(this);
       unwatch(this);
+      this.#lookout?.stop();
+      this.#lookout = null;
       if (this.#busy) this.#requested = "";
       if (this.#returning) this.#released = true;
       this.#end();
@@ -105,65 +119,30 @@ export class SdzImg extends Base {
 
   /** @param {string} name @param {string | null} _old @param {string | null} value */
   attributeChangedCallback(name, _old, value) {
-    if (name === "src") {
-      this.#address = value === null ? null : resolved(value);
-      this.#renewed = true;
-    }
+    if (name === "src") this.#address = value === null ? null : resolved(value);
+    if (name === "src" || name === "srcset") this.#renewed = true;
     if (!this.isConnected) return;
     if (name === "alt" || name === "role" || name.startsWith("aria-")) this.#description.update();
     else if (name === "width" || name === "height" || name === "data-colors") this.#layOut();
+    else if (name === "sizes") this.#lookout?.check();
     else this.#schedule();
   }
 
-  get src() {
-    const value = this.getAttribute("src");
-    return value === null ? "" : resolved(value) || value;
-  }
-  set src(value) {
-    this.#reflect("src", value);
-  }
-
   get currentSrc() {
-    return this.#address ?? "";
-  }
-
-  get alt() {
-    return this.getAttribute("alt") ?? "";
-  }
-  set alt(value) {
-    this.#reflect("alt", value);
-  }
-
-  get width() {
-    return this.#side("width", this.#naturalWidth);
-  }
-  set width(value) {
-    this.#reflect("width", value);
-  }
-
-  get height() {
-    return this.#side("height", this.#naturalHeight);
-  }
-  set height(value) {
-    this.#reflect("height", value);
-  }
-
-  get loading() {
-    return this.getAttribute("loading")?.toLowerCase() === "lazy" ? "lazy" : "eager";
-  }
-  set loading(value) {
-    this.#reflect("loading", value);
+    return this.hasAttribute("srcset") ? this.#chosen.address : (this.#address ?? "");
   }
 
   /** Whether loading has ended: no source, the last stage painted, or an error. */
   get complete() {
     return this.#complete;
   }
+  /** @override */
   get naturalWidth() {
-    return this.#naturalWidth;
+    return whole(this.#naturalWidth);
   }
+  /** @override */
   get naturalHeight() {
-    return this.#naturalHeight;
+    return whole(this.#naturalHeight);
   }
   /** The stage shown, null before the first. */
   get currentStage() {
@@ -187,31 +166,17 @@ export class SdzImg extends Base {
     return this.#decoding.promise;
   }
 
-  /** Frameworks set properties to null to remove them. @param {string} name @param {unknown} value */
-  #reflect(name, value) {
-    if (value === null || value === undefined) this.removeAttribute(name);
-    else this.setAttribute(name, String(value));
-  }
-
-  /** As <img> has it: the rendered size, else the attribute's, else the picture's. @param {"width" | "height"} name @param {number} natural */
-  #side(name, natural) {
-    if (!this.getClientRects().length) return dimension(this.getAttribute(name))?.value ?? natural;
-    const style = /** @type {Record<string, any>} */ (getComputedStyle(this));
-    const around = (name === "width" ? ["Left", "Right"] : ["Top", "Bottom"]).flatMap((side) => [`padding${side}`, `border${side}Width`]);
-    const outside = style.boxSizing === "border-box" ? around.reduce((sum, part) => sum + Number.parseFloat(style[part]), 0) : 0;
-    return Math.round(Number.parseFloat(style[name]) - outside) || 0;
-  }
-
   /**
    * For the length of a printing: the picture, where nothing is shown yet.
    * @param {(address: string) => HTMLCanvasElement | null} paint at once
    * @returns {() => void} undoes it
    */
   print(paint) {
-    const canvas = this.#shown || !this.#address || standing(this) ? null : paint(this.#address);
+    const address = this.currentSrc || this.#address;
+    const canvas = this.#shown || !address || standing(this) ? null : paint(address);
     if (!canvas) return () => {};
     const hidden = this.#slot.hidden;
-    this.#show({ url: "", image: null, canvas, stage: "linear", bytes: 0, total: null, final: false, skipped: false });
+    this.#show({ url: "", image: null, canvas, stage: "linear", bytes: 0, total: null, final: false, reduce: 1, skipped: false });
     return () => {
       if (this.#shown?.canvas !== canvas) return;
       this.#forget();
@@ -224,15 +189,20 @@ export class SdzImg extends Base {
   #schedule() {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    if (this.#address !== null && this.#renewed) this.#complete = false;
+    if (this.#named !== null && this.#renewed) this.#complete = false;
     queueMicrotask(() => this.#load(false));
+  }
+
+  /** What names the file: the `srcset`, or else the address of `src`; null without either, "" where it is none. */
+  get #named() {
+    return this.hasAttribute("srcset") ? `${this.srcset} ${this.#address}` : this.#address;
   }
 
   /** @param {boolean} now whether to ignore loading="lazy" */
   #load(now) {
     const renewed = this.#renewed;
     this.#scheduled = this.#renewed = false;
-    const address = this.#address;
+    const address = this.#named;
     if (!address) {
       if (!this.#requested && !renewed) return;
       this.#end();
@@ -256,10 +226,12 @@ export class SdzImg extends Base {
     this.#complete = false;
     this.#busy = true;
     this.#released = false;
+    this.#lookout?.stop();
+    this.#lookout = null;
     const begin = () => {
       this.#stop();
       this.#waiting = null;
-      this.#stop = this.#request(address, wanted);
+      this.#stop = this.hasAttribute("srcset") ? this.#choose() : this.#request({ address, density: 1, value: 1 });
     };
     if (now || this.loading === "eager") return begin();
     this.#waiting = begin;
@@ -275,37 +247,88 @@ export class SdzImg extends Base {
     this.#busy = this.#returning = false;
   }
 
-  /** @param {string} address @param {Wanted} wanted @returns {() => void} */
-  #request(address, wanted) {
-    let painted = false;
+  /** Chooses among the candidates, and loads one. @returns {() => void} */
+  #choose() {
+    let stop = () => {};
+    let live = true;
+    import("./sizes.js").then(({ choose }) => choose(this)).then(
+      (choice) => {
+        if (live) stop = this.#request(choice ?? { address: this.#address ?? "", density: 1, value: 1 });
+      },
+      (error) => live && this.#fail(new SdzError("NetworkError", `${error}`)),
+    );
+    return () => {
+      live = false;
+      stop();
+    };
+  }
+
+  /** Takes a larger picture in place of the finished one, when its box asks for it. */
+  async #lookOut() {
+    const [shown, reduce] = [this.#chosen, this.#reduce];
+    if (!this.hasAttribute("srcset") && reduce === 1) return;
+    const { watch } = await import("./sizes.js").catch(() => ({ watch: null }));
+    if (!watch || this.#lookout || this.#busy || shown !== this.#chosen) return;
+    const [width, height] = [this.#naturalWidth * shown.density, this.#naturalHeight * shown.density];
+    this.#lookout = watch(this, shown, { width, height, reduce }, (choice) => {
+      this.#end();
+      this.#lookout = null;
+      this.#busy = true;
+      this.#complete = false;
+      this.#stop = this.#request(choice, true);
+    });
+  }
+
+  /** @param {Choice} choice @param {boolean} [larger] whether what is shown is finished, and stays until the larger picture is @returns {() => void} */
+  #request(choice, larger = false) {
+    const { address, density } = choice;
+    this.#chosen = choice;
+    let painted = larger;
     const patience = setTimeout(() => {
       if (!painted && !this.#shown) this.#standIn();
     }, PATIENCE_MS);
-    const stop = load(this, address, wanted, {
+    const stop = load(this, address, this.#wanted, {
       header: ({ width, height, alt }) => {
-        this.#naturalWidth = width;
-        this.#naturalHeight = height;
+        this.#naturalWidth = width / density;
+        this.#naturalHeight = height / density;
         this.#description.fileAlt = alt;
+        this.#reduce = this.#reduction(width, height);
         this.#layOut();
+        return this.#reduce;
       },
       show: (showing) => {
         painted = true;
-        // a fallback already shown is not replaced by a coarser picture
-        if (!showing.skipped && (showing.final || this.#shown || !standing(this))) this.#show(showing);
-        else URL.revokeObjectURL(showing.url);
+        // neither a fallback already shown nor a finished picture is replaced by a coarser one
+        if (!showing.skipped && (showing.final || (!larger && (this.#shown || !standing(this))))) {
+          this.#density = density;
+          this.#show(showing);
+        } else {
+          URL.revokeObjectURL(showing.url);
+        }
         const { stage, bytes, total, final } = showing;
-        this.#stage = stage;
+        if (final || !larger) this.#stage = stage;
         this.#emit("progress", { stage, bytes, total });
         if (!final) return;
         this.#finish();
         this.#giveBack();
+        this.#lookOut();
       },
-      error: (error) => this.#fail(error),
+      // what is shown is good all the same
+      error: (error) => (larger ? this.#finish() : this.#fail(error)),
     });
     return () => {
       clearTimeout(patience);
       stop();
     };
+  }
+
+  /** What the sides of a file may be divided by in the box that it will have. @param {number} width @param {number} height */
+  #reduction(width, height) {
+    if (width * height < LARGE_PIXELS) return 1;
+    // an image would have its size too late
+    const natural = `width: ${this.#naturalWidth}px; aspect-ratio: ${width} / ${height};`;
+    this.#rules.replaceSync(`:host { ${natural}${boxRules(dimension(this.getAttribute("width")), dimension(this.getAttribute("height")))} }`);
+    return reduction(this, width, height);
   }
 
   #finish() {
@@ -382,7 +405,7 @@ export class SdzImg extends Base {
       near: () => {
         this.#far = false;
         kept.remove(this);
-        if (this.#released && !this.#busy && this.#address) this.#return(this.#address);
+        if (this.#released && !this.#busy && this.#chosen.address) this.#return(this.#chosen.address);
       },
     });
   }
@@ -392,7 +415,8 @@ export class SdzImg extends Base {
     if (!this.#far || this.#busy || !this.#shown?.image) return;
     discardCanvas(this.#shown.canvas);
     this.#shown.canvas = null;
-    kept.add(this, this.#naturalWidth * this.#naturalHeight, () => this.#release());
+    const scale = this.#density / this.#shown.reduce;
+    kept.add(this, this.#naturalWidth * this.#naturalHeight * scale ** 2, () => this.#release());
   }
 
   /** Gives the pixels back; the box stays. */
@@ -407,7 +431,7 @@ export class SdzImg extends Base {
     this.#released = false;
     this.#returning = true;
     this.#stop = load(this, address, this.#wanted, {
-      header: () => {},
+      header: () => this.#reduce,
       show: (showing) => {
         if (!showing.skipped) this.#show(showing);
         if (!showing.final) return;
@@ -427,12 +451,15 @@ export class SdzImg extends Base {
     const fallback = this.#slot.hidden ? null : standing(this);
     const others = !this.#slot.hidden && fallbackOf(this).length > 0;
     let content = "";
-    if (this.#shown?.url) content = this.#shown.url;
-    else if (fallback) content = fallback.currentSrc;
+    let density = 1;
+    if (this.#shown?.url) {
+      content = this.#shown.url;
+      density = this.#density / this.#shown.reduce;
+    } else if (fallback) content = fallback.currentSrc;
     else if (this.#naturalWidth && !this.#shown && !others) content = emptyImage(this.#naturalWidth, this.#naturalHeight);
     this.#description.fallbackAlt = fallback?.alt;
     const colours = this.#shown || fallback ? "" : backdrop(this.dataset.colors);
-    this.#rules.replaceSync(`:host { ${boxRules(width, height)}${colours}${content && `display: inline; content: url(${JSON.stringify(content)});`} }`);
+    this.#rules.replaceSync(`:host { ${boxRules(width, height)}${colours}${content && `display: inline; content: ${contentOf(content, density)};`} }`);
   }
 
   /** @param {string} type @param {object} [detail] */

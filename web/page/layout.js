@@ -1,11 +1,16 @@
 /** The styles of <sdz-img>: what an <img> has by default, what its attributes say, and the colours that stand in for the picture. */
 
+import { LARGE_PIXELS } from "../limits.js";
+
 const STYLE = `
   :host { display: inline-block; overflow: clip; overflow-clip-margin: content-box }
   :host([hidden]), slot[hidden] { display: none }
   div { display: contents }
   canvas { display: block; max-width: 100%; max-height: inherit; width: 100%; height: 100%; object-fit: inherit; object-position: inherit }
 `;
+
+/** Pixels times what the sides are divided by: from 8 megapixels for a half, 4 for a quarter, 2 for an eighth. */
+const WORTH = 8 * LARGE_PIXELS;
 
 /** @type {CSSStyleSheet | undefined} */
 let sheet;
@@ -46,6 +51,24 @@ export function backdrop(colours) {
   const list = (colours ?? "").match(/[^\s()]+(?:\([^()]*\))?/g) ?? [];
   if (!list.length || list.length > 8 || !list.every((colour) => CSS.supports("color", colour))) return "";
   return list.length === 1 ? `background: ${list[0]};` : `background: linear-gradient(${list.join(", ")});`;
+}
+
+/** An image as a value of `content`. @param {string} url @param {number} density pixels of it for one of CSS @returns {string} */
+export function contentOf(url, density) {
+  const image = `url(${JSON.stringify(url)})`;
+  return density === 1 ? image : `image-set(${image} ${density}x)`;
+}
+
+/**
+ * What the sides of a picture may be divided by where its box shows no more: the networks, which fit no smaller one, are then left out, so this
+ * is done only where they would take long.
+ * @param {Element} element @param {number} width of the file @param {number} height @returns {number} a power of two
+ */
+export function reduction(element, width, height) {
+  const box = element.getBoundingClientRect();
+  const scale = Math.max(box.width / width, box.height / height) * devicePixelRatio;
+  if (!scale || getComputedStyle(element).objectFit === "none") return 1;
+  return [8, 4, 2].find((reduce) => scale * reduce <= 1 && width * height * reduce >= WORTH) ?? 1;
 }
 
 /** @param {string} src @returns {string} its address, empty where it is none */

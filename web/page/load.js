@@ -21,10 +21,12 @@ import { bitmap, prepared } from "./shown.js";
  * @property {number} bytes
  * @property {number | null} total
  * @property {boolean} final
+ * @property {number} reduce what the file's sides are divided by, rounding up
  * @property {boolean} skipped whether a newer stage is on its way: this one is not to be shown
  *
  * @typedef {object} Receiver
- * @property {(size: {width: number, height: number, alt?: string}) => void} header called once, first
+ * @property {(size: {width: number, height: number, alt?: string}) => number | void} header called first, sometimes twice; returns what the sides
+ *   may be divided by
  * @property {(showing: Showing) => void} show
  * @property {(error: SdzError) => void} error
  */
@@ -40,15 +42,16 @@ export function load(element, address, wanted, receiver, { lossless = false } = 
   find(address, wanted).then(async (kept) => {
     if (!live) return;
     const url = kept ? URL.createObjectURL(kept.blob) : "";
-    const image = kept && (await prepared(url, element).catch(() => null));
+    // one that was kept for a smaller box is passed over
+    const fits = kept && kept.facts.reduce <= (receiver.header(kept.facts) ?? 1);
+    const image = fits && (await prepared(url, element).catch(() => null));
     if (!live || !kept || !image) {
       URL.revokeObjectURL(url);
       if (live) stop = decode(element, address, wanted, receiver, lossless);
       return;
     }
-    const { width, height, alt, stage, bytes } = kept.facts;
-    receiver.header({ width, height, alt });
-    receiver.show({ url, image, canvas: null, stage, bytes, total: bytes, final: true, skipped: false });
+    const { stage, bytes, reduce } = kept.facts;
+    receiver.show({ url, image, canvas: null, stage, bytes, total: bytes, final: true, reduce, skipped: false });
   });
   return () => {
     live = false;
@@ -64,15 +67,17 @@ function decode(element, address, wanted, receiver, lossless) {
   /** Number of the newest stage: older ones are not shown where the browser takes longer to show them than the worker to decode. */
   let newest = 0;
   let showing = Promise.resolve();
-  /** @type {string | undefined} */
-  let text;
+  /** @type {{width: number, height: number, alt?: string}} */
+  let size;
   const stop = request(address, wanted, {
     header({ width, height, alt }) {
-      text = alt;
-      surface.resize(width, height);
-      receiver.header({ width, height, alt });
+      size = { width, height, alt };
+      return receiver.header(size);
     },
-    tile: (tile) => surface.put(tile),
+    tile(tile) {
+      surface.resize(Math.ceil(size.width / tile.reduce), Math.ceil(size.height / tile.reduce));
+      surface.put(tile);
+    },
     stage({ digest, ...progress }) {
       const number = ++newest;
       showing = showing.then(async () => {
@@ -84,9 +89,8 @@ function decode(element, address, wanted, receiver, lossless) {
         if (!live || !image) URL.revokeObjectURL(url);
         if (!live) return;
         receiver.show({ ...progress, url: image ? url : "", image, canvas, skipped });
-        const { width, height } = canvas;
-        const { stage, bytes, final } = progress;
-        if (final && digest && pixels) keep(address, wanted, pixels, { digest, width, height, bytes, stage, alt: text });
+        const { stage, bytes, final, reduce } = progress;
+        if (final && digest && pixels) keep(address, wanted, pixels, { ...size, digest, bytes, stage, reduce });
       });
     },
     error(error) {

@@ -13,10 +13,11 @@ import { sha256 } from "../pack.js";
 /**
  * @typedef {object} Facts what is known of a finished picture beside its pixels
  * @property {string} digest SHA-256 of the .sdz file
- * @property {number} width
+ * @property {number} width of the file
  * @property {number} height
  * @property {number} bytes of the .sdz file
  * @property {Stage} stage
+ * @property {number} reduce what the file's sides are divided by in the picture
  * @property {string} [alt]
  */
 
@@ -66,7 +67,7 @@ export async function find(address, wanted) {
  * @param {string} address @param {Wanted} wanted @param {Blob} image @param {Facts} facts
  */
 export function keep(address, wanted, image, facts) {
-  if (!globalThis.caches || facts.width * facts.height > MAX_PIXELS) return;
+  if (!globalThis.caches || facts.width * facts.height > MAX_PIXELS * facts.reduce ** 2) return;
   const idle = globalThis.requestIdleCallback ?? ((/** @type {() => void} */ task) => setTimeout(task, 200));
   idle(async () => {
     const headers = { "content-type": image.type, [FACTS]: encodeURIComponent(JSON.stringify(facts)), [SIZE]: String(image.size) };
