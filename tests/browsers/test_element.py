@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -298,7 +299,67 @@ def test_two_copies_of_the_script(site: Site, page: Any) -> None:
     assert page.evaluate(f"{modules}.then(([a, b]) => [a.SdzImg === b.SdzImg, a.configure === b.configure])") == [True, True]
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_moved_to_another_document_and_back(site: Site, page: Any, when: str) -> None:
+    """Whose style sheets are others: box and picture stay, without another request; a picture not yet loaded is loaded there."""
+    body = '<sdz-img src="a.sdz" data-stage="linear" style="height: 85px"></sdz-img><iframe srcdoc="<p>there"></iframe>'
+    opened = site.hold("a.sdz")
+    if when == "after":
+        opened.set()
+    show(site, page, body, int(when == "after"))
+    page.wait_for_function("customElements.get('sdz-img') && document.querySelector('iframe').contentDocument.querySelector('p') !== null")
+    page.evaluate("window.there = document.querySelector('iframe').contentDocument.body; window.moved = document.querySelector('sdz-img')")
+    page.evaluate("moved.addEventListener('load', () => (window.loaded = true)); there.append(moved)")
+    opened.set()
+    state = """(() => {
+      const { width, height } = moved.getBoundingClientRect();
+      const { content } = moved.ownerDocument.defaultView.getComputedStyle(moved);
+      return [moved.currentStage, width, height, content.slice(0, 9)];
+    })()"""
+    expected = ["linear", 125, 85, 'url("blob']
+    page.wait_for_function(f"window.loaded || {json.dumps(when == 'after')}")
+    page.wait_for_function(f"JSON.stringify({state}) === {json.dumps(json.dumps(expected, separators=(',', ':')))}")
+    page.evaluate("document.body.append(moved)")
+    page.wait_for_timeout(300)
+    assert (page.evaluate(state), site.asked("a.sdz")) == (expected, ["a.sdz"])
+
+
+def test_properties_set_before_the_script_was_there(site: Site, page: Any) -> None:
+    early = "Object.assign(document.querySelector('sdz-img'), { src: 'b.sdz', alt: 'early', width: 48, loading: 'lazy' })"
+    show(site, page, f'<sdz-img data-stage="linear"></sdz-img><script>{early}</script>{SCRIPT}', head=HEAD)
+    e = "document.querySelector('sdz-img')"
+    assert page.evaluate(f"['src', 'alt', 'width', 'loading'].map((name) => {e}.getAttribute(name))") == ["b.sdz", "early", "48", "lazy"]
+    assert page.evaluate(f"[{e}.src, {e}.naturalWidth, {e}.width]") == [site.url("b.sdz"), 96, 48]
+
+
 # img[data-sdz]
+
+
+def test_a_picture_that_need_not_wait_any_more(site: Site, page: Any) -> None:
+    pictures = '<img loading="lazy" data-sdz="a.sdz" src="b.png" alt=""><sdz-img loading="lazy" src="b.sdz"></sdz-img>'
+    show(site, page, f'<div style="height: 5000px"></div>{pictures}', 0)
+    page.wait_for_timeout(300)
+    assert site.asked(".sdz") == []
+    page.evaluate("[document.images[0], document.querySelector('sdz-img')].forEach((e) => (e.loading = 'eager'))")
+    page.wait_for_function("window.seen.length === 2")
+    assert sorted(page.evaluate("window.seen")) == ["load", "sdzload"]
+    # said once more, nothing is loaded again
+    page.evaluate("document.images[0].setAttribute('loading', 'eager')")
+    page.wait_for_timeout(300)
+    assert sorted(site.asked(".sdz")) == ["a.sdz", "b.sdz"]
+
+
+def test_a_mark_changed_while_its_picture_is_on_the_way(site: Site, page: Any) -> None:
+    """What is asked for last is shown, also where the other one comes later."""
+    opened = site.hold("a.sdz")
+    show(site, page, '<img data-sdz="a.sdz" src="b.png" alt="">', 0)
+    while not site.asked("a.sdz"):
+        page.wait_for_timeout(20)
+    page.evaluate("document.images[0].dataset.sdz = 'b.sdz'")
+    page.wait_for_function("window.seen.length === 1")
+    opened.set()
+    page.wait_for_timeout(700)
+    assert (page.evaluate(WIDTHS), page.evaluate("window.seen")) == ([96], ["sdzload"])
 
 
 WIDTHS = "[...document.images].map(({ naturalWidth }) => naturalWidth)"

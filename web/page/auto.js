@@ -21,9 +21,13 @@ const SOURCES = ["data-sdz", "data-stage", "data-realism"];
 /** Attributes that are changed here, and by the page's author. */
 const SHOWN = ["src", "srcset"];
 
+/** The attribute that says how long a picture waits. */
+const WAIT = "loading";
+
 /** One image and what was done to it. */
 class Upgrade {
   #stop = () => {};
+  #waiting = false;
   /** The address that is shown instead of the author's; empty where none is. */
   #url = "";
   /** What the author said. @type {{src: string | null, srcset: string | null, media: Map<Element, string | null>}} */
@@ -42,10 +46,19 @@ class Upgrade {
     const source = image.dataset.sdz;
     if (source === undefined) return this.restore();
     const address = resolved(source);
-    this.#stop = whenNear(image, () => {
+    this.#waiting = true;
+    const stop = whenNear(image, () => {
+      this.#waiting = false;
       if (address) this.#stop = this.#load(address);
       else this.#fail({ code: "NetworkError", message: "'data-sdz' is no address" });
     });
+    // what begins at once has put its own end there
+    if (this.#waiting) this.#stop = stop;
+  }
+
+  /** After a change of `loading`. */
+  hasten() {
+    if (this.#waiting && this.image.loading === "eager") this.follow();
   }
 
   /** After changes of src or srcset. @returns {boolean} whether they are the author's */
@@ -169,7 +182,7 @@ function follow(node) {
 function observe(root) {
   if (roots.has(root)) return;
   roots.add(root);
-  observer?.observe(root, { childList: true, subtree: true, attributeFilter: [...SOURCES, ...SHOWN] });
+  observer?.observe(root, { childList: true, subtree: true, attributeFilter: [...SOURCES, ...SHOWN, WAIT] });
   follow(root);
 }
 
@@ -190,6 +203,7 @@ function handle(records) {
     const changed = known.changed();
     if (SOURCES.some((name) => names.has(name))) known.follow();
     else if (changed) known.restore();
+    else if (names.has(WAIT)) known.hasten();
   }
 }
 

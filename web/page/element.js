@@ -43,7 +43,8 @@ export class SdzImg extends Reflecting {
 
   #slot = document.createElement("slot");
   #frame = document.createElement("div");
-  #rules = new CSSStyleSheet();
+  /** @type {CSSStyleSheet | null} */
+  #rules = null;
   #description = new Description(this);
   /** The address of `src`, resolved when it was set, as <img> does; null without one, "" where it is none. @type {string | null} */
   #address = null;
@@ -87,14 +88,26 @@ export class SdzImg extends Reflecting {
   constructor() {
     super();
     const root = this.attachShadow({ mode: "open" });
-    root.adoptedStyleSheets = [sharedSheet(), this.#rules];
     this.#frame.append(this.#slot);
     root.append(this.#frame);
+    this.#dress();
     // the fallback's, which do not bubble
     for (const type of ["load", "error"]) this.addEventListener(type, ({ target }) => target !== this && this.#layOut(), true);
   }
 
+  /** Documents do not share their style sheets. */
+  #dress() {
+    const view = this.ownerDocument.defaultView;
+    this.#rules = view && new view.CSSStyleSheet();
+    if (view && this.#rules && this.shadowRoot) this.shadowRoot.adoptedStyleSheets = [sharedSheet(view), this.#rules];
+  }
+
+  adoptedCallback() {
+    this.#dress();
+  }
+
   connectedCallback() {
+    this.takeEarly();
     connected.add(this);
     this.#description.update();
     this.#layOut();
@@ -327,7 +340,7 @@ export class SdzImg extends Reflecting {
     if (width * height < LARGE_PIXELS) return 1;
     // an image would have its size too late
     const natural = `width: ${this.#naturalWidth}px; aspect-ratio: ${width} / ${height};`;
-    this.#rules.replaceSync(`:host { ${natural}${boxRules(dimension(this.getAttribute("width")), dimension(this.getAttribute("height")))} }`);
+    this.#rules?.replaceSync(`:host { ${natural}${boxRules(dimension(this.getAttribute("width")), dimension(this.getAttribute("height")))} }`);
     return reduction(this, width, height);
   }
 
@@ -459,7 +472,7 @@ export class SdzImg extends Reflecting {
     else if (this.#naturalWidth && !this.#shown && !others) content = emptyImage(this.#naturalWidth, this.#naturalHeight);
     this.#description.fallbackAlt = fallback?.alt;
     const colours = this.#shown || fallback ? "" : backdrop(this.dataset.colors);
-    this.#rules.replaceSync(`:host { ${boxRules(width, height)}${colours}${content && `display: inline; content: ${contentOf(content, density)};`} }`);
+    this.#rules?.replaceSync(`:host { ${boxRules(width, height)}${colours}${content && `display: inline; content: ${contentOf(content, density)};`} }`);
   }
 
   /** @param {string} type @param {object} [detail] */

@@ -12,15 +12,16 @@ const STYLE = `
 /** Pixels times what the sides are divided by: from 8 megapixels for a half, 4 for a quarter, 2 for an eighth. */
 const WORTH = 8 * LARGE_PIXELS;
 
-/** @type {CSSStyleSheet | undefined} */
-let sheet;
+/** @typedef {Window & typeof globalThis} View a window, with its classes */
 
-/** The style of all elements: a constructed sheet, because a policy without 'unsafe-inline' refuses <style>. */
-export function sharedSheet() {
-  if (!sheet) {
-    sheet = new CSSStyleSheet();
-    sheet.replaceSync(STYLE);
-  }
+/** @type {WeakMap<View, CSSStyleSheet>} */
+const sheets = new WeakMap();
+
+/** The style of all elements of a window: a constructed sheet, because a policy without 'unsafe-inline' refuses <style>. @param {View} view */
+export function sharedSheet(view) {
+  const sheet = sheets.get(view) ?? new view.CSSStyleSheet();
+  if (!sheets.has(view)) sheet.replaceSync(STYLE);
+  sheets.set(view, sheet);
   return sheet;
 }
 

@@ -74,6 +74,16 @@ export class Reflecting extends Base {
     reflect(this, "height", value);
   }
 
+  /** Takes what was set before the script was there: properties of the element's own, which hide these. */
+  takeEarly() {
+    const own = /** @type {Record<string, unknown>} */ (/** @type {unknown} */ (this));
+    for (const [name, value] of Object.entries(own)) {
+      if (!Object.getOwnPropertyDescriptor(Reflecting.prototype, name)?.set) continue;
+      delete own[name];
+      own[name] = value;
+    }
+  }
+
   /** Of what is shown; the element knows. */
   get naturalWidth() {
     return 0;
