@@ -8,7 +8,7 @@
 import { ALPHA, altText, find, parse } from "./format/container.js";
 import { Picture, engine } from "./engine.js";
 import { SdzError } from "./errors.js";
-import { decodeAlpha } from "./format/alpha.js";
+import { decodeAlpha, reducedPlane } from "./format/alpha.js";
 import { DENOISER_COARSEST, MAX_PIXELS } from "./limits.js";
 import { latentsOf } from "./quantizer.js";
 import { FULL_STRENGTH } from "./session.js";
@@ -24,6 +24,8 @@ import { full, spans, weights } from "./format/tiles.js";
  * @typedef {"linear" | "decoded" | "denoised"} Stage
  *
  * @typedef {{x: number, y: number, width: number, height: number, pixels: Uint8ClampedArray<ArrayBuffer>}} Tile pixels are RGBA
+ *
+ * @typedef {{header: Header, alpha: Uint8Array | null, pack: {patch: number}}} Finished what a picture's pixels need besides
  *
  * @typedef {object} DecodedImage
  * @property {number} width
@@ -43,6 +45,9 @@ const WHOLE = 512;
 
 /** Side of a tile of larger pictures, pixels: with its margins, a tile is not much larger than `WHOLE`. */
 const TILE = 384;
+
+/** The same of pictures that are painted smaller. */
+const REDUCED_TILE = 1024;
 
 /**
  * The header of `bytes`, with every limit checked before anything is allocated for the image.
@@ -139,7 +144,7 @@ function* windows(whole, tile) {
 /**
  * A finished tile: cropped at the picture's edges, grey in grey pictures, with its alpha.
  * @param {Uint8Array | Uint8ClampedArray<ArrayBuffer>} rgba pixels of `window`; a clamped array may become the tile's own
- * @param {Window} window @param {Picture} picture
+ * @param {Window} window @param {Finished} picture
  * @returns {Tile}
  */
 export function finish(rgba, window, { header, alpha, pack: { patch } }) {
@@ -188,6 +193,23 @@ export async function* paint(picture, stage, session, strength = FULL_STRENGTH, 
     return;
   }
   for (const window of windows(whole, side)) yield finish(await session.paint(picture, window, applied), window, picture);
+}
+
+/**
+ * The linear stage with the picture's sides divided by `reduce`, rounding up, tile by tile: the means of as many pixels.
+ * @param {Picture} picture @param {number} reduce 2, 4 ... up to the pack's patch
+ * @returns {AsyncGenerator<Tile>}
+ */
+export async function* paintReduced(picture, reduce) {
+  const { header, alpha, pack: { patch }, whole } = picture;
+  const { width, height } = header;
+  /** @type {Finished} */
+  const small = {
+    header: { ...header, width: Math.ceil(width / reduce), height: Math.ceil(height / reduce) },
+    alpha: alpha && reducedPlane(alpha, width, height, reduce),
+    pack: { patch: patch / reduce },
+  };
+  for (const window of windows(whole, REDUCED_TILE / patch)) yield finish(await picture.paintLinear(window, reduce), window, small);
 }
 
 /**

@@ -155,10 +155,10 @@ export class Picture {
     return held.core.known(held.picture(this), this.facts);
   }
 
-  /** RGBA of a window at the linear stage. @param {Window} window */
-  async paintLinear(window) {
+  /** RGBA of a window at the linear stage, its sides divided by `reduce`. @param {Window} window @param {number} [reduce] */
+  async paintLinear(window, reduce = 1) {
     const held = await engine();
-    return held.core.paintLinear(held.picture(this), held.pack(this.pack).linear, window, this.pack.patch);
+    return held.core.paintLinear(held.picture(this), held.pack(this.pack).linear, window, this.pack.patch / reduce, reduce);
   }
 
   /** All positions. */

@@ -29,3 +29,26 @@ export async function decodeAlpha(payload, height, width, offset, core) {
     throw error;
   }
 }
+
+/**
+ * The means of squares of `reduce` x `reduce`, of fewer at the right and lower edges, rounded half up.
+ * @param {Uint8Array} plane (H, W) @param {number} width @param {number} height @param {number} reduce
+ * @returns {Uint8Array}
+ */
+export function reducedPlane(plane, width, height, reduce) {
+  const [across, down] = [width, height].map((side) => Math.ceil(side / reduce));
+  const out = new Uint8Array(across * down);
+  for (let y = 0, at = 0; y < down; y++) {
+    const bottom = Math.min(height, (y + 1) * reduce);
+    for (let x = 0; x < across; x++) {
+      const right = Math.min(width, (x + 1) * reduce);
+      let sum = 0;
+      for (let row = y * reduce; row < bottom; row++) {
+        for (let i = row * width + x * reduce, end = row * width + right; i < end; i++) sum += plane[i];
+      }
+      const count = (bottom - y * reduce) * (right - x * reduce);
+      out[at++] = Math.floor((sum + (count >> 1)) / count);
+    }
+  }
+  return out;
+}

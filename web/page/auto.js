@@ -43,7 +43,7 @@ class Upgrade {
     if (source === undefined) return this.restore();
     const address = resolved(source);
     this.#stop = whenNear(image, () => {
-      if (address) this.#stop = this.#load(address);
+      if (address) this.#load(address);
       else this.#fail({ code: "NetworkError", message: "'data-sdz' is no address" });
     });
   }
@@ -72,11 +72,11 @@ class Upgrade {
     set(this.image, "src", this.#own.src);
   }
 
-  /** @param {string} address @returns {() => void} */
+  /** @param {string} address */
   #load(address) {
     const { image } = this;
     const stood = !this.#url && image.complete && image.naturalWidth > 0;
-    return load(
+    const { end } = load(
       image,
       address,
       wantedBy(image.dataset),
@@ -98,8 +98,9 @@ class Upgrade {
         },
         error: (error) => this.#fail(error),
       },
-      { lossless: true },
+      { lossless: true, lazy: image.loading === "lazy" },
     );
+    this.#stop = end;
   }
 
   /** @param {Showing} showing */

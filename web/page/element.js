@@ -15,14 +15,11 @@ import { backdrop, boxRules, dimension, resolved, sharedSheet } from "./layout.j
 import { load } from "./load.js";
 import { Kept, unwatch, watchDistance, whenNear } from "./near.js";
 import { prepareForPrint } from "./printing.js";
-import { discard, discardCanvas, emptyImage } from "./shown.js";
+import { discard, emptyImage } from "./shown.js";
 
 /** @import { Wanted } from "./client.js" */
-/** @import { Showing } from "./load.js" */
+/** @import { Receiver, Showing } from "./load.js" */
 /** @import { Stage } from "../decode.js" */
-
-/** Milliseconds after which the fallback is shown where nothing could be painted. */
-const PATIENCE_MS = 2000;
 
 /** The element's base class. Outside browsers an empty class, so that the module can be imported there. */
 const Base = globalThis.HTMLElement ?? /** @type {typeof HTMLElement} */ (/** @type {unknown} */ (class {}));
@@ -63,6 +60,8 @@ export class SdzImg extends Base {
   /** Begins the request of a lazy picture. @type {(() => void) | null} */
   #waiting = null;
   #stop = () => {};
+  /** A lazy picture is decoded although it is out of sight. */
+  #hurry = () => {};
   /** Whether a request is not yet answered, or waits. */
   #busy = false;
   /** Whether the pixels are being taken again. */
@@ -244,7 +243,10 @@ export class SdzImg extends Base {
     const wanted = wantedBy(this.dataset);
     const what = `${wanted.stage} ${wanted.realism} ${address}`;
     if (what === this.#requested && !(renewed && this.#failure)) {
-      if (this.#waiting && (now || this.loading === "eager")) this.#waiting();
+      if (now || this.loading === "eager") {
+        this.#waiting?.();
+        if (this.#busy) this.#hurry();
+      }
       // as <img> does: nothing is loaded again, but it says so
       if (renewed && !this.#busy) this.#finish();
       return;
@@ -259,9 +261,13 @@ export class SdzImg extends Base {
     const begin = () => {
       this.#stop();
       this.#waiting = null;
-      this.#stop = this.#request(address, wanted);
+      this.#request(address, wanted);
     };
-    if (now || this.loading === "eager") return begin();
+    if (now || this.loading === "eager") {
+      begin();
+      if (now) this.#hurry();
+      return;
+    }
     this.#waiting = begin;
     this.#stop = whenNear(this, begin);
     prepareForPrint(connected);
@@ -270,26 +276,22 @@ export class SdzImg extends Base {
   /** Ends the current request. */
   #end() {
     this.#stop();
-    this.#stop = () => {};
+    this.#stop = this.#hurry = () => {};
     this.#waiting = null;
     this.#busy = this.#returning = false;
   }
 
-  /** @param {string} address @param {Wanted} wanted @returns {() => void} */
+  /** @param {string} address @param {Wanted} wanted */
   #request(address, wanted) {
-    let painted = false;
-    const patience = setTimeout(() => {
-      if (!painted && !this.#shown) this.#standIn();
-    }, PATIENCE_MS);
-    const stop = load(this, address, wanted, {
+    this.#begin(address, wanted, {
       header: ({ width, height, alt }) => {
         this.#naturalWidth = width;
         this.#naturalHeight = height;
         this.#description.fileAlt = alt;
         this.#layOut();
       },
+      late: () => this.#shown || this.#standIn(),
       show: (showing) => {
-        painted = true;
         // a fallback already shown is not replaced by a coarser picture
         if (!showing.skipped && (showing.final || this.#shown || !standing(this))) this.#show(showing);
         else URL.revokeObjectURL(showing.url);
@@ -302,10 +304,12 @@ export class SdzImg extends Base {
       },
       error: (error) => this.#fail(error),
     });
-    return () => {
-      clearTimeout(patience);
-      stop();
-    };
+  }
+
+  /** @param {string} address @param {Wanted} wanted @param {Receiver} receiver */
+  #begin(address, wanted, receiver) {
+    const { end, hurry } = load(this, address, wanted, receiver, { lazy: this.loading === "lazy" });
+    [this.#stop, this.#hurry] = [end, hurry];
   }
 
   #finish() {
@@ -339,11 +343,10 @@ export class SdzImg extends Base {
 
   /** @param {Showing} showing */
   #show(showing) {
-    if (this.#shown?.canvas === showing.canvas) discard({ ...this.#shown, canvas: null });
-    else this.#forget();
+    this.#forget();
     this.#shown = showing;
     this.#slot.hidden = true;
-    if (showing.canvas && showing.canvas.parentNode !== this.#frame) {
+    if (showing.canvas) {
       showing.canvas.part.add("canvas");
       this.#frame.append(showing.canvas);
     }
@@ -390,8 +393,6 @@ export class SdzImg extends Base {
   /** Far away, a finished picture may have to give its pixels back. */
   #giveBack() {
     if (!this.#far || this.#busy || !this.#shown?.image) return;
-    discardCanvas(this.#shown.canvas);
-    this.#shown.canvas = null;
     kept.add(this, 4 * this.#naturalWidth * this.#naturalHeight, () => this.#release());
   }
 
@@ -406,7 +407,7 @@ export class SdzImg extends Base {
   #return(address) {
     this.#released = false;
     this.#returning = true;
-    this.#stop = load(this, address, this.#wanted, {
+    this.#begin(address, this.#wanted, {
       header: () => {},
       show: (showing) => {
         if (!showing.skipped) this.#show(showing);

@@ -3,9 +3,10 @@
  * images that are ready to be shown.
  */
 
-import { painter, request } from "./client.js";
+import { request } from "./client.js";
+import { watchSight } from "./near.js";
 import { find, keep } from "./pixels.js";
-import { bitmap, prepared } from "./shown.js";
+import { canvasOf, prepared } from "./shown.js";
 
 /** @import { SdzError } from "../errors.js" */
 /** @import { Stage } from "../decode.js" */
@@ -16,7 +17,7 @@ import { bitmap, prepared } from "./shown.js";
  * @property {string} url of the image, to be revoked when it is no longer shown; empty where there is none
  * @property {HTMLImageElement | null} image while it is referred to, the browser has it at hand; null where the page's policy refuses it, or
  *   where a newer stage is on its way
- * @property {HTMLCanvasElement | null} canvas the pixels; null of kept ones
+ * @property {HTMLCanvasElement | null} canvas the pixels where the page's policy refuses the image
  * @property {Stage} stage
  * @property {number} bytes
  * @property {number | null} total
@@ -26,85 +27,125 @@ import { bitmap, prepared } from "./shown.js";
  * @typedef {object} Receiver
  * @property {(size: {width: number, height: number, alt?: string}) => void} header called once, first
  * @property {(showing: Showing) => void} show
+ * @property {() => void} [late] called when the reader has waited for a while and seen nothing
  * @property {(error: SdzError) => void} error
  */
 
+/** Milliseconds in sight that are a while. */
+const PATIENCE_MS = 2000;
+
 /**
  * @param {Element} element in which the picture is shown @param {string} address absolute @param {Wanted} wanted @param {Receiver} receiver
- * @param {{lossless?: boolean}} [options] whether the last stage is a PNG, as people save it
- * @returns {() => void} ends it; nothing is called afterwards
+ * @param {{lossless?: boolean, lazy?: boolean}} [options] whether the last stage is a PNG, as people save it; whether it is only
+ *   downloaded until the element is in sight
+ * @returns {{end(): void, hurry(): void}} `end` ends it, and nothing is called afterwards; `hurry`: as if the element were in sight from now on
  */
-export function load(element, address, wanted, receiver, { lossless = false } = {}) {
-  let live = true;
-  let stop = () => {};
-  find(address, wanted).then(async (kept) => {
-    if (!live) return;
-    const url = kept ? URL.createObjectURL(kept.blob) : "";
-    const image = kept && (await prepared(url, element).catch(() => null));
-    if (!live || !kept || !image) {
-      URL.revokeObjectURL(url);
-      if (live) stop = decode(element, address, wanted, receiver, lossless);
-      return;
-    }
-    const { width, height, alt, stage, bytes } = kept.facts;
-    receiver.header({ width, height, alt });
-    receiver.show({ url, image, canvas: null, stage, bytes, total: bytes, final: true, skipped: false });
-  });
-  return () => {
-    live = false;
-    stop();
+export function load(element, address, wanted, receiver, { lossless = false, lazy = false } = {}) {
+  const loading = new Loading(address, wanted, receiver, lossless, lazy);
+  const look = watchSight(element, (seen) => loading.see(seen));
+  loading.run();
+  return {
+    end() {
+      look();
+      loading.end();
+    },
+    hurry() {
+      look();
+      loading.see(true);
+    },
   };
 }
 
-/** @param {Element} element @param {string} address @param {Wanted} wanted @param {Receiver} receiver @param {boolean} lossless @returns {() => void} */
-function decode(element, address, wanted, receiver, lossless) {
-  const canvas = document.createElement("canvas");
-  const surface = painter(canvas);
-  let live = true;
+class Loading {
+  #live = true;
+  #seen = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #patience;
+  /** @type {ReturnType<typeof request> | null} */
+  #request = null;
   /** Number of the newest stage: older ones are not shown where the browser takes longer to show them than the worker to decode. */
-  let newest = 0;
-  let showing = Promise.resolve();
-  /** @type {string | undefined} */
-  let text;
-  const stop = request(address, wanted, {
-    header({ width, height, alt }) {
-      text = alt;
-      surface.resize(width, height);
+  #newest = 0;
+  #showing = Promise.resolve();
+  /** @type {{width: number, height: number, alt?: string}} */
+  #size = { width: 0, height: 0 };
+
+  /** @param {string} address @param {Wanted} wanted @param {Receiver} receiver @param {boolean} lossless @param {boolean} lazy */
+  constructor(address, wanted, receiver, lossless, lazy) {
+    this.address = address;
+    this.wanted = wanted;
+    this.receiver = receiver;
+    this.lossless = lossless;
+    this.lazy = lazy;
+  }
+
+  end() {
+    this.#live = false;
+    clearTimeout(this.#patience);
+    this.#request?.end();
+  }
+
+  /** @param {boolean} seen */
+  see(seen) {
+    if (seen === this.#seen) return;
+    this.#seen = seen;
+    clearTimeout(this.#patience);
+    if (seen && this.receiver.late && !this.#newest) this.#patience = setTimeout(this.receiver.late, PATIENCE_MS);
+    this.#request?.see(seen);
+  }
+
+  async run() {
+    const { address, wanted, receiver } = this;
+    const kept = await find(address, wanted);
+    const { url, image } = kept && this.#live ? await this.#image(kept.blob) : NOTHING;
+    if (!this.#live) return;
+    if (kept && image) {
+      clearTimeout(this.#patience);
+      const { width, height, alt, stage, bytes } = kept.facts;
       receiver.header({ width, height, alt });
-    },
-    tile: (tile) => surface.put(tile),
-    stage({ digest, ...progress }) {
-      const number = ++newest;
-      showing = showing.then(async () => {
-        if (!live) return;
-        const skipped = number !== newest;
-        const pixels = skipped ? null : await imageOf(canvas, lossless && progress.final);
-        const url = pixels ? URL.createObjectURL(pixels) : "";
-        const image = url ? await prepared(url, element).catch(() => null) : null;
-        if (!live || !image) URL.revokeObjectURL(url);
-        if (!live) return;
-        receiver.show({ ...progress, url: image ? url : "", image, canvas, skipped });
-        const { width, height } = canvas;
-        const { stage, bytes, final } = progress;
-        if (final && digest && pixels) keep(address, wanted, pixels, { digest, width, height, bytes, stage, alt: text });
-      });
-    },
-    error(error) {
-      // what came before it is shown first
-      showing = showing.then(() => {
-        if (live) receiver.error(error);
-        live = false;
-      });
-    },
-  });
-  return () => {
-    live = false;
-    stop();
-  };
+      return receiver.show({ url, image, canvas: null, stage, bytes, total: bytes, final: true, skipped: false });
+    }
+    this.#request = request(address, wanted, {
+      header: (size) => receiver.header((this.#size = size)),
+      stage: (progress) => {
+        const number = ++this.#newest;
+        this.#showing = this.#showing.then(() => this.#show(progress, number));
+      },
+      error: (error) => {
+        // what came before it is shown first
+        this.#showing = this.#showing.then(() => {
+          if (this.#live) receiver.error(error);
+          this.end();
+        });
+      },
+    }, { seen: this.#seen, lazy: this.lazy });
+  }
+
+  /** @param {{stage: Stage, bytes: number, total: number | null, final: boolean, digest?: string, image?: Blob}} progress @param {number} number */
+  async #show({ digest, image: made, ...progress }, number) {
+    if (!this.#live) return;
+    const skipped = number !== this.#newest;
+    const pixels = skipped || !made ? null : this.lossless && progress.final ? await png(made) : made;
+    const { url, image } = pixels ? await this.#image(pixels) : NOTHING;
+    const canvas = pixels && !image ? await canvasOf(pixels).catch(() => null) : null;
+    if (!this.#live) return URL.revokeObjectURL(url);
+    clearTimeout(this.#patience);
+    this.receiver.show({ ...progress, url, image, canvas, skipped });
+    const { stage, bytes } = progress;
+    if (progress.final && digest && pixels) keep(this.address, this.wanted, pixels, { ...this.#size, digest, bytes, stage });
+  }
+
+  /** An address for it and the image, ready to be shown; without either where the page's policy refuses it. @param {Blob} pixels */
+  async #image(pixels) {
+    const url = URL.createObjectURL(pixels);
+    const image = await prepared(url, () => this.#seen).catch(() => null);
+    if (this.#live && image) return { url, image };
+    URL.revokeObjectURL(url);
+    return NOTHING;
+  }
 }
 
-/** @param {HTMLCanvasElement} canvas @param {boolean} lossless @returns {Promise<Blob>} */
-const imageOf = (canvas, lossless) =>
-  lossless
-    ? new Promise((resolve) => canvas.toBlob((blob) => resolve(blob ?? bitmap(canvas))))
-    : Promise.resolve(bitmap(canvas));
+const NOTHING = { url: "", image: null };
+
+/** @param {Blob} image @returns {Promise<Blob>} the same, as people save pictures; as it is where that cannot be done */
+const png = async (image) =>
+  canvasOf(image).then((canvas) => new Promise((resolve) => canvas.toBlob((made) => resolve(made ?? image))), () => image);

@@ -1,6 +1,6 @@
 /**
- * Where elements are relative to the viewport: lazy pictures start when they come near, and pictures that were scrolled far away give their
- * pixels back.
+ * Where elements are relative to the viewport: lazy pictures start when they come near, those in sight go first, and pictures that were scrolled
+ * far away give their pixels back.
  */
 
 /**
@@ -9,7 +9,10 @@
  * @property {() => void} far
  */
 
-/** Lazy pictures start loading within one screen's height of the viewport, and give their pixels back beyond two. */
+/**
+ * Lazy pictures are downloaded within one screen's height of the viewport, to be decoded in sight: most readers never scroll there. Beyond two they
+ * give their pixels back.
+ */
 const [NEAR, FAR] = ["100% 0px", "200% 100%"];
 
 /** @type {Map<Element, () => void>} */
@@ -18,18 +21,23 @@ const awaited = new Map();
 /** @type {WeakMap<Element, Watched>} */
 const watched = new WeakMap();
 
+/** @type {WeakMap<Element, (seen: boolean) => void>} */
+const sighted = new WeakMap();
+
 /** @param {string} margin @param {(target: Element, inside: boolean) => void} tell @returns {IntersectionObserver} */
 const observe = (margin, tell) =>
-  new IntersectionObserver((entries) => entries.forEach(({ target, isIntersecting }) => tell(target, isIntersecting)), {
-    rootMargin: margin,
-    // the same inside what scrolls on the page itself, where browsers know it
-    .../** @type {object} */ ({ scrollMargin: margin }),
-  });
+  new IntersectionObserver(
+    (entries) => entries.forEach(({ target, isIntersecting }) => tell(target, isIntersecting)),
+    // where browsers know it, the margin of the viewport and of what scrolls in it; the two would add up
+    /** @type {object} */ ("scrollMargin" in IntersectionObserver.prototype ? { scrollMargin: margin } : { rootMargin: margin }),
+  );
 
 /** @type {IntersectionObserver | undefined} */
 let starting;
 /** @type {IntersectionObserver | undefined} */
 let keeping;
+/** @type {IntersectionObserver | undefined} */
+let looking;
 
 /** @param {Element} element */
 function begin(element) {
@@ -69,6 +77,22 @@ export function watchDistance(element, tell) {
 export function unwatch(element) {
   watched.delete(element);
   keeping?.unobserve(element);
+}
+
+/**
+ * Tells whether an element is in sight, soon, and whenever that changes.
+ * @param {Element} element of which nobody else is told @param {(seen: boolean) => void} tell
+ * @returns {() => void} ends it
+ */
+export function watchSight(element, tell) {
+  looking ??= observe("0px", (target, inside) => sighted.get(target)?.(inside));
+  sighted.set(element, tell);
+  looking.observe(element);
+  return () => {
+    if (sighted.get(element) !== tell) return;
+    sighted.delete(element);
+    looking?.unobserve(element);
+  };
 }
 
 /** Bytes of pixels far away that are kept at hand: some thirty pictures of 512 x 512. */
