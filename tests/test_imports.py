@@ -33,7 +33,7 @@ ROOMS: dict[str, set[str]] = {
     "runtime/viewer/decoding": {"runtime", "runtime/format", "runtime/engines"},
     "runtime/cli": {"runtime", "runtime/format", "runtime/pictures", "runtime/engines", "runtime/desktop", "runtime/viewer"},
     "server": {"runtime", "runtime/format", "server/jobs", "server/store"},
-    "server/jobs": {"runtime", "runtime/format", "runtime/engines"},
+    "server/jobs": {"runtime", "runtime/format", "runtime/engines", "runtime/pictures"},
     "server/store": {"runtime", "runtime/format"},
     "export": {"runtime", "runtime/format", "runtime/pictures"},
     "export/metrics": set(),
