@@ -12,7 +12,7 @@ import os
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +30,6 @@ ImageInput: TypeAlias = FileInput | Image.Image | NDArray[np.uint8]
 uint8 array (H, W) or (H, W, n): n = 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA, in sRGB, alpha not premultiplied."""
 
 ACCEPTED = "a path, the bytes of an image file, a file opened for binary reading, a Pillow image, or a uint8 array (H, W) or (H, W, 1 to 4)"
-
-UNREAD_ALPHA = ("BMP", "DIB")
-"""Formats into which Pillow writes a fourth channel that readers, itself among them, do not take for alpha."""
 
 
 @dataclass(frozen=True)
@@ -284,31 +281,3 @@ def _push_pull(image: Image.Image) -> Image.Image:
     coarse.putalpha(coarse.getchannel("A").point(lambda a: 255 if a else 0))
     filled = _push_pull(coarse).resize(image.size, Image.Resampling.BILINEAR)
     return Image.composite(image.convert("RGB"), filled, alpha)
-
-
-def written(picture: Image.Image, format_name: str, **options: Any) -> tuple[bytes, bool]:
-    """A picture as a file of one of Pillow's formats, and whether it was laid on white because that format has no such transparency.
-
-    Raises OSError, ValueError and whatever else Pillow's plugins raise.
-    """
-    out = io.BytesIO()
-    if format_name not in UNREAD_ALPHA or not picture.has_transparency_data:
-        try:
-            picture.save(out, format_name, **options)
-            return out.getvalue(), False
-        except OSError as error:
-            # what each plugin says of a mode that it does not know
-            if not picture.has_transparency_data or "cannot write mode" not in str(error):
-                raise
-    out = io.BytesIO()
-    opaque = on_white(picture)
-    (opaque.convert("L") if picture.mode == "LA" else opaque).save(out, format_name, **options)
-    return out.getvalue(), True
-
-
-def on_white(picture: Image.Image) -> Image.Image:
-    """RGB, transparency laid on white as a page would show it."""
-    if not picture.has_transparency_data:
-        return picture.convert("RGB")
-    rgba = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")

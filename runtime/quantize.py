@@ -17,12 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import limits
-from .format.coder import STRETCH
 from .format.coder_tables import CoderTables
 from .format.planes import last_chances
 from .format.reconstruction import step_sizes, step_units
 from .options import Tune
 from .pack import GRID
+
+STRETCH_LIMIT: Final = 2047
+"""Largest |stretch(p)|: ln(p / (1 - p)) * 256, i.e. odds of about 3000 to 1."""
+
+
+def _stretch_table() -> NDArray[np.int32]:
+    """stretch(p) for p = (i + 1/2) / 4096, rounded half up, clipped; exact in any correctly rounded `log` to 1e-9."""
+    values = [math.log((i + 0.5) / (4095.5 - i)) * 256.0 for i in range(4096)]
+    return np.array([max(-STRETCH_LIMIT, min(STRETCH_LIMIT, math.floor(v + 0.5))) for v in values], dtype=np.int32)
+
+
+STRETCH = _stretch_table()
 
 
 @dataclass(frozen=True)

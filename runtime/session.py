@@ -82,10 +82,14 @@ class Session:
         }
         (denoised,) = self._run(self._denoiser, {name: self._map(name, value) for name, value in feeds.items()})
         self._check("denoiser", denoised, (1, *latents.values.shape))
-        moves = np.clip(denoised[0].astype(np.float64), -(2.0**31), 2.0**31 - 1).astype(np.int64) - latents.values
-        moved = latents.values + ((moves * strength + FULL_STRENGTH // 2) >> 4)
+        ends: NDArray[np.float32] = denoised[0]
+        if strength == FULL_STRENGTH and ends.min() >= -(2.0**31) and ends.max() < 2.0**31:
+            moved = ends.astype(np.int32)
+        else:
+            moves = np.clip(ends.astype(np.float64), -(2.0**31), 2.0**31 - 1).astype(np.int64) - latents.values
+            moved = (latents.values + ((moves * strength + FULL_STRENGTH // 2) >> 4)).astype(np.int32)
         with exact_core() as core:
-            return core.guard(moved.astype(np.int32), self.pack.l1_limit)
+            return core.guard(moved, self.pack.l1_limit)
 
     def decode(self, values: NDArray[np.int32], precision: NDArray[np.int32]) -> NDArray[np.uint8]:
         """Pixels uint8 (p h, p w, 4), alpha 255, p the patch, from values in GRID units and precision codes, both (C, h, w)."""

@@ -36,6 +36,20 @@ ISOLATION: Final = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-E
 TYPES: Final = {".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm", ".sdz": "image/x-sdz"}
 
 
+SHOWN: Final = """async (element) => {
+  const [, url] = /^url\\("(blob:[^"]*)"\\)$/.exec(getComputedStyle(element).content) ?? [];
+  if (!url) return null;
+  const image = new Image();
+  image.src = url;
+  await image.decode();
+  const { naturalWidth: width, naturalHeight: height } = image;
+  const context = new OffscreenCanvas(width, height).getContext("2d");
+  context.drawImage(image, 0, 0);
+  return context.getImageData(0, 0, width, height);
+}"""
+"""JavaScript: what <sdz-img> shows, as ImageData; null where that is no picture of its own."""
+
+
 @dataclass
 class Gate:
     """Holds a response back: `at` bytes are sent, the rest once `open` is set."""
@@ -138,7 +152,7 @@ def compressed(body: bytes) -> bytes:
 def scripts() -> dict[str, bytes | Path]:
     """The modules as a page loads them, the core and onnxruntime-web beside them."""
     files: dict[str, bytes | Path] = {
-        path.relative_to(WEB).as_posix(): path for room in ("*.js", "format/*.js", "page/*.js") for path in WEB.glob(room)
+        path.relative_to(WEB).as_posix(): path for room in ("*.js", "format/*.js", "page/*.js", "work/*.js") for path in WEB.glob(room)
     }
     files["sdz.wasm"] = CORE
     for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"):

@@ -33,7 +33,7 @@ ROOMS: dict[str, set[str]] = {
     "runtime/viewer/decoding": {"runtime", "runtime/format", "runtime/engines"},
     "runtime/cli": {"runtime", "runtime/format", "runtime/pictures", "runtime/engines", "runtime/desktop", "runtime/viewer"},
     "server": {"runtime", "runtime/format", "server/jobs", "server/store"},
-    "server/jobs": {"runtime", "runtime/format", "runtime/engines"},
+    "server/jobs": {"runtime", "runtime/format", "runtime/engines", "runtime/pictures"},
     "server/store": {"runtime", "runtime/format"},
     "export": {"runtime", "runtime/format", "runtime/pictures"},
     "export/metrics": set(),
@@ -128,7 +128,8 @@ def test_no_circle_of_imports() -> None:
 
 def test_rooms_are_small() -> None:
     """No folder with more than 16 files beside sub-folders, no file over 500 lines."""
-    folders = [ROOT / name for name in (*ROOMS, "core", "core/src", "core/src/networks", "web", "web/format", "web/page", "web/demo")]
+    web = ("web", "web/format", "web/page", "web/work", "web/demo")
+    folders = [ROOT / name for name in (*ROOMS, "core", "core/src", "core/src/networks", *web)]
     crowded = {str(f.relative_to(ROOT)): n for f in folders if (n := sum(p.is_file() for p in f.iterdir())) > 16}
     long = {
         str(p.relative_to(ROOT)): n

@@ -15,9 +15,11 @@
 import { ACCEPT, MEDIA_TYPE } from "./format/container.js";
 import { paint, reached, readContainer, readPicture } from "./decode.js";
 import { SdzError } from "./errors.js";
-import { MAX_DOWNLOAD_BYTES } from "./limits.js";
+import { FULL_STRENGTH, MAX_DOWNLOAD_BYTES } from "./limits.js";
 import { PACK_CACHE, sha256, stored } from "./pack.js";
 import { Sessions } from "./sessions.js";
+import { reductionOf } from "./format/sparse.js";
+import { enlarged } from "./work/bitmap.js";
 
 /** @import { Stage } from "./decode.js" */
 
@@ -137,26 +139,31 @@ async function download(url) {
 }
 
 /**
- * The decoded pixels as a PNG: lossless, except for the canvas's rounding of translucent pixels.
+ * The decoded pixels as a PNG: lossless, except for the canvas's rounding of translucent pixels. As an SVG with a smaller one in it where the file
+ * says next to nothing of its pixels.
  * @param {Uint8Array} bytes @param {Stage} wanted
  * @returns {Promise<Blob>}
  */
 function render(bytes, wanted) {
   const task = decoding.then(async () => {
-    const { width, height, packId } = readContainer(bytes).header;
-    if (width * height > MAX_PIXELS) {
+    const container = readContainer(bytes);
+    const { width, height, packId } = container.header;
+    const session = sessions.session(await sessions.pack(packId));
+    const reduce = reductionOf(container, session.pack.patch);
+    if (reduce === 1 && width * height > MAX_PIXELS) {
       throw new SdzError("LimitError", `${width} x ${height} pixels, at most ${MAX_PIXELS} are decoded here`);
     }
-    const session = sessions.session(await sessions.pack(packId));
     const picture = await readPicture(bytes, session.pack);
     try {
-      const canvas = new OffscreenCanvas(width, height);
+      const canvas = new OffscreenCanvas(Math.ceil(width / reduce), Math.ceil(height / reduce));
       const context = canvas.getContext("2d", { colorSpace: "srgb", willReadFrequently: true });
       if (!context) throw new SdzError("ProviderError", "this browser gives no canvas");
-      for await (const tile of paint(picture, reached(picture, wanted), session)) {
+      const stage = reduce > 1 ? "linear" : reached(picture, wanted);
+      for await (const tile of paint(picture, stage, session, FULL_STRENGTH, null, reduce)) {
         context.putImageData(new ImageData(tile.pixels, tile.width, tile.height), tile.x, tile.y);
       }
-      return await canvas.convertToBlob({ type: "image/png" });
+      const image = await canvas.convertToBlob({ type: "image/png" });
+      return reduce > 1 ? await enlarged(image, width, height, reduce) : image;
     } finally {
       picture.close();
     }
@@ -165,9 +172,9 @@ function render(bytes, wanted) {
   return task;
 }
 
-/** @param {Blob} png @param {string} source @param {Stage} stage @returns {Response} */
-const pngResponse = (png, source, stage) =>
-  new Response(png, { headers: { "Content-Type": "image/png", [SOURCE]: source, [STAGE]: stage } });
+/** @param {Blob} image @param {string} source @param {Stage} stage @returns {Response} */
+const imageResponse = (image, source, stage) =>
+  new Response(image, { headers: { "Content-Type": image.type, [SOURCE]: source, [STAGE]: stage } });
 
 /** The last stage to be decoded for a request: the linear one where the reader wants to save data. @param {Request} request @returns {Promise<Stage>} */
 async function stageFor(request) {
@@ -196,7 +203,7 @@ async function answerPicture(event) {
       return kept;
     }
     if (!bytes || !source) throw new SdzError("NetworkError", `${url} cannot be reached`);
-    const made = pngResponse(await render(bytes, stage), source, stage);
+    const made = imageResponse(await render(bytes, stage), source, stage);
     event.waitUntil(keep(PICTURES, url, made.clone()));
     if (opened !== sessions.size) {
       opened = sessions.size;
@@ -226,7 +233,7 @@ async function fallback(request, bytes) {
     if (response?.ok && type.startsWith("image/") && !type.startsWith(MEDIA_TYPE)) return response;
     response?.body?.cancel().catch(() => {});
   }
-  return bytes && render(bytes, "linear").then((png) => pngResponse(png, "", "linear"), () => undefined);
+  return bytes && render(bytes, "linear").then((image) => imageResponse(image, "", "linear"), () => undefined);
 }
 
 /**

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from pytorch_msssim import ms_ssim
 
-from ...runtime.photo import on_white
+from ...runtime.pictures.written import on_white
 from .perceptual import Dists, Lpips, PerceptualDistance
 from .pictures import Pixels, avif_bytes
 

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-MODULES = ("*.js", "format/*.js", "page/*.js", "demo/*.js")
+MODULES = ("*.js", "format/*.js", "page/*.js", "work/*.js", "demo/*.js")
 """What of `web/` a site holds."""
 
 ESBUILD = Path("node_modules/.bin/esbuild")

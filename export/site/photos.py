@@ -27,7 +27,8 @@ from ...runtime.errors import CorruptPackError, SdzError
 from ...runtime.files import readable
 from ...runtime.options import DEFAULT_EFFORT, DEFAULT_TUNE, STAGES, Tune
 from ...runtime.pack import Pack, default_pack, load_pack
-from ...runtime.photo import PreparedPhoto, on_white, read_photo
+from ...runtime.photo import PreparedPhoto, read_photo
+from ...runtime.pictures.written import on_white
 from ...runtime.session import Session
 from ..metrics.pictures import avif_bytes, psnr
 from .assets import Asset, digest, hashed_name, write_asset

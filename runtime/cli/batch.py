@@ -18,7 +18,6 @@ from ..errors import SdzError, in_words
 from ..files import PIPE, Job, Wanted, find_inputs, write_atomically
 from ..format.container import parse
 from ..info import Report
-from .pool import run_in_processes
 
 if TYPE_CHECKING:
     from ..engines.installed import Networks
@@ -114,6 +113,9 @@ def run_parallel(
     """
     here = {number for number, job in enumerate(jobs) if (job.problem or job.left_out) is not None or PIPE in (job.source, job.target)}
     there = [number for number in range(len(jobs)) if number not in here]
+
+    # loaded when it is needed: what starts processes takes a fiftieth of a second
+    from .pool import run_in_processes
 
     def outcomes() -> Outcomes:
         for number in sorted(here):

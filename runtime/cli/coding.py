@@ -74,7 +74,7 @@ def _encoded_line(report: Report) -> str:
 
 def decode_files(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     from ..decode import decode
-    from ..photo import written
+    from ..pictures.written import written
 
     check_batch(parser, args)
     if args.bytes is not None and args.bytes < 0:

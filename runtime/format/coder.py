@@ -7,7 +7,6 @@ share nothing. What of the coder's numbers the encoder's decisions and the learn
 from __future__ import annotations
 
 import contextlib
-import math
 import threading
 from collections.abc import Iterator
 from typing import Final
@@ -16,9 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core import Core
-
-STRETCH_LIMIT: Final = 2047
-"""Largest |stretch(p)|: ln(p / (1 - p)) * 256, i.e. odds of about 3000 to 1."""
 
 WEIGHT_ONE: Final = 1 << 14
 """A mixing weight of 1.0."""
@@ -34,15 +30,6 @@ KEPT_BYTES: Final = 48 << 20
 
 KEPT_TABLES: Final = 4
 """Packs whose coder tables stay opened."""
-
-
-def _stretch_table() -> NDArray[np.int32]:
-    """stretch(p) for p = (i + 1/2) / 4096, rounded half up, clipped; exact in any correctly rounded `log` to 1e-9."""
-    values = [math.log((i + 0.5) / (4095.5 - i)) * 256.0 for i in range(4096)]
-    return np.array([max(-STRETCH_LIMIT, min(STRETCH_LIMIT, math.floor(v + 0.5))) for v in values], dtype=np.int32)
-
-
-STRETCH = _stretch_table()
 
 
 class _Held(threading.local):

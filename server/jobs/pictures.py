@@ -64,7 +64,7 @@ def decode_picture(job: Message, data: bytes) -> tuple[Message, bytes]:
     from ...runtime.format.linear import reductions
     from ...runtime.format.sparse import affordable, is_sparse, reduction_for
     from ...runtime.pack import find_pack
-    from ...runtime.photo import on_white
+    from ...runtime.pictures.written import on_white
 
     with Path(job["path"]).open("rb") as file:
         data = file.read(job["size"])

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from browser import ARGUMENTS, CHROMIUM, ISOLATION, ORT, Site, made_for, pack_files, picture, scripts, without_core
+from browser import ARGUMENTS, CHROMIUM, ISOLATION, ORT, SHOWN, Site, made_for, pack_files, picture, scripts, without_core
 from numpy.typing import NDArray
 from numpy_forms import dequantize
 from PIL import Image
@@ -244,11 +244,9 @@ def show(site: Site, page: Any, body: str, wait: str | None = "load") -> list[An
     return seen
 
 
-CANVAS = in_page("""
-  const canvas = document.querySelector("sdz-img").shadowRoot.querySelector("canvas");
-  if (!canvas) return null;
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-  return await hash(data);
+SHOWN_HASH = in_page(f"""
+  const shown = await ({SHOWN})(document.querySelector("sdz-img"));
+  return shown && (await hash(shown.data));
 """)
 
 
@@ -261,7 +259,7 @@ def test_element_shows_the_exact_pixels(site: Site, page: Any, session: Session,
     reached = decode(data, session=session).stage
     assert stages[-1] == reached
     assert all(detail["bytes"] <= len(data) and detail["total"] == len(data) for kind, detail, _ in seen if kind == "progress")
-    assert page.evaluate(CANVAS) == sha256(rgba(data, "denoised", session))
+    assert page.evaluate(SHOWN_HASH) == sha256(rgba(data, "denoised", session))
     state = page.evaluate("(() => { const e = document.querySelector('sdz-img'); "
                           "return [e.complete, e.naturalWidth, e.naturalHeight, e.currentStage] })()")  # fmt: skip
     assert state == [True, 333, 217, reached]
@@ -319,7 +317,7 @@ def test_linear_stage_needs_no_networks(site: Site, page: Any, session: Session,
     site.files["a.sdz"] = data = files["plain.sdz"]
     seen = show(site, page, '<sdz-img src="a.sdz" data-stage="linear"></sdz-img>')
     assert seen[-1][0] == "load"
-    assert page.evaluate(CANVAS) == sha256(rgba(data, "linear", session))
+    assert page.evaluate(SHOWN_HASH) == sha256(rgba(data, "linear", session))
     page.wait_for_timeout(200)
     assert site.asked(".wasm", ".mjs", ".onnx", ".core.bin") == ["sdz.wasm"]
 
@@ -346,14 +344,14 @@ def test_first_paint_comes_from_the_first_bytes(site: Site, page: Any, pack: Pac
     rest = site.hold("a.sdz", half)
     networks = site.hold(f"packs/{pack.id.hex()}/{pack.core['decoder'].file}")
     show(site, page, '<sdz-img src="a.sdz"></sdz-img>', "progress")
-    assert page.evaluate(CANVAS) == sha256(rgba(data[:half], "linear", session))
+    assert page.evaluate(SHOWN_HASH) == sha256(rgba(data[:half], "linear", session))
     rest.set()
     page.wait_for_function(f"window.seen.some(([type, detail]) => detail?.bytes === {len(data)})")
-    assert page.evaluate(CANVAS) == sha256(rgba(data, "linear", session))
+    assert page.evaluate(SHOWN_HASH) == sha256(rgba(data, "linear", session))
     assert page.evaluate("document.querySelector('sdz-img').complete") is False
     networks.set()
     page.wait_for_function("window.seen.some(([type]) => type === 'load')")
-    assert page.evaluate(CANVAS) == sha256(rgba(data, "denoised", session))
+    assert page.evaluate(SHOWN_HASH) == sha256(rgba(data, "denoised", session))
 
 
 def test_decoded_stage_stands_while_the_denoiser_loads(
@@ -364,10 +362,10 @@ def test_decoded_stage_stands_while_the_denoiser_loads(
     denoiser = site.hold(f"packs/{pack.id.hex()}/{pack.core['denoiser'].file}")
     show(site, page, '<sdz-img src="a.sdz"></sdz-img>', None)
     page.wait_for_function("window.seen.some(([type, detail]) => detail?.stage === 'decoded')")
-    assert page.evaluate(CANVAS) == sha256(rgba(data, "decoded", session))
+    assert page.evaluate(SHOWN_HASH) == sha256(rgba(data, "decoded", session))
     denoiser.set()
     page.wait_for_function("window.seen.some(([type]) => type === 'load')")
-    assert page.evaluate(CANVAS) == sha256(rgba(data, "denoised", session))
+    assert page.evaluate(SHOWN_HASH) == sha256(rgba(data, "denoised", session))
 
 
 @pytest.mark.parametrize("realism", [0.5, 0.0])
@@ -378,17 +376,17 @@ def test_realism_is_an_attribute_and_changes_with_it(
     wanted = rgba(data, "denoised", session, realism)
     assert (wanted != rgba(data, "denoised", session)).any()
     show(site, page, f'<sdz-img src="a.sdz" data-realism="{realism}"></sdz-img>')
-    assert page.evaluate(CANVAS) == sha256(wanted)
+    assert page.evaluate(SHOWN_HASH) == sha256(wanted)
     page.evaluate("delete document.querySelector('sdz-img').dataset.realism")
     page.wait_for_function("window.seen.filter(([type]) => type === 'load').length === 2")
-    assert page.evaluate(CANVAS) == sha256(rgba(data, "denoised", session))
+    assert page.evaluate(SHOWN_HASH) == sha256(rgba(data, "denoised", session))
 
 
 FALLBACK = '<sdz-img src="a.sdz" alt="x" width="40" height="30"><img src="f.png" alt="x" width="40" height="30"></sdz-img>'
 NOSCRIPT = '<sdz-img src="a.sdz" alt="x" width="40" height="30"><noscript><img src="f.png" alt="x" onerror="alert(1)"></noscript></sdz-img>'
-SHOWN = (
-    "(() => { const e = document.querySelector('sdz-img'); const canvas = e.shadowRoot.querySelector('canvas'); "
-    "return [e.shadowRoot.querySelector('slot').hidden, canvas !== null, e.querySelector('img')?.naturalWidth ?? null] })()"
+STATE = (
+    "(() => { const e = document.querySelector('sdz-img'); const own = getComputedStyle(e).content.includes('blob:'); "
+    "return [e.shadowRoot.querySelector('slot').hidden, own, e.querySelector('img')?.naturalWidth ?? null] })()"
 )
 
 
@@ -455,7 +453,7 @@ def test_fallback_stays_on_any_error(
     seen = show(site, page, fallback, "error")
     assert seen[-1][1]["code"] == code
     page.wait_for_function("document.querySelector('sdz-img img')?.naturalWidth === 8")
-    assert page.evaluate(SHOWN) == [False, False, 8]
+    assert page.evaluate(STATE) == [False, False, 8]
     assert page.evaluate("document.querySelector('sdz-img').complete")
     assert page.evaluate("document.querySelector('sdz-img img').onerror") is None
     assert page.evaluate("document.querySelector('sdz-img').decode().then(() => 'no', (error) => error.code)") == code
@@ -464,7 +462,7 @@ def test_fallback_stays_on_any_error(
 def test_without_a_fallback_what_arrived_stays(site: Site, page: Any, pack: Pack, session: Session, files: dict[str, bytes]) -> None:
     break_file(site, pack, files, "runtime")
     show(site, page, '<sdz-img src="a.sdz"></sdz-img>', "error")
-    assert page.evaluate(CANVAS) == sha256(rgba(files["plain.sdz"], "linear", session))
+    assert page.evaluate(SHOWN_HASH) == sha256(rgba(files["plain.sdz"], "linear", session))
 
 
 def test_fallback_that_stands_waits_for_the_last_stage(site: Site, page: Any, pack: Pack, files: dict[str, bytes]) -> None:
@@ -475,10 +473,10 @@ def test_fallback_that_stands_waits_for_the_last_stage(site: Site, page: Any, pa
     page.wait_for_function("document.querySelector('sdz-img img').naturalWidth === 8")
     late.set()
     page.wait_for_function("window.seen.some(([type, detail]) => detail?.stage === 'linear')")
-    assert page.evaluate(SHOWN) == [False, False, 8]
+    assert page.evaluate(STATE) == [False, False, 8]
     networks.set()
     page.wait_for_function("window.seen.some(([type]) => type === 'load')")
-    assert page.evaluate(SHOWN) == [True, True, 8]
+    assert page.evaluate(STATE) == [True, True, 8]
 
 
 def test_lazy_pictures_wait_until_they_are_near(site: Site, page: Any, files: dict[str, bytes]) -> None:
@@ -506,10 +504,9 @@ def test_a_new_source_replaces_the_old(site: Site, page: Any, session: Session, 
     site.files |= {"a.sdz": files["plain.sdz"], "b.sdz": files["odd.sdz"]}
     show(site, page, '<sdz-img src="a.sdz" data-stage="linear"></sdz-img>')
     page.evaluate("async () => { const e = document.querySelector('sdz-img'); e.src = 'b.sdz'; await e.decode() }")
-    assert page.evaluate(CANVAS) == sha256(rgba(files["odd.sdz"], "linear", session))
-    assert page.evaluate("document.querySelector('sdz-img').shadowRoot.querySelectorAll('canvas').length") == 1
+    assert page.evaluate(SHOWN_HASH) == sha256(rgba(files["odd.sdz"], "linear", session))
     page.evaluate("async () => { const e = document.querySelector('sdz-img'); e.dataset.stage = 'decoded'; await e.decode() }")
-    assert page.evaluate(CANVAS) == sha256(rgba(files["odd.sdz"], "decoded", session))
+    assert page.evaluate(SHOWN_HASH) == sha256(rgba(files["odd.sdz"], "decoded", session))
 
 
 def test_one_worker_and_one_session_for_many_pictures(site: Site, page: Any, pack: Pack, files: dict[str, bytes]) -> None:
@@ -545,7 +542,7 @@ def test_storage_that_is_refused(site: Site, page: Any, session: Session, files:
     site.files["worker.js"] = b"caches.open = () => Promise.reject(new DOMException('no', 'SecurityError'));\n" + worker.read_bytes()
     site.files["a.sdz"] = files["plain.sdz"]
     show(site, page, '<sdz-img src="a.sdz"></sdz-img>')
-    assert page.evaluate(CANVAS) == sha256(rgba(files["plain.sdz"], "denoised", session))
+    assert page.evaluate(SHOWN_HASH) == sha256(rgba(files["plain.sdz"], "denoised", session))
 
 
 def test_under_a_strict_policy(site: Site, page: Any, session: Session, files: dict[str, bytes]) -> None:
@@ -561,7 +558,7 @@ def test_under_a_strict_policy(site: Site, page: Any, session: Session, files: d
     # wait_for_function evaluates a string in the page, which this policy forbids
     while len([kind for kind, _, _ in page.evaluate("window.seen") if kind in ("load", "sdzload", "error", "sdzerror")]) < 2:
         page.wait_for_timeout(50)
-    assert page.evaluate(CANVAS) == sha256(rgba(files["plain.sdz"], "denoised", session))
+    assert page.evaluate(SHOWN_HASH) == sha256(rgba(files["plain.sdz"], "denoised", session))
     assert [text for text in problems if "Content Security Policy" in text] == []
 
 
@@ -580,7 +577,7 @@ def test_packs_and_runtime_elsewhere(site: Site, page: Any, pack: Pack, session:
     page.wait_for_function("window.seen.some(([type]) => type === 'load')")
     assert not [path for path in site.requests if path.startswith(("ort/", "packs/"))]
     assert len(site.asked(".mjs")) == 1
-    assert page.evaluate(CANVAS) == sha256(rgba(files["plain.sdz"], "denoised", session))
+    assert page.evaluate(SHOWN_HASH) == sha256(rgba(files["plain.sdz"], "denoised", session))
 
 
 # img[data-sdz]

@@ -186,6 +186,19 @@ def test_every_fit_and_edge_is_painted_as_img_paints_it_in_other_engines(engine:
     assert differences(kind, screen) == {}
 
 
+def test_a_policy_that_refuses_blobs(site: Site, page: Any) -> None:
+    """The picture is on a canvas then."""
+    site.headers["Content-Security-Policy"] = "img-src 'self'"
+    show(site, page, '<sdz-img src="a.sdz"></sdz-img>')
+    assert page.evaluate("window.seen") == ["load"]
+    canvas = (
+        "(({ width, height, part }) => [width, height, part.value])(document.querySelector('sdz-img').shadowRoot.querySelector('canvas'))"
+    )
+    assert page.evaluate(canvas) == [*SIZE, "canvas"]
+    shot = pixels(page.screenshot())[: SIZE[1], : SIZE[0]]
+    assert len(np.unique(shot.reshape(-1, 3), axis=0)) > 100
+
+
 # attributes and places that change
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import skimage.data
-from browser import Site, pack_files, scripts
+from browser import SHOWN, Site, pack_files, scripts
 from engines import page, report_of
 from PIL import Image
 
@@ -40,12 +40,11 @@ for (const name of argument.names) {
   element.src = name;
   document.body.append(element);
   await element.decode();
-  const canvas = element.shadowRoot.querySelector("canvas");
-  const { width, height } = canvas;
-  out[name] = [width, height, await hash(canvas.getContext("2d").getImageData(0, 0, width, height).data)];
+  const { width, height, data } = await (SHOWN)(element);
+  out[name] = [width, height, await hash(data)];
 }
 return out;
-"""
+""".replace("SHOWN", SHOWN)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from standins import neutral_tables
 
 from sdz.runtime import limits
 from sdz.runtime.errors import CorruptPackError
-from sdz.runtime.format import container, indices, linear, palette, tiles
+from sdz.runtime.format import container, indices, linear, palette, sparse, tiles
 from sdz.runtime.pack import DENOISER_GRAPHS, FULL_STRENGTH, GRAPHS, MANIFEST, PATCHES, QUANTIZERS, load_pack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,6 +79,29 @@ def test_limits_are_the_same_in_format_md_python_and_javascript() -> None:
     # what else JavaScript holds a manifest to is compared below
     assert len(javascript) >= 11
     assert {name: stated(pattern) for name, pattern in IN_FORMAT.items()} == python
+
+
+def test_python_and_javascript_paint_the_same_files_smaller() -> None:
+    """And by as much, to at most the 2^19 pixels of a page's preview."""
+    cases = [
+        (*sides, size, patch)
+        for sides in [(2_000, 2_000), (2_000, 2_001), (16_384, 8_192), (7_000, 7_000), (1, 16_384)]
+        for size in (0, 99, 100, 101, 1_224, 1_225, 3_355, 3_356)
+        for patch in (8, 16, 32)
+    ]
+    found = node(
+        'import { reductionOf } from "./web/format/sparse.js";\n'
+        "const of = ([width, height, size, patch]) => reductionOf({ header: { width, height }, "
+        "chunks: [{ tag: 'L', payload: new Uint8Array(size) }, { tag: 'A', payload: new Uint8Array(9999) }] }, patch);\n"
+        "console.log(JSON.stringify(given.map(of)));",
+        cases,
+    )
+    expected = [
+        sparse.reduction_for(width * height, 2**19, linear.reductions(patch)) if sparse.is_sparse(width, height, size) else 1
+        for width, height, size, patch in cases
+    ]
+    assert found == expected
+    assert {1, 4, 8, 16} <= set(expected)
 
 
 def test_numbers_that_stand_beside_what_they_limit_are_those_of_format_md() -> None:

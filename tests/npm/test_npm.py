@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import ROOT, Site, made_for, picture, without_core
+from browser import ROOT, SHOWN, Site, made_for, picture, without_core
 
 from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode
@@ -42,15 +42,14 @@ PACKED_LIMIT = 3_000_000
 README = (ROOT / "web" / "npm" / "README.md").read_text(encoding="utf-8")
 HEAD = '<!doctype html><meta charset="utf-8"><title>t</title><link rel="icon" href="data:,">'
 
-SHOWN = """async () => {
+STAGE_AND_HASH = """async () => {
   await customElements.whenDefined("sdz-img");
   const element = document.querySelector("sdz-img");
   await element.decode();
-  const canvas = element.shadowRoot.querySelector("canvas");
-  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const { data } = await (SHOWN)(element);
   const digest = await crypto.subtle.digest("SHA-256", data);
   return [element.currentStage, [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("")];
-}"""
+}""".replace("SHOWN", SHOWN)
 
 SERVED = """async () => {
   await new Promise((resolve) => {
@@ -168,7 +167,7 @@ def test_vite_build(project: Path, page: Any, photo: bytes, expected: str, tmp_p
         site.headers["Content-Security-Policy"] = policy
         site.files["photo.sdz"] = photo
         page.goto(site.url("index.html"))
-        assert page.evaluate(SHOWN) == ["denoised", expected]
+        assert page.evaluate(STAGE_AND_HASH) == ["denoised", expected]
         assert page.complaints == []
         assert len(site.asked(".sdz")) == 1
 
@@ -192,7 +191,7 @@ def test_vite_development_server(project: Path, page: Any, photo: bytes, expecte
                 assert server.poll() is None
                 time.sleep(0.1)
         page.goto(address)
-        assert page.evaluate(SHOWN) == ["denoised", expected]
+        assert page.evaluate(STAGE_AND_HASH) == ["denoised", expected]
         assert page.complaints == []
     finally:
         server.terminate()
@@ -218,7 +217,7 @@ def test_esbuild(project: Path, copied: Path, page: Any, expected: str, form: st
     (copied / "index.html").write_text(f'{HEAD}<sdz-img src="/photo.sdz"></sdz-img><script{kind} src="/main.js"></script>')
     with hosting(copied) as site:
         page.goto(site.url("index.html"))
-        assert page.evaluate(SHOWN) == ["denoised", expected]
+        assert page.evaluate(STAGE_AND_HASH) == ["denoised", expected]
         assert page.complaints == []
 
 
@@ -226,7 +225,7 @@ def test_no_bundler(copied: Path, page: Any, expected: str) -> None:
     (copied / "index.html").write_text(HEAD + block("No bundler", "html"))
     with hosting(copied) as site:
         page.goto(site.url("index.html"))
-        assert page.evaluate(SHOWN) == ["denoised", expected]
+        assert page.evaluate(STAGE_AND_HASH) == ["denoised", expected]
         assert page.complaints == []
 
 
@@ -236,7 +235,7 @@ def test_example_page(copied: Path, page: Any, expected: str) -> None:
     picture(256, 192).save(copied / "photo.jpg")
     with hosting(copied) as site:
         page.goto(site.url("index.html"))
-        assert page.evaluate(SHOWN) == ["denoised", expected]
+        assert page.evaluate(STAGE_AND_HASH) == ["denoised", expected]
         page.wait_for_function("document.querySelector('img[data-sdz]').src.startsWith('blob:')")
         size = (copied / "photo.sdz").stat().st_size
         page.wait_for_function(f"document.querySelector('output').textContent === 'denoised, {size} of {size} bytes'")

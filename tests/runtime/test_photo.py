@@ -18,7 +18,8 @@ from sdz.runtime.format.container import parse
 from sdz.runtime.format.quantizers import QUANTIZERS
 from sdz.runtime.options import TUNES
 from sdz.runtime.pack import QUANTIZERS as NAMES
-from sdz.runtime.photo import PreparedPhoto, on_white, prepare, read_photo
+from sdz.runtime.photo import PreparedPhoto, prepare, read_photo
+from sdz.runtime.pictures.written import on_white
 from sdz.runtime.quantize import TUNINGS
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (20, 30, 4), np.uint8)

@@ -3,7 +3,7 @@
  * attributes, asks the shared worker for tiles, checks the finished pixels against the digest that Python computed.
  */
 
-import { painter, request, wantedBy } from "../page/client.js";
+import { request, wantedBy } from "../page/client.js";
 import { ACCEPT } from "../format/container.js";
 
 /** @import { Stage } from "../decode.js" */
@@ -31,7 +31,7 @@ const total = Number(study.dataset.bytes);
 /** The last stage that the pack has. */
 const best = study.dataset.best;
 const pixels = Number(study.dataset.width) * Number(study.dataset.height);
-const surface = painter(canvas);
+const context = canvas.getContext("2d", { colorSpace: "srgb" });
 
 /** Empty until it has arrived. */
 let file = new Blob();
@@ -64,10 +64,10 @@ function show(bytes, stage) {
   const whole = bytes === total;
   let painting = new Uint8ClampedArray(4 * pixels);
   const realism = Number(dial.value) / Number(dial.max);
-  const abort = request(url, { stage, realism }, {
+  const asked = request(url, { stage, realism }, {
     header: () => {},
     tile(tile) {
-      surface.put(tile);
+      context?.putImageData(new ImageData(tile.pixels, tile.width, tile.height), tile.x, tile.y);
       for (let row = 0; row < tile.height; row++) {
         const line = tile.pixels.subarray(4 * row * tile.width, 4 * (row + 1) * tile.width);
         painting.set(line, 4 * ((tile.y + row) * canvas.width + tile.x));
@@ -95,9 +95,9 @@ function show(bytes, stage) {
       painting = new Uint8ClampedArray();
     },
     error: fail,
-  });
+  }, { seen: true, lazy: false });
   stop = () => {
-    abort();
+    asked.end();
     URL.revokeObjectURL(url);
   };
 }

@@ -96,7 +96,7 @@ function layOutPack() {
 /** Writes the types beside the modules. */
 function layOutTypes() {
   const tsc = join(ROOT, "node_modules/typescript/bin/tsc");
-  const modules = [WEB, join(WEB, "format"), join(WEB, "page")].flatMap((room) =>
+  const modules = [WEB, join(WEB, "format"), join(WEB, "page"), join(WEB, "work")].flatMap((room) =>
     readdirSync(room).filter((name) => name.endsWith(".js")).map((name) => join(room, name)));
   const options = ["--target", "ES2022", "--module", "NodeNext", "--lib", "ES2023,DOM,DOM.Iterable", "--strict", "--skipLibCheck"];
   const emit = ["--allowJs", "--declaration", "--emitDeclarationOnly", "--rootDir", WEB, "--outDir", join(OUT, "web")];

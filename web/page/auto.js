@@ -27,6 +27,8 @@ const WAIT = "loading";
 /** One image and what was done to it. */
 class Upgrade {
   #stop = () => {};
+  /** A lazy picture is decoded although it is out of sight. */
+  #hurry = () => {};
   #waiting = false;
   /** The address that is shown instead of the author's; empty where none is. */
   #url = "";
@@ -49,7 +51,7 @@ class Upgrade {
     this.#waiting = true;
     const stop = whenNear(image, () => {
       this.#waiting = false;
-      if (address) this.#stop = this.#load(address);
+      if (address) this.#load(address);
       else this.#fail({ code: "NetworkError", message: "'data-sdz' is no address" });
     });
     // what begins at once has put its own end there
@@ -58,7 +60,9 @@ class Upgrade {
 
   /** After a change of `loading`. */
   hasten() {
-    if (this.#waiting && this.image.loading === "eager") this.follow();
+    if (this.image.loading !== "eager") return;
+    if (this.#waiting) this.follow();
+    else this.#hurry();
   }
 
   /** After changes of src or srcset. @returns {boolean} whether they are the author's */
@@ -85,11 +89,11 @@ class Upgrade {
     set(this.image, "src", this.#own.src);
   }
 
-  /** @param {string} address @returns {() => void} */
+  /** @param {string} address */
   #load(address) {
     const { image } = this;
     const stood = !this.#url && image.complete && image.naturalWidth > 0;
-    return load(
+    const { end, hurry } = load(
       image,
       address,
       wantedBy(image.dataset),
@@ -111,8 +115,9 @@ class Upgrade {
         },
         error: (error) => this.#fail(error),
       },
-      { lossless: true },
+      { lossless: true, lazy: image.loading === "lazy" },
     );
+    [this.#stop, this.#hurry] = [end, hurry];
   }
 
   /** @param {Showing} showing */

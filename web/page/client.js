@@ -1,6 +1,6 @@
 /**
  * The page's side of the worker: one worker for all pictures, started with the first request. Takes the address of an .sdz file, and passes
- * on its header, tiles and stages. Tells the worker where packs and onnxruntime-web are, which only the page may decide.
+ * on its header and stages. Tells the worker where packs and onnxruntime-web are, which only the page may decide.
  */
 
 import { SdzError } from "../errors.js";
@@ -9,12 +9,20 @@ import { useSettings } from "./settings.js";
 /** @import { Stage, Tile } from "../decode.js" */
 
 /**
+ * @typedef {object} Progress
+ * @property {Stage} stage
+ * @property {number} bytes
+ * @property {number | null} total
+ * @property {boolean} final
+ * @property {number} reduce what the file's sides are divided by in the image, rounding up
+ * @property {string} [digest] the file's SHA-256, where the picture may be kept
+ * @property {Blob} [image] of that stage
+ *
  * @typedef {object} Receiver
- * @property {(size: {width: number, height: number, alt?: string}) => number | void} header called once, before any tile; what it returns,
+ * @property {(size: {width: number, height: number, alt?: string}) => number | void} header called once, before any stage; what it returns,
  *   a power of two, is what a large picture's sides may be divided by
- * @property {(tile: Tile & {reduce: number}) => void} tile `reduce`: what they are divided by
- * @property {(progress: {stage: Stage, bytes: number, total: number | null, final: boolean, reduce: number, digest?: string}) => void} stage
- *   with the file's SHA-256 at the last one
+ * @property {(tile: Tile) => void} [tile] takes the pixels, in place of an image at each stage
+ * @property {(progress: Progress) => void} stage
  * @property {(error: SdzError) => void} error
  */
 
@@ -45,8 +53,7 @@ function sharedWorker() {
     if (type === "header") {
       const reduce = receiver.header(message) ?? 1;
       if (message.asks) worker?.postMessage({ type: "reduce", id, reduce });
-    }
-    else if (type === "tile") receiver.tile(message);
+    } else if (type === "tile") receiver.tile?.(message);
     else if (type === "stage") receiver.stage(message);
     else receiver.error(new SdzError(message.code, message.message));
   };
@@ -72,20 +79,27 @@ function sharedWorker() {
 /**
  * Requests a picture.
  * @param {string} src absolute URL @param {Wanted} wanted @param {Receiver} receiver
- * @returns {() => void} ends the request; nothing is called afterwards
+ * @param {{seen: boolean, lazy: boolean}} options whether it is in sight; whether it is only downloaded until it is
+ * @returns {{end(): void, see(seen: boolean): void}} `end` ends the request, and nothing is called afterwards; `see` tells whether the
+ *   picture is in sight now
  */
-export function request(src, { stage, realism }, receiver) {
+export function request(src, { stage, realism }, receiver, { seen, lazy }) {
   const id = ++lastId;
   receivers.set(id, receiver);
   try {
-    sharedWorker().postMessage({ type: "decode", id, src, stage, realism });
+    sharedWorker().postMessage({ type: "decode", id, src, stage, realism, seen, lazy, tiles: Boolean(receiver.tile) });
   } catch (error) {
     // a worker's script must be of the page's origin
     receivers.delete(id);
     queueMicrotask(() => receiver.error(new SdzError("ProviderError", `the sdz worker could not start: ${error}`)));
   }
-  return () => {
-    if (receivers.delete(id)) worker?.postMessage({ type: "abort", id });
+  return {
+    end() {
+      if (receivers.delete(id)) worker?.postMessage({ type: "abort", id });
+    },
+    see(now) {
+      if (receivers.has(id)) worker?.postMessage({ type: "see", id, seen: now });
+    },
   };
 }
 
@@ -120,24 +134,5 @@ export function wantedBy({ stage, realism }) {
   return {
     stage: stage === "linear" || saving ? "linear" : stage === "decoded" ? "decoded" : "denoised",
     realism: part >= 0 ? Math.min(part, 1) : 1,
-  };
-}
-
-/**
- * Paints the tiles of one picture on a canvas.
- * @param {HTMLCanvasElement} canvas
- * @returns {{resize(width: number, height: number): void, put(tile: Tile): void}}
- */
-export function painter(canvas) {
-  // read again for the image that is shown: kept where the processor can reach it
-  const context = canvas.getContext("2d", { colorSpace: "srgb", willReadFrequently: true });
-  if (!context) throw new SdzError("ProviderError", "this browser gives no canvas");
-  return {
-    resize(width, height) {
-      if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-    },
-    put({ x, y, width, height, pixels }) {
-      context.putImageData(new ImageData(pixels, width, height), x, y);
-    },
   };
 }

@@ -17,15 +17,12 @@ import { load } from "./load.js";
 import { Kept, unwatch, watchDistance, whenNear } from "./near.js";
 import { prepareForPrint } from "./printing.js";
 import { Reflecting } from "./reflecting.js";
-import { discard, discardCanvas, emptyImage } from "./shown.js";
+import { discard, emptyImage } from "./shown.js";
 
 /** @import { Wanted } from "./client.js" */
-/** @import { Showing } from "./load.js" */
+/** @import { Receiver, Showing } from "./load.js" */
 /** @import { Choice } from "./sizes.js" */
 /** @import { Stage } from "../decode.js" */
-
-/** Milliseconds after which the fallback is shown where nothing could be painted. */
-const PATIENCE_MS = 2000;
 
 /** All elements in documents. @type {Set<SdzImg>} */
 const connected = new Set();
@@ -75,6 +72,8 @@ export class SdzImg extends Reflecting {
   /** Begins the request of a lazy picture. @type {(() => void) | null} */
   #waiting = null;
   #stop = () => {};
+  /** A lazy picture is decoded although it is out of sight. */
+  #hurry = () => {};
   /** Whether a request is not yet answered, or waits. */
   #busy = false;
   /** Whether the pixels are being taken again. */
@@ -227,7 +226,10 @@ export class SdzImg extends Reflecting {
     const wanted = wantedBy(this.dataset);
     const what = `${wanted.stage} ${wanted.realism} ${address}`;
     if (what === this.#requested && !(renewed && this.#failure)) {
-      if (this.#waiting && (now || this.loading === "eager")) this.#waiting();
+      if (now || this.loading === "eager") {
+        this.#waiting?.();
+        if (this.#busy) this.#hurry();
+      }
       // as <img> does: nothing is loaded again, but it says so
       if (renewed && !this.#busy) this.#finish();
       return;
@@ -244,9 +246,14 @@ export class SdzImg extends Reflecting {
     const begin = () => {
       this.#stop();
       this.#waiting = null;
-      this.#stop = this.hasAttribute("srcset") ? this.#choose() : this.#request({ address, density: 1, value: 1 });
+      if (this.hasAttribute("srcset")) this.#choose();
+      else this.#request({ address, density: 1, value: 1 });
     };
-    if (now || this.loading === "eager") return begin();
+    if (now || this.loading === "eager") {
+      begin();
+      if (now) this.#hurry();
+      return;
+    }
     this.#waiting = begin;
     this.#stop = whenNear(this, begin);
     prepareForPrint(connected);
@@ -255,25 +262,25 @@ export class SdzImg extends Reflecting {
   /** Ends the current request. */
   #end() {
     this.#stop();
-    this.#stop = () => {};
+    this.#stop = this.#hurry = () => {};
     this.#waiting = null;
     this.#busy = this.#returning = false;
   }
 
-  /** Chooses among the candidates, and loads one. @returns {() => void} */
+  /** Chooses among the candidates, and loads one. */
   #choose() {
-    let stop = () => {};
     let live = true;
+    let hurried = false;
+    this.#stop = () => (live = false);
+    this.#hurry = () => (hurried = true);
     import("./sizes.js").then(({ choose }) => choose(this)).then(
       (choice) => {
-        if (live) stop = this.#request(choice ?? { address: this.#address ?? "", density: 1, value: 1 });
+        if (!live) return;
+        this.#request(choice ?? { address: this.#address ?? "", density: 1, value: 1 });
+        if (hurried) this.#hurry();
       },
       (error) => live && this.#fail(new SdzError("NetworkError", `${error}`)),
     );
-    return () => {
-      live = false;
-      stop();
-    };
   }
 
   /** Takes a larger picture in place of the finished one, when its box asks for it. */
@@ -288,19 +295,15 @@ export class SdzImg extends Reflecting {
       this.#lookout = null;
       this.#busy = true;
       this.#complete = false;
-      this.#stop = this.#request(choice, true);
+      this.#request(choice, true);
     });
   }
 
-  /** @param {Choice} choice @param {boolean} [larger] whether what is shown is finished, and stays until the larger picture is @returns {() => void} */
+  /** @param {Choice} choice @param {boolean} [larger] whether what is shown is finished, and stays until the larger picture is */
   #request(choice, larger = false) {
     const { address, density } = choice;
     this.#chosen = choice;
-    let painted = larger;
-    const patience = setTimeout(() => {
-      if (!painted && !this.#shown) this.#standIn();
-    }, PATIENCE_MS);
-    const stop = load(this, address, this.#wanted, {
+    this.#begin(address, {
       header: ({ width, height, alt }) => {
         this.#naturalWidth = width / density;
         this.#naturalHeight = height / density;
@@ -309,8 +312,8 @@ export class SdzImg extends Reflecting {
         this.#layOut();
         return this.#reduce;
       },
+      late: () => larger || this.#shown || this.#standIn(),
       show: (showing) => {
-        painted = true;
         // neither a fallback already shown nor a finished picture is replaced by a coarser one
         if (!showing.skipped && (showing.final || (!larger && (this.#shown || !standing(this))))) {
           this.#density = density;
@@ -329,10 +332,12 @@ export class SdzImg extends Reflecting {
       // what is shown is good all the same
       error: (error) => (larger ? this.#finish() : this.#fail(error)),
     });
-    return () => {
-      clearTimeout(patience);
-      stop();
-    };
+  }
+
+  /** @param {string} address @param {Receiver} receiver */
+  #begin(address, receiver) {
+    const { end, hurry } = load(this, address, this.#wanted, receiver, { lazy: this.loading === "lazy" });
+    [this.#stop, this.#hurry] = [end, hurry];
   }
 
   /** What the sides of a file may be divided by in the box that it will have. @param {number} width @param {number} height */
@@ -375,11 +380,10 @@ export class SdzImg extends Reflecting {
 
   /** @param {Showing} showing */
   #show(showing) {
-    if (this.#shown?.canvas === showing.canvas) discard({ ...this.#shown, canvas: null });
-    else this.#forget();
+    this.#forget();
     this.#shown = showing;
     this.#slot.hidden = true;
-    if (showing.canvas && showing.canvas.parentNode !== this.#frame) {
+    if (showing.canvas) {
       showing.canvas.part.add("canvas");
       this.#frame.append(showing.canvas);
     }
@@ -426,8 +430,6 @@ export class SdzImg extends Reflecting {
   /** Far away, a finished picture may have to give its pixels back. */
   #giveBack() {
     if (!this.#far || this.#busy || !this.#shown?.image) return;
-    discardCanvas(this.#shown.canvas);
-    this.#shown.canvas = null;
     const scale = this.#density / this.#shown.reduce;
     kept.add(this, this.#naturalWidth * this.#naturalHeight * scale ** 2, () => this.#release());
   }
@@ -443,7 +445,7 @@ export class SdzImg extends Reflecting {
   #return(address) {
     this.#released = false;
     this.#returning = true;
-    this.#stop = load(this, address, this.#wanted, {
+    this.#begin(address, {
       header: () => this.#reduce,
       show: (showing) => {
         if (!showing.skipped) this.#show(showing);

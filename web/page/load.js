@@ -3,112 +3,153 @@
  * images that are ready to be shown.
  */
 
-import { painter, request } from "./client.js";
+import { request } from "./client.js";
+import { watchSight } from "./near.js";
 import { find, keep } from "./pixels.js";
-import { bitmap, prepared } from "./shown.js";
+import { canvasOf, prepared } from "./shown.js";
 
 /** @import { SdzError } from "../errors.js" */
 /** @import { Stage } from "../decode.js" */
-/** @import { Wanted } from "./client.js" */
+/** @import { Progress, Wanted } from "./client.js" */
 
 /**
  * @typedef {object} Showing a stage that is ready
  * @property {string} url of the image, to be revoked when it is no longer shown; empty where there is none
  * @property {HTMLImageElement | null} image while it is referred to, the browser has it at hand; null where the page's policy refuses it, or
  *   where a newer stage is on its way
- * @property {HTMLCanvasElement | null} canvas the pixels; null of kept ones
+ * @property {HTMLCanvasElement | null} canvas the pixels where the page's policy refuses the image
  * @property {Stage} stage
  * @property {number} bytes
  * @property {number | null} total
  * @property {boolean} final
- * @property {number} reduce what the file's sides are divided by, rounding up
+ * @property {number} reduce what the file's sides are divided by in the image, rounding up
  * @property {boolean} skipped whether a newer stage is on its way: this one is not to be shown
  *
  * @typedef {object} Receiver
  * @property {(size: {width: number, height: number, alt?: string}) => number | void} header called first, sometimes twice; returns what the sides
  *   may be divided by
  * @property {(showing: Showing) => void} show
+ * @property {() => void} [late] called when the reader has waited for a while and seen nothing
  * @property {(error: SdzError) => void} error
  */
 
+/** Milliseconds in sight that are a while. */
+const PATIENCE_MS = 2000;
+
 /**
  * @param {Element} element in which the picture is shown @param {string} address absolute @param {Wanted} wanted @param {Receiver} receiver
- * @param {{lossless?: boolean}} [options] whether the last stage is a PNG, as people save it
- * @returns {() => void} ends it; nothing is called afterwards
+ * @param {{lossless?: boolean, lazy?: boolean}} [options] whether the last stage is a PNG, as people save it; whether it is only
+ *   downloaded until the element is in sight
+ * @returns {{end(): void, hurry(): void}} `end` ends it, and nothing is called afterwards; `hurry`: as if the element were in sight from now on
  */
-export function load(element, address, wanted, receiver, { lossless = false } = {}) {
-  let live = true;
-  let stop = () => {};
-  find(address, wanted).then(async (kept) => {
-    if (!live) return;
-    const url = kept ? URL.createObjectURL(kept.blob) : "";
+export function load(element, address, wanted, receiver, { lossless = false, lazy = false } = {}) {
+  const loading = new Loading(address, wanted, receiver, lossless, lazy);
+  const look = watchSight(element, (seen) => loading.see(seen));
+  loading.run();
+  return {
+    end() {
+      look();
+      loading.end();
+    },
+    hurry() {
+      look();
+      loading.see(true);
+    },
+  };
+}
+
+class Loading {
+  #live = true;
+  #seen = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #patience;
+  /** @type {ReturnType<typeof request> | null} */
+  #request = null;
+  /** Number of the newest stage: older ones are not shown where the browser takes longer to show them than the worker to decode. */
+  #newest = 0;
+  #showing = Promise.resolve();
+  /** @type {{width: number, height: number, alt?: string}} */
+  #size = { width: 0, height: 0 };
+
+  /** @param {string} address @param {Wanted} wanted @param {Receiver} receiver @param {boolean} lossless @param {boolean} lazy */
+  constructor(address, wanted, receiver, lossless, lazy) {
+    this.address = address;
+    this.wanted = wanted;
+    this.receiver = receiver;
+    this.lossless = lossless;
+    this.lazy = lazy;
+  }
+
+  end() {
+    this.#live = false;
+    clearTimeout(this.#patience);
+    this.#request?.end();
+  }
+
+  /** @param {boolean} seen */
+  see(seen) {
+    if (seen === this.#seen) return;
+    this.#seen = seen;
+    clearTimeout(this.#patience);
+    if (seen && this.receiver.late && !this.#newest) this.#patience = setTimeout(this.receiver.late, PATIENCE_MS);
+    this.#request?.see(seen);
+  }
+
+  async run() {
+    const { address, wanted, receiver } = this;
+    const kept = await find(address, wanted);
+    if (!this.#live) return;
     // one that was kept for a smaller box is passed over
     const fits = kept && kept.facts.reduce <= (receiver.header(kept.facts) ?? 1);
-    const image = fits && (await prepared(url, element).catch(() => null));
-    if (!live || !kept || !image) {
-      URL.revokeObjectURL(url);
-      if (live) stop = decode(element, address, wanted, receiver, lossless);
-      return;
+    const { url, image } = fits ? await this.#image(kept.blob) : NOTHING;
+    if (!this.#live) return;
+    if (kept && image) {
+      clearTimeout(this.#patience);
+      const { stage, bytes, reduce } = kept.facts;
+      return receiver.show({ url, image, canvas: null, stage, bytes, total: bytes, final: true, reduce, skipped: false });
     }
-    const { stage, bytes, reduce } = kept.facts;
-    receiver.show({ url, image, canvas: null, stage, bytes, total: bytes, final: true, reduce, skipped: false });
-  });
-  return () => {
-    live = false;
-    stop();
-  };
+    this.#request = request(address, wanted, {
+      header: ({ width, height, alt }) => receiver.header((this.#size = { width, height, alt })),
+      stage: (progress) => {
+        const number = ++this.#newest;
+        this.#showing = this.#showing.then(() => this.#show(progress, number));
+      },
+      error: (error) => {
+        // what came before it is shown first
+        this.#showing = this.#showing.then(() => {
+          if (this.#live) receiver.error(error);
+          this.end();
+        });
+      },
+    }, { seen: this.#seen, lazy: this.lazy });
+  }
+
+  /** @param {Progress} progress @param {number} number */
+  async #show({ digest, image: made, ...progress }, number) {
+    if (!this.#live) return;
+    const skipped = number !== this.#newest;
+    const pixels = skipped || !made ? null : this.lossless && progress.final ? await png(made) : made;
+    const { url, image } = pixels ? await this.#image(pixels) : NOTHING;
+    const canvas = pixels && !image ? await canvasOf(pixels).catch(() => null) : null;
+    if (!this.#live) return URL.revokeObjectURL(url);
+    clearTimeout(this.#patience);
+    this.receiver.show({ ...progress, url, image, canvas, skipped });
+    const { stage, bytes, reduce } = progress;
+    if (progress.final && digest && pixels) keep(this.address, this.wanted, pixels, { ...this.#size, digest, bytes, stage, reduce });
+  }
+
+  /** An address for it and the image, ready to be shown; without either where the page's policy refuses it. @param {Blob} pixels */
+  async #image(pixels) {
+    const url = URL.createObjectURL(pixels);
+    const image = await prepared(url, () => this.#seen).catch(() => null);
+    if (this.#live && image) return { url, image };
+    URL.revokeObjectURL(url);
+    return NOTHING;
+  }
 }
 
-/** @param {Element} element @param {string} address @param {Wanted} wanted @param {Receiver} receiver @param {boolean} lossless @returns {() => void} */
-function decode(element, address, wanted, receiver, lossless) {
-  const canvas = document.createElement("canvas");
-  const surface = painter(canvas);
-  let live = true;
-  /** Number of the newest stage: older ones are not shown where the browser takes longer to show them than the worker to decode. */
-  let newest = 0;
-  let showing = Promise.resolve();
-  /** @type {{width: number, height: number, alt?: string}} */
-  let size;
-  const stop = request(address, wanted, {
-    header({ width, height, alt }) {
-      size = { width, height, alt };
-      return receiver.header(size);
-    },
-    tile(tile) {
-      surface.resize(Math.ceil(size.width / tile.reduce), Math.ceil(size.height / tile.reduce));
-      surface.put(tile);
-    },
-    stage({ digest, ...progress }) {
-      const number = ++newest;
-      showing = showing.then(async () => {
-        if (!live) return;
-        const skipped = number !== newest;
-        const pixels = skipped ? null : await imageOf(canvas, lossless && progress.final);
-        const url = pixels ? URL.createObjectURL(pixels) : "";
-        const image = url ? await prepared(url, element).catch(() => null) : null;
-        if (!live || !image) URL.revokeObjectURL(url);
-        if (!live) return;
-        receiver.show({ ...progress, url: image ? url : "", image, canvas, skipped });
-        const { stage, bytes, final, reduce } = progress;
-        if (final && digest && pixels) keep(address, wanted, pixels, { ...size, digest, bytes, stage, reduce });
-      });
-    },
-    error(error) {
-      // what came before it is shown first
-      showing = showing.then(() => {
-        if (live) receiver.error(error);
-        live = false;
-      });
-    },
-  });
-  return () => {
-    live = false;
-    stop();
-  };
-}
+const NOTHING = { url: "", image: null };
 
-/** @param {HTMLCanvasElement} canvas @param {boolean} lossless @returns {Promise<Blob>} */
-const imageOf = (canvas, lossless) =>
-  lossless
-    ? new Promise((resolve) => canvas.toBlob((blob) => resolve(blob ?? bitmap(canvas))))
-    : Promise.resolve(bitmap(canvas));
+/** @param {Blob} image @returns {Promise<Blob>} the same, as people save pictures; as it is where that cannot be done */
+const png = async (image) =>
+  canvasOf(image).then((canvas) => new Promise((resolve) => canvas.toBlob((made) => resolve(made ?? image))), () => image);

@@ -1,6 +1,6 @@
 /**
- * Where elements are relative to the viewport: lazy pictures start when they come near, and pictures that were scrolled far away give their
- * pixels back.
+ * Where elements are relative to the viewport: lazy pictures start when they come near, those in sight go first, and pictures that were scrolled
+ * far away give their pixels back.
  */
 
 import { PIXEL_BYTES } from "./shown.js";
@@ -11,7 +11,10 @@ import { PIXEL_BYTES } from "./shown.js";
  * @property {() => void} far
  */
 
-/** Lazy pictures start loading within one screen's height of the viewport, and give their pixels back beyond two. */
+/**
+ * Lazy pictures are downloaded within one screen's height of the viewport, to be decoded in sight: most readers never scroll there. Beyond two they
+ * give their pixels back.
+ */
 const [NEAR, FAR] = ["100% 0px", "200% 100%"];
 
 /** @type {Map<Element, () => void>} */
@@ -19,6 +22,9 @@ const awaited = new Map();
 
 /** @type {WeakMap<Element, Watched>} */
 const watched = new WeakMap();
+
+/** @type {WeakMap<Element, (seen: boolean) => void>} */
+const sighted = new WeakMap();
 
 /** Tells when elements come within a margin of the viewport, or of what they scroll in, and when they leave it. */
 class Observer {
@@ -58,6 +64,8 @@ class Observer {
 let starting;
 /** @type {Observer | undefined} */
 let keeping;
+/** @type {IntersectionObserver | undefined} */
+let looking;
 
 /** @param {Element} element */
 function begin(element) {
@@ -97,6 +105,23 @@ export function watchDistance(element, tell) {
 export function unwatch(element) {
   watched.delete(element);
   keeping?.unobserve(element);
+}
+
+/**
+ * Tells whether an element is in sight, soon, and whenever that changes.
+ * @param {Element} element of which nobody else is told @param {(seen: boolean) => void} tell
+ * @returns {() => void} ends it
+ */
+export function watchSight(element, tell) {
+  // without a margin, so one does
+  looking ??= new IntersectionObserver((entries) => entries.forEach(({ target, isIntersecting }) => sighted.get(target)?.(isIntersecting)));
+  sighted.set(element, tell);
+  looking.observe(element);
+  return () => {
+    if (sighted.get(element) !== tell) return;
+    sighted.delete(element);
+    looking?.unobserve(element);
+  };
 }
 
 /** Bytes of pictures far away that are kept at hand: some ten pictures of 512 x 512. */

@@ -1,0 +1,332 @@
+/**
+ * One picture of the worker's: its download, and the stages that are painted of it, each when its turn has come. While bytes arrive, the linear
+ * stage paints what is in sight, without any network. Out of sight a lazy picture is downloaded and no more, and of others only bytes are kept.
+ */
+
+import { paint, reached, readContainer, readPicture, strengthOf } from "../decode.js";
+import { SdzError } from "../errors.js";
+import { ACCEPT, MAX_HEADER_BYTES, altText } from "../format/container.js";
+import { reductionOf } from "../format/sparse.js";
+import { LARGE_PIXELS, MAX_DOWNLOAD_BYTES } from "../limits.js";
+import { sha256 } from "../pack.js";
+import { Bitmap, enlarged } from "./bitmap.js";
+
+/** @import { Stage } from "../decode.js" */
+/** @import { Picture } from "../engine.js" */
+/** @import { Pack } from "../pack.js" */
+/** @import { Networks, Sessions } from "../sessions.js" */
+/** @import { Piece, Turns } from "./turns.js" */
+
+/** A prefix is painted once the data has grown by this factor, so that all repaints together cost as much as one more decode. */
+const REPAINT_GROWTH = 2;
+
+/** Pictures of more pixels wait for smaller ones: the work on one of them holds up a screen full of others. */
+const MANY_PIXELS = 2 ** 22;
+
+/** Milliseconds after the decoder's network in which the denoiser's is worth waiting for: a picture takes about as long. */
+const DENOISER_MS = 150;
+
+/** What goes first: pictures in sight, among these the smaller ones, of each a first paint. */
+const RANKS = { unseen: 8, many: 4, networks: 1 };
+
+/** Lets pending messages be handled, such as an abort between two tiles. @returns {Promise<void>} */
+const breathe = () =>
+  new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
+
+/**
+ * @typedef {object} Request
+ * @property {string} src absolute address
+ * @property {Stage} stage
+ * @property {number} realism
+ * @property {boolean} seen whether the picture is in sight
+ * @property {boolean} lazy whether it is only downloaded until it is
+ * @property {boolean} tiles whether pixels are sent as tiles, not as an image
+ */
+
+export class Job {
+  #bytes = new Uint8Array();
+  /** @type {number | null} */
+  #total = null;
+  /** Whether the last byte is there, and whether all is known that the last stage needs. */
+  #received = false;
+  #done = false;
+  #headerSent = false;
+  /** SHA-256 of the whole file. @type {string | undefined} */
+  #digest = undefined;
+  /** Size of the prefix that is worth a paint. */
+  #paintAt = 0;
+  /** Size of the prefix that the last paint was of. */
+  #painted = 0;
+  /** The last stage painted of the whole file. @type {Stage | null} */
+  #stage = null;
+  #pixels = 0;
+  /** Of the prefix of `#opened` bytes. @type {Picture | null} */
+  #picture = null;
+  #opened = 0;
+  /** What the page lets the sides be divided by, because it shows no more; null until it has said so. @type {number | null} */
+  #allowed = 1;
+  /** What they are divided by because the file says next to nothing. */
+  #sparse = 1;
+  /** @type {Pack | null} */
+  #pack = null;
+  /** @type {Promise<Pack> | null} */
+  #loading = null;
+  /** Whether networks are being loaded. */
+  #preparing = false;
+  /** Whether the denoiser's is taking its time. */
+  #late = false;
+  #working = false;
+  #ended = false;
+  #abort = new AbortController();
+
+  /**
+   * @param {Request} request @param {Sessions} sessions @param {Turns<Job>} turns
+   * @param {(message: Record<string, unknown>, transfer?: Transferable[]) => void} tell
+   */
+  constructor({ src, stage, realism, seen, lazy, tiles }, sessions, turns, tell) {
+    this.src = src;
+    this.wanted = stage;
+    this.strength = strengthOf(realism);
+    this.lazy = lazy;
+    this.tiles = tiles;
+    this.sessions = sessions;
+    this.turns = turns;
+    this.tell = tell;
+    /** Whether the picture is in sight. */
+    this.seen = seen;
+  }
+
+  /** Downloads and decodes. @returns {Promise<void>} when the file has arrived, or failed */
+  async run() {
+    this.turns.add(this);
+    try {
+      await this.#receive();
+      const [pack, digest] = await Promise.all([/** @type {Promise<Pack>} */ (this.#loading), sha256(this.#bytes).catch(() => undefined)]);
+      this.#pack = pack;
+      this.#digest = digest;
+      this.#sparse = reductionOf(readContainer(this.#bytes), pack.patch);
+      this.#done = true;
+      this.turns.wake();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** Ends it, without a word. */
+  end() {
+    this.#ended = true;
+    this.#abort.abort();
+    this.turns.remove(this);
+    if (!this.#working) this.#forget();
+  }
+
+  /** Takes the page's answer. @param {number} reduce what the sides may be divided by */
+  allow(reduce) {
+    this.#allowed = reduce;
+    this.turns.wake();
+  }
+
+  /** @param {boolean} seen whether the picture is in sight now */
+  see(seen) {
+    this.seen = seen;
+    if (!seen && !this.#working) this.#forget();
+    this.turns.wake();
+  }
+
+  /** @param {unknown} error */
+  #fail(error) {
+    if (this.#ended) return;
+    this.end();
+    this.tell({ type: "error", error });
+  }
+
+  /** Gives back what the core holds of it. */
+  #forget() {
+    this.#picture?.close();
+    this.#picture = null;
+  }
+
+  /** Downloads the file, and looks at prefixes of it meanwhile. */
+  async #receive() {
+    const { signal } = this.#abort;
+    const response = await fetch(this.src, { headers: { Accept: ACCEPT }, signal }).catch((error) => this.#refuse(error.message));
+    if (!response.ok || !response.body) this.#refuse(`HTTP status ${response.status}`);
+    const length = Number(response.headers.get("content-length"));
+    this.#total = length > 0 && !response.headers.get("content-encoding") ? length : null;
+    let buffer = new Uint8Array(this.#total !== null && this.#total <= MAX_DOWNLOAD_BYTES ? this.#total : 1 << 14);
+    let size = 0;
+    const reader = response.body.getReader();
+    for (;;) {
+      const { done, value } = await reader.read().catch((error) => this.#refuse(error.message));
+      if (done) break;
+      if (size + value.length > MAX_DOWNLOAD_BYTES) {
+        reader.cancel().catch(() => {});
+        throw new SdzError("LimitError", `${this.src} is larger than ${MAX_DOWNLOAD_BYTES} bytes`);
+      }
+      if (size + value.length > buffer.length) {
+        const larger = new Uint8Array(Math.max(2 * buffer.length, size + value.length));
+        larger.set(buffer.subarray(0, size));
+        buffer = larger;
+      }
+      buffer.set(value, size);
+      size += value.length;
+      this.#bytes = buffer.subarray(0, size);
+      // the whole file is no prefix, of which a first paint would be made
+      this.#received = size === this.#total;
+      if (this.#received) break;
+      if (size < MAX_HEADER_BYTES) continue;
+      this.#look();
+      this.turns.wake();
+    }
+    this.#received = true;
+    this.#look();
+    this.#total ??= size;
+  }
+
+  /** @param {string} problem @returns {never} */
+  #refuse(problem) {
+    this.#abort.signal.throwIfAborted();
+    throw new SdzError("NetworkError", `${this.src}: ${problem}`);
+  }
+
+  /** Reads the header once it has arrived. */
+  #look() {
+    if (this.#headerSent) return;
+    const container = readContainer(this.#bytes);
+    const { width, height, packId } = container.header;
+    this.#headerSent = true;
+    this.#pixels = width * height;
+    const asks = this.#pixels >= LARGE_PIXELS;
+    if (asks) this.#allowed = null;
+    this.tell({ type: "header", width, height, alt: altText(container), asks });
+    this.#loading = this.sessions.pack(packId);
+    this.#loading.then(
+      (pack) => {
+        this.#pack = pack;
+        this.turns.wake();
+      },
+      () => {},
+    );
+  }
+
+  /** @returns {Networks} */
+  get #session() {
+    return this.sessions.session(/** @type {Pack} */ (this.#pack));
+  }
+
+  /** What the sides are divided by. */
+  get #reduce() {
+    return Math.max(this.#sparse, Math.min(this.#allowed ?? 1, this.#pack?.patch ?? 1));
+  }
+
+  /** The stage that is the last one, as far as is known. @returns {Stage} */
+  get #last() {
+    const { wanted } = this;
+    if (this.#reduce > 1) return "linear";
+    if (this.#picture && this.#opened === this.#bytes.length) return reached(this.#picture, wanted, this.strength);
+    return wanted === "denoised" && !(this.strength && this.#pack?.denoiserMinStepIndex !== null) ? "decoded" : wanted;
+  }
+
+  /** @param {number} crowd @returns {Piece | null} */
+  next(crowd) {
+    if (!this.#pack || this.#allowed === null || (this.lazy && !this.seen)) return null;
+    const last = this.#last;
+    const rank = (this.seen ? 0 : RANKS.unseen) + (this.#pixels > MANY_PIXELS ? RANKS.many : 0);
+    const [decoder, denoiser] = last === "linear" ? [true, true] : [this.#session.isReady("decoder"), last === "decoded" || this.#session.isReady("denoiser")];
+    const ready = this.#done && decoder && denoiser;
+    const grown = this.#done ? this.#stage === null && this.#painted !== this.#bytes.length : !this.#received && this.#bytes.length >= this.#paintAt;
+    // the first paint is not worth its work where nothing keeps the last one waiting; who takes tiles compares stages
+    const first = this.seen && grown && !(ready && ((crowd === 1 && !this.tiles) || last === "linear"));
+    if (first) return { rank, work: () => this.#step("linear") };
+    if (ready) return { rank: rank + (last === "linear" ? 0 : RANKS.networks), work: () => this.#step(last) };
+    if (!this.#done) return null;
+    if (!this.#preparing) return { rank, work: () => this.#prepare(last) };
+    if (this.seen && decoder && this.#late && this.#stage !== "decoded") return { rank: rank + RANKS.networks, work: () => this.#step("decoded") };
+    return null;
+  }
+
+  /** Begins to load the networks, the decoder's first: it paints alone where the denoiser's takes its time. @param {Stage} last */
+  async #prepare(last) {
+    this.#preparing = true;
+    const session = this.#session;
+    const loading = async () => {
+      await session.prepare("decoder");
+      if (last !== "denoised") return;
+      const late = setTimeout(() => {
+        this.#late = true;
+        this.turns.wake();
+      }, DENOISER_MS);
+      await session.prepare("denoiser").finally(() => clearTimeout(late));
+    };
+    loading().then(
+      () => {
+        this.#preparing = false;
+        this.turns.wake();
+      },
+      (error) => this.#fail(error),
+    );
+  }
+
+  /** Paints a stage of what has arrived. @param {Stage} stage */
+  async #step(stage) {
+    this.#working = true;
+    try {
+      const bytes = this.#bytes;
+      const done = this.#done;
+      const picture = await this.#open(bytes);
+      const last = this.#last;
+      // not every picture reaches the denoiser
+      if (stage === "denoised") stage = last;
+      await this.#send(picture, stage, bytes.length, done && stage === last);
+      this.#painted = bytes.length;
+      this.#paintAt = bytes.length * REPAINT_GROWTH;
+      if (done) this.#stage = stage;
+      if (done && stage === last) this.end();
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#working = false;
+      if (this.#ended || !this.seen) this.#forget();
+    }
+  }
+
+  /** Takes the place of what an earlier prefix told. @param {Uint8Array} bytes */
+  async #open(bytes) {
+    if (this.#picture && this.#opened === bytes.length) return this.#picture;
+    const pack = /** @type {Pack} */ (this.#pack);
+    const sparse = reductionOf(readContainer(bytes), pack.patch);
+    const picture = await readPicture(bytes, pack);
+    this.#picture?.close();
+    this.#opened = bytes.length;
+    this.#sparse = sparse;
+    return (this.#picture = picture);
+  }
+
+  /** @param {Picture} picture @param {Stage} stage @param {number} bytes of which it was opened @param {boolean} final */
+  async #send(picture, stage, bytes, final) {
+    const { signal } = this.#abort;
+    const reduce = this.tiles ? 1 : this.#reduce;
+    const sparse = this.#sparse > 1;
+    const { width, height } = picture.header;
+    const bitmap = this.tiles ? null : new Bitmap(Math.ceil(width / reduce), Math.ceil(height / reduce), picture.alpha !== null);
+    const session = stage === "linear" ? null : this.#session;
+    for await (const tile of paint(picture, stage, session, this.strength, null, reduce)) {
+      bitmap?.put(tile);
+      await breathe();
+      signal.throwIfAborted();
+      if (!bitmap) this.tell({ type: "tile", ...tile }, [tile.pixels.buffer]);
+    }
+    let image = bitmap?.blob();
+    if (image && sparse) image = await enlarged(image, width, height, reduce);
+    // a whole picture of few bytes is nothing to be kept
+    const digest = sparse ? undefined : this.#digest;
+    this.tell({ type: "stage", stage, bytes, total: this.#total, final, reduce: sparse ? 1 : reduce, digest, image });
+  }
+}
