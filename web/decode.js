@@ -12,12 +12,11 @@ import { decodeAlpha, reducedPlane } from "./format/alpha.js";
 import { DENOISER_COARSEST, FULL_STRENGTH, MAX_PIXELS } from "./limits.js";
 import { latentsOf } from "./quantizer.js";
 import { Sessions } from "./sessions.js";
-import { full, spans, weights } from "./format/tiles.js";
 
 /** @import { Header } from "./format/container.js" */
 /** @import { Window } from "./core.js" */
 /** @import { Pack } from "./pack.js" */
-/** @import { Networks, Sources } from "./sessions.js" */
+/** @import { GraphNetworks, Networks, Sources } from "./sessions.js" */
 
 /**
  * @typedef {"linear" | "decoded" | "denoised"} Stage
@@ -188,59 +187,12 @@ export async function* paint(picture, stage, session, strength = FULL_STRENGTH, 
   if (!session) throw new SdzError("ProviderError", `stage '${stage}' needs a session`);
   const applied = stage === "denoised" ? strength : 0;
   if (pack.tiling) {
-    yield* blend(picture, applied, session);
+    // what sees the whole picture does not run in the core
+    const parts = /** @type {GraphNetworks} */ (session).blend(picture, applied);
+    for await (const { rgba, window } of parts) yield finish(rgba, window, picture);
     return;
   }
   for (const window of windows(whole, side)) yield finish(await session.paint(picture, window, applied), window, picture);
-}
-
-/**
- * Decodes a picture whose pack defines overlapping tiles, which are blended. Rows shared by two rows of tiles are kept until the second
- * one is decoded, so memory grows with the picture's width only.
- * @param {Picture} picture @param {number} strength @param {Networks} session
- * @returns {AsyncGenerator<Tile>}
- */
-async function* blend(picture, strength, session) {
-  const { pack, whole } = picture;
-  const { patch } = pack;
-  const tiling = /** @type {import("./format/tiles.js").Tiling} */ (pack.tiling);
-  const { down, across } = spans(tiling, whole.rows, whole.columns);
-  const total = full(tiling, patch) ** 2;
-  const stride = whole.columns * patch * 3;
-  /** Weighted sums of the pixel rows that the next row of tiles also covers. */
-  let waiting = new Int32Array();
-  for (const row of down) {
-    const height = (row.stop - row.start) * patch;
-    const sums = new Int32Array(height * stride);
-    sums.set(waiting);
-    for (const column of across) {
-      const window = { top: row.start, left: column.start, rows: row.stop - row.start, columns: column.stop - column.start };
-      const rgba = await session.paint(picture, window, strength);
-      if (down.length * across.length === 1) {
-        yield finish(rgba, window, picture);
-        return;
-      }
-      const [vertical, horizontal] = [weights(tiling, row, patch), weights(tiling, column, patch)];
-      for (let y = 0, from = 0; y < height; y++) {
-        let to = y * stride + column.start * patch * 3;
-        for (let x = 0; x < horizontal.length; x++, from += 4, to += 3) {
-          const weight = vertical[y] * horizontal[x];
-          sums[to] += weight * rgba[from];
-          sums[to + 1] += weight * rgba[from + 1];
-          sums[to + 2] += weight * rgba[from + 2];
-        }
-      }
-    }
-    // the next row of tiles also covers the rows below
-    const rows = row.stop - row.start - (row.after ? tiling.overlap : 0);
-    waiting = sums.slice(rows * patch * stride);
-    const pixels = new Uint8ClampedArray(rows * patch * whole.columns * patch * 4);
-    for (let from = 0, to = 0; to < pixels.length; from += 3, to += 4) {
-      for (let c = 0; c < 3; c++) pixels[to + c] = Math.floor((sums[from + c] + total / 2) / total);
-      pixels[to + 3] = 255;
-    }
-    yield finish(pixels, { top: row.start, left: 0, rows, columns: whole.columns }, picture);
-  }
 }
 
 /**

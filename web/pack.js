@@ -7,7 +7,6 @@
 import { SdzError } from "./errors.js";
 import { MAX_HALO, MAX_OCTAVE } from "./limits.js";
 import { QUANTIZERS, tablesProblem } from "./quantizer.js";
-import { tilingProblem } from "./format/tiles.js";
 
 /** @import { Tiling } from "./format/tiles.js" */
 
@@ -153,6 +152,23 @@ function integer(value, field, low, high) {
 function choice(value, field, allowed) {
   if (!allowed.includes(value)) throw corrupt(`the manifest's '${field}' is not ${allowed.join(" or ")}`);
   return value;
+}
+
+/** Largest allowed number of latent positions decoded in one piece. */
+const MAX_WHOLE = 2 ** 20;
+
+/** Largest allowed overlap, pixels: products of two weights and a pixel value then stay below 2**31. */
+const MAX_BLEND = 1024;
+
+/** @param {Tiling} tiling @param {number} patch @returns {string | null} what is wrong with the numbers */
+function tilingProblem({ whole, overlap }, patch) {
+  if (overlap < 2 || overlap % 2 || overlap * patch > MAX_BLEND) {
+    return `an overlap of ${overlap} is not an even number from 2 to ${Math.floor(MAX_BLEND / patch)}`;
+  }
+  if (whole < 9 * overlap * overlap || whole > MAX_WHOLE) {
+    return `${whole} positions in one piece are not from ${9 * overlap * overlap} to ${MAX_WHOLE}`;
+  }
+  return null;
 }
 
 /** @param {any} value @param {number} patch @returns {Tiling} */

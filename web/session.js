@@ -5,6 +5,7 @@
  */
 
 import { runtimeFile } from "./assets.js";
+import { blend } from "./work/blend.js";
 import { SdzError, asSdzError } from "./errors.js";
 import { guarded } from "./engine.js";
 import { FULL_STRENGTH } from "./limits.js";
@@ -153,6 +154,11 @@ export class Session {
   /** RGBA of a window: see `paintByGraphs`. @param {Picture} picture @param {Window} window @param {number} strength */
   paint(picture, window, strength) {
     return paintByGraphs(this, picture, window, strength);
+  }
+
+  /** A picture of overlapping tiles: see work/blend.js. @param {Picture} picture @param {number} strength */
+  blend(picture, strength) {
+    return blend(this, picture, strength);
   }
 
   /** @param {Latents} latents @param {Provider} provider @param {number} strength */

@@ -67,6 +67,11 @@ export class GraphNetworks {
     return (await this.#open()).paint(picture, window, strength);
   }
 
+  /** A picture of blended tiles: see work/blend.js. @param {Picture} picture @param {number} strength */
+  async *blend(picture, strength) {
+    yield* (await this.#open()).blend(picture, strength);
+  }
+
   #open() {
     this.#opening ??= graphs().then(
       (module) => (this.#session = new module.Session(this.pack, this.sources)),

@@ -19,7 +19,7 @@ import { FULL_STRENGTH, MAX_DOWNLOAD_BYTES } from "./limits.js";
 import { PACK_CACHE, sha256, stored } from "./pack.js";
 import { Sessions } from "./sessions.js";
 import { reductionOf } from "./format/sparse.js";
-import { enlarged } from "./work/bitmap.js";
+import { enlarged } from "./work/enlarged.js";
 
 /** @import { Stage } from "./decode.js" */
 

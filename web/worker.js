@@ -4,9 +4,9 @@
  * In: {type: "configure", packs?, ort?, threads?, provider?, pack?} once; {type: "decode", id, src, stage, realism, seen, lazy, tiles};
  * {type: "reduce", id, reduce} in answer to a header that `asks`, which waits for it: what the sides may be divided by; {type: "see", id, seen};
  * {type: "abort", id}.
- * Out: {type: "header", id, width, height, alt, asks}; {type: "stage", id, stage, bytes, total, final, reduce, digest, image}, the image a Blob,
- * its sides divided by `reduce`, or with `tiles` none, but before it {type: "tile", id, x, y, width, height, pixels} for all parts of the picture;
- * {type: "error", id, code, message}.
+ * Out: {type: "header", id, width, height, alt, asks}; {type: "stage", id, stage, bytes, total, final, reduce, sparse, digest, image}, the image a
+ * Blob, its sides divided by `reduce`, or with `tiles` none, but before it {type: "tile", id, x, y, width, height, pixels} for all parts of the
+ * picture; {type: "error", id, code, message}.
  */
 
 import { engine } from "./engine.js";

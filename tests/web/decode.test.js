@@ -6,6 +6,7 @@ import { test } from "node:test";
 import { decodeBytes, denoiserApplies, readPicture } from "../../web/decode.js";
 import { engine } from "../../web/engine.js";
 import { paintByGraphs } from "../../web/session.js";
+import { blend } from "../../web/work/blend.js";
 import { file, neutralTables, thrown } from "./support.js";
 
 const CHANNELS = 4;
@@ -47,11 +48,13 @@ function around(a, h, w) {
 }
 
 /** @param {Pick<import("../../web/session.js").Session, "pack" | "denoise" | "decode">} graphs */
-const running = (graphs) => /** @type {import("../../web/session.js").Session} */ (/** @type {unknown} */ ({
-  ...graphs,
+const running = (graphs) => {
   /** @param {[any, any, number]} how */
-  paint: (...how) => paintByGraphs(graphs, ...how),
-}));
+  const paint = (...how) => paintByGraphs(graphs, ...how);
+  /** @param {[any, number]} how */
+  const blended = (...how) => blend({ paint }, ...how);
+  return /** @type {import("../../web/session.js").Session} */ (/** @type {unknown} */ ({ ...graphs, paint, blend: blended }));
+};
 
 /** Networks that look one position around, so that tiles without margins would show. */
 const session = running({

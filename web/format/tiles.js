@@ -15,23 +15,6 @@
  * @property {boolean} after whether another tile overlaps its end
  */
 
-/** Largest allowed number of latent positions decoded in one piece. */
-const MAX_WHOLE = 2 ** 20;
-
-/** Largest allowed overlap, pixels: products of two weights and a pixel value then stay below 2**31. */
-const MAX_BLEND = 1024;
-
-/** @param {Tiling} tiling @param {number} patch @returns {string | null} what is wrong with the numbers */
-export function tilingProblem({ whole, overlap }, patch) {
-  if (overlap < 2 || overlap % 2 || overlap * patch > MAX_BLEND) {
-    return `an overlap of ${overlap} is not an even number from 2 to ${Math.floor(MAX_BLEND / patch)}`;
-  }
-  if (whole < 9 * overlap * overlap || whole > MAX_WHOLE) {
-    return `${whole} positions in one piece are not from ${9 * overlap * overlap} to ${MAX_WHOLE}`;
-  }
-  return null;
-}
-
 /**
  * The rows and columns of the grid of tiles. No position is covered by more than two rows or two columns.
  * @param {Tiling} tiling @param {number} h @param {number} w positions

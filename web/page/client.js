@@ -15,6 +15,7 @@ import { useSettings } from "./settings.js";
  * @property {number | null} total
  * @property {boolean} final
  * @property {number} reduce what the file's sides are divided by in the image, rounding up
+ * @property {boolean} sparse whether that is because the file says next to nothing, not because its box is small
  * @property {string} [digest] the file's SHA-256, where the picture may be kept
  * @property {Blob} [image] of that stage
  *

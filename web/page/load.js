@@ -125,12 +125,20 @@ class Loading {
   }
 
   /** @param {Progress} progress @param {number} number */
-  async #show({ digest, image: made, ...progress }, number) {
+  async #show({ digest, image: made, sparse, ...progress }, number) {
     if (!this.#live) return;
     const skipped = number !== this.#newest;
-    const pixels = skipped || !made ? null : this.lossless && progress.final ? await png(made) : made;
+    let pixels = skipped ? undefined : made;
+    if (pixels && sparse) {
+      const { width, height } = this.#size;
+      // where the module is lost, one that is not quite of the size all the same
+      const found = await import("../work/enlarged.js").catch(() => null);
+      if (found) [pixels, progress.reduce] = [await found.enlarged(pixels, width, height, progress.reduce), 1];
+    } else if (pixels && this.lossless && progress.final) {
+      pixels = await png(pixels);
+    }
     const { url, image } = pixels ? await this.#image(pixels) : NOTHING;
-    const canvas = pixels && !image ? await canvasOf(pixels).catch(() => null) : null;
+    const canvas = made && !skipped && !image ? await canvasOf(made).catch(() => null) : null;
     if (!this.#live) return URL.revokeObjectURL(url);
     clearTimeout(this.#patience);
     this.receiver.show({ ...progress, url, image, canvas, skipped });

@@ -1,6 +1,6 @@
 /**
  * A picture's pixels, tile by tile, as an image file that costs next to nothing to write and to read: a BMP. Made in the worker, so that the page
- * has no work with pixels. What of a picture was painted smaller than it is becomes an image of its size.
+ * has no work with pixels.
  */
 
 /** @import { Tile } from "../decode.js" */
@@ -58,24 +58,4 @@ export class Bitmap {
   blob() {
     return new Blob([this.file], { type: "image/bmp" });
   }
-}
-
-/** @param {Blob} image @returns {Promise<string>} its bytes in an address */
-const dataUrl = (image) =>
-  new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(String(reader.result));
-    reader.onerror = () => reject(reader.error);
-    reader.readAsDataURL(image);
-  });
-
-/**
- * An image of a picture's full size, drawn from one whose sides are divided by `factor`, rounding up.
- * @param {Blob} image @param {number} width @param {number} height @param {number} factor
- */
-export async function enlarged(image, width, height, factor) {
-  const [across, down] = [width, height].map((side) => Math.ceil(side / factor) * factor);
-  const inner = `<image width="${across}" height="${down}" preserveAspectRatio="none" href="${await dataUrl(image)}"/>`;
-  const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">${inner}</svg>`;
-  return new Blob([svg], { type: "image/svg+xml" });
 }

@@ -9,7 +9,7 @@ import { ACCEPT, MAX_HEADER_BYTES, altText } from "../format/container.js";
 import { reductionOf } from "../format/sparse.js";
 import { LARGE_PIXELS, MAX_DOWNLOAD_BYTES } from "../limits.js";
 import { sha256 } from "../pack.js";
-import { Bitmap, enlarged } from "./bitmap.js";
+import { Bitmap } from "./bitmap.js";
 
 /** @import { Stage } from "../decode.js" */
 /** @import { Picture } from "../engine.js" */
@@ -323,10 +323,8 @@ export class Job {
       signal.throwIfAborted();
       if (!bitmap) this.tell({ type: "tile", ...tile }, [tile.pixels.buffer]);
     }
-    let image = bitmap?.blob();
-    if (image && sparse) image = await enlarged(image, width, height, reduce);
     // a whole picture of few bytes is nothing to be kept
     const digest = sparse ? undefined : this.#digest;
-    this.tell({ type: "stage", stage, bytes, total: this.#total, final, reduce: sparse ? 1 : reduce, digest, image });
+    this.tell({ type: "stage", stage, bytes, total: this.#total, final, reduce, sparse, digest, image: bitmap?.blob() });
   }
 }
