@@ -11,7 +11,7 @@ import { SdzError } from "../errors.js";
 import { LARGE_PIXELS } from "../limits.js";
 import { wantedBy } from "./client.js";
 import { Description } from "./description.js";
-import { fallbackOf, restore, standing } from "./fallback.js";
+import { densityOf, fallbackOf, restore, standing } from "./fallback.js";
 import { backdrop, boxRules, contentOf, dimension, reduction, resolved, sharedSheet } from "./layout.js";
 import { load } from "./load.js";
 import { Kept, unwatch, watchDistance, whenNear } from "./near.js";
@@ -75,6 +75,8 @@ export class SdzImg extends Reflecting {
   /** Begins the request of a lazy picture. @type {(() => void) | null} */
   #waiting = null;
   #stop = () => {};
+  /** Timer until the fallback is shown where nothing was painted. @type {ReturnType<typeof setTimeout> | undefined} */
+  #patience;
   /** Whether a request is not yet answered, or waits. */
   #busy = false;
   /** Whether the pixels are being taken again. */
@@ -244,6 +246,7 @@ export class SdzImg extends Reflecting {
     const begin = () => {
       this.#stop();
       this.#waiting = null;
+      this.#patience = setTimeout(() => !this.#shown && this.#standIn(), PATIENCE_MS);
       this.#stop = this.hasAttribute("srcset") ? this.#choose() : this.#request({ address, density: 1, value: 1 });
     };
     if (now || this.loading === "eager") return begin();
@@ -254,6 +257,7 @@ export class SdzImg extends Reflecting {
 
   /** Ends the current request. */
   #end() {
+    clearTimeout(this.#patience);
     this.#stop();
     this.#stop = () => {};
     this.#waiting = null;
@@ -296,11 +300,7 @@ export class SdzImg extends Reflecting {
   #request(choice, larger = false) {
     const { address, density } = choice;
     this.#chosen = choice;
-    let painted = larger;
-    const patience = setTimeout(() => {
-      if (!painted && !this.#shown) this.#standIn();
-    }, PATIENCE_MS);
-    const stop = load(this, address, this.#wanted, {
+    return load(this, address, this.#wanted, {
       header: ({ width, height, alt }) => {
         this.#naturalWidth = width / density;
         this.#naturalHeight = height / density;
@@ -310,7 +310,7 @@ export class SdzImg extends Reflecting {
         return this.#reduce;
       },
       show: (showing) => {
-        painted = true;
+        clearTimeout(this.#patience);
         // neither a fallback already shown nor a finished picture is replaced by a coarser one
         if (!showing.skipped && (showing.final || (!larger && (this.#shown || !standing(this))))) {
           this.#density = density;
@@ -329,10 +329,6 @@ export class SdzImg extends Reflecting {
       // what is shown is good all the same
       error: (error) => (larger ? this.#finish() : this.#fail(error)),
     });
-    return () => {
-      clearTimeout(patience);
-      stop();
-    };
   }
 
   /** What the sides of a file may be divided by in the box that it will have. @param {number} width @param {number} height */
@@ -468,8 +464,10 @@ export class SdzImg extends Reflecting {
     if (this.#shown?.url) {
       content = this.#shown.url;
       density = this.#density / this.#shown.reduce;
-    } else if (fallback) content = fallback.currentSrc;
-    else if (this.#naturalWidth && !this.#shown && !others) content = emptyImage(this.#naturalWidth, this.#naturalHeight);
+    } else if (fallback) {
+      content = fallback.currentSrc;
+      density = densityOf(fallback, () => this.#layOut());
+    } else if (this.#naturalWidth && !this.#shown && !others) content = emptyImage(this.#naturalWidth, this.#naturalHeight);
     this.#description.fallbackAlt = fallback?.alt;
     const colours = this.#shown || fallback ? "" : backdrop(this.dataset.colors);
     this.#rules?.replaceSync(`:host { ${boxRules(width, height)}${colours}${content && `display: inline; content: ${contentOf(content, density)};`} }`);
