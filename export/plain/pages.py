@@ -180,7 +180,7 @@ class _Copy:
     ) -> set[str]:
         shared = library.collect(self.pack)
         # what only the gallery has, and what no page registers
-        files = {name: data for name, data in shared.files.items() if not name.startswith("demo/") or name == "demo/fallback.js"}
+        files = {name: data for name, data in shared.files.items() if not name.startswith("demo/")}
         for name, data in files.items():
             self._put(shared.path(name), data)
         sheet = hashed_name("plain", STYLE, ".css")
@@ -196,10 +196,11 @@ class _Copy:
             if not sources:
                 continue
             to = partial(posixpath.relpath, start=posixpath.dirname(path) or ".")
-            entry, fallback = (to(shared.path(name)) for name in (library.ENTRY, "demo/fallback.js"))
+            entry, fallback = (to(shared.path(name)) for name in (library.ENTRY, library.FALLBACK))
             head = (
                 f'<link rel="stylesheet" href="{to(sheet)}">'
-                f'<script type="module" src="{entry}" data-pack="{self.pack.id.hex()}"></script><script defer src="{fallback}"></script>\n'
+                # a module that hangs holds up what comes after it
+                f'<script defer src="{fallback}"></script><script type="module" src="{entry}" data-pack="{self.pack.id.hex()}"></script>\n'
             )
             self._put(path, rewritten(text, found[path], sources, head, for_both).encode(errors="surrogateescape"))
             fresh.add(path)

@@ -114,8 +114,8 @@ def _make(
 ) -> tuple[list[Asset], list[PhotoResult]]:
     """The library's files, sorted by path, and the photos in the order of their sources; what is done is in the journal at once."""
     calls = [
-        Call(_write_shared, (options.site, shared.path(name), data, options.brotli_quality, known.twin(options.site, digest(data))))
-        for name, data in shared.files.items()
+        Call(_write_known, (options.site, path, data, options.brotli_quality, known.twin(options.site, digest(data), path)))
+        for path, data in ((shared.path(name), data) for name, data in shared.files.items())
     ]
     files = len(calls)
     judged = set(evenly(range(len(sources)), options.judged))
@@ -144,7 +144,8 @@ def _make(
     return sorted(assets, key=lambda asset: asset.path), [results[index] for index in sorted(results)]
 
 
-def _write_shared(site: Path, path: str, data: bytes, quality: int, twin: Asset | None) -> Asset:
+def _write_known(site: Path, path: str, data: bytes, quality: int, twin: Asset | None) -> Asset:
+    """Writes a file of which the site may have a twin."""
     if twin is not None:
         return twin if twin.path == path else copy_asset(site, twin, path)
     return write_asset(site, path, data, quality)
@@ -155,7 +156,11 @@ def _publish(
 ) -> None:
     """The pages, the manifest, and the end of known files that it does not name."""
     rules = size_rules(report.photos).encode()
-    styles = write_asset(options.site, hashed_name("sizes", rules, ".css"), rules, options.brotli_quality)
+
+    def write(path: str, data: bytes) -> Asset:
+        return _write_known(options.site, path, data, options.brotli_quality, known.twin(options.site, digest(data), path))
+
+    styles = write(hashed_name("sizes", rules, ".css"), rules)
     # all of them before the first is replaced
     texts = pages.render(albums, report, assets, shared, styles, options.url, options.webgpu)
     texts += feeds(albums, options.url) if options.url is not None else []
@@ -164,7 +169,7 @@ def _publish(
     texts.insert(0, (library.SERVICE_WORKER, f'import "./{shared.path(library.service_worker(shared))}";\n'))
     listed = [*assets, styles, *(a for p in report.photos for a in p.assets())]
     _sync(options.site, listed)
-    written = [write_asset(options.site, path, text.encode(), options.brotli_quality) for path, text in texts]
+    written = [write(path, text.encode()) for path, text in texts]
     _sync(options.site, written)
     listed += written
     write_manifest(options.title, report, listed)

@@ -10,7 +10,7 @@ from email.utils import format_datetime
 from xml.sax.saxutils import escape, quoteattr
 
 from .albums import Album
-from .pages import absolute, album_path, path_of
+from .pages import absolute, album_path, page_count, path_of
 from .report import Photo
 
 FEED, SITEMAP = "feed.xml", "sitemap.xml"
@@ -28,7 +28,8 @@ def feeds(albums: Album, url: str) -> list[tuple[str, str]]:
     head = f"<title>{title}</title><link>{escape(url)}</link><description>{words}</description>"
     own = f'<atom:link href={quoteattr(absolute(url, FEED))} rel="self" type="application/rss+xml"/>'
     feed = f'<rss version="2.0" xmlns:atom="http://www.w3.org/2005/Atom"><channel>{head}{own}\n{items}</channel></rss>\n'
-    pages = [*map(album_path, albums.everything()), *(path_of(photo.name) for photo in photos)]
+    of_albums = (album_path(album, number + 1) for album in albums.everything() for number in range(page_count(album)))
+    pages = [*of_albums, *(path_of(photo.name) for photo in photos)]
     listed = "".join(f"<url><loc>{escape(absolute(url, path))}</loc></url>\n" for path in pages)
     sitemap = f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{listed}</urlset>\n'
     start = '<?xml version="1.0" encoding="UTF-8"?>\n'

@@ -13,6 +13,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from ...runtime.pack import MANIFEST, Pack
@@ -175,9 +176,14 @@ def module_graph(shared: Library, entries: Iterable[str]) -> list[str]:
         if name in found or name not in shared.files:
             continue
         found.append(name)
-        targets = _IMPORT.findall(shared.files[name].decode())
+        targets = _imports(shared.files[name])
         waiting += [posixpath.normpath(posixpath.join(posixpath.dirname(name), target)) for target in targets]
     return found
+
+
+@cache
+def _imports(module: bytes) -> list[str]:
+    return _IMPORT.findall(module.decode())
 
 
 def loads(assets: list[Asset], shared: Library) -> Loads:

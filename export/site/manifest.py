@@ -50,9 +50,10 @@ class Known:
             self.files.setdefault(asset.sha256, []).append(asset)
             self.paths.update(asset.paths())
 
-    def twin(self, site: Path, sha256: str) -> Asset | None:
-        """A file with these bytes that stands in the site whole, compressed already."""
-        return next((asset for asset in self.files.get(sha256, []) if asset.intact(site)), None)
+    def twin(self, site: Path, sha256: str, path: str) -> Asset | None:
+        """A file with these bytes that stands in the site whole, compressed already; the one at `path` where there is such."""
+        same = sorted(self.files.get(sha256, []), key=lambda asset: asset.path != path)
+        return next((asset for asset in same if asset.intact(site)), None)
 
 
 def is_ours(site: Path) -> bool:

@@ -28,6 +28,9 @@ CURVE_WIDTH, CURVE_HEIGHT = 600, 72
 CURVE_LEAST_BYTES = 24
 """Where the byte slider begins (LEAST_BYTES of `web/demo/photo.js`)."""
 
+PHOTOS = 200
+"""Most photos on a page of an album."""
+
 EAGER_FIGURES = 4
 """Pictures of the gallery that do not wait to be scrolled to."""
 
@@ -76,11 +79,16 @@ class Page:
         return self._relative(path_of(photo.name))
 
     def _relative(self, path: str) -> str:
-        return posixpath.relpath(path, posixpath.dirname(self.path) or ".")
+        # both are clean, and there are many: `posixpath.relpath` would ask where this process is
+        start, parts = self.path.split("/")[:-1], path.split("/")
+        same = 0
+        while same < min(len(start), len(parts) - 1) and start[same] == parts[same]:
+            same += 1
+        return "/".join([*[".."] * (len(start) - same), *parts[same:]])
 
-    def album(self, album: Album) -> str:
-        """The relative address of an album's page."""
-        return self._relative(album_path(album))
+    def album(self, album: Album, number: int = 1) -> str:
+        """The relative address of an album's page of that number."""
+        return self._relative(album_path(album, number))
 
     def to(self, path: str) -> str:
         """The relative address of a file of the site."""
@@ -167,16 +175,24 @@ class Pages:
             for index, photo in enumerate(album.photos):
                 before, after = (album.photos[i] if 0 <= i < len(album.photos) else None for i in (index - 1, index + 1))
                 page = Page(path_of(photo.name), by_path, shared, styles)
-                own = {"album": album, "photo": photo, "before": before, "after": after, "number": index + 1}
+                own = {"album": album, "photo": photo, "before": before, "after": after, "number": index + 1, "up": index // PHOTOS + 1}
                 out.append((page.path, self.templates["photo.html"].render(**common, **own, **_study(photo, report), page=page)))
-            page = Page(album_path(album), by_path, shared, styles)
-            out.append((page.path, self.templates["index.html"].render(**common, **_gallery(album, report), album=album, page=page)))
+            for number in range(page_count(album), 0, -1):
+                page = Page(album_path(album, number), by_path, shared, styles)
+                told = _gallery(album, report, number)
+                out.append((page.path, self.templates["index.html"].render(**common, **told, album=album, page=page)))
         return out
 
 
-def album_path(album: Album) -> str:
-    """The path of the page of an album; of the root, that of the site."""
-    return f"albums/{album.name}/{INDEX}" if album.name else INDEX
+def page_count(album: Album) -> int:
+    """How many pages an album has."""
+    return max(1, math.ceil(len(album.photos) / PHOTOS))
+
+
+def album_path(album: Album, number: int = 1) -> str:
+    """The path of a page of an album, of the root one of the site's own; the first is what the folder's address shows."""
+    file = INDEX if number == 1 else f"page-{number}.html"
+    return f"albums/{album.name}/{file}" if album.name else file
 
 
 def absolute(url: str, path: str) -> str:
@@ -222,13 +238,19 @@ def rate_curve(photo: Photo) -> Curve | None:
     return Curve(low, high, line, f"{points[0][0]:g},{CURVE_HEIGHT} {line} {points[-1][0]:g},{CURVE_HEIGHT}")
 
 
-def _gallery(album: Album, report: Report) -> dict[str, object]:
-    """What an album's template asks for beside the report."""
+def _gallery(album: Album, report: Report, number: int) -> dict[str, object]:
+    """What the template of an album's page asks for beside the report."""
     photos = album.all_photos()
+    own = album.photos[(number - 1) * PHOTOS : number * PHOTOS]
     megapixels = sum(p.width * p.height for p in photos) / 1e6
-    shown = [*album.photos, *(child.cover for child in album.albums)]
+    albums = album.albums if number == 1 else []
+    shown = [*own, *(child.cover for child in albums)]
     count, size = plural(len(photos), "photo"), kilobytes(sum(photo.shown.bytes for photo in photos))
     return {
+        "photos": own,
+        "albums": albums,
+        "number": number,
+        "more": number < page_count(album),
         "description": f"{count}, {megapixels:.1f} megapixels, {size} in all.",
         "how": _how(photos),
         "payback": payback(report),

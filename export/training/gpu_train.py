@@ -14,6 +14,7 @@ import json
 import math
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,12 +30,15 @@ from ..models.layers import set_quantization
 from .gpu_step import FIGURES, Batch, Recipe, Step, draw
 from .options import add_fields, option
 from .perception import WassersteinDistortion, write_features
-from .resident import ResidentCrops, read_shard
+from .resident import ResidentCrops, ShardError, read_shard
 
 MODELS = ("autoencoder", "denoiser")
 """What a run writes in diffusers layout; the rate model lies beside them."""
 
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
+
+UNUSABLE = (ShardError, OSError, tarfile.ReadError, RuntimeError)
+"""What reading shards may raise: they are damaged, or their crops are not of one size."""
 
 RATE_FILE = "rate.safetensors"
 
@@ -191,7 +195,12 @@ class Run:
     def _look_for_shards(self) -> None:
         for shard in sorted(set(self.data.glob("*.tar")) - self.taken):
             self.taken.add(shard)
-            self.crops.add(read_shard(shard))
+            try:
+                self.crops.add(read_shard(shard))
+            except UNUSABLE as error:
+                # the minutes are worth more than one shard
+                print(f"left out: {error}", flush=True)
+                continue
             print(f"{shard.name} joined: {len(self.crops.photos)} crops", flush=True)
 
     def _show(self, seconds: float, values: Tensor, speed: float) -> None:
@@ -246,7 +255,7 @@ def _compile_beside(arguments: list[str], out: Path) -> subprocess.Popen[bytes]:
 
 
 def main(arguments: list[str]) -> int:
-    """`sdz gpu-train`; 0 done, 1 no shard."""
+    """`sdz gpu-train`; 0 done, 1 no shard, or one that cannot be used."""
     command = argparse.ArgumentParser(prog="sdz gpu-train", description="Train everything on an accelerator, for minutes.")
     command.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="tar shards of crops of one size; more may join later")
     command.add_argument("--weights", type=Path, required=True, metavar="RUN", help="start from the weights of this directory")
@@ -262,6 +271,14 @@ def main(arguments: list[str]) -> int:
     if not shards:
         print(f"{command.prog}: no .tar shard in {given.data}", file=sys.stderr)
         return 1
+    try:
+        photos = torch.cat([read_shard(shard) for shard in shards])
+    except UNUSABLE as error:
+        print(f"{command.prog}: {error}", file=sys.stderr)
+        return 1
+    if (side := photos.shape[-1]) < options.crop:
+        print(f"{command.prog}: --crop is {options.crop}, but the crops in {given.data} have {side} pixels a side", file=sys.stderr)
+        return 1
     given.out.mkdir(parents=True, exist_ok=True)
     features = given.weights / FEATURES_FILE
     if not features.exists():
@@ -274,7 +291,6 @@ def main(arguments: list[str]) -> int:
     torch.manual_seed(options.seed)
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = False
-    photos = torch.cat([read_shard(shard) for shard in shards])
     device = torch.device(given.device)
     kept = min(HELD_OUT, len(photos) // 4)
     step = load_step(given.weights, features, options).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -14,12 +14,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+class ShardError(ValueError):
+    """A shard that cannot be held: crops of different sizes, or that are no squares."""
+
+
 def read_shard(shard: Path, threads: int = 16) -> Tensor:
-    """All crops of a tar shard, which must be of one size, as (N, 3, H, W) uint8."""
+    """All crops of a tar shard, squares of one size, as (N, 3, S, S) uint8. Raises ShardError where they are not."""
     with tarfile.open(shard) as archive:
         data = [archive.extractfile(m).read() for m in archive.getmembers() if m.isfile()]  # type: ignore[union-attr]
     with ThreadPoolExecutor(threads) as pool:
         arrays = list(pool.map(lambda d: np.asarray(Image.open(io.BytesIO(d)).convert("RGB")), data))
+    sizes = sorted({a.shape[:2] for a in arrays})
+    if len(sizes) != 1 or sizes[0][0] != sizes[0][1]:
+        found = ", ".join(f"{width}x{height}" for height, width in sizes[:4]) or "none"
+        raise ShardError(f"{shard}: crops must be squares of one size, found {found}")
     return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -168,6 +169,37 @@ def test_a_fallback_that_is_more_than_a_picture(site: Site, page: Any, fallback:
     page.goto(site.url("index.html"))
     page.wait_for_function("window.seen.length === 1")
     page.wait_for_function("[...document.querySelector('sdz-img').children].every((child) => child.getBoundingClientRect().width > 0)")
+
+
+@pytest.mark.parametrize("how", ["lost", "hangs"])
+def test_the_module_that_chooses_among_sizes(site: Site, page: Any, painted: bytes, how: str) -> None:
+    if how == "lost":
+        del site.files["page/sizes.js"]
+    else:
+        site.hold("page/sizes.js")
+    site.files["index.html"] = (HEAD + SCRIPTS + BODY.replace('src="a.sdz"', 'src="a.sdz" srcset="a.sdz 90w"')).encode()
+    page.goto(site.url("index.html"))
+    wait_for_paint(page, painted)
+    assert page.evaluate("window.seen") == ([["error", "NetworkError"]] if how == "lost" else [])
+
+
+@pytest.mark.parametrize(
+    ("fallback", "sides"),
+    [
+        ('<img srcset="b.png 2x" alt="">', [45, 30]),
+        ('<img srcset="b.png 90w" sizes="60px" alt="">', [60, 40]),
+        ('<picture><source srcset="b.png 3x"><img src="lost.png" alt=""></picture>', [30, 20]),
+        ('<picture><img src="b.png" alt=""></picture>', [90, 60]),
+    ],
+)
+def test_a_fallback_of_another_density(site: Site, page: Any, fallback: str, sides: list[int]) -> None:
+    """Has the box of that <img>, not that of its file."""
+    site.files["index.html"] = (HEAD + SCRIPTS + f'<sdz-img src="lost.sdz"><noscript>{fallback}</noscript></sdz-img>').encode()
+    page.goto(site.url("index.html"))
+    box = "(({ width, height }) => [width, height])(document.querySelector('sdz-img').getBoundingClientRect())"
+    page.wait_for_function(f"JSON.stringify({box}) === {json.dumps(json.dumps(sides, separators=(',', ':')))}")
+    page.wait_for_timeout(100)
+    assert page.evaluate(box) == sides
 
 
 def test_the_fallback_goes_when_the_source_is_set_again(site: Site, page: Any, painted: bytes) -> None:

@@ -79,9 +79,11 @@ def test_what_changes_and_what_does_not(options: PlainOptions) -> None:
     assert {path for path in new if not path.startswith(library)} == {"pictures/a b.png.sdz", "c.jpg.sdz", sheet, "sdz-pages.json"}
     pack = next(path for path in new if path.endswith("/linear.bin")).split("/")[-2]
     head = (
-        f'<link rel="stylesheet" href="{sheet}"><script type="module" src="{library}sdz.js" data-pack="{pack}"></script>'
-        f'<script defer src="{library}demo/fallback.js"></script>\n'
+        f'<link rel="stylesheet" href="{sheet}"><script defer src="{library}fallback.js"></script>'
+        f'<script type="module" src="{library}sdz.js" data-pack="{pack}"></script>\n'
     )
+    # no page refers to what is not there
+    assert f"{library}fallback.js" in new
     expected = INDEX.replace("</head>", f"{head}</head>").replace(
         '<img src="pictures/a%20b.png" alt="A &quot;b&quot;" width="200" height="150">',
         f'<sdz-img src="pictures/a%20b.png.sdz" alt="A &quot;b&quot;" width="200" height="150">{PAIR}',

@@ -82,7 +82,9 @@ def test_every_command_in_an_empty_environment(tmp_path: Path) -> None:
     (tmp_path / "shards").mkdir()
     with tarfile.open(tmp_path / "shards/crops.tar", "w") as shard:
         for i in range(4):
-            shard.add(tmp_path / f"photos/{i}.png", f"{i}.png")
+            with Image.open(tmp_path / f"photos/{i}.png") as photo:
+                photo.crop((0, 0, 256, 256)).save(tmp_path / "shards/crop.png")
+            shard.add(tmp_path / "shards/crop.png", f"{i}.png")
     variables = {"XDG_DATA_HOME": str(tmp_path / "share")}
     for name, (arguments, written) in CALLS.items():
         done = environment.run("sdz", name, *arguments, cwd=tmp_path, more=variables)

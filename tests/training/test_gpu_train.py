@@ -103,3 +103,24 @@ def test_a_run_saves_its_averages_in_the_packs_layout(shard: Path, features: Pat
 def test_no_shard_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data", str(tmp_path), "--weights", str(TINY_WEIGHTS), "--out", str(tmp_path / "run")]) == 1
     assert "no .tar shard in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ([(64, 64), (64, 48)], "crops must be squares of one size, found 64x48, 64x64"),
+        ([(64, 48)] * 2, "crops must be squares of one size, found 64x48"),
+        ([], "crops must be squares of one size, found none"),
+        ([(64, 64)], "--crop is 256, but the crops in"),
+    ],
+)
+def test_shards_that_cannot_be_used_are_an_error(
+    sizes: list[tuple[int, int]], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for i, size in enumerate(sizes):
+            Image.new("RGB", size).save(tmp_path / "crop.png")
+            archive.add(tmp_path / "crop.png", f"{i}.png")
+    assert main(["--data", str(tmp_path), "--weights", str(TINY_WEIGHTS), "--out", str(tmp_path / "run")]) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -11,11 +11,10 @@ import { SdzError } from "../errors.js";
 import { LARGE_PIXELS } from "../limits.js";
 import { wantedBy } from "./client.js";
 import { Description } from "./description.js";
-import { fallbackOf, restore, standing } from "./fallback.js";
+import { densityOf, fallbackOf, restore, standing } from "./fallback.js";
 import { backdrop, boxRules, contentOf, dimension, reduction, resolved, sharedSheet } from "./layout.js";
 import { load } from "./load.js";
 import { Kept, unwatch, watchDistance, whenNear } from "./near.js";
-import { prepareForPrint } from "./printing.js";
 import { Reflecting } from "./reflecting.js";
 import { discard, emptyImage } from "./shown.js";
 
@@ -246,8 +245,9 @@ export class SdzImg extends Reflecting {
     const begin = () => {
       this.#stop();
       this.#waiting = null;
-      if (this.hasAttribute("srcset")) this.#choose();
-      else this.#request({ address, density: 1, value: 1 });
+      if (this.hasAttribute("srcset")) return this.#request(this.#choose());
+      this.#chosen = { address, density: 1, value: 1 };
+      this.#request(address);
     };
     if (now || this.loading === "eager") {
       begin();
@@ -256,7 +256,8 @@ export class SdzImg extends Reflecting {
     }
     this.#waiting = begin;
     this.#stop = whenNear(this, begin);
-    prepareForPrint(connected);
+    // without it, what waits is not on paper
+    import("./printing.js").then(({ prepareForPrint }) => prepareForPrint(connected), () => {});
   }
 
   /** Ends the current request. */
@@ -267,20 +268,13 @@ export class SdzImg extends Reflecting {
     this.#busy = this.#returning = false;
   }
 
-  /** Chooses among the candidates, and loads one. */
-  #choose() {
-    let live = true;
-    let hurried = false;
-    this.#stop = () => (live = false);
-    this.#hurry = () => (hurried = true);
-    import("./sizes.js").then(({ choose }) => choose(this)).then(
-      (choice) => {
-        if (!live) return;
-        this.#request(choice ?? { address: this.#address ?? "", density: 1, value: 1 });
-        if (hurried) this.#hurry();
-      },
-      (error) => live && this.#fail(new SdzError("NetworkError", `${error}`)),
-    );
+  /** Chooses among the candidates. @returns {Promise<string>} the address of one */
+  async #choose() {
+    const requested = this.#requested;
+    const { choose } = await import("./sizes.js");
+    const choice = (await choose(this)) ?? { address: this.#address ?? "", density: 1, value: 1 };
+    if (requested === this.#requested) this.#chosen = choice;
+    return choice.address;
   }
 
   /** Takes a larger picture in place of the finished one, when its box asks for it. */
@@ -295,16 +289,19 @@ export class SdzImg extends Reflecting {
       this.#lookout = null;
       this.#busy = true;
       this.#complete = false;
-      this.#request(choice, true);
+      this.#chosen = choice;
+      this.#request(choice.address, true);
     });
   }
 
-  /** @param {Choice} choice @param {boolean} [larger] whether what is shown is finished, and stays until the larger picture is */
-  #request(choice, larger = false) {
-    const { address, density } = choice;
-    this.#chosen = choice;
+  /**
+   * Loads what is chosen.
+   * @param {string | Promise<string>} address @param {boolean} [larger] whether what is shown is finished, and stays until the larger picture is
+   */
+  #request(address, larger = false) {
     this.#begin(address, {
       header: ({ width, height, alt }) => {
+        const { density } = this.#chosen;
         this.#naturalWidth = width / density;
         this.#naturalHeight = height / density;
         this.#description.fileAlt = alt;
@@ -316,7 +313,7 @@ export class SdzImg extends Reflecting {
       show: (showing) => {
         // neither a fallback already shown nor a finished picture is replaced by a coarser one
         if (!showing.skipped && (showing.final || (!larger && (this.#shown || !standing(this))))) {
-          this.#density = density;
+          this.#density = this.#chosen.density;
           this.#show(showing);
         } else {
           URL.revokeObjectURL(showing.url);
@@ -334,7 +331,7 @@ export class SdzImg extends Reflecting {
     });
   }
 
-  /** @param {string} address @param {Receiver} receiver */
+  /** @param {string | Promise<string>} address @param {Receiver} receiver */
   #begin(address, receiver) {
     const { end, hurry } = load(this, address, this.#wanted, receiver, { lazy: this.loading === "lazy" });
     [this.#stop, this.#hurry] = [end, hurry];
@@ -470,8 +467,10 @@ export class SdzImg extends Reflecting {
     if (this.#shown?.url) {
       content = this.#shown.url;
       density = this.#density / this.#shown.reduce;
-    } else if (fallback) content = fallback.currentSrc;
-    else if (this.#naturalWidth && !this.#shown && !others) content = emptyImage(this.#naturalWidth, this.#naturalHeight);
+    } else if (fallback) {
+      content = fallback.currentSrc;
+      density = densityOf(fallback, () => this.#layOut());
+    } else if (this.#naturalWidth && !this.#shown && !others) content = emptyImage(this.#naturalWidth, this.#naturalHeight);
     this.#description.fallbackAlt = fallback?.alt;
     const colours = this.#shown || fallback ? "" : backdrop(this.dataset.colors);
     this.#rules?.replaceSync(`:host { ${boxRules(width, height)}${colours}${content && `display: inline; content: ${contentOf(content, density)};`} }`);

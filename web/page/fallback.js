@@ -52,3 +52,24 @@ export function standing(element) {
   const image = only?.localName === "picture" ? only.querySelector("img") : only;
   return image instanceof HTMLImageElement && !others.length && image.complete && image.naturalWidth > 0 ? image : null;
 }
+
+/** Pixels of files for one of CSS, by what tells them apart. @type {Map<string, number>} */
+const densities = new Map();
+
+/** Pixels of a picture's file for one of CSS. @param {HTMLImageElement} image @param {() => void} again called once more is known @returns {number} */
+export function densityOf(image, again) {
+  const { currentSrc: url, naturalWidth: width } = image;
+  // without candidates there is only one
+  if (!image.srcset && image.parentElement?.localName !== "picture") return 1;
+  const key = `${width} ${url}`;
+  const known = densities.get(key);
+  if (known) return known;
+  densities.set(key, 1);
+  const file = new Image();
+  file.onload = () => {
+    densities.set(key, file.naturalWidth / width);
+    again();
+  };
+  file.src = url;
+  return 1;
+}

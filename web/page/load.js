@@ -3,6 +3,7 @@
  * images that are ready to be shown.
  */
 
+import { asSdzError } from "../errors.js";
 import { request } from "./client.js";
 import { watchSight } from "./near.js";
 import { find, keep } from "./pixels.js";
@@ -33,17 +34,19 @@ import { canvasOf, prepared } from "./shown.js";
  * @property {(error: SdzError) => void} error
  */
 
+/** @typedef {(image: Blob) => Promise<Blob>} Convert */
+
 /** Milliseconds in sight that are a while. */
 const PATIENCE_MS = 2000;
 
 /**
- * @param {Element} element in which the picture is shown @param {string} address absolute @param {Wanted} wanted @param {Receiver} receiver
- * @param {{lossless?: boolean, lazy?: boolean}} [options] whether the last stage is a PNG, as people save it; whether it is only
- *   downloaded until the element is in sight
+ * @param {Element} element in which the picture is shown @param {string | Promise<string>} address absolute, or once it is chosen @param {Wanted} wanted @param {Receiver} receiver
+ * @param {{lazy?: boolean, convert?: Convert}} [options] whether it is only downloaded until the element is in sight; what makes another image
+ *   of the last stage's
  * @returns {{end(): void, hurry(): void}} `end` ends it, and nothing is called afterwards; `hurry`: as if the element were in sight from now on
  */
-export function load(element, address, wanted, receiver, { lossless = false, lazy = false } = {}) {
-  const loading = new Loading(address, wanted, receiver, lossless, lazy);
+export function load(element, address, wanted, receiver, { lazy = false, convert } = {}) {
+  const loading = new Loading(address, wanted, receiver, lazy, convert);
   const look = watchSight(element, (seen) => loading.see(seen));
   loading.run();
   return {
@@ -71,13 +74,13 @@ class Loading {
   /** @type {{width: number, height: number, alt?: string}} */
   #size = { width: 0, height: 0 };
 
-  /** @param {string} address @param {Wanted} wanted @param {Receiver} receiver @param {boolean} lossless @param {boolean} lazy */
-  constructor(address, wanted, receiver, lossless, lazy) {
+  /** @param {string | Promise<string>} address @param {Wanted} wanted @param {Receiver} receiver @param {boolean} lazy @param {Convert} [convert] */
+  constructor(address, wanted, receiver, lazy, convert) {
     this.address = address;
     this.wanted = wanted;
     this.receiver = receiver;
-    this.lossless = lossless;
     this.lazy = lazy;
+    this.convert = convert;
   }
 
   end() {
@@ -96,7 +99,9 @@ class Loading {
   }
 
   async run() {
-    const { address, wanted, receiver } = this;
+    const { wanted, receiver } = this;
+    const address = await Promise.resolve(this.address).catch((error) => this.#fail(asSdzError(error, "NetworkError")));
+    if (address === undefined) return;
     const kept = await find(address, wanted);
     if (!this.#live) return;
     // one that was kept for a smaller box is passed over
@@ -112,20 +117,23 @@ class Loading {
       header: ({ width, height, alt }) => receiver.header((this.#size = { width, height, alt })),
       stage: (progress) => {
         const number = ++this.#newest;
-        this.#showing = this.#showing.then(() => this.#show(progress, number));
+        this.#showing = this.#showing.then(() => this.#show(address, progress, number));
       },
-      error: (error) => {
-        // what came before it is shown first
-        this.#showing = this.#showing.then(() => {
-          if (this.#live) receiver.error(error);
-          this.end();
-        });
-      },
+      error: (error) => this.#fail(error),
     }, { seen: this.#seen, lazy: this.lazy });
   }
 
-  /** @param {Progress} progress @param {number} number */
-  async #show({ digest, image: made, sparse, ...progress }, number) {
+  /** @param {SdzError} error */
+  #fail(error) {
+    // what came before it is shown first
+    this.#showing = this.#showing.then(() => {
+      if (this.#live) this.receiver.error(error);
+      this.end();
+    });
+  }
+
+  /** @param {string} address @param {Progress} progress @param {number} number */
+  async #show(address, { digest, image: made, sparse, ...progress }, number) {
     if (!this.#live) return;
     const skipped = number !== this.#newest;
     let pixels = skipped ? undefined : made;
@@ -134,8 +142,8 @@ class Loading {
       // where the module is lost, one that is not quite of the size all the same
       const found = await import("../work/enlarged.js").catch(() => null);
       if (found) [pixels, progress.reduce] = [await found.enlarged(pixels, width, height, progress.reduce), 1];
-    } else if (pixels && this.lossless && progress.final) {
-      pixels = await png(pixels);
+    } else if (pixels && this.convert && progress.final) {
+      pixels = await this.convert(pixels);
     }
     const { url, image } = pixels ? await this.#image(pixels) : NOTHING;
     const canvas = made && !skipped && !image ? await canvasOf(made).catch(() => null) : null;
@@ -143,7 +151,7 @@ class Loading {
     clearTimeout(this.#patience);
     this.receiver.show({ ...progress, url, image, canvas, skipped });
     const { stage, bytes, reduce } = progress;
-    if (progress.final && digest && pixels) keep(this.address, this.wanted, pixels, { ...this.#size, digest, bytes, stage, reduce });
+    if (progress.final && digest && pixels) keep(address, this.wanted, pixels, { ...this.#size, digest, bytes, stage, reduce });
   }
 
   /** An address for it and the image, ready to be shown; without either where the page's policy refuses it. @param {Blob} pixels */
@@ -157,7 +165,3 @@ class Loading {
 }
 
 const NOTHING = { url: "", image: null };
-
-/** @param {Blob} image @returns {Promise<Blob>} the same, as people save pictures; as it is where that cannot be done */
-const png = async (image) =>
-  canvasOf(image).then((canvas) => new Promise((resolve) => canvas.toBlob((made) => resolve(made ?? image))), () => image);

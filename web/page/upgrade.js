@@ -8,6 +8,7 @@ import { wantedBy } from "./client.js";
 import { resolved } from "./layout.js";
 import { load } from "./load.js";
 import { whenNear } from "./near.js";
+import { canvasOf } from "./shown.js";
 
 /** @import { Showing } from "./load.js" */
 
@@ -102,7 +103,7 @@ export class Upgrade {
         },
         error: (error) => this.#fail(error),
       },
-      { lossless: true, lazy: image.loading === "lazy" },
+      { lazy: image.loading === "lazy", convert: png },
     );
     [this.#stop, this.#hurry] = [end, hurry];
   }
@@ -145,3 +146,7 @@ function set(element, name, value) {
   if (value === null) element.removeAttribute(name);
   else element.setAttribute(name, value);
 }
+
+/** @param {Blob} image @returns {Promise<Blob>} the same, as people save pictures; as it is where that cannot be done */
+const png = async (image) =>
+  canvasOf(image).then((canvas) => new Promise((resolve) => canvas.toBlob((made) => resolve(made ?? image))), () => image);
