@@ -15,6 +15,7 @@ import { reduction, resolved } from "./layout.js";
  * @property {number} density pixels of the file for one of CSS
  * @property {number} value of the descriptor: the larger one is the larger file
  * @property {string} [sizes] by which it was chosen
+ * @property {number} [across] CSS pixels of the element's width then
  *
  * @typedef {{address: string, descriptor: string, value: number}} Candidate
  */
@@ -86,11 +87,11 @@ async function ask(candidates, sizes) {
 export async function choose(element) {
   const candidates = candidatesOf(element);
   if (!candidates.length) return null;
-  const { sizes } = element;
-  const chosen = { ...(await ask(candidates, sizesOf(element))), sizes };
+  const { sizes, offsetWidth: across } = element;
+  const chosen = { ...(await ask(candidates, sizesOf(element))), sizes, across };
   if (!savingData()) return chosen;
   const smaller = candidates.filter(({ value }) => value < chosen.value).sort((a, b) => b.value - a.value)[0] ?? chosen;
-  return { ...smaller, sizes, density: (chosen.density * smaller.value) / chosen.value };
+  return { ...smaller, sizes, across, density: (chosen.density * smaller.value) / chosen.value };
 }
 
 /** @type {WeakMap<Element, () => void>} */
@@ -120,8 +121,11 @@ export function watch(element, shown, { width, height, reduce }, take) {
     removeEventListener("resize", check);
   };
   observer ??= new ResizeObserver((entries) => entries.forEach(({ target }) => watched.get(target)?.()));
-  // an observer tells the size at once
-  watched.set(element, () => (seen ? check() : (seen = true)));
+  watched.set(element, () => {
+    // an observer tells the size at once: the box may have grown since the choice
+    if (seen || element.offsetWidth !== shown.across) check();
+    seen = true;
+  });
   observer.observe(element);
   addEventListener("resize", check);
   if ((shown.sizes ?? element.sizes) !== element.sizes) check();
