@@ -113,6 +113,14 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, metavar="N", help="worker processes (default: one per core)")
     command.add_argument("--title", default="Photos", help="title of the gallery (default Photos)")
+    looks = command.add_argument_group("looks")
+    looks.add_argument(
+        "--template", type=Path, metavar="DIR", help="templates, style.css and words.json over the built-in ones: docs/site.md"
+    )
+    looks.add_argument("--accent", metavar="#RRGGBB", help="colour of links and marks; made lighter or darker where it could not be read")
+    looks.add_argument(
+        "--lang", default="en", metavar="TAG", help="language of the pages: en (default), de, fr, or any other with words.json"
+    )
     command.add_argument(
         "--order", choices=("date", "name"), default="date",
         help="of an album's photos: when they were taken (default), or their names; a file order.txt in a folder stands above it",
@@ -202,6 +210,7 @@ def _build(options: argparse.Namespace) -> int:
     from .site.photos import PhotoOptions
     from .site.place import SiteWriteError
     from .site.report import text_report
+    from .site.theme.theme import Theme, ThemeError
 
     measured = _find_measures(options)
     if options.pack_from is not None:
@@ -239,12 +248,13 @@ def _build(options: argparse.Namespace) -> int:
         force=options.force,
         webgpu=options.webgpu,
         time_limit=options.time_limit,
+        theme=Theme(options.template, options.accent, options.lang),
     )
     signal.signal(signal.SIGTERM, _terminated)
     try:
         with _progress(options.quiet) as progress:
             report = build(wanted, progress)
-    except (NoPhotosError, SiteWriteError, MissingPartError, SdzError) as error:
+    except (NoPhotosError, SiteWriteError, MissingPartError, ThemeError, SdzError) as error:
         return failed("build", error)
     except KeyboardInterrupt:
         _complain(STOPPED)

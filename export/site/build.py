@@ -28,6 +28,7 @@ from .pages import INDEX, Pages, path_of, size_rules
 from .photos import PhotoJob, PhotoOptions, PhotoResult, make_photo, open_pack
 from .place import SiteWriteError, apart, check_folder, check_pages, remove, skipped, sweep
 from .report import Decoder, Report, summarize
+from .theme.theme import Theme
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class BuildOptions:
     brotli_quality: int = BROTLI_QUALITY
     webgpu: bool = False
     time_limit: float | None = None
+    theme: Theme = field(default_factory=Theme)
 
 
 Progress = Callable[[int, int, PhotoResult], None]
@@ -67,7 +69,8 @@ def build(options: BuildOptions, progress: Progress = lambda done, count, result
     sources, problems = found.photos, found.problems
     pack = open_pack(options.pack)
     shared = library.collect(pack, options.webgpu)
-    pages = Pages()
+    pages = Pages(options.theme)
+    rules = options.theme.rules().encode() + options.theme.sheet()
     try:
         check_folder(options.site, options.force)
         sweep(options.site)
@@ -92,7 +95,7 @@ def build(options: BuildOptions, progress: Progress = lambda done, count, result
         photos = albums.all_photos()
         reused = sum(r.reused for r in results)
         report = summarize(options.site, decoder, photos, assets, shared, reused, problems, found.left_out, notes)
-        _publish(options, report, albums, pages, assets, shared, known)
+        _publish(options, report, albums, pages, rules, assets, shared, known)
         journal.close()
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
@@ -152,10 +155,17 @@ def _write_known(site: Path, path: str, data: bytes, quality: int, twin: Asset |
 
 
 def _publish(
-    options: BuildOptions, report: Report, albums: Album, pages: Pages, assets: list[Asset], shared: Library, known: Known
+    options: BuildOptions,
+    report: Report,
+    albums: Album,
+    pages: Pages,
+    rules: bytes,
+    assets: list[Asset],
+    shared: Library,
+    known: Known,
 ) -> None:
     """The pages, the manifest, and the end of known files that it does not name."""
-    rules = size_rules(report.photos).encode()
+    rules = size_rules(report.photos).encode() + rules
 
     def write(path: str, data: bytes) -> Asset:
         return _write_known(options.site, path, data, options.brotli_quality, known.twin(options.site, digest(data), path))

@@ -9,18 +9,17 @@ from __future__ import annotations
 import math
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from typing import Any
 from urllib.parse import quote
-
-from jinja2 import DictLoader, Environment, StrictUndefined
 
 from ...runtime.options import STAGES
 from .albums import Album
 from .assets import Asset
 from .library import CHOOSER, DEMO, ENTRY, FALLBACK, STYLE, Library, MissingPartError, module_graph
 from .report import Photo, Report, kilobytes, payback, plural
+from .theme.theme import Theme, explained
 
 CURVE_WIDTH, CURVE_HEIGHT = 600, 72
 """Units of the rate curve's drawing; it is stretched to the slider's width."""
@@ -39,10 +38,6 @@ FORMAT_NAMES = {".avif": "AVIF", ".webp": "WebP", ".jpeg": "JPEG"}
 TEMPLATES = ("layout.html", "parts.html", "index.html", "photo.html", "how.html")
 
 INDEX = "index.html"
-
-MONTHS = (
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
-)  # fmt: skip
 
 NETWORKS = ("no network", "one network", "two networks")
 """What each stage runs."""
@@ -124,36 +119,33 @@ class Page:
 
 
 class Pages:
-    """The templates, read and compiled before a build's work begins; raises MissingPartError."""
+    """The templates of a theme, read and compiled before a build's work begins; raises MissingPartError, or ThemeError."""
 
-    def __init__(self) -> None:
+    def __init__(self, theme: Theme | None = None) -> None:
+        self.theme = theme or Theme()
         try:
             texts = {name: (DEMO / name).read_text(encoding="utf-8") for name in TEMPLATES}
         except OSError as error:
             raise MissingPartError(f"{error.filename}: {error.strerror}: install sdz again, or repair the checkout") from error
-        self.environment = Environment(
-            loader=DictLoader(texts),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-        )
-        self.environment.filters |= {
-            "absolute": lambda path, url: absolute(url, path),
-            "days": days_in_words,
-            "decibels": lambda value: "∞" if value is None else f"{value:.2f} dB",
-            "equal_avif": equal_avif,
-            "format_name": lambda asset: FORMAT_NAMES[posixpath.splitext(asset.path)[1]],
-            "grouped": lambda count: f"{count:,}",
-            "kilobytes": kilobytes,
-            "moment": moment_in_words,
-            "paragraphs": lambda text: [part.strip() for part in re.split(r"\n\s*\n", text or "") if part.strip()],
-            "plural": plural,
-            "share": lambda value: "–" if value is None else f"{value:.4f}",
-            "size_class": lambda photo: _size_class(photo.width, photo.height),
-        }
-        self.templates = {name: self.environment.get_template(name) for name in TEMPLATES}
+        words = self.theme.words
+        with explained():
+            self.environment = self.theme.environment(texts)
+            self.environment.filters |= {
+                "absolute": lambda path, url: absolute(url, path),
+                "days": self.theme.days,
+                "decibels": lambda value: "∞" if value is None else f"{value:.2f} dB",
+                "equal_avif": equal_avif,
+                "format_name": lambda asset: FORMAT_NAMES[posixpath.splitext(asset.path)[1]],
+                "grouped": lambda count: f"{count:,}",
+                "kilobytes": kilobytes,
+                "moment": self.theme.moment,
+                "paragraphs": lambda text: [part.strip() for part in re.split(r"\n\s*\n", text or "") if part.strip()],
+                "photos": lambda count: f"{count:,} {words['photo' if count == 1 else 'photos']}",
+                "share": lambda value: "–" if value is None else f"{value:.4f}",
+                "size_class": lambda photo: _size_class(photo.width, photo.height),
+            }
+            self.environment.globals |= {"words": words, "lang": self.theme.lang, "direction": self.theme.direction}
+            self.templates = {name: self.environment.get_template(name) for name in TEMPLATES}
 
     def render(
         self,
@@ -170,18 +162,28 @@ class Pages:
         by_path = {asset.path: asset for asset in [*assets, styles]}
         provider = "webgpu" if webgpu else ""
         common = {"site": albums, "report": report, "pack": report.decoder.pack, "provider": provider, "url": url}
-        out = []
+        with explained():
+            return list(self._all(albums, report, common, by_path, shared, styles))
+
+    def _all(
+        self,
+        albums: Album,
+        report: Report,
+        common: dict[str, Any],
+        by_path: dict[str, Asset],
+        shared: Library,
+        styles: Asset,
+    ) -> Iterator[tuple[str, str]]:
         for album in reversed(albums.everything()):
             for index, photo in enumerate(album.photos):
                 before, after = (album.photos[i] if 0 <= i < len(album.photos) else None for i in (index - 1, index + 1))
                 page = Page(path_of(photo.name), by_path, shared, styles)
                 own = {"album": album, "photo": photo, "before": before, "after": after, "number": index + 1, "up": index // PHOTOS + 1}
-                out.append((page.path, self.templates["photo.html"].render(**common, **own, **_study(photo, report), page=page)))
+                yield page.path, self.templates["photo.html"].render(**common, **own, **_study(photo, report), page=page)
             for number in range(page_count(album), 0, -1):
                 page = Page(album_path(album, number), by_path, shared, styles)
                 told = _gallery(album, report, number)
-                out.append((page.path, self.templates["index.html"].render(**common, **told, album=album, page=page)))
-        return out
+                yield page.path, self.templates["index.html"].render(**common, **told, album=album, page=page)
 
 
 def page_count(album: Album) -> int:
@@ -283,30 +285,6 @@ def _study(photo: Photo, report: Report) -> dict[str, object]:
         "digest": photo.best.sha256 if report.decoder.exact else "",
         "best": STAGES[-1] if report.decoder.denoises else STAGES[-2],
     }
-
-
-def days_in_words(days: tuple[str, str] | None) -> str:
-    """A span of days, ISO 8601, as a person writes it: 3 May 2024, 3–9 May 2024, 30 April – 2 May 2024, 2023–2024."""
-    if days is None:
-        return ""
-    first, last = map(date.fromisoformat, days)
-    if first == last:
-        return _day(last)
-    if (first.year, first.month) == (last.year, last.month):
-        return f"{first.day}–{_day(last)}"
-    if first.year == last.year:
-        return f"{first.day} {MONTHS[first.month - 1]} – {_day(last)}"
-    return f"{first.year}–{last.year}"
-
-
-def moment_in_words(taken: str) -> str:
-    """A day, or a time of a day, ISO 8601: 3 May 2024, 18:30."""
-    moment = datetime.fromisoformat(taken)
-    return _day(moment.date()) + (f", {moment:%H:%M}" if "T" in taken else "")
-
-
-def _day(day: date) -> str:
-    return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
 
 
 def _size_class(width: int, height: int) -> str:

@@ -21,10 +21,11 @@ from sdz.export.site import texts
 from sdz.export.site.build import build
 from sdz.export.site.metadata import Facts, day_of, read_facts
 from sdz.export.site.originals import strip_jpeg, strip_png
-from sdz.export.site.pages import absolute, days_in_words, moment_in_words
+from sdz.export.site.pages import absolute
 from sdz.export.site.photos import PhotoOptions
 from sdz.export.site.report import Report, text_report
 from sdz.export.site.texts import Texts, read_folder
+from sdz.export.site.theme.theme import Theme
 
 FAST: dict[str, Any] = {"judged": 0, "brotli_quality": 0, "photo": PhotoOptions(fallback="none", ms_ssim=False, originals=True)}
 
@@ -200,11 +201,11 @@ def test_a_text_that_is_too_long_is_a_note(tmp_path: Path, monkeypatch: pytest.M
     ],
 )
 def test_days_in_words(days: tuple[str, str] | None, words: str) -> None:
-    assert days_in_words(days) == words
+    assert Theme().days(days) == words
 
 
 def test_moments_and_addresses() -> None:
-    assert [moment_in_words(text) for text in ("2024-05-03", "2024-05-03T08:05:00")] == ["3 May 2024", "3 May 2024, 08:05"]
+    assert [Theme().moment(text) for text in ("2024-05-03", "2024-05-03T08:05:00")] == ["3 May 2024", "3 May 2024, 08:05"]
     url = "https://example.org/x/"
     paths = ("index.html", "albums/a/index.html", "photos/さ.html")
     assert [absolute(url, path) for path in paths] == [url, f"{url}albums/a/", f"{url}photos/%E3%81%95.html"]

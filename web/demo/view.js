@@ -64,10 +64,13 @@ function fill() {
   else void view.requestFullscreen();
 }
 
+/** Where a page is read from right to left, what comes next lies to the left. */
+const [LEFT, RIGHT] = /** @type {("prev" | "next")[]} */ (document.dir === "rtl" ? ["next", "prev"] : ["prev", "next"]);
+
 /** @type {Record<string, () => void>} */
 const KEYS = {
-  ArrowLeft: () => (zoom > 1 ? ((x += 80), place()) : walk("prev")),
-  ArrowRight: () => (zoom > 1 ? ((x -= 80), place()) : walk("next")),
+  ArrowLeft: () => (zoom > 1 ? ((x += 80), place()) : walk(LEFT)),
+  ArrowRight: () => (zoom > 1 ? ((x -= 80), place()) : walk(RIGHT)),
   "+": () => zoomTo(zoom * 1.5),
   "=": () => zoomTo(zoom * 1.5),
   "-": () => zoomTo(zoom / 1.5),
@@ -141,7 +144,7 @@ for (const end of ["pointerup", "pointercancel"]) {
     began = undefined;
     if (end !== "pointerup" || !start || start.pointerId !== last.pointerId || zoom > 1 || last.pointerType === "mouse") return;
     const [across, along] = [last.clientX - start.clientX, last.clientY - start.clientY];
-    if (Math.abs(across) >= SWIPE && Math.abs(along) < STRAY * Math.abs(across)) walk(across > 0 ? "prev" : "next");
+    if (Math.abs(across) >= SWIPE && Math.abs(along) < STRAY * Math.abs(across)) walk(across > 0 ? LEFT : RIGHT);
   });
 }
 addEventListener("resize", place);

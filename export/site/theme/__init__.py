@@ -1,0 +1,1 @@
+"""What a site looks like and which language it speaks."""
