@@ -8,6 +8,7 @@ import { runtimeFile } from "./assets.js";
 import { blend } from "./work/blend.js";
 import { SdzError, asSdzError } from "./errors.js";
 import { guarded } from "./engine.js";
+import { refuseUnsafe } from "./format/graphs.js";
 import { FULL_STRENGTH } from "./limits.js";
 
 /** @import { Window } from "./core.js" */
@@ -190,6 +191,7 @@ export class Session {
     const name = this.#graph(network, provider);
     const create = async () => {
       const [ort, bytes] = await Promise.all([loadRuntime(this.base, this.threads, provider), this.pack.graphBytes(name)]);
+      refuseUnsafe(bytes, name);
       // one at a time: the first creation also starts the WASM module
       const session = await this.#next(() =>
         ort.InferenceSession.create(bytes, {
@@ -197,7 +199,9 @@ export class Session {
           // an optimizer would fold scales into the fp32 graphs' weights, which then are no longer integers
           graphOptimizationLevel: provider === "wasm" || !this.pack.exact ? "all" : "disabled",
         }),
-      );
+      ).catch((error) => {
+        throw failure(error, name, provider);
+      });
       this.opened.add(name);
       return session;
     };
@@ -229,15 +233,21 @@ export class Session {
       const data = array instanceof Float32Array ? array : Float32Array.from(array);
       feeds[name] = new ort.Tensor("float32", data, [1, this.pack.channels, h, w]);
     }
-    try {
-      const results = await this.#next(() => session.run(feeds));
-      const output = results[session.outputNames[0]];
-      const data = /** @type {Float32Array | Uint8Array} */ (output.data);
-      output.dispose();
-      return data;
-    } catch (error) {
-      throw asSdzError(error, "ProviderError");
+    const results = await this.#next(() => session.run(feeds)).catch((error) => {
+      throw failure(error, network, provider);
+    });
+    const output = results[session.outputNames[0]];
+    const data = /** @type {Float32Array | Uint8Array} */ (output.data);
+    /** @type {readonly number[]} */
+    const dims = output.dims;
+    output.dispose();
+    const { channels, patch } = this.pack;
+    const [shape, type] = network === "decoder" ? [[patch * h, patch * w, 4], Uint8Array] : [[1, channels, h, w], Float32Array];
+    if (!(data instanceof type) || String(dims) !== String(shape)) {
+      throw failure(`gives ${data?.constructor.name} ${dims} in place of ${type.name} ${shape}`, network, "wasm");
     }
+    if (data instanceof Float32Array && !data.every(Number.isFinite)) throw failure("gives numbers that are not finite", network, "wasm");
+    return data;
   }
 
   #selfCheck() {
@@ -274,6 +284,17 @@ export class Session {
       this.provider = "wasm";
     }
   }
+}
+
+/**
+ * What a graph's failure means: the shapes are what every graph takes, so that on the reference it contradicts itself, or asks for more memory than
+ * there is.
+ * @param {unknown} error @param {string} network @param {Provider} provider
+ */
+function failure(error, network, provider) {
+  const { message } = asSdzError(error, "ProviderError");
+  if (provider !== "wasm") return new SdzError("ProviderError", message);
+  return new SdzError("CorruptPackError", `the pack's graph '${network}' failed: ${message}; rebuild or deploy the pack again`);
 }
 
 /**

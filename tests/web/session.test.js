@@ -4,14 +4,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Session } from "../../web/session.js";
-import { thrown, withGpu } from "./support.js";
+import { thrown, varint, withGpu } from "./support.js";
 
 /**
  * A stand-in: sessions whose networks answer with constants; of WebGPU's values the first is off by `offset`.
  * The denoiser adds `move`.
- * @param {{offset?: number, fail?: string, move?: number}} [behaviour]
+ * @param {{offset?: number, fail?: string, move?: number, wrong?: string}} [behaviour]
  */
-function fakeRuntime({ offset = 0, fail = "", move = 0 } = {}) {
+function fakeRuntime({ offset = 0, fail = "", move = 0, wrong = "" } = {}) {
   /** @type {string[]} */
   const created = [];
   let running = 0;
@@ -26,7 +26,7 @@ function fakeRuntime({ offset = 0, fail = "", move = 0 } = {}) {
     InferenceSession: {
       /** @param {Uint8Array} bytes @param {{executionProviders: string[]}} options */
       async create(bytes, { executionProviders: [provider] }) {
-        const name = new TextDecoder().decode(bytes);
+        const name = new TextDecoder().decode(bytes.subarray(2));
         if (name === fail) throw new Error("cannot load");
         created.push(`${name} ${provider}`);
         return {
@@ -37,9 +37,13 @@ function fakeRuntime({ offset = 0, fail = "", move = 0 } = {}) {
             await new Promise((resolve) => setTimeout(resolve, 2));
             running--;
             const [, , h, w] = feeds.latents.dims;
-            const data = name.startsWith("decoder") ? new Uint8Array(h * w * 1024).fill(100) : feeds.latents.data.map((v) => v + move);
-            if (name.startsWith("decoder") && provider === "webgpu") data[0] += offset;
-            return { out: { data, dispose() {} } };
+            const decodes = name.startsWith("decoder");
+            const data = decodes ? new Uint8Array(h * w * 1024).fill(100) : feeds.latents.data.map((v) => v + move);
+            if (decodes && provider === "webgpu") data[0] += offset;
+            if (wrong === "run") throw new Error("out of memory");
+            if (wrong === "shape") return { out: { data, dims: [4, 4], dispose() {} } };
+            if (wrong === "type") return { out: { data: new Int32Array(data), dims: [16 * h, 16 * w, 4], dispose() {} } };
+            return { out: { data, dims: decodes ? [16 * h, 16 * w, 4] : feeds.latents.dims, dispose() {} } };
           },
         };
       },
@@ -48,8 +52,11 @@ function fakeRuntime({ offset = 0, fail = "", move = 0 } = {}) {
   return /** @type {any} */ (ort);
 }
 
+/** An ONNX file that has a producer's name and nothing else. @param {string} name */
+const named = (name) => Uint8Array.of(0x12, name.length, ...new TextEncoder().encode(name));
+
 const pack = /** @type {import("../../web/pack.js").Pack} */ (
-  /** @type {unknown} */ ({ channels: 2, l1Limit: 1000, exact: true, denoiserMinStepIndex: 22, graphBytes: async (/** @type {string} */ name) => new TextEncoder().encode(name) })
+  /** @type {unknown} */ ({ channels: 2, patch: 16, l1Limit: 1000, exact: true, denoiserMinStepIndex: 22, graphBytes: async (/** @type {string} */ name) => named(name) })
 );
 
 const LATENTS = {
@@ -87,7 +94,7 @@ test("a part of the strength makes a part of each move, rounded half up, before 
 test("a graph that cannot be loaded may be tried again", async () => {
   const session = new Session(pack, { ort: fakeRuntime({ fail: "decoder" }) });
   for (let i = 0; i < 2; i++) {
-    assert.equal((await thrown(() => session.decode(LATENTS.values, LATENTS.precision, 1, 2))).code, "ProviderError");
+    assert.equal((await thrown(() => session.decode(LATENTS.values, LATENTS.precision, 1, 2))).code, "CorruptPackError");
   }
 });
 
@@ -115,3 +122,55 @@ test("WebGPU: a graph that cannot be loaded there leaves the reference", async (
     assert.match(session.fallbackReason ?? "", /cannot load/);
   });
 });
+
+for (const [wrong, network, told] of /** @type {const} */ ([
+  ["run", "decoder", /out of memory/],
+  ["shape", "decoder", /gives Uint8Array 4,4 in place of Uint8Array 16,32,4/],
+  ["type", "decoder", /gives Int32Array 16,32,4 in place of/],
+  ["shape", "denoiser", /gives Float32Array 4,4 in place of Float32Array 1,2,1,2/],
+  ["NaN", "denoiser", /not finite/],
+  ["Infinity", "denoiser", /not finite/],
+])) {
+  test(`a ${network} that is not what the manifest says: ${wrong}`, async () => {
+    const session = new Session(pack, { ort: fakeRuntime({ wrong, move: Number(wrong === "NaN" || wrong === "Infinity" ? wrong : 0) }) });
+    const { values, precision, h, w } = LATENTS;
+    const error = await thrown(() => (network === "decoder" ? session.decode(values, precision, h, w) : session.denoise(LATENTS)));
+    assert.equal(error.code, "CorruptPackError");
+    assert.match(error.message, told);
+  });
+}
+
+/** A protobuf field of bytes. @param {number} field @param {...ArrayLike<number>} parts @returns {number[]} */
+const bytesOf = (field, ...parts) => {
+  const inner = parts.flatMap((part) => Array.from(part));
+  return [...varint(field * 8 + 2), ...varint(inner.length), ...inner];
+};
+const letters = (/** @type {string} */ text) => new TextEncoder().encode(text);
+/** A model whose graph holds a tensor. @param {...number} tensor */
+const withTensor = (...tensor) => bytesOf(7, bytesOf(5, tensor));
+let nested = bytesOf(1, bytesOf(4, letters("If")));
+for (let i = 0; i < 200; i++) nested = bytesOf(1, bytesOf(5, bytesOf(6, nested)));
+
+for (const [what, graph, told] of /** @type {[string, number[], RegExp][]} */ ([
+  ["external data", withTensor(...bytesOf(13, letters("x"))), /outside the file/],
+  ["a tensor's location", withTensor(14 * 8, 1), /outside the file/],
+  ["external data in a constant's attribute", bytesOf(7, bytesOf(1, bytesOf(5, bytesOf(5, bytesOf(13, letters("x")))))), /outside the file/],
+  // field 13 in five bytes plus 2 ** 32
+  ["external data behind an over-long tag", withTensor(0xea, 0x80, 0x80, 0x80, 0x10, 1, 120), /not an ONNX file/],
+  ["a loop", bytesOf(7, bytesOf(1, bytesOf(4, letters("Loop")))), /Loop may run for ever/],
+  ["a scan in a function", bytesOf(25, bytesOf(7, bytesOf(4, letters("Scan")))), /Scan may run for ever/],
+  ["a length beyond the end", [0x3a, 200, 1], /not an ONNX file/],
+  ["a varint without end", [0x08, ...new Array(12).fill(255)], /not an ONNX file/],
+  ["a group", [0x0b], /not an ONNX file/],
+  ["graphs in graphs", bytesOf(7, nested), /not an ONNX file/],
+  ["text", [...letters("hello")], /not an ONNX file/],
+])) {
+  test(`a graph that is refused before it is loaded: ${what}`, async () => {
+    const ort = fakeRuntime();
+    const session = new Session({ ...pack, graphBytes: async () => Uint8Array.from(graph) }, { ort });
+    const error = await thrown(() => session.prepare("decoder"));
+    assert.equal(error.code, "CorruptPackError");
+    assert.match(error.message, told);
+    assert.deepEqual(ort.created, []);
+  });
+}
