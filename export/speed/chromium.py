@@ -178,6 +178,19 @@ class Chromium:
             after = _own_bytes(renderers)
             return Grown(stage, page.call("countMemory") - counted, max([*samples, after]) - before, after - before)
 
+    def cpu(self) -> tuple[float, float]:
+        """Milliseconds of processor time that the renderers' main threads have used, and all their threads; zeros without /proc."""
+        main = every = 0.0
+        for process in self._renderers():
+            for thread in Path(f"/proc/{process}/task").glob("*"):
+                try:
+                    spent = int((thread / "schedstat").read_text().split()[0]) / 1e6
+                except OSError:
+                    continue  # one that has ended
+                every += spent
+                main += spent if thread.name == str(process) else 0.0
+        return main, every
+
     def _renderers(self) -> list[int]:
         session = self._browser.new_browser_cdp_session()
         try:

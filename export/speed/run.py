@@ -22,7 +22,7 @@ from ...runtime.pack import Pack, default_pack, load_pack
 from ...runtime.session import Session
 from ..commands import failed, parser
 from ..site.library import Library, MissingRuntimeError, collect, onnxruntime_web
-from .chromium import TILED_SIDE, Chromium, NoBrowserError, page_files
+from .chromium import TILED_SIDE, Chromium, NoBrowserError, Page, page_files
 from .python import cold_decode, large_memory, python_reference, python_stages
 from .reference import SCALE, Reference, taesd_decoder
 from .report import markdown
@@ -36,6 +36,9 @@ FILE_BYTES = 5000
 """Size of the file that is decoded: the 2022 experiment's, 0.15 bits per pixel."""
 
 FRESH_PAGES = 3
+
+AT_ONCE = 5
+"""Repetitions between two looks at the processor time, which itself costs the page a little."""
 
 
 def measure(pack: Pack, quick: bool, browser: bool) -> Figures:
@@ -100,19 +103,34 @@ def browser_figures(
     what = {"pack": pack.id.hex(), "file": "/photo.sdz"}
     slow = fewer(repetitions)
     with Chromium(page_files(shared, files)) as chromium:
-        first: dict[str, list[float]] = {}
+        times: dict[str, list[float]] = {}
         for _ in range(1 if quick else FRESH_PAGES):
             with chromium.page() as page:
-                for name, times in page.call("measureFirst", **what).items():
-                    first.setdefault(f"first_{name}", []).extend(times)
+                spent = 0.0
+                for name in page.call("prepareFirst", **what):
+                    before, _ = chromium.cpu()
+                    times.setdefault(f"first_{name}", []).extend(page.call("step", work=name, repetitions=1))
+                    spent += chromium.cpu()[0] - before
+                    if name in ("linear", "whole"):
+                        times.setdefault(f"first_{name}_cpu", []).append(spent)
         with chromium.page() as page:
-            warm = page.call("measureWarm", **what, repetitions=repetitions)
+            stage = page.call("stageOf", **what)
+            for name in page.call("prepareWarm", **what):
+                times[name] = page.call("step", work=name, repetitions=repetitions)
+                if name in ("entropy", "whole"):
+                    times[f"{name}_cpu"] = [_spent(chromium, page, name) for _ in range(repetitions)]
             shape = [1, reference.channels, image.height // SCALE, image.width // SCALE]
-            warm["reference"] = page.call("measureReference", graph="/reference.onnx", shape=shape, repetitions=slow)
-        stage = warm.pop("stage")
+            times["reference"] = page.call("measureReference", graph="/reference.onnx", shape=shape, repetitions=slow)
         grown = None if quick else chromium.grown("/tiled.sdz")
         memory = {} if grown is None else {f"chromium_{name}": value for name, value in asdict(grown).items()}
-        return {"stage": stage} | {name: figure(times) for name, times in (first | warm).items()}, memory, chromium.version
+        return {"stage": stage} | {name: figure(found) for name, found in times.items()}, memory, chromium.version
+
+
+def _spent(chromium: Chromium, page: Page, name: str) -> float:
+    """Processor time of all the renderers' threads, ms, in one of the page's steps, the mean of a few."""
+    _, before = chromium.cpu()
+    page.call("step", work=name, repetitions=AT_ONCE)
+    return (chromium.cpu()[1] - before) / AT_ONCE
 
 
 def main(arguments: list[str]) -> int:

@@ -42,42 +42,53 @@ function paint({ data, width, height }) {
   document.body.replaceChildren(canvas);
 }
 
+/** What `step` may be asked to do. @type {Record<string, () => unknown>} */
+let steps = {};
+
 /**
  * What a visitor's first picture meets: no code is warm yet, and the core is not compiled. The bytes, the tables and the scripts are there
- * before the clock starts.
+ * before the clock starts. To be done in this order.
  * @param {{pack: string, file: string}} what
  */
-export async function measureFirst({ pack: id, file }) {
+export async function prepareFirst({ pack: id, file }) {
   const bytes = await read(file);
   const pack = await packOf(id);
   const session = new Sessions({ threads: THREADS }).session(pack);
-  return {
-    linear: await timed(1, async () => paint(await decodeBytes(bytes, { stage: "linear", pack })), 0),
-    decoder_session: await timed(1, () => session.prepare("decoder"), 0),
-    denoiser_session: await timed(1, () => session.prepare("denoiser"), 0),
-    whole: await timed(1, async () => paint(await decodeBytes(bytes, { session })), 0),
+  steps = {
+    linear: async () => paint(await decodeBytes(bytes, { stage: "linear", pack })),
+    decoder_session: () => session.prepare("decoder"),
+    denoiser_session: () => session.prepare("denoiser"),
+    whole: async () => paint(await decodeBytes(bytes, { session })),
   };
+  return Object.keys(steps);
 }
 
-/** @param {{pack: string, file: string, repetitions: number}} what */
-export async function measureWarm({ pack: id, file, repetitions }) {
+/** Everything has been done before. @param {{pack: string, file: string}} what */
+export async function prepareWarm({ pack: id, file }) {
   const bytes = await read(file);
   const pack = await packOf(id);
   const session = new Sessions({ threads: THREADS }).session(pack);
   const picture = await readPicture(bytes, pack);
   const { whole } = picture;
   await session.paint(picture, whole, FULL_STRENGTH);
-  return {
-    stage: (await decodeBytes(bytes, { session })).stage,
-    entropy: await timed(repetitions, async () => (await readPicture(bytes, pack)).close()),
-    dequantize: await timed(repetitions, () => picture.latents()),
-    linear_stage: await timed(repetitions, () => picture.paintLinear(whole)),
-    linear: await timed(repetitions, async () => paint(await decodeBytes(bytes, { stage: "linear", pack }))),
-    networks: await timed(repetitions, () => session.paint(picture, whole, FULL_STRENGTH)),
-    decoder: await timed(repetitions, () => session.paint(picture, whole, 0)),
-    whole: await timed(repetitions, async () => paint(await decodeBytes(bytes, { session }))),
+  steps = {
+    entropy: async () => (await readPicture(bytes, pack)).close(),
+    dequantize: () => picture.latents(),
+    linear_stage: () => picture.paintLinear(whole),
+    linear: async () => paint(await decodeBytes(bytes, { stage: "linear", pack })),
+    networks: () => session.paint(picture, whole, FULL_STRENGTH),
+    decoder: () => session.paint(picture, whole, 0),
+    whole: async () => paint(await decodeBytes(bytes, { session })),
   };
+  for (const work of Object.values(steps)) await timed(0, work);
+  return Object.keys(steps);
 }
+
+/** @param {{work: string, repetitions: number}} what @returns {Promise<number[]>} milliseconds of one of the steps */
+export const step = ({ work, repetitions }) => timed(repetitions, steps[work], 0);
+
+/** @param {{pack: string, file: string}} what @returns {Promise<string>} the stage that a file reaches */
+export const stageOf = async ({ pack: id, file }) => (await decodeBytes(await read(file), { pack: await packOf(id) })).stage;
 
 /**
  * A graph with one fp32 input, on onnxruntime-web.

@@ -111,7 +111,8 @@ def test_the_page_measures_what_the_table_lists() -> None:
     script = Path(sdz.export.speed.run.__file__).with_name("speed.js").read_text()
     parts = dict(re.findall(r"export async function (\w+)\((.*?)\n}\n", script, re.DOTALL))
     keys = {name: set(re.findall(r"^    (\w+): ", body, re.MULTILINE)) for name, body in parts.items()}
-    assert {f"first_{key}" for key in keys["measureFirst"]} | keys["measureWarm"] - {"stage"} | {"reference"} == expected("chromium")
+    spent = {"first_linear_cpu", "first_whole_cpu", "entropy_cpu", "whole_cpu"}
+    assert {f"first_{key}" for key in keys["prepareFirst"]} | keys["prepareWarm"] | {"reference"} | spent == expected("chromium")
 
 
 def test_rows_have_places_and_keys_of_their_own() -> None:
@@ -134,10 +135,18 @@ def test_reference_has_the_shape_of_taesd() -> None:
 def test_sizes_are_by_what_files_are_for() -> None:
     shared = Library({"sdz.js": b"a" * 900, "demo/page.js": b"b", "packs/00/coder.bin": b"c" * 50, "ort/a.wasm": b"d" * 70}, "assets/sdz-0")
     found = sizes(shared, quick=False)
-    assert {name: entry["raw"] for name, entry in found.items()} == {"scripts": 900, "tables": 50, "runtime": 70}
+    assert {name: entry["raw"] for name, entry in found.items()} == {
+        "scripts": 900,
+        "tables": 50,
+        "runtime": 70,
+        "paint": 950,
+        "visit": 1020,
+    }
     assert found.keys() <= GROUPS.keys()
     assert found["scripts"]["brotli"] < found["scripts"]["gzip"] < 900
     assert "runtime" not in sizes(shared, quick=True)
+    core = sizes(Library({"sdz.js": b"a", "sdz.wasm": b"b" * 30}, "assets/sdz-0"), quick=False)
+    assert {name: entry["raw"] for name, entry in core.items()} == {"scripts": 31, "core": 30, "paint": 31, "visit": 31}
 
 
 @pytest.fixture
