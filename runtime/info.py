@@ -13,13 +13,15 @@ from .format.container import ALPHA, ALT_TEXT, TAGS, Chunk, Container, parse
 from .limits import MAX_PIXELS
 
 if TYPE_CHECKING:
+    from .options import Engine
     from .pack import Pack
 
 Report = dict[str, Any]
 
 
-def describe(data: bytes) -> Report:
-    """What `info --json` prints of a file: header fields, chunks, and how many bytes went into what. Raises what `parse` raises."""
+def describe(data: bytes, engine: Engine | None = None) -> Report:
+    """What `info --json` prints of a file: header fields, chunks, and how many bytes went into what. Raises what `parse` raises, and where
+    an `engine` is asked for and cannot run the file's networks, what `engine_for` raises, or MissingPackError."""
     container = parse(data)
     header = container.header
     alt = container.find(ALT_TEXT)
@@ -30,7 +32,7 @@ def describe(data: bytes) -> Report:
         "mode": _mode(container),
         "bytes": len(data),
         "bpp": bits_per_pixel(len(data), header.width, header.height),
-        "engine": _engine(pack),
+        "engine": _engine(pack) if engine is None else _asked(header.pack_id, engine),
         "pack": {"id": header.pack_id.hex(), "name": None if pack is None else pack.name, "exact": None if pack is None else pack.exact},
         "step_index": header.step_index,
         "step": round(2.0 ** (header.step_index / 8), 3),
@@ -53,6 +55,13 @@ def _engine(pack: Pack | None) -> str | None:
         return engine_for(pack)
     except SdzError:
         return None
+
+
+def _asked(pack_id: bytes, engine: Engine) -> str:
+    from .engines import engine_for
+    from .pack import find_pack
+
+    return engine_for(find_pack(pack_id), engine)
 
 
 def _mode(container: Container) -> str:

@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     info.add_argument("inputs", nargs="*", metavar="IN", help=f"{SUFFIX} files, folders, or - for standard input")
     info.add_argument("--providers", action="store_true", help="list onnxruntime's execution providers and which of them work")
+    info.add_argument("--engine", choices=ENGINES, help="ask whether this one can run the files' networks here (default: what would)")
     info.add_argument("--json", action="store_true", help="print one JSON document")
     info.set_defaults(command=inspection.show)
 

@@ -26,7 +26,7 @@ def show(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         parser.error("name a file, or ask for --providers")
 
     def work(job: Job) -> Report:
-        return describe(read(job.source))
+        return describe(read(job.source), args.engine)
 
     return run_batch(args, reading(args.inputs), work, _describe_lines)
 
@@ -59,7 +59,9 @@ def _describe_lines(report: Report) -> str:
 
 
 def _engine_in_words(report: Report) -> str:
-    if report["engine"] == "core":
+    from .. import engines
+
+    if report["engine"] == "core" and not engines.has_onnxruntime():
         return "core (onnxruntime, which is faster, is not installed: pip install 'sdz[encode]')"
     if report["engine"] is None and report["pack"]["name"] is not None:
         return "none: this pack needs onnxruntime: pip install 'sdz[encode]'"

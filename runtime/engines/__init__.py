@@ -9,7 +9,8 @@ from __future__ import annotations
 from ..errors import MissingRuntimeError, ProviderError
 from ..options import Engine
 from ..pack import Pack
-from .installed import REFERENCE, Networks, has_onnxruntime
+from .installed import REFERENCE, Networks
+from .installed import has_onnxruntime as has_onnxruntime
 
 
 def engine_for(pack: Pack, engine: Engine | None = None) -> Engine:

@@ -66,6 +66,15 @@ def test_what_needs_onnxruntime_says_what_to_type(tmp_path: Path, capsys: pytest
     assert not any(session.providers().values())
 
 
+def test_info_asks_one_engine(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["info", "--engine", "core", str(CHELSEA)]) == 0
+    assert "  engine      core\n" in capsys.readouterr().out
+    monkeypatch.setattr(engines, "has_onnxruntime", lambda: False)
+    assert main(["info", "--engine", "onnxruntime", str(CHELSEA)]) == 1
+    assert f"sdz: {CHELSEA}: decoding needs onnxruntime, which is not installed" in capsys.readouterr().err
+    assert main(["info", "--engine", "core", str(CHELSEA)]) == 0
+
+
 def test_what_the_core_cannot_do_is_refused() -> None:
     with pytest.raises(ProviderError, match="pack tiny has no weights for the core"):
         engines.networks_of(replace(default_pack(), core={}), "core")

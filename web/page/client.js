@@ -5,6 +5,8 @@
 
 import { SdzError } from "../errors.js";
 import { useSettings } from "./settings.js";
+import { startWorker } from "./start.js";
+import { trustedScript } from "./trusted.js";
 
 /** @import { Stage, Tile } from "../decode.js" */
 
@@ -44,9 +46,7 @@ function sharedWorker() {
   if (worker) return worker;
   const { base: path, packs, ort, pack, provider, threads } = useSettings();
   const base = folder(path);
-  worker = base
-    ? new Worker(`${base}worker.js`, { type: "module", name: "sdz" })
-    : new Worker(new URL("../worker.js", import.meta.url), { type: "module", name: "sdz" });
+  worker = base ? new Worker(trustedScript(`${base}worker.js`), { type: "module", name: "sdz" }) : startWorker();
   worker.onmessage = ({ data: { type, id, ...message } }) => {
     const receiver = receivers.get(id);
     if (!receiver) return;

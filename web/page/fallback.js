@@ -1,5 +1,7 @@
 /** What stands in for a picture: an element's children, or what is inside their <noscript>. */
 
+import { trustedHtml } from "./trusted.js";
+
 /** Attributes copied from a fallback inside <noscript>: enough for a picture, none that runs scripts. */
 const ATTRIBUTES = ["src", "srcset", "sizes", "alt", "width", "height", "type", "media", "loading", "decoding", "crossorigin"];
 
@@ -9,7 +11,7 @@ const ATTRIBUTES = ["src", "srcset", "sizes", "alt", "width", "height", "type", 
  * @returns {Element | null}
  */
 function copied(noscript) {
-  const parsed = new DOMParser().parseFromString(noscript.textContent ?? "", "text/html");
+  const parsed = new DOMParser().parseFromString(trustedHtml(noscript.textContent ?? ""), "text/html");
   /** @param {Element} from @returns {Element} */
   const copy = (from) => {
     const to = document.createElement(from.localName);
