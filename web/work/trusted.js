@@ -1,4 +1,4 @@
-/** What a page whose policy requires Trusted Types accepts: a policy named "sdz", for the worker's own address and for the page's own <noscript>. */
+/** What a page whose policy requires Trusted Types accepts: a policy named "sdz", for the worker's own address and for markup of the site's own. */
 
 /** @typedef {{createHTML(text: string): string, createScriptURL(address: string): string}} Policy */
 
