@@ -8,7 +8,7 @@ import { runtimeFile } from "./assets.js";
 import { blend } from "./work/blend.js";
 import { SdzError, asSdzError } from "./errors.js";
 import { guarded } from "./engine.js";
-import { refuseUnsafe } from "./graphs.js";
+import { refuseUnsafe } from "./format/graphs.js";
 import { FULL_STRENGTH } from "./limits.js";
 
 /** @import { Window } from "./core.js" */

@@ -3,6 +3,8 @@
  * the events of <sdz-img> and the link to the next page, changes only captions and the wall.
  */
 
+import { trustedHtml } from "../work/trusted.js";
+
 /** @import { SdzImg } from "../page/element.js" */
 /** @import { Stage } from "../decode.js" */
 
@@ -37,7 +39,7 @@ async function goOn(link) {
   const response = await fetch(link.href);
   if (!response.ok) return;
   // the pages of an album lie in one folder: relative addresses hold
-  const next = new DOMParser().parseFromString(await response.text(), "text/html");
+  const next = new DOMParser().parseFromString(trustedHtml(await response.text()), "text/html");
   const figures = document.createDocumentFragment();
   figures.append(...(next.querySelector(".wall")?.children ?? []));
   mark(figures);

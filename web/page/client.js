@@ -5,8 +5,8 @@
 
 import { SdzError } from "../errors.js";
 import { useSettings } from "./settings.js";
-import { startWorker } from "./start.js";
-import { trustedScript } from "./trusted.js";
+import { startWorker } from "../work/start.js";
+import { trustedScript } from "../work/trusted.js";
 
 /** @import { Stage, Tile } from "../decode.js" */
 

@@ -1,6 +1,6 @@
 /** What stands in for a picture: an element's children, or what is inside their <noscript>. */
 
-import { trustedHtml } from "./trusted.js";
+import { trustedHtml } from "../work/trusted.js";
 
 /** Attributes copied from a fallback inside <noscript>: enough for a picture, none that runs scripts. */
 const ATTRIBUTES = ["src", "srcset", "sizes", "alt", "width", "height", "type", "media", "loading", "decoding", "crossorigin"];
