@@ -31,8 +31,10 @@ sys.path[:0] = [str(ROOT), str(VECTORS)]
 import make  # noqa: E402
 import make_indices  # noqa: E402
 
+from sdz.runtime.core import Core  # noqa: E402
 from sdz.runtime.decode import decode  # noqa: E402
 from sdz.runtime.errors import CorruptFileError, LimitError, SdzError  # noqa: E402
+from sdz.runtime.format import picture  # noqa: E402
 from sdz.runtime.format.container import parse, varint  # noqa: E402
 from sdz.runtime.limits import MAX_PIXELS  # noqa: E402
 
@@ -145,6 +147,16 @@ def inputs(count: int, seed: int, packs: list[Any]) -> Any:
         yield kind, with_crcs(data) if numbers.random() < 0.7 else data
 
 
+class Watched(Core):
+    """The instance that a picture was decoded in, remembered: what it has taken of memory, which never shrinks, is what the input cost."""
+
+    last: Core | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        Watched.last = self
+
+
 def outcome(data: bytes, pack: Any) -> str:
     """What the Python reader makes of an input, in the words of agree.js."""
     try:
@@ -190,7 +202,10 @@ def run(count: int, seed: int, keep: Path | None = None, progress: bool = False)
     bad: list[str] = []
     crashes = hangs = different = 0
     worst = {"python": 0.0, "javascript": 0.0}
+    spent = {"python": 0.0, "javascript": 0.0}
     base = held = python_base = 0
+    empty, taken, ratio = Core().reserved(), 0, 0.0
+    picture.Core = Watched  # type: ignore[misc]
     batch: list[tuple[int, bytes]] = []
     done = 0
     begin = time.perf_counter()
@@ -199,9 +214,14 @@ def run(count: int, seed: int, keep: Path | None = None, progress: bool = False)
         if len(batch) < BATCH and number < count:
             continue
         for (kind, data), (theirs, seconds, resident) in zip(batch, reader.ask(batch), strict=True):
+            Watched.last = None
             start = time.process_time()
             ours = outcome(data, packs[kind])
             own = time.process_time() - start
+            if Watched.last is not None:
+                more = Watched.last.reserved() - empty
+                taken, ratio = max(taken, more), max(ratio, more / len(data))
+            spent = {"python": spent["python"] + own, "javascript": spent["javascript"] + seconds}
             counts[ours.partition(" ")[0]] = counts.get(ours.partition(" ")[0], 0) + 1
             worst = {"python": max(worst["python"], own), "javascript": max(worst["javascript"], seconds)}
             crash, hang, differs = "crash" in (ours[:5], theirs[:5]), max(own, seconds) > SECONDS, ours != theirs
@@ -218,6 +238,7 @@ def run(count: int, seed: int, keep: Path | None = None, progress: bool = False)
         if keep is not None and bad:
             keep.write_text("\n".join(bad) + "\n")
     reader.close()
+    picture.Core = Core  # type: ignore[misc]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
         "inputs": done,
@@ -227,6 +248,8 @@ def run(count: int, seed: int, keep: Path | None = None, progress: bool = False)
         "hangs": hangs,
         "disagreements": different,
         "worst_ms": {name: round(1000 * seconds, 1) for name, seconds in worst.items()},
+        "inputs_per_second": {name: round(done / seconds) for name, seconds in spent.items()},
+        "core_memory": {"most_kb": round(taken / 1024), "most_kb_per_input_byte": round(ratio / 1024, 1)},
         "memory_mb": {"python": round((peak - python_base) / 1024, 1), "javascript": round((held - base) / 2**20, 1)},
         "bad": bad[:5],
     }
