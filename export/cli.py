@@ -12,6 +12,8 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -24,6 +26,7 @@ from .commands import COMMANDS, PROGRAM, failed, run
 from .packs.options import PRECISIONS, STEPS
 
 if TYPE_CHECKING:
+    from .site.build import BuildOptions
     from .site.photos import PhotoResult
 
 STOPPED = "stopped; what is done is kept for the next run, the old pages stand"
@@ -147,6 +150,7 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--webgpu", action="store_true", help="run the networks on WebGPU where a browser has it (onnxruntime-web and graphs: 60 MB more)"
     )
+    command.add_argument("--watch", action="store_true", help="go on, and build again whenever the photos or the templates change")
     command.add_argument("--force", action="store_true", help="make everything again, and write into a folder that holds other files")
     command.add_argument("--quiet", action="store_true", help="print nothing but what went wrong")
     command.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -205,12 +209,11 @@ def _model_pack(options: argparse.Namespace) -> Path:
 def _build(options: argparse.Namespace) -> int:
     from ..runtime.errors import SdzError
     from .photo_files import NoPhotosError
-    from .site.build import BuildOptions, build
-    from .site.library import MissingPartError
+    from .site.build import BuildOptions
     from .site.photos import PhotoOptions
     from .site.place import SiteWriteError
-    from .site.report import text_report
-    from .site.theme.theme import Theme, ThemeError
+    from .site.theme.theme import Theme
+    from .watching import changes, look
 
     measured = _find_measures(options)
     if options.pack_from is not None:
@@ -249,8 +252,32 @@ def _build(options: argparse.Namespace) -> int:
         webgpu=options.webgpu,
         time_limit=options.time_limit,
         theme=Theme(options.template, options.accent, options.lang),
+        watched=options.watch,
     )
     signal.signal(signal.SIGTERM, _terminated)
+    places = [Path(name) for name in options.photos] + ([options.template] if options.template is not None else [])
+    before = look(places, options.out) if options.watch else {}
+    status = _once(wanted, options)
+    if not options.watch or status == 130:
+        return status
+    try:
+        for _ in changes(partial(look, places, options.out), before):
+            # only what changed is made again, whatever the first build was asked for
+            _once(replace(wanted, force=False, theme=replace(wanted.theme)), options)
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+def _once(wanted: BuildOptions, options: argparse.Namespace) -> int:
+    from ..runtime.errors import SdzError
+    from .photo_files import NoPhotosError
+    from .site.build import build
+    from .site.library import MissingPartError
+    from .site.place import SiteWriteError
+    from .site.report import text_report
+    from .site.theme.theme import ThemeError
+
     try:
         with _progress(options.quiet) as progress:
             report = build(wanted, progress)
@@ -262,9 +289,9 @@ def _build(options: argparse.Namespace) -> int:
     for line in [*report.left_out, *report.notes, *report.problems]:
         _complain(line)
     if options.json:
-        print(as_json(report.to_json()))
+        print(as_json(report.to_json()), flush=True)
     elif not options.quiet:
-        print(text_report(report))
+        print(text_report(report), flush=True)
     return 1 if report.problems else 0
 
 

@@ -35,7 +35,8 @@ from .theme.theme import Theme
 class BuildOptions:
     """What `build` is asked for. `judged` photos, spread evenly over all, get ST-LPIPS and their AVIF of equal ST-LPIPS. `jobs` counts
     worker processes; with 0 the work is done in this one, and `time_limit`, seconds for one photo, does not hold. `order` of an album's
-    photos is one of `albums.ORDERS`; `url` is where the site will stand, for what has to name whole addresses."""
+    photos is one of `albums.ORDERS`; `url` is where the site will stand, for what has to name whole addresses; pages that are
+    `watched` load themselves again when they change."""
 
     inputs: list[str]
     site: Path
@@ -51,6 +52,7 @@ class BuildOptions:
     webgpu: bool = False
     time_limit: float | None = None
     theme: Theme = field(default_factory=Theme)
+    watched: bool = False
 
 
 Progress = Callable[[int, int, PhotoResult], None]
@@ -172,7 +174,7 @@ def _publish(
 
     styles = write(hashed_name("sizes", rules, ".css"), rules)
     # all of them before the first is replaced
-    texts = pages.render(albums, report, assets, shared, styles, options.url, options.webgpu)
+    texts = pages.render(albums, report, assets, shared, styles, options.url, options.webgpu, options.watched)
     texts += feeds(albums, options.url) if options.url is not None else []
     check_pages(options.site, [path for path, _ in texts], known, options.force)
     # at the root, so that its scope is the whole site; no page registers it unless its owner adds that line

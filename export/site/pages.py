@@ -156,12 +156,14 @@ class Pages:
         styles: Asset,
         url: str | None = None,
         webgpu: bool = False,
+        watched: bool = False,
     ) -> list[tuple[str, str]]:
         """All pages as (path relative to the site, HTML), albums after photos, the gallery last; `styles` is the asset that holds
-        `size_rules`; `url` the site's address, ending in a slash; `webgpu`: the networks run on WebGPU where there is one."""
+        `size_rules`; `url` the site's address, ending in a slash; `webgpu`: the networks run on WebGPU where there is one;
+        `watched`: pages load themselves again when they have changed."""
         by_path = {asset.path: asset for asset in [*assets, styles]}
         provider = "webgpu" if webgpu else ""
-        common = {"site": albums, "report": report, "pack": report.decoder.pack, "provider": provider, "url": url}
+        common = {"site": albums, "report": report, "pack": report.decoder.pack, "provider": provider, "url": url, "watched": watched}
         with explained():
             return list(self._all(albums, report, common, by_path, shared, styles))
 
