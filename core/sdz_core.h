@@ -34,6 +34,7 @@ enum {
   SDZ_TABLES_ORDER = 15,    /* thresholds that do not rise */
   SDZ_TABLES_USAGE = 16,    /* a codebook entry without usage */
   SDZ_TABLES_CODE = 17,     /* a precision code over 200 */
+  SDZ_TABLES_PASSES = 18,   /* near passes brought forward by less than the far ones of their channel, or by a plane more */
   SDZ_LINEAR_LENGTH = 20,   /* a linear table of another size than channels and patch ask for */
   SDZ_LINEAR_MAGIC = 22,    /* a separable linear table that does not begin with "sdzS" or is another pack's */
   SDZ_LINEAR_FUNCTION = 23, /* a separable linear table with a function that is not there, or a value beyond 16 bits */

@@ -36,6 +36,7 @@ PACK_REASONS: Final = {
     15: "coder tables have thresholds that do not rise ({})",
     16: "coder tables have a codebook entry, {}, without usage",
     17: "coder tables have a precision code over 200 (level {})",
+    18: "coder tables let the near and far passes of channel {} change places",
     20: "the linear table has a wrong size ({} bytes)",
     21: "the linear stage's sums can leave the exact range ({})",
     22: "the separable linear table is none, or another pack's",
@@ -68,8 +69,8 @@ _COMPILING = threading.Lock()
 @dataclass(frozen=True)
 class Facts:
     """What the core tells of a picture: `kind` "T" (planes) or "I" (indices); `planes` or levels; `complete` whether nothing was cut;
-    `ends` int32, the coder's byte behind each pass begun; `passes` int32 (n, 2), plane and channel of each of these; `codes` the sum of all
-    precision codes, once the picture was quantized."""
+    `ends` int32, the coder's byte behind each pass begun; `passes` int32 (n, 3), plane, channel and part (0 near, 1 far) of each of
+    these; `codes` the sum of all precision codes, once the picture was quantized."""
 
     kind: str
     channels: int
@@ -195,8 +196,8 @@ class Core:
     def facts(self, picture: int) -> Facts:
         """What the core tells of a picture."""
         numbers = struct.unpack("<10iQ", self._bytes(self._call("sdz_facts", picture), 48))
-        kind, channels, rows, columns, planes, complete, begun, _, ends, passes, codes = numbers
-        pairs = self._array(passes & 0xFFFFFFFF, np.uint16, begun).astype(np.int32)
+        kind, channels, rows, columns, planes, complete, begun, _, ends, at, codes = numbers
+        passes = self._array(at & 0xFFFFFFFF, np.uint16, begun).astype(np.int32)
         return Facts(
             chr(kind),
             channels,
@@ -205,7 +206,7 @@ class Core:
             planes,
             bool(complete),
             self._array(ends & 0xFFFFFFFF, np.int32, begun),
-            np.stack([pairs >> 8, pairs & 255], axis=1),
+            np.stack([passes >> 8 & 15, passes & 255, passes >> 12], axis=1),
             codes,
         )
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import sdz.runtime.decode
 from sdz.runtime.errors import MissingPackError, ProviderError
 from sdz.runtime.format.coder import WEIGHT_ONE
-from sdz.runtime.format.coder_tables import CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, CoderTables, TableLayout
+from sdz.runtime.format.coder_tables import CROSS_TERMS, ENERGY_LEVELS, PARTS, PREDICTION_TERMS, CoderTables, TableLayout
 from sdz.runtime.format.container import LATENTS, Chunk, Header, serialize
 from sdz.runtime.format.planes import encode_planes
 from sdz.runtime.format.reconstruction import Latents
@@ -35,7 +35,7 @@ def neutral_tables(channels: int = CHANNELS) -> CoderTables:
     own = np.arange(channels, dtype=np.uint8)[:, None]
     none = np.zeros((channels, PREDICTION_TERMS), np.int8)
     return CoderTables(
-        order=np.zeros(channels, np.int16),
+        order=np.zeros((channels, PARTS), np.int16),
         energy_space=np.ones((channels, 6), np.uint8),
         energy_cross_channel=np.repeat(own, CROSS_TERMS, axis=1),
         energy_cross=np.zeros((channels, CROSS_TERMS), np.uint8),

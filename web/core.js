@@ -22,6 +22,7 @@ const PACK_REASONS = {
   15: "coder tables have thresholds that do not rise (#)",
   16: "coder tables have a codebook entry, #, without usage",
   17: "coder tables have a precision code over 200 (level #)",
+  18: "coder tables let the near and far passes of channel # change places",
   20: "the linear table has a wrong size (# bytes)",
   21: "the linear stage's sums can leave the exact range (#)",
   22: "the separable linear table is none, or another pack's",

@@ -243,7 +243,7 @@ int32_t sdz_encode(Tables *t, const int32_t *source, int32_t rows, int32_t colum
   u64 area = (u64)rows * (u64)columns, each = t->kind == 'T' ? (u64)t->channels : 1;
   CHECK_CALL(holds(source, area * each, 4) && (!room || holds(out, room, 1)) && step_index >= 0 && step_index <= MAX_STEP);
   CHECK_CALL(planes >= 0 && planes <= (t->kind == 'T' ? MAX_PLANES : t->levels));
-  CHECK_CALL(!ends || holds(ends, t->kind == 'T' ? (u64)planes * each : (u64)t->levels, 4));
+  CHECK_CALL(!ends || holds(ends, t->kind == 'T' ? (u64)planes * each * PARTS : (u64)t->levels, 4));
   if (t->kind == 'T') {
     CHECK_CALL(!chances || holds(chances, area * each, 2));
     return encode_planes(t, source, rows, columns, planes, step_index, out, room, chances, ends, learn);

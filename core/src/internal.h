@@ -73,8 +73,9 @@ struct Picture {
   i32 facts[12];
   i32 kind, channels, rows, columns, planes, complete, begun, active_count;
   u16 *cells[256];  /* planes: (rows + 4, columns + 4) of a channel with a border of zeros; NULL where all is zero */
-  u8 floor[256];    /* the lowest plane known of a channel */
-  i32 cut_channel, cut_plane, cut_reached; /* of this channel the first positions are known down to cut_plane; -1 without one */
+  u8 floor[256];    /* the lowest plane known of all of a channel ... */
+  u8 near[256];     /* ... and whether the positions near its values are known one plane further */
+  i32 cut_channel, cut_reached; /* of this channel's next pass the first positions are known; -1 without one */
   i32 *ends;
   u16 *passes;
   i32 *node; /* indices: (rows + 2, columns + 2) with a border of zeros */
@@ -82,7 +83,7 @@ struct Picture {
   i32 reconstruction, l1_limit; /* 0 until sdz_quantization */
   u8 steps[256];
 };
-enum { BORDER = 2 };
+enum { BORDER = 2, PARTS = 2, FAR = 1 << 12 }; /* FAR or 0, plane << 8, channel: a pass */
 
 Picture *new_picture(i32 kind, i32 channels, i32 rows, i32 columns, i32 planes, i32 passes);
 u16 *cells_of(Picture *picture, i32 channel);

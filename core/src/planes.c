@@ -6,7 +6,9 @@
  */
 #include "coder.h"
 
-enum { DENSITIES = 11, BANDS = 4 };
+enum { DENSITIES = 11, BANDS = 4, A_PLANE = 10 };
+#define PLANE(pass) ((pass) >> 8 & 15)
+#define CHANNEL(pass) ((pass) & 255)
 static const u16 PREDICTION_STEPS[] = { 1, 2, 3, 4, 5, 6, 8, 11, 16, 24, 36 }, SIGN_STEPS[] = { 1, 2, 4, 8, 16 },
   DENSITY_STEPS[] = { 2, 5, 9, 15, 24, 36, 52, 74, 104, 140 }, COUNT_STEPS[] = { 1, 2, 3, 5, 8, 13, 21 };
 static const i32 LEVEL_WEIGHT[5] = { 0, 3, 5, 7, 9 };
@@ -30,7 +32,7 @@ Tables *open_planes(const u8 *data, u32 bytes) {
   i32 states = 0, weights = 0;
   for (i32 i = 0; i < 14; i++) states += sizes[i];
   for (i32 i = 0; i < 6; i++) weights += sets[i] * STRIDE;
-  u32 fixed = 8 + (u32)c * (2 + 6 + 2 * CROSS_TERMS + PREDICTION_TERMS * 5) + 2 * (ENERGY_LEVELS - 1);
+  u32 fixed = 8 + (u32)c * (2 * PARTS + 6 + 2 * CROSS_TERMS + PREDICTION_TERMS * 5) + 2 * (ENERGY_LEVELS - 1);
   CHECK(bytes == fixed + 3 * (u32)states + 2 * (u32)weights, SDZ_TABLES_LENGTH, (i32)bytes);
   Tables *t = take(sizeof(Tables), TABLES, 0);
   /* arrays of 16 bits lie at even addresses here, wherever they lie in the file */
@@ -42,7 +44,7 @@ Tables *open_planes(const u8 *data, u32 bytes) {
   const u8 *from = data + 8;
 #define COPY(field, count, size) \
   do { at += (size_t)at & ((size) - 1); __builtin_memcpy(at, from, (size_t)(count) * (size)); t->field = (void *)at; at += (count) * (size); from += (count) * (size); } while (0)
-  COPY(order, c, 2);
+  COPY(order, c * PARTS, 2);
   COPY(space, c * 6, 1);
   COPY(cross_channel, c * CROSS_TERMS, 1);
   COPY(cross, c * CROSS_TERMS, 1);
@@ -63,6 +65,8 @@ Tables *open_planes(const u8 *data, u32 bytes) {
   i32 wrong = 0, place = -1;
   for (i32 i = 0; i < c * CROSS_TERMS; i++) if (t->cross_channel[i] >= c) wrong = SDZ_TABLES_CHANNEL, place = i / CROSS_TERMS;
   for (i32 k = 0; k < c; k++) {
+    i32 ahead = t->order[2 * k] - t->order[2 * k + 1];
+    if (ahead < 0 || ahead >= A_PLANE) wrong = SDZ_TABLES_PASSES, place = k;
     i32 sum = 0; /* times 1.5 * 2^15, the largest value a prediction sees, it must stay below 2^31 */
     for (i32 i = k * PREDICTION_TERMS; i < (k + 1) * PREDICTION_TERMS; i++) {
       if (t->prediction_channel[i] >= c) wrong = SDZ_TABLES_CHANNEL, place = k;
@@ -112,11 +116,14 @@ Picture *finish_picture(Picture *p) {
   return p;
 }
 
-/* The passes by falling 8 * plane + order, equal ones by rising channel: insertion over a shrinking gap; keys differ, so the order is one. */
+/* The passes by falling A_PLANE * plane + order, equal ones by rising channel: insertion over a shrinking gap. A channel's own have different
+ * keys, near before far and far before the next plane's near (checked when tables are opened), so the order is one. */
 static void order_passes(u16 *pass, i32 planes, const Tables *t) {
   i32 n = 0;
-  for (i32 plane = planes - 1; plane >= 0; plane--) for (i32 c = 0; c < t->channels; c++) pass[n++] = (u16)(plane << 8 | c);
-#define KEY(v) ((8 * ((v) >> 8) + t->order[(v) & 255]) * 256 - ((v) & 255))
+  for (i32 plane = planes - 1; plane >= 0; plane--) for (i32 far = 0; far < 2; far++) for (i32 c = 0; c < t->channels; c++) {
+    pass[n++] = (u16)(far * FAR | plane << 8 | c);
+  }
+#define KEY(v) ((A_PLANE * PLANE(v) + t->order[CHANNEL(v) * 2 + !!((v) & FAR)]) * 512 - CHANNEL(v) * 2 - !!((v) & FAR))
   for (i32 gap = n / 2; gap; gap /= 2) for (i32 i = gap; i < n; i++) {
     u16 v = pass[i];
     i32 key = KEY(v), j = i;
@@ -147,9 +154,11 @@ INLINE i32 code_pass(Run *run, i32 number, const i32 encode) {
   Picture *picture = run->picture;
   const Tables *t = run->tables;
   const i32 h = picture->rows, w = picture->columns, W = w + 2 * BORDER;
-  const i32 plane = picture->passes[number] >> 8, ch = picture->passes[number] & 255, absolute = min32(15, (run->step_index >> 3) + plane);
+  const i32 pass = picture->passes[number], plane = PLANE(pass), ch = CHANNEL(pass), far = pass & FAR;
+  const i32 absolute = min32(15, (run->step_index >> 3) + plane);
   const u8 *bucket = t->bucket;
   if (!run->active[ch]) {
+    if (!far) return h * w;
     u32 p = (u32)clamp32(500, d->probability[t->bases[13] + ch * 16 + absolute], 65000);
     i32 flag = encode ? run->peak[ch] >> plane != 0 : 0;
     if (encode) encode_bit(d, p, flag);
@@ -188,6 +197,11 @@ INLINE i32 code_pass(Run *run, i32 number, const i32 encode) {
     i32 nw, n = LEVEL(-W - 1), ne = LEVEL(-W), we, here = LEVEL(-1), ea = LEVEL(0), sw, so = LEVEL(W - 1), se = LEVEL(W);
     for (i32 x = 0; x < w; x++, at++) {
       nw = n, n = ne, ne = LEVEL(-W + 1), we = here, here = ea, ea = LEVEL(1), sw = so, so = se, se = LEVEL(W + 1);
+      /* levels from 2 on were there before this plane: the same positions are near whatever this plane has brought so far */
+      if (((nw | n | ne | we | here | ea | sw | so | se) & 6 ? 0 : FAR) != far) {
+        done++;
+        continue;
+      }
       i32 space = space_weight[0] * LEVEL_WEIGHT[we] + space_weight[1] * LEVEL_WEIGHT[n] + space_weight[2] * LEVEL_WEIGHT[ea] +
                   space_weight[3] * LEVEL_WEIGHT[so] + space_weight[4] * (LEVEL_WEIGHT[nw] + LEVEL_WEIGHT[ne]) +
                   space_weight[5] * (LEVEL_WEIGHT[sw] + LEVEL_WEIGHT[se]);
@@ -253,7 +267,7 @@ static OUTLINE i32 decode_pass(Run *run, i32 number) { return code_pass(run, num
 static OUTLINE i32 encode_pass(Run *run, i32 number) { return code_pass(run, number, 1); }
 
 Picture *decode_planes(const Tables *t, const u8 *payload, u32 bytes, i32 rows, i32 columns, i32 planes, i32 step_index) {
-  i32 passes = t->channels * planes;
+  i32 passes = t->channels * planes * PARTS;
   Picture *p = new_picture('T', t->channels, rows, columns, planes, passes);
   Run *run = p ? take(sizeof(Run), SCRATCH, 0) : 0;
   if (run) run->significant = take(2 * (u64)(rows + 2 * BORDER) * (u64)(columns + 2 * BORDER), SCRATCH, 0);
@@ -261,15 +275,16 @@ Picture *decode_planes(const Tables *t, const u8 *payload, u32 bytes, i32 rows, 
   run->tables = t, run->picture = p, run->step_index = step_index;
   order_passes(p->passes, planes, t);
   for (i32 number = 0; number < passes; number++) {
-    i32 done = decode_pass(run, number), plane = p->passes[number] >> 8, ch = p->passes[number] & 255;
+    i32 done = decode_pass(run, number), pass = p->passes[number], ch = CHANNEL(pass);
     if (done < 0) goto lost;
     p->begun = number + 1;
     p->ends[number] = (i32)run->coder.at;
     if (run->coder.stopped) {
-      p->cut_channel = ch, p->cut_plane = plane, p->cut_reached = done;
+      p->cut_channel = ch, p->cut_reached = done;
       break;
     }
-    p->floor[ch] = (u8)plane;
+    if (pass & FAR) p->floor[ch] = (u8)PLANE(pass);
+    p->near[ch] = !(pass & FAR);
   }
   p->complete = !run->coder.stopped;
   give_scratch();
@@ -282,7 +297,7 @@ lost:
 
 i32 encode_planes(Tables *t, const i32 *source, i32 rows, i32 columns, i32 planes, i32 step_index, u8 *out, u32 room, u16 *chances, i32 *ends,
     i32 learn) {
-  i32 passes = t->channels * planes, written = -1;
+  i32 passes = t->channels * planes * PARTS, written = -1;
   u32 area = (u32)rows * (u32)columns, peak[256];
   for (i32 c = 0; c < t->channels; c++) {
     u32 most = 0;

@@ -20,8 +20,28 @@ Window grown(const Picture *p, Window w, i32 margin) {
 
 static i32 step_units(i32 index) { return (MANTISSA[index & 7] << (index >> 3)) >> 12; }
 
-/* How many positions of row y, from the window's left, the cut pass has reached. */
-static i32 reached_in(const Picture *p, i32 y, i32 left, i32 columns) { return clamp32(0, p->cut_reached - y * p->columns - left, columns); }
+static const u16 *row_of(const Picture *p, i32 c, i32 y, i32 left) {
+  return p->cells[c] ? p->cells[c] + (size_t)(y + BORDER) * (size_t)(p->columns + 2 * BORDER) + left + BORDER : 0;
+}
+
+/* Whether the latents of a channel are known down to different planes. */
+static i32 mixed(const Picture *p, i32 c) { return (p->near[c] && p->cells[c]) || c == p->cut_channel; }
+
+/* How many of `n` latents of a mixed channel from (y, left) on are known one plane further than its floor, and, where `finer` is one, which:
+ * those near a value of before that plane if their pass came so far, the others if theirs did. */
+static i32 finer_in(const Picture *p, i32 c, i32 y, i32 left, i32 n, u8 *finer) {
+  i32 reached = c == p->cut_channel ? clamp32(0, p->cut_reached - y * p->columns - left, n) : 0, count = 0;
+  i32 near = p->near[c] ? n : reached, far = p->near[c] ? reached : 0, W = p->columns + 2 * BORDER, least = 2 << p->floor[c];
+  const u16 *cell = row_of(p, c, y, left);
+#define TALL(x) (cell && max32(cell[(x) - W], max32(cell[x], cell[(x) + W])) >= least)
+  for (i32 x = 0, west, here = TALL(-1), east = TALL(0); x < n; x++) {
+    west = here, here = east, east = TALL(x + 1);
+    i32 is = x < (west | here | east ? near : far);
+    if (finer) finer[x] = (u8)is;
+    count += is;
+  }
+  return count;
+}
 
 /* One row of one channel whose latents are all known down to `plane`. */
 INLINE void dequantize(const u16 *cell, i32 n, i32 index, i32 plane, i32 reconstruction, i32 *values, i32 *levels, i32 *precision, i32 *half_width) {
@@ -39,15 +59,19 @@ INLINE void dequantize(const u16 *cell, i32 n, i32 index, i32 plane, i32 reconst
 }
 
 static void reconstruct_planes(const Picture *p, Window w, Latents *o) {
+  u8 finer[MAX_SIDE];
   for (i32 c = 0; c < p->channels; c++) for (i32 y = 0; y < w.rows; y++) {
     size_t at = ((size_t)c * (size_t)w.rows + (size_t)y) * (size_t)w.columns;
-    const u16 *cell = p->cells[c] ? p->cells[c] + (size_t)(w.top + y + BORDER) * (size_t)(p->columns + 2 * BORDER) + w.left + BORDER : 0;
-    i32 cut = c == p->cut_channel ? reached_in(p, w.top + y, w.left, w.columns) : 0, parts[3] = { 0, cut, w.columns };
-    for (i32 part = 0; part < 2; part++) {
-      i32 from = parts[part], n = parts[part + 1] - from;
-      if (n <= 0) continue;
-      dequantize(cell ? cell + from : 0, n, p->steps[c], part ? p->floor[c] : p->cut_plane, p->reconstruction, o->values ? o->values + at + from : 0,
-          o->levels ? o->levels + at + from : 0, o->precision ? o->precision + at + from : 0, o->half_width ? o->half_width + at + from : 0);
+    const u16 *cell = row_of(p, c, w.top + y, w.left);
+    i32 parts = mixed(p, c);
+    if (parts) finer_in(p, c, w.top + y, w.left, w.columns, finer);
+    for (i32 from = 0, to; from < w.columns; from = to) {
+      /* a run of latents that are known equally far */
+      for (to = parts ? from + 1 : w.columns; to < w.columns && finer[to] == finer[from];) to++;
+      size_t there = at + (size_t)from;
+      dequantize(cell ? cell + from : 0, to - from, p->steps[c], p->floor[c] - (parts ? finer[from] : 0), p->reconstruction,
+          o->values ? o->values + there : 0, o->levels ? o->levels + there : 0, o->precision ? o->precision + there : 0,
+          o->half_width ? o->half_width + there : 0);
     }
   }
 }
@@ -122,12 +146,12 @@ int32_t sdz_known(const Picture *p, int32_t top, int32_t left, int32_t rows, int
   CHECK_CALL(!plane || holds(plane, area * (u32)p->channels, 1));
   for (i32 c = 0; c < p->channels; c++) for (i32 y = 0; y < rows; y++) {
     size_t at = (size_t)c * area + (size_t)y * (size_t)columns;
-    const u16 *cell = p->cells[c] ? p->cells[c] + (size_t)(top + y + BORDER) * (size_t)(p->columns + 2 * BORDER) + left + BORDER : 0;
-    i32 cut = c == p->cut_channel ? reached_in(p, top + y, left, columns) : 0;
+    const u16 *cell = row_of(p, c, top + y, left);
     if (value) for (i32 x = 0; x < columns; x++) value[at + (size_t)x] = !cell ? 0 : cell[x] & 1 ? -(cell[x] >> 1) : cell[x] >> 1;
     if (plane) {
-      __builtin_memset(plane + at, p->floor[c], (size_t)columns);
-      __builtin_memset(plane + at, p->cut_plane, (size_t)cut);
+      __builtin_memset(plane + at, 0, (size_t)columns);
+      if (mixed(p, c)) finer_in(p, c, top + y, left, columns, plane + at);
+      for (i32 x = 0; x < columns; x++) plane[at + (size_t)x] = (u8)(p->floor[c] - plane[at + (size_t)x]);
     }
   }
   return 0;
@@ -148,8 +172,8 @@ int32_t sdz_quantization(Picture *p, const uint8_t *steps, int32_t reconstructio
     for (i32 c = 0; c < p->channels; c++) {
       p->steps[c] = steps[c];
       codes += (u64)(steps[c] + 8 * p->floor[c]) * area;
+      for (i32 y = 0; y < p->rows && mixed(p, c); y++) codes -= 8ull * (u64)finer_in(p, c, y, 0, p->columns, 0);
     }
-    if (p->cut_channel >= 0) codes -= 8ull * (u64)(p->floor[p->cut_channel] - p->cut_plane) * (u64)p->cut_reached;
   }
   p->reconstruction = reconstruction, p->l1_limit = l1_limit;
   p->facts[10] = (i32)(u32)codes, p->facts[11] = (i32)(u32)(codes >> 32);

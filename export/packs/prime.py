@@ -14,13 +14,24 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
 from scipy.optimize import nnls
 from tqdm import tqdm
 
 from ...runtime.core import Core
 from ...runtime.files import write_atomically
 from ...runtime.format.coder import WEIGHT_ONE
-from ...runtime.format.coder_tables import CROSS_TERMS, ENERGY_LEVELS, INPUTS, PREDICTION_TERMS, CoderState, CoderTables, TableLayout
+from ...runtime.format.coder_tables import (
+    A_PLANE,
+    CROSS_TERMS,
+    ENERGY_LEVELS,
+    INPUTS,
+    PARTS,
+    PREDICTION_TERMS,
+    CoderState,
+    CoderTables,
+    TableLayout,
+)
 from ...runtime.format.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, code, pass_order, plane_count
 from ...runtime.format.reconstruction import finer_by
 from ...runtime.quantize import TUNINGS, TYPICAL_ROUNDING, dead_zone
@@ -28,6 +39,7 @@ from ..commands import failed, parser
 from ..crops import CropSampler, TrainingDataError, load_photos
 from ..models import TinyAutoencoder
 from ..models.truncation import RECONSTRUCTION
+from .worth import decoder_worth
 
 STEP_INDICES = (24, 28, 32, 36, 40, 44, 48, 52, 56)
 """Steps at which the training latents are coded: 8 to 128 grey levels."""
@@ -70,6 +82,9 @@ REGRESSION_PHOTOS = 100
 
 ORDER_SHARE, ORDER_PHOTOS = 4, 60
 """One photo in four teaches the states with which the passes' slopes are measured, on sixty photos."""
+
+WORTH_PHOTOS = 12
+"""Photos on which the decoder's gains are measured."""
 
 SLOPE_PRIOR_BITS = 200.0
 """Added to a channel's bits, so that a channel hardly ever used is not brought forward by chance."""
@@ -246,7 +261,7 @@ def _starting_tables(channels: int, neighbours: dict[str, NDArray[np.int64]]) ->
     weights[:first_sign, :7] = WEIGHT_ONE * 2 // 7
     weights[first_sign:, :3] = WEIGHT_ONE // 2
     return CoderTables(
-        order=np.zeros(channels, dtype=np.int16),
+        order=np.zeros((channels, PARTS), dtype=np.int16),
         energy_space=neighbours["energy_space"].astype(np.uint8),
         energy_cross_channel=neighbours["energy_cross_channel"].astype(np.uint8),
         energy_cross=neighbours["energy_cross"].astype(np.uint8),
@@ -263,15 +278,15 @@ def _starting_tables(channels: int, neighbours: dict[str, NDArray[np.int64]]) ->
     )
 
 
-def prime(latents: NDArray[np.float32], gains: NDArray[np.float32], *, seed: int = 0) -> CoderTables:
-    """Tables learned from float latents (N, C, h, w), grey levels; `gains` (C,) is what a unit of each channel's error is worth
-    in pixels (the linear synthesis' gains)."""
+def prime(latents: NDArray[np.float32], worth: NDArray[np.floating], *, seed: int = 0) -> CoderTables:
+    """Tables learned from float latents (N, C, h, w), grey levels; `worth` (C,) is what a squared error of each channel costs in the
+    pixels (`worth.decoder_worth`)."""
     rng = np.random.default_rng(seed)
     channels = latents.shape[1]
     tables = _starting_tables(channels, fit_neighbours(latents[:REGRESSION_PHOTOS], rng))
     state = _learn_states(latents[: len(latents) // ORDER_SHARE], tables, rng)
     learned = replace(tables, probability=state.probability.astype(np.uint16), weights=state.weights)
-    order = measure_order(latents[:ORDER_PHOTOS], learned, gains)
+    order = measure_order(latents[:ORDER_PHOTOS], learned, worth)
     tables = replace(tables, order=order)
     state = _learn_states(latents, tables, rng)
     return replace(
@@ -314,15 +329,14 @@ def rounded(tables: CoderTables) -> CoderTables:
     )
 
 
-def measure_order(latents: NDArray[np.float32], tables: CoderTables, gains: NDArray[np.float32]) -> NDArray[np.int16]:
-    """How many eighths of a plane each channel's passes belong forward, from the slope of what they save and cost.
+def measure_order(latents: NDArray[np.float32], tables: CoderTables, worth: NDArray[np.floating]) -> NDArray[np.int16]:
+    """How far each channel's near and far passes belong forward, (C, 2) as `CoderTables.order`, from the slope of what they save and cost.
 
     A pass that removes more squared error per bit, relative to its threshold squared, goes earlier; a factor of four in
-    slope is one plane.
+    slope is eight units.
     """
     channels = tables.channels
-    saved = np.full(channels, 1e-9)
-    bits = np.full(channels, 1e-9)
+    saved, bits = (np.full((channels, PARTS), 1e-9) for _ in range(2))
     core = Core()
     handle = core.tables(tables.stored)
     for number, photo in enumerate(latents):
@@ -331,20 +345,28 @@ def measure_order(latents: NDArray[np.float32], tables: CoderTables, gains: NDAr
         planes = plane_count(source)
         passes = pass_order(tables, planes)
         cost = np.diff(code(core, handle, source, planes, index)[1], prepend=0) * 8.0
-        magnitude = np.abs(source).astype(np.float64)
-        errors = np.zeros((planes + 1, channels))
-        for plane in range(planes + 1):
-            known = (np.abs(source) >> plane) << plane
-            guess = np.where(known > 0, known + ((1 << plane) - 1) * RECONSTRUCTION, 0.0)
-            errors[plane] = np.square(magnitude - guess).sum(axis=(1, 2))
-        for (plane, channel), paid in zip(passes, cost, strict=True):
+        magnitude = np.abs(source)
+        for plane in range(planes):
             # in units of the pass's own threshold, so that all planes of a channel count alike
-            saved[channel] += (errors[plane + 1, channel] - errors[plane, channel]) / 4.0**plane
-            bits[channel] += paid
-    slope = np.square(gains) * saved / (bits + SLOPE_PRIOR_BITS)
-    offsets = 8.0 * np.log(slope / np.median(slope)) / np.log(4.0)
-    clipped: NDArray[np.int16] = np.clip(np.round(offsets), -ORDER_LIMIT, ORDER_LIMIT).astype(np.int16)
-    return clipped
+            change = (_squared_error(magnitude, plane + 1) - _squared_error(magnitude, plane)) / 4.0**plane
+            near = maximum_filter(magnitude >> (plane + 1) > 0, size=(1, 3, 3))
+            saved[:, 0] += (change * near).sum(axis=(1, 2))
+            saved[:, 1] += (change * ~near).sum(axis=(1, 2))
+        np.add.at(bits, (passes[:, 1], passes[:, 2]), cost)
+    slope = np.maximum(saved, 1e-9) * worth[:, None] / (bits + SLOPE_PRIOR_BITS)
+    # a part that hardly ever costs anything stands as far forward as its channel
+    whole = saved.sum(axis=1) * worth / (bits.sum(axis=1) + SLOPE_PRIOR_BITS)
+    slope = np.where(bits < SLOPE_PRIOR_BITS, whole[:, None], slope)
+    offsets = np.round(8.0 * np.log(slope / np.median(whole)) / np.log(4.0)).clip(-ORDER_LIMIT, ORDER_LIMIT)
+    offsets[:, 0] = offsets[:, 0].clip(offsets[:, 1], offsets[:, 1] + A_PLANE - 1)
+    return offsets.astype(np.int16)
+
+
+def _squared_error(magnitude: NDArray[np.int32], plane: int) -> NDArray[np.float64]:
+    """Of integers that are known down to a plane, squared steps."""
+    known = (magnitude >> plane) << plane
+    squared: NDArray[np.float64] = np.square(magnitude - np.where(known > 0, known + ((1 << plane) - 1) * RECONSTRUCTION, 0.0))
+    return squared
 
 
 def _count_activity(probability: NDArray[np.uint16], layout: TableLayout, source: NDArray[np.int32], step_index: int) -> None:
@@ -359,17 +381,21 @@ def _count_activity(probability: NDArray[np.uint16], layout: TableLayout, source
             probability[k] = before + int(((65535 if plane == top - 1 else 0) - before) * ACTIVITY_RATE)
 
 
-def photo_latents(weights: Path, sources: list[Path], count: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Latents (N, C, 24, 24) of `count` random 384x384 crops of photos, tilted as one of the tunings does, and the synthesis gains (C,)."""
+def photo_latents(weights: Path, sources: list[Path], count: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Latents (N, C, 24, 24) of `count` random 384x384 crops of photos, tilted as one of the tunings does, and what errors of each channel
+    cost in the pixels of the first ones, (C,)."""
     autoencoder = TinyAutoencoder.from_pretrained(weights / "autoencoder", low_cpu_mem_usage=False).eval()
     sampler = CropSampler(load_photos(sources, CROP), CROP, seed)
     with torch.inference_mode():
-        latents = [autoencoder.encode(sampler.batch(1))[0].numpy() for _ in tqdm(range(count), desc="latents", disable=None)]
+        photos = [sampler.batch(1) for _ in range(min(count, WORTH_PHOTOS))]
+        worth = decoder_worth(autoencoder, photos)
+        rest = (sampler.batch(1) for _ in range(count - len(photos)))
+        latents = [autoencoder.encode(photo)[0].numpy() for photo in tqdm(itertools.chain(photos, rest), "latents", count, disable=None)]
     # as the coder meets them: the tunings take turns, and a finer step is a larger latent
     octaves = np.array(autoencoder.octaves, np.int32)
     for number, tuning in zip(range(count), itertools.cycle(TUNINGS.values()), strict=False):
         latents[number] *= np.exp2(finer_by(tuning.tilt, octaves) / 8.0).astype(np.float32)[:, None, None]
-    return np.stack(latents), autoencoder.decoder.linear.gain.detach().numpy()
+    return np.stack(latents), worth
 
 
 def main(arguments: list[str]) -> int:
@@ -382,10 +408,10 @@ def main(arguments: list[str]) -> int:
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of the random draws of crops and steps (default 0)")
     options = command.parse_args(arguments)
     try:
-        latents, gains = photo_latents(options.weights, options.data, options.count, options.seed)
+        latents, worth = photo_latents(options.weights, options.data, options.count, options.seed)
     except TrainingDataError as error:
         return failed("prime", error)
-    tables = rounded(prime(latents, gains, seed=options.seed)).to_bytes()
+    tables = rounded(prime(latents, worth, seed=options.seed)).to_bytes()
     write_atomically(options.out, tables)
     print(f"{options.out}: {len(tables)} bytes")
     return 0

@@ -26,6 +26,12 @@ PREDICTION_LIMIT = 43_690
 ENERGY_LEVELS = 24
 """Buckets of the predicted probability of significance."""
 
+PARTS = 2
+"""Passes of one plane of one channel: the positions near those that earlier planes have found, then all others."""
+
+A_PLANE = 10
+"""What a plane counts in the order of passes. Slopes fall by about four from one to the next, eight units; lonely values make it more."""
+
 INPUTS = 8
 """Inputs of a mixer: at most seven states and a constant."""
 
@@ -64,7 +70,8 @@ class TableLayout:
 class CoderTables:
     """What a pack's coder knows before the first bit, learned offline, integers only.
 
-    `order` (C,) int16: how many eighths of a plane a channel's passes are brought forward.
+    `order` (C, 2) int16: how far a channel's near and far passes are brought forward, units of which A_PLANE make a plane, the near ones
+    further, by less than a plane.
     `energy_space` (C, 6) uint8: weights of W, N, E, S, NW + NE, SW + SE magnitudes.
     `energy_cross_channel`, `energy_cross` (C, 8) uint8: channels at the same position and their weights.
     `prediction_channel` (C, 12) uint8, `prediction_dy`, `prediction_dx` (C, 12) int8, `prediction` (C, 12) int16 (256 = 1.0).
@@ -116,6 +123,10 @@ class CoderTables:
         # int8 has no +128
         if max(np.abs(tables.prediction_dy.astype(int)).max(), np.abs(tables.prediction_dx.astype(int)).max()) > 2:
             raise CorruptPackError("coder tables reach further than two positions; rebuild the pack")
+        ahead = tables.order[:, 0].astype(int) - tables.order[:, 1]
+        if ((ahead < 0) | (ahead >= A_PLANE)).any():
+            place = int(np.flatnonzero((ahead < 0) | (ahead >= A_PLANE))[0])
+            raise CorruptPackError(f"coder tables let the near and far passes of channel {place} change places; rebuild the pack")
         sums = np.abs(tables.prediction.astype(int)).sum(axis=1)
         if sums.max() > PREDICTION_LIMIT:
             raise CorruptPackError(f"coder tables predict channel {sums.argmax()} with weights too large; rebuild the pack")
@@ -152,7 +163,7 @@ def read_arrays(data: bytes, at: int, fields: list[TableField], what: str) -> di
 def _table_fields(channels: int) -> list[TableField]:
     layout = TableLayout(channels)
     return [
-        ("order", np.int16, (channels,)),
+        ("order", np.int16, (channels, PARTS)),
         ("energy_space", np.uint8, (channels, 6)),
         ("energy_cross_channel", np.uint8, (channels, CROSS_TERMS)),
         ("energy_cross", np.uint8, (channels, CROSS_TERMS)),

@@ -1,9 +1,9 @@
 """Integer latents to embedded bit-planes and back, by the exact core: pass order, and what a prefix leaves known.
 
 Takes signed integers (C, h, w) and gives bytes; back, it gives for every latent the known part of its magnitude,
-its sign, and down to which plane it is known. One pass sends one plane of one channel over the whole picture; passes
-stand in the order of their measured rate-distortion slope (a table of the pack), so a cut never favours one half of
-the picture. The model of each decision is in FORMAT.md ("Contexts").
+its sign, and down to which plane it is known. Two passes send one plane of one channel over the whole picture, first near what earlier
+planes have found, then elsewhere; they stand in the order of their measured rate-distortion slope (a table of the pack), so a cut
+never favours one half of the picture. The model of each decision is in FORMAT.md ("Contexts").
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .. import limits
 from ..core import Core
 from ..errors import CoreError, EncodeInputError
 from .coder import decoded, exact_core, opened, spent
-from .coder_tables import CoderTables
+from .coder_tables import A_PLANE, PARTS, CoderTables
 from .reconstruction import Known
 
 MAGNITUDE_LIMIT = 4
@@ -32,12 +32,12 @@ OUTPUT_SLACK = 4096
 
 
 def pass_order(tables: CoderTables, planes: int) -> NDArray[np.int32]:
-    """All passes as rows (plane, channel), first to last: by `8 * plane + order[channel]` downwards, then by channel."""
-    channels = tables.channels
-    plane, channel = np.meshgrid(np.arange(planes), np.arange(channels), indexing="ij")
-    priority = 8 * plane + tables.order[None, :].astype(np.int64)
-    rank = np.lexsort((channel.ravel(), -priority.ravel()))
-    return np.stack([plane.ravel()[rank], channel.ravel()[rank]], axis=1).astype(np.int32)
+    """All passes as rows (plane, channel, part), first to last: by `A_PLANE * plane + order[channel, part]` downwards, then by channel;
+    part 0 are the positions near what earlier planes have found, 1 the others."""
+    plane, channel, part = (axis.ravel() for axis in np.indices((planes, tables.channels, PARTS)))
+    priority = A_PLANE * plane + tables.order[channel, part]
+    rank = np.lexsort((part, channel, -priority))
+    return np.stack([plane, channel, part], axis=1)[rank].astype(np.int32)
 
 
 def plane_count(latents: NDArray[np.int32]) -> int:
@@ -71,7 +71,7 @@ def code(
     core: Core, handle: int, latents: NDArray[np.int32], planes: int, step_index: int, *, chances: bool = False, learn: bool = False
 ) -> tuple[bytes, NDArray[np.int32], NDArray[np.uint16] | None]:
     """The payload, the coder's byte behind each pass, and the chances, by tables opened in `core`, which `learn` changes."""
-    passes = planes * len(latents)
+    passes = planes * len(latents) * PARTS
     # a decision costs at most 12 bits, and each plane of a latent has two; 8 bits in all are more than photos need
     most = latents.size * planes * 3 + 2 * passes + OUTPUT_SLACK
     enough = min(most, latents.size + OUTPUT_SLACK)
@@ -100,9 +100,10 @@ def decode_planes(payload: bytes, channels: int, rows: int, columns: int, planes
 def spent_bytes(
     payload: bytes, channels: int, rows: int, columns: int, planes: int, step_index: int, tables: CoderTables
 ) -> NDArray[np.int64]:
-    """How many bytes of `payload`, whole or cut anywhere, each pass took: int64 (planes, channels), the sum is the payload's length."""
+    """How many bytes of `payload`, whole or cut anywhere, each pass took: int64 (planes, channels, PARTS); the sum is the payload's
+    length."""
     with decoded(tables.stored, payload, rows, columns, planes, step_index) as (core, picture):
         facts = core.facts(picture)
-    taken = np.zeros((planes, channels), dtype=np.int64)
-    taken[facts.passes[:, 0], facts.passes[:, 1]] = spent(facts.ends, len(payload))
+    taken = np.zeros((planes, channels, PARTS), dtype=np.int64)
+    taken[tuple(facts.passes.T)] = spent(facts.ends, len(payload))
     return taken

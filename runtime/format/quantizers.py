@@ -93,7 +93,7 @@ def _spent_on_planes(payload: bytes, header: Header, pack: Pack) -> Spent:
     spent = spent_on_planes(payload, pack.channels, rows, columns, header.planes, header.step_index, pack.coder)
     starts = [start for start in BANDS if start < pack.channels]
     names = [f"{start}-{end - 1}" for start, end in zip(starts, [*starts[1:], pack.channels], strict=True)]
-    return Spent(names, np.add.reduceat(spent, starts, axis=1))
+    return Spent(names, np.add.reduceat(spent.sum(axis=2), starts, axis=1))
 
 
 def _spent_on_indices(payload: bytes, header: Header, pack: Pack) -> Spent:

@@ -143,7 +143,7 @@ def test_both_directions_on_random_integers(which: str, seed: int, request: pyte
     source, step_index = random_integers(random, pack.channels)
     planes = int(np.abs(source).max()).bit_length()
     payload, ends, chances = core.encode(
-        opened.tables, source, planes, step_index, room=1 << 20, passes=planes * pack.channels, chances=True
+        opened.tables, source, planes, step_index, room=1 << 20, passes=2 * planes * pack.channels, chances=True
     )
     rows, columns = source.shape[1:]
     known = decode_planes(payload, rows, columns, planes, step_index, pack.planes)
@@ -285,10 +285,12 @@ def test_alpha_of_the_vectors() -> None:
         (slice(0, 0), b"x", "begin with neither"),
         (slice(-1, None), b"", "too short or too long"),
         (slice(4, 5), b"\0", "a channel that does not exist"),
-        (slice(8 + 60 * 8, 8 + 60 * 8 + 1), b"\xff", "a channel that does not exist"),
-        (slice(8 + 60 * 36, 8 + 60 * 36 + 1), b"\x80", "further than two positions"),
-        (slice(8 + 60 * 60, 8 + 60 * 60 + 24), b"\xff\x7f" * 12, "weights too large"),
-        (slice(8 + 60 * 84, 8 + 60 * 84 + 2), b"\xff\xff", "thresholds that do not rise"),
+        (slice(8, 12), b"\0\0\1\0", "near and far passes of channel 0"),
+        (slice(12, 16), b"\x0a\0\0\0", "near and far passes of channel 1"),
+        (slice(8 + 60 * 10, 8 + 60 * 10 + 1), b"\xff", "a channel that does not exist"),
+        (slice(8 + 60 * 38, 8 + 60 * 38 + 1), b"\x80", "further than two positions"),
+        (slice(8 + 60 * 62, 8 + 60 * 62 + 24), b"\xff\x7f" * 12, "weights too large"),
+        (slice(8 + 60 * 86, 8 + 60 * 86 + 2), b"\xff\xff", "thresholds that do not rise"),
     ],
 )
 def test_bad_tables_are_refused(place: slice, value: bytes, message: str) -> None:

@@ -80,7 +80,7 @@ def test_a_file_that_grew_is_read_no_further_than_it_may_be(copy: Path) -> None:
 
 def test_unsorted_thresholds(copy: Path, good: Pack) -> None:
     tables = bytearray(good.coder_bytes)
-    at = 8 + CHANNELS * 84
+    at = 8 + CHANNELS * 86
     tables[at : at + 2] = b"\xff\xff"
     with pytest.raises(CorruptPackError, match="thresholds that do not rise"):
         with_file(copy, "tables", "coder", bytes(tables)).verify()

@@ -38,10 +38,10 @@ def test_learned_tables_beat_neutral_ones_on_photos_never_seen() -> None:
 
 
 def test_channels_worth_more_go_first() -> None:
-    gains = np.array([4.0, 1.0, 1.0, 1.0], np.float32)
-    tables = prime(structured(12, 1), gains)
-    assert tables.order[0] == tables.order.max()
-    assert pass_order(tables, 3)[0].tolist() == [2, 0]
+    worth = np.array([16.0, 1.0, 1.0, 1.0])
+    tables = prime(structured(12, 1), worth)
+    assert (tables.order[0] == tables.order.max(axis=0)).all()
+    assert pass_order(tables, 3)[0].tolist() == [2, 0, 0]
 
 
 def test_energy_follows_the_channels_that_share_it() -> None:
@@ -70,11 +70,11 @@ def test_latents_to_learn_from_are_tilted_as_the_tunings_do(tmp_path: Path, monk
     noise = np.random.default_rng(4).integers(0, 256, (384, 384, 3), np.uint8)
     (tmp_path / "photos").mkdir()
     Image.fromarray(noise).save(tmp_path / "photos" / "noise.png")
-    found, gains = photo_latents(tmp_path / "run", [tmp_path / "photos"], 2, 7)
+    found, worth = photo_latents(tmp_path / "run", [tmp_path / "photos"], 2, 7)
     sampler = CropSampler(load_photos([tmp_path / "photos"], 384), 384, 7)
     with torch.inference_mode():
         plain = np.stack([autoencoder.encode(sampler.batch(1))[0].numpy() for _ in range(2)])
-    assert gains.tolist() == [1.0] * 8
+    assert worth.shape == (8,) and (worth > 0.0).all()
     octaves = np.array(autoencoder.octaves, np.int32)
     for latents, untilted, tuning in zip(found, plain, TUNINGS.values(), strict=True):
         finer = 40 - channel_steps(40, tuning.tilt, octaves, 8)

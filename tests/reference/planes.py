@@ -38,7 +38,7 @@ class PlaneTables:
             at += array.nbytes
             return array.tolist()
 
-        self.order = read("<i2", c)
+        self.order = read("<i2", c, 2)
         self.energy_space = read("u1", c, 6)
         self.energy_cross_channel, self.energy_cross = read("u1", c, 8), read("u1", c, 8)
         self.prediction_channel, self.prediction_dy, self.prediction_dx = read("u1", c, 12), read("i1", c, 12), read("i1", c, 12)
@@ -57,14 +57,14 @@ class KnownPlanes:
     """What a prefix leaves, int32 (C, h, w) each: integers with unknown bits zero, and the lowest plane known.
 
     For tests only: `chances`, the probability of a one of each latent's last
-    decision; `passes` (plane, channel) that were begun; `ends`, the coder's position behind each that was finished.
+    decision; `passes` (plane, channel, 0 near or 1 far) that were begun; `ends`, the coder's position behind each that was finished.
     """
 
     integers: Any
     plane: Any
     complete: bool
     chances: Any = None
-    passes: list[tuple[int, int]] = field(default_factory=list)
+    passes: list[tuple[int, int, int]] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
 
 
@@ -82,20 +82,27 @@ class PlaneDecoder:
         self.coder = Coder(payload)
         self.model = Model(tables.probability, tables.count, tables.weights, tables.mix_rate, tables.count_limit)
 
-    def read_pass(self, k: int, c: int) -> None:
-        """Plane k of channel c."""
+    def read_pass(self, k: int, c: int, far: int) -> None:
+        """Plane k of channel c, at positions near what planes above it have found, or at the others."""
         absolute = min(15, (self.step_index >> 3) + k)
         if not self.active[c]:
+            if not far:
+                return
             probability = self.tables.probability[self.tables.slot[13] + 16 * c + absolute]
             if not self.coder.bit(clamp(probability, 500, 65000)):
                 self.plane[c] = [k] * len(self.plane[c])
                 return
             self.active[c] = True
+        # before any of this pass: what the near pass of the plane found is below 2^(k + 1)
+        found = {q for q, m in enumerate(self.m[c]) if m >> (k + 1)}
+        around = [dy * self.line + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
         decisions = ones = 0
         for y in range(self.rows):
             density = 11 if decisions < 16 else bisect_right(DENSITY, 256 * ones // decisions)
             for x in range(self.columns):
                 q = (y + BORDER) * self.line + x + BORDER
+                if found.isdisjoint(q + there for there in around) != bool(far):
+                    continue
                 if self.m[c][q] == 0:
                     significant = self.significance(k, c, q, absolute, density)
                     if significant:
@@ -182,12 +189,12 @@ class PlaneDecoder:
 def decode_planes(payload: bytes, rows: int, columns: int, planes: int, step_index: int, tables: PlaneTables) -> KnownPlanes:
     """What a payload, whole or cut anywhere, determines of latents (C, rows, columns)."""
     decoder = PlaneDecoder(payload, rows, columns, planes, step_index, tables)
-    passes = [(k, c) for k in range(planes) for c in range(tables.channels)]
-    passes.sort(key=lambda one: (-8 * one[0] - tables.order[one[1]], one[1]))
+    passes = [(k, c, far) for k in range(planes) for c in range(tables.channels) for far in (0, 1)]
+    passes.sort(key=lambda one: (-10 * one[0] - tables.order[one[1]][one[2]], one[1]))
     ends: list[int] = []
     try:
-        for k, c in passes:
-            decoder.read_pass(k, c)
+        for k, c, far in passes:
+            decoder.read_pass(k, c, far)
             ends.append(decoder.coder.position)
     except EndOfKnownBits:
         pass

@@ -54,6 +54,7 @@ CALLS: dict[str, tuple[list[str], str]] = {
     "prime": (["--weights", "run", "--data", "photos", "--out", "coder.bin", "--count", "4"], "coder.bin"),
     "pack": (["--out", "pack"], "pack/manifest.json"),
     "bench": (["photos/0.png", "--out", "report", "--quick", "--jobs", "1"], "report/report.json"),
+    "cuts": (["photos/0.png", "--quality", "40", "--tune", "natural"], ""),
     "lossless": (["default", "photos/0.png", "--no-posterior"], ""),
     "speed": (["--quick", "--no-browser", "--out", "speed"], "speed/speed.json"),
 }

@@ -40,7 +40,7 @@ sys.path.insert(0, str(FOLDER.parent.parent))
 from sdz.runtime.decode import decode, open_latents  # noqa: E402
 from sdz.runtime.errors import SdzError  # noqa: E402
 from sdz.runtime.format.alpha import encode_alpha  # noqa: E402
-from sdz.runtime.format.coder_tables import CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, CoderTables, TableLayout  # noqa: E402
+from sdz.runtime.format.coder_tables import A_PLANE, CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, CoderTables, TableLayout  # noqa: E402
 from sdz.runtime.format.container import Chunk, Header, latent_span, parse, serialize  # noqa: E402
 from sdz.runtime.format.palette import encode_palette  # noqa: E402
 from sdz.runtime.format.planes import encode_planes  # noqa: E402
@@ -74,7 +74,9 @@ def make_tables() -> CoderTables:
     numbers = Numbers(1)
     layout = TableLayout(CHANNELS)
     return CoderTables(
-        order=numbers.array((CHANNELS,), -12, 12, np.int16),
+        # near passes stand before far ones, by every distance that is allowed
+        order=numbers.array((CHANNELS, 1), -12, 12, np.int16)
+        + np.stack([np.arange(CHANNELS) % A_PLANE, np.zeros(CHANNELS)], 1).astype(np.int16),
         energy_space=numbers.array((CHANNELS, 6), 0, 40, np.uint8),
         energy_cross_channel=numbers.array((CHANNELS, CROSS_TERMS), 0, CHANNELS - 1, np.uint8),
         energy_cross=numbers.array((CHANNELS, CROSS_TERMS), 0, 20, np.uint8),

@@ -108,7 +108,8 @@ test("tables that are not good are refused by name, and the instance goes on", a
   refused((bytes) => void (bytes[0] = 0), /begin with neither/);
   refused((bytes) => bytes.slice(0, -1), /too short or too long/);
   refused((bytes) => void (bytes[4] = 0), /channel/);
-  refused((bytes) => void bytes.fill(255, 8 + pack.channels * 8, 8 + pack.channels * 9), /channel that does not exist/);
+  refused((bytes) => void bytes.fill(255, 8 + pack.channels * 10, 8 + pack.channels * 11), /channel that does not exist/);
+  refused((bytes) => void bytes.fill(127, 10, 12), /near and far passes of channel 0/);
   assert.equal(core.held(), idle);
   assert.ok(core.tables(good));
 });
