@@ -359,7 +359,8 @@ def measure_order(latents: NDArray[np.float32], tables: CoderTables, worth: NDAr
     slope = np.where(bits < SLOPE_PRIOR_BITS, whole[:, None], slope)
     offsets = np.round(8.0 * np.log(slope / np.median(whole)) / np.log(4.0)).clip(-ORDER_LIMIT, ORDER_LIMIT)
     offsets[:, 0] = offsets[:, 0].clip(offsets[:, 1], offsets[:, 1] + A_PLANE - 1)
-    return offsets.astype(np.int16)
+    order: NDArray[np.int16] = offsets.astype(np.int16)
+    return order
 
 
 def _squared_error(magnitude: NDArray[np.int32], plane: int) -> NDArray[np.float64]:

@@ -64,7 +64,7 @@ export function neutralTables(channels) {
   // FORMAT.md, "Contexts": states that each channel has, states that all share; sets of eight weights
   const states = channels * (24 + 16 + 16 + 12 + 9 + 11 + 9 + 3 + 9 + 16) + 12 * 12 * 4 + 12 * 24 + 8 * 8 * 4 + 24 * 3;
   const weights = 8 * (24 + 11 + 24 + 3 * channels);
-  const sizes = [2, 6, 8, 8, 12, 12, 12, 24].map((bytes) => bytes * channels);
+  const sizes = [4, 6, 8, 8, 12, 12, 12, 24].map((bytes) => bytes * channels);
   const out = new Uint8Array(8 + sizes.reduce((a, b) => a + b) + 46 + 3 * states + 2 * weights);
   out.set([0x73, 0x64, 0x7a, 0x54, channels, 0, 3, 127]);
   const view = new DataView(out.buffer);
