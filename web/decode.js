@@ -8,7 +8,7 @@
 import { ALPHA, altText, find, parse } from "./format/container.js";
 import { Picture, engine } from "./engine.js";
 import { SdzError } from "./errors.js";
-import { decodeAlpha, reducedPlane } from "./format/alpha.js";
+import { decodeAlpha } from "./format/alpha.js";
 import { DENOISER_COARSEST, FULL_STRENGTH, MAX_PIXELS } from "./limits.js";
 import { latentsOf } from "./quantizer.js";
 import { Sessions } from "./sessions.js";
@@ -180,7 +180,11 @@ export async function* paint(picture, stage, session, strength = FULL_STRENGTH, 
   const side = tileSide(tile, whole, pack.patch);
   if (stage === "linear") {
     const { header, alpha } = picture;
-    const small = { header, pack, alpha: alpha && reducedPlane(alpha, header.width, header.height, reduce) };
+    const small = { header, pack, alpha };
+    if (alpha && reduce > 1) {
+      const { reducedPlane } = await import("./format/reduced.js");
+      small.alpha = reducedPlane(alpha, header.width, header.height, reduce);
+    }
     for (const window of windows(whole, side * reduce)) yield finish(await picture.paintLinear(window, reduce), window, small, reduce);
     return;
   }
