@@ -30,11 +30,11 @@ def structured(count: int, seed: int) -> NDArray[np.float32]:
 
 
 def test_learned_tables_beat_neutral_ones_on_photos_never_seen() -> None:
-    tables = prime(structured(12, 1), np.ones(4, np.float32))
+    tables = prime(structured(24, 1), np.ones(4, np.float32))
     unseen = [dead_zone(photo, 32, 0.45) for photo in structured(6, 2)]
     learned, neutral = (sum(len(encode_planes(q, 32, t)[1]) for q in unseen) for t in (tables, neutral_tables(4)))
     assert learned < 0.85 * neutral
-    assert prime(structured(12, 1), np.ones(4, np.float32)).to_bytes() == tables.to_bytes()
+    assert prime(structured(24, 1), np.ones(4, np.float32)).to_bytes() == tables.to_bytes()
 
 
 def test_channels_worth_more_go_first() -> None:
