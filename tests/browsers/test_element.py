@@ -417,12 +417,19 @@ def test_lazy_pictures_wait_one_screen_away(site: Site, page: Any, scroller: str
     edge = 2 * (500 if scroller else 600)
     image = '<sdz-img src="{}.sdz" loading="lazy" data-stage="linear" width="9" height="9" style="position: absolute; top: {}px"></sdz-img>'
     pictures = image.format("a", edge - 20) + image.format("b", edge + 20)
-    show(site, page, f'<div style="position: relative; {scroller}">{pictures}<div style="height: 9000px"></div></div>')
+    show(site, page, f'<div style="position: relative; {scroller}">{pictures}<div style="height: 9000px"></div></div>', 0)
+    while not site.asked(".sdz"):
+        page.wait_for_timeout(50)
     page.wait_for_timeout(300)
     assert site.asked(".sdz") == ["a.sdz"]
     page.evaluate("(document.querySelector('div').scrollTop = 60, scrollTo(0, 60))")
-    page.wait_for_function("window.seen.length === 2")
+    while len(site.asked(".sdz")) < 2:
+        page.wait_for_timeout(50)
     assert site.asked(".sdz") == ["a.sdz", "b.sdz"]
+    # decoded in sight
+    assert page.evaluate("window.seen") == []
+    page.evaluate(f"(document.querySelector('div').scrollTop = {edge - 99}, scrollTo(0, {edge - 99}))")
+    page.wait_for_function("window.seen.length === 2")
 
 
 def test_what_is_far_away_gives_its_pixels_back(site: Site, page: Any) -> None:
