@@ -133,20 +133,23 @@ def test_reference_has_the_shape_of_taesd() -> None:
 
 
 def test_sizes_are_by_what_files_are_for() -> None:
-    shared = Library({"sdz.js": b"a" * 900, "demo/page.js": b"b", "packs/00/coder.bin": b"c" * 50, "ort/a.wasm": b"d" * 70}, "assets/sdz-0")
+    files = {"sdz.js": b"a" * 900, "fallback.js": b"e", "demo/page.js": b"b", "packs/00/coder.bin": b"c" * 50}
+    shared = Library(files | {"session.js": b"f" * 5, "ort/a.wasm": b"d" * 70}, "assets/sdz-0")
     found = sizes(shared, quick=False)
     assert {name: entry["raw"] for name, entry in found.items()} == {
         "scripts": 900,
         "tables": 50,
-        "runtime": 70,
+        "runtime": 75,
         "paint": 950,
-        "visit": 1020,
+        "visit": 1025,
     }
     assert found.keys() <= GROUPS.keys()
     assert found["scripts"]["brotli"] < found["scripts"]["gzip"] < 900
-    assert "runtime" not in sizes(shared, quick=True)
-    core = sizes(Library({"sdz.js": b"a", "sdz.wasm": b"b" * 30}, "assets/sdz-0"), quick=False)
-    assert {name: entry["raw"] for name, entry in core.items()} == {"scripts": 31, "core": 30, "paint": 31, "visit": 31}
+    assert sizes(shared, quick=True)["runtime"]["raw"] == 5
+    core = {"sdz.js": b"a", "fallback.js": b"e", "session.js": b"f", "sdz.wasm": b"b" * 30, "packs/00/decoder.core.bin": b"g" * 40}
+    found = sizes(Library(core, "assets/sdz-0"), quick=False)
+    expected = {"scripts": 31, "core": 30, "graphs": 40, "paint": 31, "visit": 71}
+    assert {name: entry["raw"] for name, entry in found.items()} == expected
 
 
 @pytest.fixture
