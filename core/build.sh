@@ -16,7 +16,7 @@ compile() { # level, files: what runs per decision or per pixel is made fast, th
 	done
 }
 compile -O2 planes.c kernels_simd.c reconstruction.c linear.c
-compile -Os memory.c coder.c indices.c alpha.c networks/weights.c networks/network.c ${FUZZ:+../fuzz.c}
+compile -Os memory.c coder.c tables.c indices.c alpha.c networks/weights.c networks/network.c ${FUZZ:+../fuzz.c}
 cd "$objects"
-wasm-ld-19 --no-entry --strip-all -z stack-size=65536 --max-memory=1073741824 -o "$out" memory.o coder.o planes.o indices.o reconstruction.o alpha.o linear.o \
+wasm-ld-19 --no-entry --strip-all -z stack-size=65536 --max-memory=1073741824 -o "$out" memory.o coder.o tables.o planes.o indices.o reconstruction.o alpha.o linear.o \
 	weights.o network.o kernels_simd.o ${FUZZ:+fuzz.o}

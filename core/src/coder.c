@@ -1,11 +1,11 @@
-/* The coder's tables: opened, checked, and copied for every run. */
+/* What every stream shares: the curves, the states that each run copies, and the coder's ends. */
 #include "coder.h"
 #include "squash.h"
 
 i16 STRETCH[4096];
 u16 SQUASH[4096], RATES[256];
 
-static void make_curves(void) {
+void make_curves(void) {
   if (RATES[0]) return;
   for (i32 j = 0, s = 0, q = 32768; j < 2048; j++) {
     STRETCH[2048 + j] = (i16)s;
@@ -43,15 +43,6 @@ void finish_encoder(Coder *c) {
     }
     return;
   }
-}
-
-Tables *sdz_tables(const uint8_t *data, uint32_t bytes) {
-  CHECK(holds(data, bytes, 1), SDZ_BAD_CALL, -1);
-  CHECK(bytes >= 8 && data[0] == 's' && data[1] == 'd' && data[2] == 'z', SDZ_TABLES_MAGIC, -1);
-  make_curves();
-  if (data[3] == 'T') return open_planes(data, bytes);
-  if (data[3] == 'I') return open_indices(data, bytes);
-  CHECK(0, SDZ_TABLES_MAGIC, -1);
 }
 
 void keep_states(Tables *t) {

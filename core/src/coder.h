@@ -27,6 +27,8 @@ typedef struct {
 extern i16 STRETCH[4096];
 extern u16 SQUASH[4096], RATES[256];
 
+/* Fills the curves, once. */
+void make_curves(void);
 /* A coder at its beginning with copies (SCRATCH) of the starting states; NULL for `in` or `out`: the other direction. 0 without memory. */
 i32 start_coder(Coder *coder, const Tables *tables, const u8 *in, u8 *out, u32 length);
 /* Writes the fewest bytes all of whose continuations lie inside the interval. */
