@@ -73,11 +73,12 @@ _work: Any = None
 
 def _begin(start: Callable[[], Any]) -> None:
     global _work
-    # whoever started this process answers Ctrl+C for all, and ends it by a signal that lets half-written files be removed
+    # whoever started this process answers Ctrl+C for all, and ends it by a signal
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _work = start()
+    # from here on half-written files may have to be removed first; before, the pool would tell of an exception
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 def _call(call: Callable[[Any, Any], Any], item: Any) -> Any:

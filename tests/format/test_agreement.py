@@ -73,8 +73,10 @@ def node(script: str, given: Any = None) -> Any:
 def test_limits_are_the_same_in_format_md_python_and_javascript() -> None:
     python = {name: value for name, value in vars(limits).items() if name.isupper()}
     javascript = node('import * as limits from "./web/limits.js"; console.log(JSON.stringify(limits));')
-    # bytes that a page fetches are no matter of the format, and only a page has them
-    assert javascript.pop("MAX_DOWNLOAD_BYTES") == 2**28
+    # what a page fetches, and what it asks about large pictures, are no matter of the format
+    assert (javascript.pop("MAX_DOWNLOAD_BYTES"), javascript.pop("LARGE_PIXELS")) == (2**28, 2**21)
+    # not a limit of files in Python
+    assert javascript.pop("FULL_STRENGTH") == FULL_STRENGTH
     assert javascript == {name: python[name] for name in javascript}
     # what else JavaScript holds a manifest to is compared below
     assert len(javascript) >= 11

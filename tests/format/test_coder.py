@@ -91,7 +91,7 @@ def test_tables_survive_their_bytes() -> None:
         (lambda d: d[:7], "do not begin with 'sdzT'"),
         (lambda d: d[:-1], "end inside 'weights'"),
         (lambda d: d + b"\0", "1 bytes too many"),
-        (lambda d: d[: 8 + 10 + 30] + b"\xff" + d[8 + 10 + 31 :], "name a channel that does not exist"),
+        (lambda d: d[: 8 + 20 + 30] + b"\xff" + d[8 + 20 + 31 :], "name a channel that does not exist"),
     ],
 )
 def test_broken_tables_are_refused(change: object, problem: str) -> None:

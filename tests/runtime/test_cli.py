@@ -227,8 +227,8 @@ def test_info_says_what_each_byte_went_into(capsys: pytest.CaptureFixture[str]) 
         "    plane  bytes  0-3",
         "        3      5    5",
         "        2      4    4",
-        "        1      5    5",
-        "        0      4    4",
+        "        1      4    4",
+        "        0      5    5",
     ]
     Path("cut.sdz").write_bytes(data[:30])
     assert main(["info", "cut.sdz", "--json"]) == 0
