@@ -75,7 +75,10 @@ def test_pictures_in_sight_go_first(site: Site, page: Any, pack: Pack) -> None:
     page.wait_for_function("window.seen.filter(([, , stage]) => stage === 'linear').length === 10")
     assert sorted({name for _, name, _ in page.evaluate("window.seen")}) == sorted(names[2:])
     networks.set()
-    assert loaded(page, 12)[:10] == names[2:]
+    order = loaded(page, 12)
+    assert [name for name in order if name in names[2:]] == names[2:]
+    # the browser decodes the image of one in sight before it is shown, others' it need not: the last may be overtaken by that much
+    assert min(order.index(name) for name in names[:2]) >= 9
     # nobody saw a first paint of the others
     stages = [[kind, stage] for kind, name, stage in page.evaluate("window.seen") if name == "p0"]
     assert stages == [["progress", "denoised"], ["load", None]]
