@@ -93,9 +93,10 @@ class BoundedProtocol(H11Protocol):
     def _look(self) -> None:
         now = self.loop.time()
         held = self.transport.get_write_buffer_size()
-        if held == 0 or self._counted.taken() > self._taken:
+        taken = self._counted.taken()
+        if held == 0 or taken > self._taken:
             self._moved = now
-        self._taken = self._counted.taken()
+        self._taken = taken
         if now - self._moved >= self.stalled_seconds or (
             held == 0 and self._idle_since is not None and now - self._idle_since >= self.request_seconds
         ):

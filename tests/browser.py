@@ -11,6 +11,7 @@ import json
 import mimetypes
 import queue
 import threading
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -202,3 +203,20 @@ async ({ base, wanted }) => {
   return out;
 }
 """
+
+
+def served(files: Mapping[str, bytes]) -> Iterator[Site]:
+    """A fixture's site at an address below its root: the browser's scripts and `files`."""
+    made = Site("/some/where/")
+    made.files = scripts() | dict(files)
+    yield made
+    made.close()
+
+
+def opened(browser: Any, script: str, size: tuple[int, int] = (800, 600), timeout: int = 60_000) -> Iterator[Any]:
+    """A fixture's page, which runs `script` before any of its own; `size` in pixels, `timeout` in ms."""
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]})
+    context.set_default_timeout(timeout)
+    context.add_init_script(script)
+    yield context.new_page()
+    context.close()

@@ -267,8 +267,8 @@ def _download(files: dict[str, bytes], shared: library.Library) -> int:
     """Bytes of scripts, tables and networks with brotli."""
     import brotli
 
-    scripts = {*library.module_graph(shared, [library.ENTRY, library.WORKER]), library.CORE_FILE}
-    wanted: Iterable[str] = (name for name in files if name in scripts or name.startswith("packs/"))
+    code = library.scripts(shared)
+    wanted: Iterable[str] = (name for name in files if name in code or name.startswith("packs/"))
     return sum(len(brotli.compress(files[name], quality=9)) for name in wanted)
 
 

@@ -186,17 +186,22 @@ def _imports(module: bytes) -> list[str]:
     return _IMPORT.findall(module.decode())
 
 
+def scripts(shared: Library) -> set[str]:
+    """Names of the modules that a page and its worker load, and of the core."""
+    return {*module_graph(shared, [ENTRY, WORKER]), CORE_FILE}
+
+
 def loads(assets: list[Asset], shared: Library) -> Loads:
     """Sorts the library's assets by what they are for."""
     inside = {asset.path.removeprefix(shared.directory + "/"): asset for asset in assets}
-    scripts = {*module_graph(shared, [ENTRY, WORKER]), CORE_FILE}
+    code = scripts(shared)
     weights = ".core.bin" if any(name.endswith(".core.bin") for name in inside) else ".onnx"
 
     def chosen(folder: str, *suffixes: str) -> list[Asset]:
         return [a for name, a in inside.items() if name.rpartition("/")[0].startswith(folder) and name.endswith(suffixes)]
 
     return Loads(
-        scripts=[asset for name, asset in inside.items() if name in scripts],
+        scripts=[asset for name, asset in inside.items() if name in code],
         tables=[asset for asset in chosen("packs", ".bin", ".json") if not asset.path.endswith(weights)],
         # a pack with weights for the core has onnxruntime-web for WebGPU only
         runtime=[inside[GRAPH_RUNNER], *chosen("ort", "")] if weights == ".onnx" else [],

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from browser import ARGUMENTS, CHROMIUM, ISOLATION, ORT, SHOWN, Site, made_for, pack_files, picture, scripts, without_core
+from browser import ARGUMENTS, CHROMIUM, ISOLATION, ORT, SHOWN, Site, made_for, opened, pack_files, picture, served, without_core
 from numpy.typing import NDArray
 from numpy_forms import dequantize
 from PIL import Image
@@ -85,20 +85,12 @@ WATCH = """
 
 @pytest.fixture
 def site(pack: Pack) -> Iterator[Site]:
-    made = Site("/some/where/")
-    made.files = scripts() | pack_files(pack) | {"empty.html": b"<!doctype html><title>empty</title>"}
-    yield made
-    made.close()
+    yield from served(pack_files(pack) | {"empty.html": b"<!doctype html><title>empty</title>"})
 
 
 @pytest.fixture
 def page(chromium: Any) -> Iterator[Any]:
-    context = chromium.new_context(viewport={"width": 800, "height": 600})
-    context.set_default_timeout(60_000)
-    context.add_init_script(WATCH)
-    page = context.new_page()
-    yield page
-    context.close()
+    yield from opened(chromium, WATCH)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import WEB, Site, pack_files, picture, scripts
+from browser import WEB, Site, opened, pack_files, picture, scripts, served
 from engines import SCREEN, report_of, screen_of
 from engines import page as reporting
 from layouts import BOXES, CELL, COLUMNS, MARK, PAINTED, SIZE, board, situations, wall
@@ -48,20 +48,12 @@ def files(session: Session) -> dict[str, bytes]:
 
 @pytest.fixture
 def site(pack: Pack, files: dict[str, bytes]) -> Iterator[Site]:
-    made = Site("/some/where/")
-    made.files = scripts() | pack_files(pack) | files
-    yield made
-    made.close()
+    yield from served(pack_files(pack) | files)
 
 
 @pytest.fixture
 def page(chromium: Any) -> Iterator[Any]:
-    context = chromium.new_context(viewport={"width": 800, "height": 600})
-    context.set_default_timeout(60_000)
-    context.add_init_script(COUNTED)
-    page = context.new_page()
-    yield page
-    context.close()
+    yield from opened(chromium, COUNTED)
 
 
 def show(site: Site, page: Any, body: str, loads: int = 1, head: str = HEAD + SCRIPT) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import TYPES, Site, pack_files, picture, scripts
+from browser import TYPES, Site, opened, pack_files, picture, served
 
 from sdz.runtime.encode import encode
 from sdz.runtime.pack import Pack
@@ -41,22 +41,13 @@ def files(session: Session) -> dict[str, bytes]:
 
 @pytest.fixture
 def site(pack: Pack, files: dict[str, bytes]) -> Iterator[Site]:
-    made = Site("/some/where/")
-    made.files = scripts() | pack_files(pack) | files
-    made.files["index.html"] = (HEAD + SCRIPTS + BODY).encode()
-    made.files["image.html"] = (HEAD + IMAGE).encode()
-    yield made
-    made.close()
+    pages = {"index.html": (HEAD + SCRIPTS + BODY).encode(), "image.html": (HEAD + IMAGE).encode()}
+    yield from served(pack_files(pack) | files | pages)
 
 
 @pytest.fixture
 def page(chromium: Any) -> Iterator[Any]:
-    context = chromium.new_context(viewport={"width": 200, "height": 120})
-    context.set_default_timeout(30_000)
-    context.add_init_script(WATCH)
-    page = context.new_page()
-    yield page
-    context.close()
+    yield from opened(chromium, WATCH, (200, 120), 30_000)
 
 
 @pytest.fixture

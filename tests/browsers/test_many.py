@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import SHOWN, Site, pack_files, picture, scripts
+from browser import SHOWN, Site, opened, pack_files, picture, served
 
 from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode
@@ -37,20 +37,12 @@ def photo(session: Session) -> bytes:
 
 @pytest.fixture
 def site(pack: Pack, photo: bytes) -> Iterator[Site]:
-    made = Site("/some/where/")
-    made.files = scripts() | pack_files(pack) | {"a.sdz": photo}
-    yield made
-    made.close()
+    yield from served(pack_files(pack) | {"a.sdz": photo})
 
 
 @pytest.fixture
 def page(chromium: Any) -> Iterator[Any]:
-    context = chromium.new_context(viewport={"width": 800, "height": 600})
-    context.set_default_timeout(60_000)
-    context.add_init_script(WATCH)
-    page = context.new_page()
-    yield page
-    context.close()
+    yield from opened(chromium, WATCH)
 
 
 def show(site: Site, page: Any, body: str, script: str = SCRIPT) -> None:

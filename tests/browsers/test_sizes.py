@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import Site, pack_files, picture, scripts
+from browser import Site, pack_files, picture, served
 from engines import page as reporting
 from engines import report_of
 from PIL import Image
@@ -53,10 +53,7 @@ def large(session: Session) -> bytes:
 
 @pytest.fixture
 def site(pack: Pack, files: dict[str, bytes]) -> Iterator[Site]:
-    made = Site("/some/where/")
-    made.files = scripts() | pack_files(pack) | files
-    yield made
-    made.close()
+    yield from served(pack_files(pack) | files)
 
 
 def opened(chromium: Any, site: Site, body: str, loads: int = 1, density: float = 1, width: int = 800, saving: bool = False) -> Any:
