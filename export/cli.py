@@ -106,7 +106,7 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--sizes", type=_sizes, metavar="PIXELS,…",
-        help="longer sides of each photo's files, of which a page loads the one that fits (default 480,960,1920 as far as worthwhile)",
+        help="longer sides of each photo's files, of which a page loads the one that fits (default 320,480,960,1920 as far as worthwhile)",
     )  # fmt: skip
     command.add_argument(
         "--max-side", type=_count, metavar="PIXELS", help="longer side of the largest file (default: the last of the sizes)"

@@ -48,11 +48,11 @@ FALLBACK_AVIF_SPEED = 6
 RENDERED_QUALITY = 90
 """JPEG quality of the decoded picture, for those who download it and for previews on other sites."""
 
-SIZES = (480, 960, 1920)
-"""Longer sides of a photo's files, pixels: a phone's third of a screen, a phone's whole screen, a desk's."""
+SIZES = (320, 480, 960, 1920)
+"""Longer sides of a photo's files, pixels: a small photo on a wall, a phone's third of a screen, a phone's whole screen, a desk's."""
 
 WORTHWHILE = 0.625
-"""Of the largest file's longer side: a size above that would spare a reader too little to be worth its file."""
+"""Of the next file's longer side: a size above that would spare a reader too little to be worth its file."""
 
 LADDER_RUNGS = 6
 """Cuts of each file at which PSNR is measured, for the curve beside the byte slider."""
@@ -91,7 +91,11 @@ class PhotoOptions:
         """The sizes below that of the largest file, whose longer side is `longest`; the smallest first."""
         if self.sizes is not None:
             return sorted({size for size in self.sizes if size < longest})
-        return [size for size in SIZES if size <= WORTHWHILE * longest]
+        found: list[int] = []
+        for size in reversed(SIZES):
+            if size <= WORTHWHILE * (found[0] if found else longest):
+                found.insert(0, size)
+        return found
 
 
 @dataclass(frozen=True)

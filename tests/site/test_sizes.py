@@ -21,7 +21,7 @@ from sdz.runtime.format.container import parse
 
 @pytest.mark.parametrize(
     ("longest", "sizes"),
-    [(480, []), (741, []), (767, []), (768, [480]), (1411, [480]), (1535, [480]), (1536, [480, 960]), (1920, [480, 960])],
+    [(511, []), (512, [320]), (767, [320]), (768, [480]), (1411, [480]), (1535, [480]), (1536, [480, 960]), (1920, [480, 960])],
 )
 def test_sizes_by_default_are_those_that_spare_enough(longest: int, sizes: list[int]) -> None:
     assert PhotoOptions().below(longest) == sizes
