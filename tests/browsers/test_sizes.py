@@ -253,3 +253,77 @@ def test_reduced_pixels_are_pythons(chromium: Any, site: Site, pack: Pack, sessi
     expected = decode(site.files["alpha.sdz"], stage="linear", reduce=reduce, session=session).pixels
     assert np.array_equal(np.frombuffer(base64.b64decode(data), np.uint8).reshape(expected.shape), expected)
     page.context.close()
+
+
+# img[data-sdz]
+
+UPGRADED = "document.addEventListener('sdzload', () => window.loads = (window.loads ?? 0) + 1, true)"
+IMAGE = """async () => {
+  const image = document.querySelector("img");
+  const bitmap = await createImageBitmap(await (await fetch(image.currentSrc)).blob());
+  return [bitmap.width, bitmap.height, Math.round(image.getBoundingClientRect().width), image.naturalWidth];
+}"""
+
+
+def upgraded(chromium: Any, site: Site, body: str) -> Any:
+    """A page whose one image has been upgraded."""
+    site.files["index.html"] = f"{HEAD}<script>{UPGRADED}</script>{SCRIPT}{body}".encode()
+    page = chromium.new_context(viewport={"width": 800, "height": 600}).new_page()
+    page.goto(site.url("index.html"))
+    page.wait_for_function("window.loads === 1")
+    return page
+
+
+@pytest.mark.parametrize(("width", "name"), [(50, "s"), (110, "m"), (200, "l")])
+def test_an_image_takes_the_candidate_that_its_srcset_would(chromium: Any, site: Site, width: int, name: str) -> None:
+    """In the box that it would have."""
+    srcset = WIDTHS.replace("*", "sdz")
+    page = upgraded(chromium, site, f'<img src="s.png" data-sdz="l.sdz" data-sdz-srcset="{srcset}" sizes="{width}px" alt="">')
+    assert site.asked(".sdz") == [f"{name}.sdz"]
+    across, down, box, natural = page.evaluate(IMAGE)
+    assert (across, down) == SIDES[name]
+    assert abs(box - width) <= 1 and abs(natural - width) <= 1
+    page.context.close()
+
+
+def test_an_image_takes_a_larger_file_when_it_is_shown_larger(chromium: Any, site: Site) -> None:
+    """By its own width, or by `sizes`; and its own picture again where `data-sdz` goes."""
+    srcset = WIDTHS.replace("*", "sdz")
+    image = f'<img src="s.png" data-sdz="l.sdz" data-sdz-srcset="{srcset}" sizes="auto" style="width: 100%" alt="">'
+    page = upgraded(chromium, site, f'<div style="width: 50px">{image}</div>')
+    assert page.evaluate(IMAGE)[:3] == [60, 40, 50]
+    page.evaluate("document.querySelector('div').style.width = '110px'")
+    page.wait_for_function("window.loads === 2")
+    assert page.evaluate(IMAGE)[:3] == [120, 80, 110]
+    page.evaluate("document.querySelector('img').sizes = '230px'")
+    page.wait_for_function("window.loads === 3")
+    assert page.evaluate(IMAGE)[:3] == [240, 160, 110]
+    assert site.asked(".sdz") == ["s.sdz", "m.sdz", "l.sdz"]
+    page.evaluate("document.querySelector('img').removeAttribute('data-sdz')")
+    page.wait_for_function("document.querySelector('img').currentSrc.endsWith('s.png')")
+    assert page.evaluate("document.querySelector('img').hasAttribute('srcset')") is False
+    page.context.close()
+
+
+def test_a_larger_file_of_an_image_that_fails_leaves_what_is_shown(chromium: Any, site: Site) -> None:
+    site.files["l.sdz"] = b"none"
+    srcset = WIDTHS.replace("*", "sdz")
+    page = upgraded(chromium, site, f'<img src="s.png" data-sdz="l.sdz" data-sdz-srcset="{srcset}" sizes="50px" alt="">')
+    page.evaluate("document.addEventListener('sdzerror', () => window.failed = true, true)")
+    page.evaluate("document.querySelector('img').sizes = '230px'")
+    page.wait_for_timeout(500)
+    assert (page.evaluate(IMAGE)[0], page.evaluate("window.failed ?? null"), site.asked("l.sdz")) == (60, None, ["l.sdz"])
+    page.context.close()
+
+
+def test_a_large_file_of_an_image_is_decoded_as_it_is_shown(chromium: Any, site: Site, large: bytes) -> None:
+    """An eighth, in the box of the whole; the whole when the box grows."""
+    site.files["large.sdz"] = large
+    size = f'width="{LARGE[0]}" height="{LARGE[1]}" style="width: 250px; height: auto"'
+    page = upgraded(chromium, site, f'<img data-sdz="large.sdz" alt="" {size}>')
+    assert page.evaluate(IMAGE) == [256, 138, 250, LARGE[0]]
+    assert site.asked(".core.bin") == []
+    page.evaluate("document.querySelector('img').style.width = '700px'")
+    page.wait_for_function("window.loads === 2")
+    assert page.evaluate(IMAGE) == [*LARGE, 700, LARGE[0]]
+    page.context.close()

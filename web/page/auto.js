@@ -9,13 +9,13 @@
 const MARK = "img[data-sdz]";
 
 /** Attributes whose change is a new picture. */
-const SOURCES = ["data-sdz", "data-stage", "data-realism"];
+const SOURCES = ["data-sdz", "data-sdz-srcset", "data-stage", "data-realism"];
 
 /** Attributes that are changed here, and by the page's author. */
 const SHOWN = ["src", "srcset"];
 
-/** The attribute that says how long a picture waits. */
-const WAIT = "loading";
+/** The attributes that say how long a picture waits, and how wide it is. */
+const [WAIT, WIDTH] = ["loading", "sizes"];
 
 /** Images, once they are upgraded; null before. @type {WeakMap<Node, Upgrade | null>} */
 const upgraded = new WeakMap();
@@ -55,7 +55,7 @@ function follow(node) {
 function observe(root) {
   if (roots.has(root)) return;
   roots.add(root);
-  observer?.observe(root, { childList: true, subtree: true, attributeFilter: [...SOURCES, ...SHOWN, WAIT] });
+  observer?.observe(root, { childList: true, subtree: true, attributeFilter: [...SOURCES, ...SHOWN, WAIT, WIDTH] });
   follow(root);
 }
 
@@ -77,6 +77,7 @@ function handle(records) {
     if (SOURCES.some((name) => names.has(name))) known.follow();
     else if (changed) known.restore();
     else if (names.has(WAIT)) known.hasten();
+    else if (names.has(WIDTH)) known.resize();
   }
 }
 

@@ -1,16 +1,18 @@
 /**
- * One <img data-sdz="a.sdz">. Its src is replaced once the picture is decoded, and restored on any error. The pixels are set as blob: URLs, which a
+ * One <img data-sdz="a.sdz" data-sdz-srcset="…" sizes="…">. Its src is replaced once the picture is decoded, and restored on any error. The pixels are set as blob: URLs, which a
  * content security policy must allow (img-src blob:). Events: `sdzprogress` {stage, bytes, total}, `sdzload`, `sdzerror` {code, message}; the plain
  * names belong to the <img>'s own src. Loaded where a page has such an image.
  */
 
+import { LARGE_PIXELS } from "../limits.js";
 import { wantedBy } from "./client.js";
-import { resolved } from "./layout.js";
+import { reduction, resolved } from "./layout.js";
 import { load } from "./load.js";
 import { whenNear } from "./near.js";
 import { canvasOf } from "./shown.js";
 
 /** @import { Showing } from "./load.js" */
+/** @import { Choice } from "./sizes.js" */
 
 /** One image and what was done to it. */
 export class Upgrade {
@@ -18,8 +20,18 @@ export class Upgrade {
   /** A lazy picture is decoded although it is out of sight. */
   #hurry = () => {};
   #waiting = false;
+  /** Counts requests: an older one's choice comes too late. */
+  #turn = 0;
+  /** Which file is loaded, or was. @type {Choice} */
+  #chosen = { address: "", density: 1, value: 1 };
+  /** The file's size, and what its sides are divided by in the picture. */
+  #picture = { width: 0, height: 0, reduce: 1 };
+  /** Looks out for a larger picture. @type {{check: () => void, stop: () => void} | null} */
+  #lookout = null;
   /** The address that is shown instead of the author's; empty where none is. */
   #url = "";
+  /** What the image says of it. */
+  #shown = { src: "", srcset: "" };
   /** What the author said. @type {{src: string | null, srcset: string | null, media: Map<Element, string | null>}} */
   #own = { src: null, srcset: null, media: new Map() };
 
@@ -32,18 +44,26 @@ export class Upgrade {
   /** Loads what data-sdz says; the picture shown stays until then. */
   follow() {
     const { image } = this;
-    this.#stop();
+    this.#end();
     const source = image.dataset.sdz;
     if (source === undefined) return this.restore();
     const address = resolved(source);
     this.#waiting = true;
     const stop = whenNear(image, () => {
       this.#waiting = false;
-      if (address) this.#load(address);
-      else this.#fail({ code: "NetworkError", message: "'data-sdz' is no address" });
+      if (image.dataset.sdzSrcset !== undefined) this.#load(this.#choose(address));
+      else if (address) {
+        this.#chosen = { address, density: 1, value: 1 };
+        this.#load(address);
+      } else this.#fail({ code: "NetworkError", message: "'data-sdz' is no address" });
     });
     // what begins at once has put its own end there
     if (this.#waiting) this.#stop = stop;
+  }
+
+  /** After a change of `sizes`. */
+  resize() {
+    this.#lookout?.check();
   }
 
   /** After a change of `loading`. */
@@ -56,19 +76,21 @@ export class Upgrade {
   /** After changes of src or srcset. @returns {boolean} whether they are the author's */
   changed() {
     const { image } = this;
-    const own = image.getAttribute("src") === this.#url && image.getAttribute("srcset") === srcsetOf(this.#url);
-    if (!this.#url || own) return false;
+    if (!this.#url) return false;
+    let changed = false;
     // what was not changed by the author is as before
     for (const name of /** @type {const} */ (["src", "srcset"])) {
       const value = image.getAttribute(name);
-      if (value !== (name === "src" ? this.#url : srcsetOf(this.#url))) this.#own[name] = value;
+      if (value === this.#shown[name]) continue;
+      this.#own[name] = value;
+      changed = true;
     }
-    return true;
+    return changed;
   }
 
   /** Shows the author's own picture. */
   restore() {
-    this.#stop();
+    this.#end();
     if (!this.#url) return;
     URL.revokeObjectURL(this.#url);
     this.#url = "";
@@ -77,17 +99,49 @@ export class Upgrade {
     set(this.image, "src", this.#own.src);
   }
 
-  /** @param {string} address */
-  #load(address) {
+  #end() {
+    this.#turn++;
+    this.#stop();
+    this.#lookout?.stop();
+    this.#lookout = null;
+  }
+
+  /** Chooses among the candidates. @param {string} address where there are none @returns {Promise<string>} the address of one */
+  async #choose(address) {
+    const turn = this.#turn;
+    const { choose } = await import("./sizes.js");
+    const choice = (await choose(this.image)) ?? { address, density: 1, value: 1 };
+    if (turn === this.#turn) this.#chosen = choice;
+    return choice.address;
+  }
+
+  /** Takes a larger picture in place of the finished one, when its box asks for it. */
+  async #lookOut() {
+    const [shown, picture] = [this.#chosen, this.#picture];
+    if (this.image.dataset.sdzSrcset === undefined && picture.reduce === 1) return;
+    const { watch } = await import("./sizes.js").catch(() => ({ watch: null }));
+    if (!watch || this.#lookout || shown !== this.#chosen || picture !== this.#picture || !this.#url) return;
+    this.#lookout = watch(this.image, shown, picture, (choice) => {
+      this.#end();
+      this.#chosen = choice;
+      this.#load(choice.address, true);
+    });
+  }
+
+  /** @param {string | Promise<string>} address @param {boolean} [larger] whether what is shown is finished, and stays until this is */
+  #load(address, larger = false) {
     const { image } = this;
-    const stood = !this.#url && image.complete && image.naturalWidth > 0;
+    const stood = larger || (!this.#url && image.complete && image.naturalWidth > 0);
     const { end, hurry } = load(
       image,
       address,
       wantedBy(image.dataset),
       {
-        header({ alt }) {
+        header: ({ width, height, alt }) => {
           if (!image.hasAttribute("alt") && alt) image.alt = alt;
+          const reduce = width * height < LARGE_PIXELS ? 1 : reduction(image, width, height);
+          this.#picture = { width, height, reduce };
+          return reduce;
         },
         show: (showing) => {
           const { stage, bytes, total, final, skipped, url } = showing;
@@ -101,7 +155,8 @@ export class Upgrade {
             this.#show(showing);
           }
         },
-        error: (error) => this.#fail(error),
+        // what is shown is good all the same
+        error: (error) => larger || this.#fail(error),
       },
       { lazy: image.loading === "lazy", convert: png },
     );
@@ -109,9 +164,10 @@ export class Upgrade {
   }
 
   /** @param {Showing} showing */
-  #show({ url, final }) {
+  #show({ url, final, reduce }) {
     const { image } = this;
     const before = this.#url;
+    this.#picture = { ...this.#picture, reduce };
     if (!before) {
       const sources = image.parentElement?.localName === "picture" ? image.parentElement.querySelectorAll("source") : [];
       const media = new Map([...sources].map((source) => [source, source.getAttribute("media")]));
@@ -120,10 +176,15 @@ export class Upgrade {
     }
     this.#url = url;
     // set, not removed: without a srcset Chromium sometimes keeps the old candidate's density
-    image.srcset = srcsetOf(url);
-    image.src = url;
+    const density = this.#chosen.density / reduce;
+    // the src would be another candidate, of 1x
+    this.#shown = { src: density === 1 ? url : "", srcset: `${url} ${density}x` };
+    image.srcset = this.#shown.srcset;
+    image.src = this.#shown.src;
     if (before) URL.revokeObjectURL(before);
-    if (final) image.decode().catch(() => {}).then(() => url === this.#url && this.#emit("sdzload"));
+    if (!final) return;
+    image.decode().catch(() => {}).then(() => url === this.#url && this.#emit("sdzload"));
+    this.#lookOut();
   }
 
   /** @param {{code: string, message: string}} error */
@@ -137,9 +198,6 @@ export class Upgrade {
     this.image.dispatchEvent(new CustomEvent(type, { detail }));
   }
 }
-
-/** @param {string} url @returns {string} */
-const srcsetOf = (url) => `${url} 1x`;
 
 /** @param {Element} element @param {string} name @param {string | null} value */
 function set(element, name, value) {
