@@ -59,12 +59,13 @@ class CustomBuildHook(BuildHookInterface[Any]):
         minify = runpy.run_path(str(root / MINIFY))
         if not minify["available"](root):
             return
+        for name in minify["modules"](root / "web"):
+            included.pop(str(root / "web" / name))
         for name, module in minify["minified"](root).items():
-            if str(root / "web" / name) in included:
-                path = self._minified() / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(module)
-                included[str(path)] = included.pop(str(root / "web" / name))
+            path = self._minified() / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(module)
+            included[str(path)] = f"sdz/web/{name}"
 
 
 def sources(root: Path) -> list[Path]:

@@ -5,6 +5,7 @@
  */
 
 import { SdzError } from "./errors.js";
+import { sha256 } from "./format/transfer.js";
 import { MAX_HALO, MAX_OCTAVE } from "./limits.js";
 import { QUANTIZERS, tablesProblem } from "./quantizer.js";
 
@@ -60,20 +61,6 @@ export const PACK_CACHE = "sdz-pack-files";
 
 /** @param {string} problem @returns {SdzError} */
 const corrupt = (problem) => new SdzError("CorruptPackError", `${problem}; rebuild or deploy the pack again`);
-
-/**
- * SHA-256, by the platform.
- * @param {Uint8Array} bytes
- * @returns {Promise<string>} 64 hexadecimal digits
- * @throws {SdzError} ProviderError outside secure contexts, where browsers offer no digests
- */
-export async function sha256(bytes) {
-  if (!globalThis.crypto?.subtle) {
-    throw new SdzError("ProviderError", "digests need a secure context: serve the page over https or from localhost");
-  }
-  const digest = await crypto.subtle.digest("SHA-256", /** @type {Uint8Array<ArrayBuffer>} */ (bytes));
-  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
 
 /**
  * Downloads a file of a pack.

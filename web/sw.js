@@ -12,11 +12,11 @@
  * stage, and the request as it would be without a service worker.
  */
 
-import { ACCEPT, MEDIA_TYPE } from "./format/container.js";
 import { paint, reached, readContainer, readPicture } from "./decode.js";
 import { SdzError } from "./errors.js";
 import { FULL_STRENGTH, MAX_DOWNLOAD_BYTES } from "./limits.js";
-import { PACK_CACHE, sha256, stored } from "./pack.js";
+import { ACCEPT, MEDIA_TYPE, sha256 } from "./format/transfer.js";
+import { PACK_CACHE, stored } from "./pack.js";
 import { Sessions } from "./sessions.js";
 import { reductionOf } from "./format/sparse.js";
 import { enlarged } from "./work/enlarged.js";

@@ -1,4 +1,7 @@
-"""The modules of `web/` as sites and installed packages carry them: without comments and long names, by esbuild.
+"""The modules of `web/` as sites and installed packages carry them: few files, without comments and long names, by esbuild.
+
+What a browser loads one by one costs it a request each: what belongs together is one file here. A page's modules are one program, and parts
+of it that are loaded later or by name share the rest of it; the worker and the service workers are others, which share nothing.
 
 Needs nothing but a checkout with its node_modules, not even the rest of the project: the build of the wheel runs it as well.
 """
@@ -10,7 +13,24 @@ import tempfile
 from pathlib import Path
 
 MODULES = ("*.js", "format/*.js", "page/*.js", "work/*.js", "demo/*.js")
-"""What of `web/` a site holds."""
+"""The modules of `web/`."""
+
+NAMED = (
+    "sdz.js",
+    "decode.js",
+    "errors.js",
+    "assets.js",
+    "engine.js",
+    "limits.js",
+    "pack.js",
+    "sessions.js",
+    "format/container.js",
+    "page/sizes.js",
+)
+"""What pages load by name, beside the demo's scripts."""
+
+PROGRAMS = ((*NAMED, "demo/*.js"), ("worker.js", "session.js"), ("sw.js",), ("sw-onnx.js",), ("fallback.js",))
+"""The modules of each program that keep their names."""
 
 ESBUILD = Path("node_modules/.bin/esbuild")
 
@@ -20,8 +40,11 @@ NOTICE = "// sdz, SPDX-License-Identifier: Apache-2.0"
 NOTICED = ("sdz.js", "decode.js", "worker.js", "sw.js", "sw-onnx.js", "fallback.js")
 """What pages and browsers load by name. In every module that they import it would cost a visitor a kilobyte."""
 
-OPTIONS = ("--minify", "--format=esm", "--charset=utf8", "--tsconfig-raw={}", "--log-level=warning")
-"""Each module for itself, its imports as they are: they find each other by their names."""
+OPTIONS = (
+    "--bundle", "--splitting", "--minify", "--format=esm", "--charset=utf8", "--tsconfig-raw={}", "--log-level=warning",
+    # beside the modules with names, where addresses are relative to
+    "--outbase=.", "--chunk-names=[name]-[hash]", "--external:./ort/*",
+)  # fmt: skip
 
 
 class MinifyError(ValueError):
@@ -34,20 +57,27 @@ def available(root: Path) -> bool:
 
 
 def modules(web: Path) -> list[str]:
-    """Every module of a site, by its path below `web`."""
-    return sorted(path.relative_to(web).as_posix() for pattern in MODULES for path in web.glob(pattern))
+    """Every module of `web`, by its path below it."""
+    return _found(web, MODULES)
 
 
 def minified(root: Path) -> dict[str, bytes]:
-    """The modules of the checkout at `root`, by their paths below its `web/`; raises MinifyError."""
-    web, names = root / "web", modules(root / "web")
+    """What a site holds of the checkout at `root`, by paths in the place of its `web/`; raises MinifyError."""
+    web = root / "web"
     with tempfile.TemporaryDirectory() as folder:
-        command = [str(root / ESBUILD), *names, *OPTIONS, "--outbase=.", f"--outdir={folder}"]
-        try:
-            done = subprocess.run(command, cwd=web, capture_output=True, text=True)
-        except OSError as error:
-            raise MinifyError(f"esbuild cannot be run: {error.strerror}: run `npm ci` in {root}") from error
-        if done.returncode != 0:
-            raise MinifyError(f"esbuild: {' '.join(done.stderr.split())}")
+        for program in PROGRAMS:
+            command = [str(root / ESBUILD), *_found(web, program), *OPTIONS, f"--outdir={folder}"]
+            try:
+                done = subprocess.run(command, cwd=web, capture_output=True, text=True)
+            except OSError as error:
+                raise MinifyError(f"esbuild cannot be run: {error.strerror}: run `npm ci` in {root}") from error
+            if done.returncode != 0:
+                raise MinifyError(f"esbuild: {' '.join(done.stderr.split())}")
         notices = {name: f"{NOTICE}\n".encode() for name in NOTICED}
-        return {name: notices.get(name, b"") + Path(folder, name).read_bytes() for name in names}
+        found = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+        names = [path.relative_to(folder).as_posix() for path in found]
+        return {name: notices.get(name, b"") + path.read_bytes() for name, path in zip(names, found, strict=True)}
+
+
+def _found(web: Path, patterns: tuple[str, ...]) -> list[str]:
+    return sorted(path.relative_to(web).as_posix() for pattern in patterns for path in web.glob(pattern))

@@ -25,7 +25,7 @@ if (event.target.localName === 'sdz-img') window.seen.push([type, event.detail?.
 IMAGE = '<img src="b.png" width="90" height="60" alt="a fallback">'
 BODY = f'<sdz-img src="a.sdz" width="90" height="60" alt="a picture"><noscript>{IMAGE}</noscript></sdz-img>'
 
-MODULES = ("sdz.js", "page/load.js", "format/container.js")
+MODULES = ("sdz.js", "page/load.js", "format/transfer.js")
 WORKERS = ("worker.js", "engine.js")
 PACKS = ("manifest.json", "linear.bin", "coder.bin")
 WEIGHTS = ("decoder.core.bin", "denoiser.core.bin")

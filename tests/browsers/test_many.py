@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import SHOWN, Site, opened, pack_files, picture, served
+from browser import SHOWN, WEB, Site, opened, pack_files, picture, served
 
 from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode
@@ -74,6 +74,20 @@ def test_pictures_in_sight_go_first(site: Site, page: Any, pack: Pack) -> None:
     # nobody saw a first paint of the others
     stages = [[kind, stage] for kind, name, stage in page.evaluate("window.seen") if name == "p0"]
     assert stages == [["progress", "denoised"], ["load", None]]
+
+
+@pytest.mark.parametrize(("soon", "stages"), [("1000", {"denoised"}), ("0", {"linear", "denoised"})])
+def test_a_first_paint_where_the_last_is_not_soon(site: Site, page: Any, soon: str, stages: set[str]) -> None:
+    """Of pictures that come when the networks are there."""
+    source = (WEB / "work/job.js").read_text()
+    assert "SOON_MS = 1000;" in source
+    site.files["work/job.js"] = source.replace("SOON_MS = 1000;", f"SOON_MS = {soon};").encode()
+    show(site, page, '<sdz-img id="a" src="a.sdz?a" width="96" height="64"></sdz-img>')
+    loaded(page, 1)
+    more = "".join(f'<sdz-img id="{name}" src="a.sdz?{name}" width="96" height="64"></sdz-img>' for name in "bcdef")
+    page.evaluate("more => { window.seen.length = 0; document.body.insertAdjacentHTML('beforeend', more) }", more)
+    loaded(page, 5)
+    assert {stage for kind, _, stage in page.evaluate("window.seen") if kind == "progress"} == stages
 
 
 def test_lazy_pictures_are_decoded_in_sight(site: Site, page: Any) -> None:

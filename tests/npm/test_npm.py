@@ -230,8 +230,8 @@ def test_no_bundler(copied: Path, page: Any, expected: str) -> None:
 
 
 def test_example_page(copied: Path, page: Any, expected: str) -> None:
-    """web/example.html beside the copied folder; both of its pictures, and what its script tells."""
-    shutil.copy(ROOT / "web" / "example.html", copied / "index.html")
+    """web/npm/example.html beside the copied folder; both of its pictures, and what its script tells."""
+    shutil.copy(ROOT / "web" / "npm" / "example.html", copied / "index.html")
     picture(256, 192).save(copied / "photo.jpg")
     with hosting(copied) as site:
         page.goto(site.url("index.html"))

@@ -70,7 +70,9 @@ def test_names_below_assets_carry_their_digest(built: Report) -> None:
 def test_library_holds_what_the_browser_loads(built: Report, pack: Path) -> None:
     folder = next((built.site / "assets").glob("sdz-*"))
     inside = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.suffix not in (".br", ".gz")}
-    assert {"sdz.js", "sdz.wasm", "page/element.js", "worker.js", "sw.js", "demo/style.css"} <= inside
+    assert {"sdz.js", "sdz.wasm", "decode.js", "page/sizes.js", "worker.js", "sw.js", "demo/style.css"} <= inside
+    # part of sdz.js
+    assert "page/element.js" not in inside
     assert not [name for name in inside if name.startswith("ort/") or name == "sw-onnx.js"]
     packed = sorted(name for name in inside if name.startswith(f"packs/{built.decoder.pack}/"))
     core = load_pack(pack).core
@@ -116,11 +118,33 @@ def test_pages_ask_for_webgpu_where_the_build_does(photos: Path, pack: Path, tmp
     assert (report.site / "sw.js").read_text().endswith('/sw.js";\n')
 
 
+def words(shared: library.Library, scripts: list[str]) -> set[str]:
+    """What stands in any of them."""
+    return {word for name in scripts for word in re.findall(r"\w+", shared.files[name].decode())}
+
+
+def test_few_files_are_loaded(pack: Path) -> None:
+    """Each is a request: what a gallery's page loads of code, and its worker."""
+    shared = library.collect(load_pack(pack))
+    assert len(library.module_graph(shared, [library.ENTRY, library.CHOOSER, "demo/gallery.js"])) <= 10
+    assert len(library.module_graph(shared, [library.WORKER])) <= 2
+
+
+def test_a_page_has_one_copy_of_each_module(pack: Path) -> None:
+    """What is loaded later shares the settings, the worker and the errors of what was there."""
+    shared = library.collect(load_pack(pack))
+    page = library.module_graph(shared, minify._found(library.WEB, minify.PROGRAMS[0]))
+    page += [name for name in shared.files if name.startswith(("printing-", "paintnow-", "upgrade-", "enlarged-"))]
+    for text in ("configure() comes too late", "the sdz worker could not start", "sdz-pixels", "digests need a secure context"):
+        assert [text in shared.files[name].decode() for name in page].count(True) == 1, text
+
+
 def test_scripts_of_the_first_paint_keep_their_budget(pack: Path) -> None:
     """25 kB after brotli: all modules that stand before the first paint, of 75 with the core and the tables."""
     shared = library.collect(load_pack(pack))
     scripts = library.module_graph(shared, [library.ENTRY, library.WORKER])
-    assert {"sdz.js", "page/element.js", "page/client.js", "worker.js", "decode.js", "core.js"} <= set(scripts)
+    assert {"sdz.js", "worker.js"} <= set(scripts)
+    assert {"customElements", "IntersectionObserver", "WebAssembly", "sdz_decode"} - words(shared, scripts) == set()
     assert {"sw.js", "sw-onnx.js", "session.js"} & set(scripts) == set()
     sizes = {name: len(brotli.compress(shared.files[name], quality=11)) for name in scripts}
     assert sum(sizes.values()) <= 25_000, sizes
@@ -154,10 +178,11 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_modules_are_minified_where_esbuild_is(checkout: Path, pack: Path) -> None:
     (checkout / "web/sdz.js").write_text(
-        '/** Why. */\nimport { a as long } from "./a.js";\n// how\nexport const sum = long + /* é */ "é";\n'
+        '/** Why. */\nimport { a as long } from "./work/a.js";\n// how\nexport const sum = long + /* é */ "é";\n'
     )
+    (checkout / "web/work/a.js").write_text('export const a = location.href;\nexport const unused = "b";\n')
     files = library.collect(load_pack(pack)).files
-    assert files["sdz.js"].decode() == f'{minify.NOTICE}\nimport{{a as o}}from"./a.js";const r=o+"é";export{{r as sum}};\n'
+    assert files["sdz.js"].decode() == f'{minify.NOTICE}\nvar o=location.href;var r=o+"é";export{{r as sum}};\n'
     assert {name for name, data in files.items() if data.startswith(minify.NOTICE.encode())} == set(minify.NOTICED) & set(files)
 
 

@@ -194,7 +194,7 @@ def test_without_scripts(chromium: Any, served: Site, built: Report) -> None:
     page.context.close()
 
 
-@pytest.mark.parametrize("lost", ["element.js", "sdz.wasm", "linear.bin", "decoder.core.bin", "glass.sdz"])
+@pytest.mark.parametrize("lost", ["sdz.js", "sdz.wasm", "linear.bin", "decoder.core.bin", "glass.sdz"])
 def test_fallback_when_a_part_is_lost(lost: str, chromium: Any, served: Site, built: Report, pack: Path) -> None:
     """A module that does not arrive, then other parts: either way the ordinary picture stands in, painted as without scripts."""
     plain, _ = open_page(chromium, scripts=False)
@@ -210,7 +210,7 @@ def test_fallback_when_a_part_is_lost(lost: str, chromium: Any, served: Site, bu
     page.wait_for_function("() => document.querySelector('figure img')?.naturalWidth")
     assert page.locator("figure").first.locator("img").get_attribute("src") == (built.photos[0].fallback or built.photos[0].sdz).path
     # the element is the picture, and its child has no box of its own; without the element, the child is seen
-    seen = page.locator("figure img" if lost == "element.js" else "figure sdz-img").first
+    seen = page.locator("figure img" if lost == "sdz.js" else "figure sdz-img").first
     shots = (seen.screenshot() == expected or page.wait_for_timeout(50) for _ in range(600))
     assert any(shots)
     assert page.get_by_role("img", name=built.photos[0].alt or built.photos[0].title).count() >= 1

@@ -14,20 +14,21 @@ class Fake {
   constructor(name, seen, ranks, log, during = () => {}) {
     this.name = name;
     this.seen = seen;
+    this.pixels = 1;
     this.ranks = ranks;
     this.log = log;
     this.during = during;
   }
 
-  /** @param {number} crowd @returns {Piece | null} */
-  next(crowd) {
+  /** @param {number} ahead @returns {Piece | null} */
+  next(ahead) {
     const [rank] = this.ranks;
     if (rank === undefined) return null;
     return {
       rank: this.seen ? rank : rank + 10,
       work: async () => {
         this.ranks.shift();
-        this.log.push(`${this.name}${rank}/${crowd}`);
+        this.log.push(`${this.name}${rank}/${ahead}`);
         await null;
         this.during(this.name);
       },

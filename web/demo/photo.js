@@ -4,7 +4,7 @@
  */
 
 import { request, wantedBy } from "../page/client.js";
-import { ACCEPT } from "../format/container.js";
+import { ACCEPT } from "../format/transfer.js";
 
 /** @import { Stage } from "../decode.js" */
 

@@ -26,11 +26,6 @@ import { MAX_ALT_BYTES, MAX_CHUNKS, MAX_EXIF_BYTES, MAX_PLANES, MAX_SIDE, MAX_ST
  * @typedef {{header: Header, chunks: Chunk[], headerBytes: number}} Container
  */
 
-export const MEDIA_TYPE = "image/x-sdz";
-
-/** The Accept header of requests for .sdz files, so that a server with content negotiation does not answer with a decoded picture. */
-export const ACCEPT = `${MEDIA_TYPE}, */*;q=0.1`;
-
 export const LATENTS = "L";
 export const PALETTE_LATENTS = "P";
 export const ALPHA = "A";

@@ -21,7 +21,7 @@ const PACK = join(ROOT, "runtime", "packs", "tiny");
 const CORE = join(ROOT, "core", "sdz.wasm");
 
 /** Parts of web/ that are not copied as they are. */
-const LEFT_OUT = new Set(["demo", "npm", "example.html"]);
+const LEFT_OUT = new Set(["demo", "npm"]);
 
 /** Fields of package.json that concern this checkout only. */
 const OWN = ["private", "scripts", "devDependencies"];
@@ -65,10 +65,10 @@ export const graphRunner = async () => runner;
 export const runtimeFile = () => undefined;
 `;
 
-/** The package's work/start.js. */
+/** The package's start.js. */
 const START = `/** Starts the worker, by an address that bundlers replace by their own. Only in the npm package; a site's version is for every policy. */
 
-export const startWorker = () => new Worker(new URL("../worker.js", import.meta.url), { type: "module", name: "sdz" });
+export const startWorker = () => new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "sdz" });
 `;
 
 /** For `document.querySelector("sdz-img")`, which JSDoc cannot say. */
@@ -96,7 +96,7 @@ function layOutPack() {
   for (const name of ["manifest.json", ...files]) copyFileSync(join(PACK, name), join(folder, name));
   const read = ["manifest.json", ...files].map((name) => /** @type {const} */ ([name, readFileSync(join(PACK, name))]));
   const small = Object.fromEntries(read.filter(([, data]) => data.length <= SMALL));
-  writeFileSync(join(OUT, "web/work/start.js"), START);
+  writeFileSync(join(OUT, "web/start.js"), START);
   writeFileSync(join(OUT, "web/assets.js"), assets(id, small, files.filter((name) => !(name in small))));
 }
 

@@ -5,7 +5,7 @@
 
 import { SdzError } from "../errors.js";
 import { useSettings } from "./settings.js";
-import { startWorker } from "../work/start.js";
+import { startWorker } from "../start.js";
 import { trustedScript } from "../work/trusted.js";
 
 /** @import { Stage, Tile } from "../decode.js" */

@@ -6,7 +6,8 @@
 import { coreFile, packFolder } from "../assets.js";
 import { Core, MEMORY_LIMIT } from "../core.js";
 import { finish, readContainer } from "../decode.js";
-import { ACCEPT, ALPHA, LATENTS, find } from "../format/container.js";
+import { ALPHA, LATENTS, find } from "../format/container.js";
+import { ACCEPT } from "../format/transfer.js";
 import { MANIFEST, TABLES, packOf, tableOf } from "../pack.js";
 import { channelSteps } from "../quantizer.js";
 import { folder } from "./client.js";

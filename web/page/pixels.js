@@ -4,8 +4,7 @@
  * the newest.
  */
 
-import { ACCEPT } from "../format/container.js";
-import { sha256 } from "../pack.js";
+import { ACCEPT, sha256 } from "../format/transfer.js";
 
 /** @import { Stage } from "../decode.js" */
 /** @import { Wanted } from "./client.js" */
@@ -39,6 +38,9 @@ let written = COUNTED;
 /** @returns {Promise<Cache | null>} null where the browser has no storage, or refuses it */
 const open = async () => (globalThis.caches ? caches.open(NAME).catch(() => null) : null);
 
+/** Whether anything was kept before this page: on a first visit nothing is looked for. @type {Promise<boolean> | undefined} */
+let some;
+
 /** An address that no page has. @param {string} address @param {Wanted} wanted */
 const keyOf = (address, { stage, realism }) =>
   new URL(`/.sdz/pixels/${stage}/${realism}/${encodeURIComponent(address)}`, location.href).href;
@@ -49,6 +51,8 @@ const keyOf = (address, { stage, realism }) =>
  */
 export async function find(address, wanted) {
   try {
+    some ??= globalThis.caches ? caches.has(NAME) : Promise.resolve(false);
+    if (!(await some)) return null;
     const kept = await (await open())?.match(keyOf(address, wanted));
     if (!kept) return null;
     /** @type {Facts} */
@@ -72,6 +76,7 @@ export function keep(address, wanted, image, facts) {
   idle(async () => {
     const headers = { "content-type": image.type, [FACTS]: encodeURIComponent(JSON.stringify(facts)), [SIZE]: String(image.size) };
     // exceeding the storage quota must not fail the page
+    some = Promise.resolve(true);
     await open()
       .then((cache) => cache?.put(keyOf(address, wanted), new Response(image, { headers })))
       .then(() => ((written += image.size) < COUNTED ? undefined : trim()))

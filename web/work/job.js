@@ -5,10 +5,10 @@
 
 import { paint, reached, readContainer, readPicture, strengthOf } from "../decode.js";
 import { SdzError } from "../errors.js";
-import { ACCEPT, MAX_HEADER_BYTES, altText } from "../format/container.js";
+import { MAX_HEADER_BYTES, altText } from "../format/container.js";
 import { reductionOf } from "../format/sparse.js";
+import { ACCEPT, sha256 } from "../format/transfer.js";
 import { LARGE_PIXELS, MAX_DOWNLOAD_BYTES } from "../limits.js";
-import { sha256 } from "../pack.js";
 import { Bitmap } from "./bitmap.js";
 
 /** @import { Stage } from "../decode.js" */
@@ -25,6 +25,12 @@ const MANY_PIXELS = 2 ** 22;
 
 /** Milliseconds after the decoder's network in which the denoiser's is worth waiting for: a picture takes about as long. */
 const DENOISER_MS = 150;
+
+/** Milliseconds within which all pictures in sight are finished where none of them needs a first paint. */
+const SOON_MS = 1000;
+
+/** Milliseconds that a pixel takes to the last stage where none has been timed: those of a phone. */
+const SLOW = 1e-3;
 
 /** What goes first: pictures in sight, among these the smaller ones, of each a first paint. */
 const RANKS = { unseen: 8, many: 4, networks: 1 };
@@ -66,7 +72,8 @@ export class Job {
   #painted = 0;
   /** The last stage painted of the whole file. @type {Stage | null} */
   #stage = null;
-  #pixels = 0;
+  /** Of the picture, known once its header is. */
+  pixels = 0;
   /** Of the prefix of `#opened` bytes. @type {Picture | null} */
   #picture = null;
   #opened = 0;
@@ -78,8 +85,10 @@ export class Job {
   #pack = null;
   /** @type {Promise<Pack> | null} */
   #loading = null;
-  /** Whether networks are being loaded. */
+  /** Whether networks are being loaded, or could not be. */
   #preparing = false;
+  /** Why they could not: told when nothing else is to be done. @type {{error: unknown} | null} */
+  #problem = null;
   /** Whether the denoiser's is taking its time. */
   #late = false;
   #working = false;
@@ -202,8 +211,8 @@ export class Job {
     const container = readContainer(this.#bytes);
     const { width, height, packId } = container.header;
     this.#headerSent = true;
-    this.#pixels = width * height;
-    const asks = this.#pixels >= LARGE_PIXELS;
+    this.pixels = width * height;
+    const asks = this.pixels >= LARGE_PIXELS;
     if (asks) this.#allowed = null;
     this.tell({ type: "header", width, height, alt: altText(container), asks });
     this.#loading = this.sessions.pack(packId);
@@ -234,26 +243,30 @@ export class Job {
     return wanted === "denoised" && !(this.strength && this.#pack?.denoiserMinStepIndex !== null) ? "decoded" : wanted;
   }
 
-  /** @param {number} crowd @returns {Piece | null} */
-  next(crowd) {
+  /** @param {number} ahead @returns {Piece | null} */
+  next(ahead) {
     if (!this.#pack || this.#allowed === null || (this.lazy && !this.seen)) return null;
     const last = this.#last;
-    const rank = (this.seen ? 0 : RANKS.unseen) + (this.#pixels > MANY_PIXELS ? RANKS.many : 0);
+    const { pace } = this.turns;
+    const rank = (this.seen ? 0 : RANKS.unseen) + (this.pixels > MANY_PIXELS ? RANKS.many : 0);
     const [decoder, denoiser] = last === "linear" ? [true, true] : [this.#session.isReady("decoder"), last === "decoded" || this.#session.isReady("denoiser")];
+    // most of all that is loaded: in time to spare the others a first paint where the network is fast
+    if (!(decoder && denoiser) && !this.#preparing) this.#prepare(last);
     const ready = this.#done && decoder && denoiser;
     const grown = this.#done ? this.#stage === null && this.#painted !== this.#bytes.length : !this.#received && this.#bytes.length >= this.#paintAt;
-    // the first paint is not worth its work where nothing keeps the last one waiting; who takes tiles compares stages
-    const first = this.seen && grown && !(ready && ((crowd === 1 && !this.tiles) || last === "linear"));
+    // the first paint is not worth its work where the last one comes soon, or tells how long the others take; who takes tiles compares stages
+    const soon = last === "linear" || (!this.tiles && (pace === null ? SLOW * this.pixels : pace * ahead) < SOON_MS);
+    const first = this.seen && grown && !(ready && soon);
     if (first) return { rank, work: () => this.#step("linear") };
     if (ready) return { rank: rank + (last === "linear" ? 0 : RANKS.networks), work: () => this.#step(last) };
     if (!this.#done) return null;
-    if (!this.#preparing) return { rank, work: () => this.#prepare(last) };
+    if (this.#problem) return { rank, work: async () => this.#fail(this.#problem?.error) };
     if (this.seen && decoder && this.#late && this.#stage !== "decoded") return { rank: rank + RANKS.networks, work: () => this.#step("decoded") };
     return null;
   }
 
   /** Begins to load the networks, the decoder's first: it paints alone where the denoiser's takes its time. @param {Stage} last */
-  async #prepare(last) {
+  #prepare(last) {
     this.#preparing = true;
     const session = this.#session;
     const loading = async () => {
@@ -270,13 +283,17 @@ export class Job {
         this.#preparing = false;
         this.turns.wake();
       },
-      (error) => this.#fail(error),
+      (error) => {
+        this.#problem = { error };
+        this.turns.wake();
+      },
     );
   }
 
   /** Paints a stage of what has arrived. @param {Stage} stage */
   async #step(stage) {
     this.#working = true;
+    const start = performance.now();
     try {
       const bytes = this.#bytes;
       const done = this.#done;
@@ -288,7 +305,9 @@ export class Job {
       this.#painted = bytes.length;
       this.#paintAt = bytes.length * REPAINT_GROWTH;
       if (done) this.#stage = stage;
-      if (done && stage === last) this.end();
+      if (!done || stage !== last) return;
+      if (stage !== "linear") this.turns.pace = (performance.now() - start) / this.pixels;
+      this.end();
     } catch (error) {
       this.#fail(error);
     } finally {

@@ -7,11 +7,14 @@
  *
  * @typedef {object} Worked what has work to do
  * @property {boolean} seen
- * @property {(crowd: number) => Piece | null} next the next piece, where it can be done now; `crowd`: how many are seen
+ * @property {number} pixels
+ * @property {(ahead: number) => Piece | null} next the next piece, where it can be done now; `ahead`: pixels of all that are seen
  */
 
 /** @template {Worked} T */
 export class Turns {
+  /** Milliseconds that a pixel of the last finished picture took to its last stage; null before. @type {number | null} */
+  pace = null;
   /** In order of arrival. @type {Set<T>} */
   #waiting = new Set();
   #busy = false;
@@ -37,11 +40,11 @@ export class Turns {
 
   #first() {
     const jobs = [...this.#waiting];
-    const crowd = jobs.filter(({ seen }) => seen).length;
+    const ahead = jobs.reduce((sum, { seen, pixels }) => sum + (seen ? pixels : 0), 0);
     /** @type {Piece | null} */
     let first = null;
     for (const job of jobs) {
-      const piece = job.next(crowd);
+      const piece = job.next(ahead);
       if (piece && (!first || piece.rank < first.rank)) first = piece;
     }
     return first;
