@@ -1,9 +1,9 @@
 #!/bin/sh
-# The core, from Debian's clang-19 and lld-19 (1:19.1.7-3~deb12u1), the same bytes on every run: sdz.wasm beside this file, or the file named.
-# With FUZZ set, the fuzzer's calls are part of it.
+# The core's two modules, from Debian's clang-19 and lld-19 (1:19.1.7-3~deb12u1), the same bytes on every run: sdz.wasm and lossless.wasm beside
+# this file, or in the folder named. With FUZZ set, sdz.wasm holds the tail's coder too, and the fuzzer's calls.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-out=$(realpath -m "${1:-$here/sdz.wasm}")
+out=$(realpath -m "${1:-$here}")
 objects=$(mktemp -d)
 trap 'rm -r "$objects"' EXIT
 cd "$here/src"
@@ -15,8 +15,13 @@ compile() { # level, files: what runs per decision or per pixel is made fast, th
 			-Wall -Wextra -Werror -Wno-unused-function -c -o "$objects/$(basename "$file" .c).o" "$file"
 	done
 }
-compile -O2 planes.c kernels_simd.c reconstruction.c linear.c
+link() { # module, objects
+	module=$1
+	shift
+	wasm-ld-19 --no-entry --strip-all -z stack-size=65536 --max-memory=1073741824 -o "$out/$module.wasm" "$@"
+}
+compile -O2 planes.c kernels_simd.c reconstruction.c linear.c lossless/predictor.c lossless/tail.c
 compile -Os memory.c coder.c tables.c indices.c alpha.c networks/weights.c networks/network.c ${FUZZ:+../fuzz.c}
 cd "$objects"
-wasm-ld-19 --no-entry --strip-all -z stack-size=65536 --max-memory=1073741824 -o "$out" memory.o coder.o tables.o planes.o indices.o reconstruction.o alpha.o linear.o \
-	weights.o network.o kernels_simd.o ${FUZZ:+fuzz.o}
+link sdz memory.o coder.o tables.o planes.o indices.o reconstruction.o alpha.o linear.o weights.o network.o kernels_simd.o ${FUZZ:+fuzz.o predictor.o tail.o}
+link lossless memory.o coder.o predictor.o tail.o

@@ -6,9 +6,11 @@
  * kernels' plain versions, so that also compares these with their vector twins.
  *
  * A case: kind, then what the kind wants. Kinds 'T', 'I', 'N', 'L' open tables, index tables, networks and linear stages and use them a
- * little; 'p', 'i', 'P', 'A', 'e', 'g' decode payloads, palettes and alpha, encode, and guard with those opened by `fuzz_setup`. SEEDS and OUT
+ * little; 'p', 'i', 'P', 'A', 'e', 'g' decode payloads, palettes and alpha, encode, and guard with those opened by `fuzz_setup`; 'x' decodes a lossless
+ * tail, 'X' codes one and decodes it again, whole and damaged. SEEDS and OUT
  * are records of u32 length, bytes, and in OUT u64 verdict; the first four of SEEDS are the set-up: the bodies of T, I, L and N.
  */
+#include "sdz_lossless.h"
 #include "src/kernels.h"
 
 enum { MOST = 1 << 16 };
@@ -99,6 +101,49 @@ static void use_network(const u8 *data, u32 bytes, i32 l1_limit, Case *c) {
   }
   for (i32 k = 0; k < 4; k++) sdz_free(in[k]);
   sdz_free(out), sdz_free(net);
+}
+
+/* All bands of a tail from `bytes` at `payload`, each given the rest of it, over a base of bytes of the case. */
+static void use_tail(i32 encode, i32 width, i32 height, i32 planes, const u8 *payload, u32 bytes, const u8 *base, u8 *pixels) {
+  Tail *t = sdz_tail(width, height, planes, encode ? 6 : 2);
+  u32 line = (u32)(width * planes), at = 0;
+  for (const i32 *b; t && (b = sdz_tail_band(t)) && b[1] + b[3] + b[5] > 0;) {
+    u32 length = bytes - at;
+    i32 failed = sdz_tail_decode(t, payload + at, length, base + (u32)b[0] * line, pixels + (u32)b[2] * line);
+    note_number(failed);
+    if (failed) {
+      note_failure();
+      break;
+    }
+    at += length;
+  }
+  note(pixels, (u64)line * (u32)height);
+  sdz_free(t);
+}
+
+static void use_tails(i32 encode, Case *c) {
+  i32 width = byte(c) % 40 + 1, height = byte(c) % 24 + 1, planes = byte(c) & 1 ? 3 : 1;
+  u32 size = (u32)(width * height * planes), rest = (u32)(c->end - c->at), room = 50 * size + 8;
+  u8 *base = sdz_alloc(size), *pixels = sdz_alloc(size), *again = sdz_alloc(size), *out = sdz_alloc(room);
+  for (u32 i = 0; i < size; i++) base[i] = (u8)(rest ? c->at[i * 3 % rest] : 0), pixels[i] = (u8)(rest ? c->at[i % rest] + (i & 3) : 77), again[i] = 0;
+  if (encode) {
+    Tail *t = sdz_tail(width, height, planes, 6);
+    i32 written = sdz_tail_encode(t, pixels, base, out, room);
+    sdz_free(t);
+    note_number(written);
+    if (written > 0) {
+      note(out, (u64)written);
+      use_tail(encode, width, height, planes, out, (u32)written, base, again);
+      if (__builtin_memcmp(pixels, again, size)) __builtin_trap();
+      out[(u32)written / 2] ^= (u8)(1 + byte(c));
+      use_tail(encode, width, height, planes, out, (u32)written - (u32)(written > 3 && byte(c) & 1 ? 3 : 0), base, again);
+    }
+  } else {
+    u8 *payload = copy_of(c->at, rest);
+    use_tail(encode, width, height, planes, payload, rest, base, again);
+    sdz_free(payload);
+  }
+  sdz_free(base), sdz_free(pixels), sdz_free(again), sdz_free(out);
 }
 
 SDZ_CALL(fuzz_setup) int32_t fuzz_setup(int32_t kind, const uint8_t *data, uint32_t bytes);
@@ -200,7 +245,7 @@ uint64_t fuzz_case(const uint8_t *data, uint32_t bytes) {
       note(values, 4ull * positions * (u32)channels);
       sdz_free(values);
     }
-  }
+  } else if (kind == 'x' || kind == 'X') use_tails(kind == 'X', c);
   return hash;
 }
 

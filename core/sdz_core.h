@@ -48,6 +48,7 @@ enum {
   SDZ_PALETTE_ENTRY = 41,   /* an index names an entry that is not there */
   SDZ_ALPHA_FILTER = 42,    /* a row names a filter that is not there */
   SDZ_LATENT_RANGE = 43,    /* a latent or an index to be coded is out of range */
+  SDZ_TAIL_END = 44,        /* a band of a lossless tail ends too early (sdz_lossless.h) */
 };
 
 typedef struct Tables Tables;   /* what a pack's coder knows before the first bit */

@@ -53,14 +53,14 @@ PALETTE_LENGTH, PALETTE_ENTRY, ALPHA_FILTER, LATENT_RANGE = 40, 41, 42, 43
 
 
 @functools.cache
-def _compiled() -> tuple[wasmtime.Engine, wasmtime.Module]:
+def _compiled(module: Path) -> tuple[wasmtime.Engine, wasmtime.Module]:
     with _COMPILING:
         config = wasmtime.Config()
         # a home that cannot be written: compiled anew in each process, in a tenth of a second
         with contextlib.suppress(wasmtime.WasmtimeError):
             config.cache = True
         engine = wasmtime.Engine(config)
-        return engine, wasmtime.Module(engine, WASM.read_bytes())
+        return engine, wasmtime.Module(engine, module.read_bytes())
 
 
 _COMPILING = threading.Lock()
@@ -103,13 +103,13 @@ class _Room(int):
     """The address of memory that a call borrows."""
 
 
-class Core:
-    """One instance of the core, for one thread at a time. `limit` is how many bytes its memory may have."""
+class Instance:
+    """An instance of one of the core's modules, for one thread at a time. `limit` is how many bytes its memory may have."""
 
-    def __init__(self, limit: int = MEMORY_LIMIT) -> None:
-        engine, module = _compiled()
+    def __init__(self, module: Path, limit: int) -> None:
+        engine, compiled = _compiled(module)
         self._store = wasmtime.Store(engine)
-        instance = wasmtime.Instance(self._store, module, [])
+        instance = wasmtime.Instance(self._store, compiled, [])
         exports = instance.exports(self._store)
         memory = exports["memory"]
         assert isinstance(memory, wasmtime.Memory)
@@ -118,11 +118,89 @@ class Core:
         self.usable = True
         self._call("sdz_limit", limit)
 
-    # ---- objects ----
-
     def free(self, handle: int) -> None:
         """Gives back what an opening method returned."""
         self._call("sdz_free", handle)
+
+    def held(self) -> int:
+        """Bytes that are handed out now."""
+        return self._call("sdz_limit", 0)
+
+    def reserved(self) -> int:
+        """Bytes of the instance's memory, which never shrinks."""
+        return int(self._memory.data_len(self._store))
+
+    def _call(self, name: str, *arguments: int) -> int:
+        if not self.usable:
+            raise CoreError("this instance of the core failed before: take a new one")
+        try:
+            return self._functions[name](self._store, *arguments) or 0
+        except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
+            self.usable = False
+            raise CoreError(f"{name} failed: {error}") from error
+
+    def _open(self, name: str, *arguments: Any) -> int:
+        with self._given(*arguments) as passed:
+            handle = self._call(name, *passed)
+        if not handle:
+            self._fail()
+        return handle & 0xFFFFFFFF
+
+    def _check(self, status: int) -> None:
+        if status < 0:
+            self._fail()
+
+    def _fail(self) -> NoReturn:
+        reason, where = self._call("sdz_reason"), self._call("sdz_where")
+        if reason == NO_MEMORY:
+            self.usable = False
+            raise LimitError("more memory is needed than a decoder may take; decode a smaller picture, or less of it", None, "memory")
+        self._refuse(reason, where)
+        raise CoreError(f"a call of the core has arguments out of range (reason {reason}, {where})")
+
+    def _refuse(self, reason: int, where: int) -> None:
+        """Raises what the module's own reasons mean."""
+
+    def _room(self, count: int) -> _Room:
+        at = self._call("sdz_alloc", max(1, count)) & 0xFFFFFFFF
+        if not at:
+            self._fail()
+        return _Room(at)
+
+    def _given(self, *arguments: Any) -> _Given:
+        return _Given(self, arguments)
+
+    def _put(self, data: bytes | NDArray[Any]) -> _Room:
+        size = len(data) if isinstance(data, bytes) else data.nbytes
+        at = self._room(size)
+        self._write(at, data)
+        return at
+
+    def _view(self) -> NDArray[np.uint8]:
+        # anew each time: memory may have grown, and moved
+        return np.frombuffer(memoryview(self._memory.get_buffer_ptr(self._store)), np.uint8)
+
+    def _write(self, at: int, data: bytes | NDArray[Any]) -> None:
+        flat = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data.reshape(-1).view(np.uint8)
+        self._view()[at : at + len(flat)] = flat
+
+    def _bytes(self, at: int, count: int) -> bytes:
+        at &= 0xFFFFFFFF
+        return self._view()[at : at + count].tobytes()
+
+    def _array(self, at: int, kind: DTypeLike, count: int) -> NDArray[Any]:
+        at &= 0xFFFFFFFF
+        size = count * np.dtype(kind).itemsize
+        return self._view()[at : at + size].view(kind).copy()
+
+
+class Core(Instance):
+    """One instance of the core, for one thread at a time. `limit` is how many bytes its memory may have."""
+
+    def __init__(self, limit: int = MEMORY_LIMIT) -> None:
+        super().__init__(WASM, limit)
+
+    # ---- objects ----
 
     def tables(self, data: bytes) -> int:
         """A pack's coder tables. Raises CorruptPackError."""
@@ -306,41 +384,7 @@ class Core:
             self._check(self._call("sdz_assign", at, rows, columns, channels, entries, len(palette), int(dither), out))
             return self._array(out, np.uint8, rows * columns).reshape(rows, columns)
 
-    # ---- memory ----
-
-    def held(self) -> int:
-        """Bytes that are handed out now."""
-        return self._call("sdz_limit", 0)
-
-    def reserved(self) -> int:
-        """Bytes of the instance's memory, which never shrinks."""
-        return int(self._memory.data_len(self._store))
-
-    def _call(self, name: str, *arguments: int) -> int:
-        if not self.usable:
-            raise CoreError("this instance of the core failed before: take a new one")
-        try:
-            return self._functions[name](self._store, *arguments) or 0
-        except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
-            self.usable = False
-            raise CoreError(f"{name} failed: {error}") from error
-
-    def _open(self, name: str, *arguments: Any) -> int:
-        with self._given(*arguments) as passed:
-            handle = self._call(name, *passed)
-        if not handle:
-            self._fail()
-        return handle & 0xFFFFFFFF
-
-    def _check(self, status: int) -> None:
-        if status < 0:
-            self._fail()
-
-    def _fail(self) -> NoReturn:
-        reason, where = self._call("sdz_reason"), self._call("sdz_where")
-        if reason == NO_MEMORY:
-            self.usable = False
-            raise LimitError("more memory is needed than a decoder may take; decode a smaller picture, or less of it", None, "memory")
+    def _refuse(self, reason: int, where: int) -> None:
         if reason in PACK_REASONS:
             raise CorruptPackError(f"{PACK_REASONS[reason].format(where)}; rebuild the pack")
         if reason in (PALETTE_LENGTH, PALETTE_ENTRY):
@@ -349,45 +393,12 @@ class Core:
             raise FilterError(where)
         if reason == LATENT_RANGE:
             raise EncodeInputError(f"an integer to be coded is out of range ({where}): use a coarser step")
-        raise CoreError(f"a call of the core has arguments out of range (reason {reason}, {where})")
-
-    def _room(self, count: int) -> _Room:
-        at = self._call("sdz_alloc", max(1, count)) & 0xFFFFFFFF
-        if not at:
-            self._fail()
-        return _Room(at)
-
-    def _given(self, *arguments: Any) -> _Given:
-        return _Given(self, arguments)
-
-    def _put(self, data: bytes | NDArray[Any]) -> _Room:
-        size = len(data) if isinstance(data, bytes) else data.nbytes
-        at = self._room(size)
-        self._write(at, data)
-        return at
-
-    def _view(self) -> NDArray[np.uint8]:
-        # anew each time: memory may have grown, and moved
-        return np.frombuffer(memoryview(self._memory.get_buffer_ptr(self._store)), np.uint8)
-
-    def _write(self, at: int, data: bytes | NDArray[Any]) -> None:
-        flat = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data.reshape(-1).view(np.uint8)
-        self._view()[at : at + len(flat)] = flat
-
-    def _bytes(self, at: int, count: int) -> bytes:
-        at &= 0xFFFFFFFF
-        return self._view()[at : at + count].tobytes()
-
-    def _array(self, at: int, kind: DTypeLike, count: int) -> NDArray[Any]:
-        at &= 0xFFFFFFFF
-        size = count * np.dtype(kind).itemsize
-        return self._view()[at : at + size].view(kind).copy()
 
 
 class _Given:
     """Arguments of a call: what is bytes or an array is copied into the core, and given back afterwards, as is every room among them."""
 
-    def __init__(self, core: Core, arguments: tuple[Any, ...]) -> None:
+    def __init__(self, core: Instance, arguments: tuple[Any, ...]) -> None:
         self._core = core
         self._arguments = arguments
         self._owned: list[int] = []

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from . import limits
 from .errors import DecodeInputError, LimitError, MissingPackError
 from .files import FileInput, contents
-from .format.container import ALPHA, ALT_TEXT, EXIF, Container, Header, parse
+from .format.container import ALPHA, ALT_TEXT, EXIF, LOSSLESS, Chunk, Container, Header, parse
 from .format.linear import reductions
 from .format.picture import Picture, Window
 from .options import DEFAULT_STAGE, STAGES, Engine, Stage
@@ -43,8 +43,8 @@ class DecodedImage:
     """What `decode` returns.
 
     `pixels` is uint8 (H, W, n) in sRGB: n = 3 RGB, 4 RGBA, 1 grey, 2 grey and alpha. `stage` is the one reached (`denoised` falls
-    back to `decoded` where the pack skips its denoiser). `complete` tells whether the latents were there to the last bit.
-    `timings` are seconds per stage.
+    back to `decoded` where the pack skips its denoiser). `complete` tells whether the latents, and the lossless tail if the file has one,
+    were there to the last bit; `exact_rows` rows from the top are the photo's own pixels. `timings` are seconds per stage.
     """
 
     pixels: NDArray[np.uint8]
@@ -54,6 +54,7 @@ class DecodedImage:
     alt: str | None = None
     exif: bytes | None = None
     timings: dict[str, float] = field(default_factory=dict)
+    exact_rows: int = 0
 
     def to_pil(self) -> Image.Image:
         """The image for Pillow: mode L, LA, RGB or RGBA."""
@@ -205,6 +206,24 @@ class Opened:
                 pixels[*place, channel] = part[:, :, channel]
         return pixels
 
+    @functools.cached_property
+    def tail(self) -> Chunk | None:
+        """The file's lossless tail, whole or cut, if it has a usable one."""
+        if self.container.find(LOSSLESS) is None:
+            return None
+        from .lossless.tail import tail_of
+
+        return tail_of(self.container, self.pack)
+
+    def exact(self) -> NDArray[np.uint8]:
+        """The rows from the top, uint8 (rows, W, `channels`), that the lossless tail has of the photo itself: all, fewer where it is cut,
+        none without one. Raises CorruptFileError."""
+        if self.tail is None:
+            return np.empty((0, self.header.width, self.channels), np.uint8)
+        from .lossless.tail import decode_tail
+
+        return decode_tail(self.tail, self.paint("linear"))
+
     @property
     def has_alpha(self) -> bool:
         """Whether the file has an alpha plane, whole."""
@@ -277,6 +296,7 @@ def decode(
     tile: int | None = None,
     reduce: int = 1,
     engine: Engine | None = None,
+    lossless: bool = True,
 ) -> DecodedImage:
     """Decodes `data`, or its first `max_bytes` bytes, up to `stage`. `data` is the file's bytes (any bytes-like object), its path, or the
     file opened for binary reading.
@@ -284,6 +304,7 @@ def decode(
     `session` runs the networks and fixes the pack; without one, `pack` or else the installed pack of the file's id is run on one CPU
     thread by the `engine`: onnxruntime where it is installed, else the core, to the same pixels. `realism`, 0 to 1 in sixteenths, is how
     far the denoiser goes: 1 the most natural picture, 0 the most faithful, for which it does not run at all.
+    At the last stage, rows that a lossless tail brings are the photo's own pixels, unless `lossless` is false; no network runs if all are.
     `tile` is the side of a tile in latent positions (1,024 pixels without one); it does not change the pixels.
     `reduce` (1, or one of `reductions` of the pack's patch at the stage `linear`) divides the sides, rounding up: the means of as many
     pixels, for a fraction of the work.
@@ -301,17 +322,28 @@ def decode(
     possible = reductions(opened.pack.patch)
     if reduce not in (1, *possible) or (reduce > 1 and stage != "linear"):
         raise DecodeInputError(f"reduce is {reduce} at stage {stage}: it is 1, or one of {possible} at stage linear")
+    exact = None
+    if lossless and stage == STAGES[-1] and opened.tail is not None:
+        with watch("lossless"):
+            exact = opened.exact()
     stage = opened.reached(stage, realism)
-    if session is None and stage != "linear":
-        with watch("pack"):
-            from .engines import networks_of
+    rows = 0 if exact is None else len(exact)
+    if exact is not None and rows == opened.header.height:
+        pixels = exact
+    else:
+        if session is None and stage != "linear":
+            with watch("pack"):
+                from .engines import networks_of
 
-            session = networks_of(opened.pack, engine)
-    pixels = opened.paint(stage, session, realism=realism, reduce=reduce, tile=tile, watch=watch)
+                session = networks_of(opened.pack, engine)
+        pixels = opened.paint(stage, session, realism=realism, reduce=reduce, tile=tile, watch=watch)
+        if exact is not None:
+            pixels[:rows] = exact
     if opened.has_alpha:
         with watch("alpha"):
             pixels = np.concatenate([pixels, opened.alpha(reduce)[:, :, None]], axis=2)
-    return DecodedImage(pixels, opened.header, stage, opened.picture.complete, opened.alt, opened.exif, watch.seconds)
+    complete = opened.picture.complete and (opened.tail is None or opened.tail.complete)
+    return DecodedImage(pixels, opened.header, stage, complete, opened.alt, opened.exif, watch.seconds, rows)
 
 
 def strength_of(realism: float) -> int:

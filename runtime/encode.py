@@ -60,6 +60,7 @@ def encode(
     session: Session | None = None,
     alt: str | None = None,
     keep_metadata: bool = False,
+    lossless: bool = False,
 ) -> bytes:
     """Encodes an image: a path, an image file's bytes, a file opened for binary reading, a Pillow image, a uint8 array (H, W) or
     (H, W, 1 to 4), or what `read_photo` prepared of one of these. Of an animation, the frame it stands at.
@@ -71,6 +72,7 @@ def encode(
     `tune` chooses what the bytes are spent on: "natural" keeps texture alive, "faithful" keeps the error small.
     `effort`, 0 to 9, is how much time goes into nearer pictures in the same bytes (`refining`): 0 none, 2 about a second for 512 x 512
     pixels, 9 half a minute; over 0 the pack has to have the graph for it.
+    `lossless` adds the photo's exact pixels as a tail behind the picture; the options above speak of the file without it.
     `session` runs the encoder and fixes the pack; without one, `pack` or else the default is run on one CPU thread. `alt` is
     stored as alternative text. `keep_metadata` stores the EXIF block. Colour profiles are converted away, never stored.
     Raises EncodeInputError for an option or image that cannot be encoded, LimitError for one too large, OSError for a file that cannot be
@@ -101,9 +103,12 @@ def encode(
         if not 0 < bpp < math.inf:
             raise EncodeInputError(f"bpp is {bpp}, it must be positive and finite")
         target_size = math.floor(bpp * photo.width * photo.height / 8)
-    if target_size is not None:
-        return writer.at_size(target_size)
-    return writer.at_quality(quality)
+    data = writer.at_quality(quality) if target_size is None else writer.at_size(target_size)
+    if not lossless:
+        return data
+    from .lossless.writing import with_tail
+
+    return with_tail(data, photo, session.pack)
 
 
 def step_index_for(quality: float) -> int:

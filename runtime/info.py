@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .errors import SdzError
-from .format.container import ALPHA, ALT_TEXT, TAGS, Chunk, Container, parse
+from .format.container import ALPHA, ALT_TEXT, LOSSLESS, TAGS, Chunk, Container, parse
 from .limits import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 Report = dict[str, Any]
 
 
-def describe(data: bytes, engine: Engine | None = None) -> Report:
-    """What `info --json` prints of a file: header fields, chunks, and how many bytes went into what. Raises what `parse` raises, and where
+def describe(data: bytes, engine: Engine | None = None, *, webp: bool = False) -> Report:
+    """What `info --json` prints of a file: header fields, chunks, and how many bytes went into what; with `webp`, what WebP lossless needs
+    for its exact pixels. Raises what `parse` raises, and where
     an `engine` is asked for and cannot run the file's networks, what `engine_for` raises, or MissingPackError."""
     container = parse(data)
     header = container.header
@@ -41,6 +42,7 @@ def describe(data: bytes, engine: Engine | None = None) -> Report:
         "alt": None if alt is None else alt.payload.decode("utf-8"),
         "chunks": [_describe_chunk(chunk) for chunk in container.chunks],
         "spent": _spent(container),
+        "lossless": _lossless(container, data if webp else None),
         "latents": None if pack is None else _spent_on_latents(container, pack),
     }
 
@@ -77,6 +79,28 @@ def _describe_chunk(chunk: Chunk) -> Report:
         "declared": chunk.length,
         "complete": chunk.complete,
     }
+
+
+def _lossless(container: Container, data: bytes | None) -> Report | None:
+    """Bytes of a lossless tail, and with the file's `data` those of WebP lossless for the same pixels, None where not all are there; None
+    for a file without a tail."""
+    chunk = container.find(LOSSLESS)
+    if chunk is None:
+        return None
+    return {"bytes": len(chunk.payload), "complete": chunk.complete, "webp": None if data is None else _webp_bytes(data)}
+
+
+def _webp_bytes(data: bytes) -> int | None:
+    import io
+
+    from .decode import decode
+
+    image = decode(data)
+    if image.exact_rows < image.header.height:
+        return None
+    out = io.BytesIO()
+    image.to_pil().save(out, "WEBP", lossless=True, quality=100, method=6)
+    return out.tell()
 
 
 def _spent(container: Container) -> dict[str, int]:

@@ -25,7 +25,7 @@ from sdz.runtime.format.container import parse, serialize
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 WEB: Final = ROOT / "web"
-CORE: Final = ROOT / "core" / "sdz.wasm"
+CORE: Final = ROOT / "core"
 ORT: Final = ROOT / "node_modules" / "onnxruntime-web" / "dist"
 
 CHROMIUM: Final = "/usr/bin/chromium"
@@ -155,7 +155,8 @@ def scripts() -> dict[str, bytes | Path]:
     files: dict[str, bytes | Path] = {
         path.relative_to(WEB).as_posix(): path for room in ("*.js", "format/*.js", "page/*.js", "work/*.js") for path in WEB.glob(room)
     }
-    files["sdz.wasm"] = CORE
+    for name in ("sdz.wasm", "lossless.wasm"):
+        files[name] = CORE / name
     for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"):
         files[f"ort/{name}"] = ORT / name
     return files

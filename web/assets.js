@@ -11,6 +11,9 @@ import { fetchReader } from "./pack.js";
 /** @returns {string} the address of the exact core */
 export const coreFile = () => new URL("sdz.wasm", import.meta.url).href;
 
+/** @returns {string} the address of the lossless tail's coder */
+export const exactFile = () => new URL("lossless.wasm", import.meta.url).href;
+
 /** @param {string} id of a pack @returns {URL | undefined} the folder of its files; undefined where they are in none */
 export const packFolder = (id) => new URL(`packs/${id}/`, import.meta.url);
 
@@ -22,3 +25,6 @@ export const graphRunner = () => import("./session.js");
 
 /** @param {string} name of one of onnxruntime-web's files @returns {string | undefined} its address; undefined where it is not provided */
 export const runtimeFile = (name) => new URL(`ort/${name}`, import.meta.url).href;
+
+/** The module that reads lossless tails. */
+export const exactReader = () => import("./work/exact.js");

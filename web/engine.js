@@ -31,14 +31,17 @@ const KEPT_BYTES = 2 ** 26;
 /** An instance whose memory, which never shrinks, has become larger than these bytes is dropped once no picture is open. */
 const LARGE_BYTES = 2 ** 27;
 
-/** Where sdz.wasm comes from. @type {() => Promise<BufferSource | Response>} */
-let load = async () => {
-  const response = await fetch(coreFile()).catch((error) => {
-    throw new SdzError("NetworkError", `${coreFile()}: ${error.message}`);
+/** @param {string} address of a module of the core @returns {Promise<Response>} */
+export async function fetchModule(address) {
+  const response = await fetch(address).catch((error) => {
+    throw new SdzError("NetworkError", `${address}: ${error.message}`);
   });
-  if (!response.ok) throw new SdzError("NetworkError", `${coreFile()}: HTTP status ${response.status}`);
+  if (!response.ok) throw new SdzError("NetworkError", `${address}: HTTP status ${response.status}`);
   return response;
-};
+}
+
+/** Where sdz.wasm comes from. @type {() => Promise<BufferSource | Response>} */
+let load = () => fetchModule(coreFile());
 
 /** @type {Promise<WebAssembly.Module> | null} */
 let compiling = null;

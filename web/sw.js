@@ -12,7 +12,7 @@
  * stage, and the request as it would be without a service worker.
  */
 
-import { paint, reached, readContainer, readPicture } from "./decode.js";
+import { paint, reached, readContainer, readPicture } from "./work/stages.js";
 import { SdzError } from "./errors.js";
 import { FULL_STRENGTH, MAX_DOWNLOAD_BYTES } from "./limits.js";
 import { ACCEPT, MEDIA_TYPE, sha256 } from "./format/transfer.js";
@@ -21,7 +21,7 @@ import { Sessions } from "./sessions.js";
 import { reductionOf } from "./format/sparse.js";
 import { enlarged } from "./work/enlarged.js";
 
-/** @import { Stage } from "./decode.js" */
+/** @import { Stage } from "./work/stages.js" */
 
 /**
  * @typedef {{waitUntil(task: Promise<unknown>): void}} LifeEvent

@@ -30,7 +30,7 @@ INLINE i32 clamp32(i32 low, i32 v, i32 high) { return v < low ? low : v > high ?
 INLINE u32 magnitude_of(i32 v) { return v < 0 ? 0u - (u32)v : (u32)v; }
 
 /* memory.c ---------------------------------------------------------------------------------------------------------------------------- */
-enum { FREE, BUFFER, SCRATCH, PART, TABLES, PICTURE, LINEAR, NETWORK };
+enum { FREE, BUFFER, SCRATCH, PART, TABLES, PICTURE, LINEAR, NETWORK, TAIL };
 /* `bytes`, cleared, for an object of this kind; PARTs are given back with their `owner`. NULL, and the reason set, where there is no room. */
 void *take(u64 bytes, u32 kind, const void *owner);
 void give(void *memory);

@@ -48,6 +48,9 @@ CORE = ROOT / "core" / "sdz.wasm"
 CORE_FILE = CORE.name
 """The exact core, and its path inside the library."""
 
+EXACT = ROOT / "core" / "lossless.wasm"
+"""The core's second module, which a page loads only where it reads a lossless tail."""
+
 STYLES = ("base.css", "gallery.css", "photo.css", "how.css")
 """The demo's style sheets, in the order of their rules; pages load them as one."""
 
@@ -114,7 +117,7 @@ def collect(pack: Pack, webgpu: bool = False) -> Library:
     that fails its digests."""
     try:
         style = b"\n".join((DEMO / name).read_bytes() for name in STYLES)
-        files = {**_modules(), STYLE: style, CORE_FILE: CORE.read_bytes()}
+        files = {**_modules(), STYLE: style, CORE_FILE: CORE.read_bytes(), EXACT.name: EXACT.read_bytes()}
     except OSError as error:
         raise MissingPartError(f"{error.filename}: {error.strerror}: install sdz again, or repair the checkout") from error
     except MinifyError as error:

@@ -47,8 +47,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_files(encode, f"OUT{SUFFIX}, a folder, or - for standard output")
     size = encode.add_mutually_exclusive_group()
     size.add_argument("-q", "--quality", type=float, metavar="0..100", help=f"100 is the finest step (default: {DEFAULT_QUALITY:g})")
-    size.add_argument("--bpp", type=float, metavar="BITS", help="bits per pixel of the whole file")
-    size.add_argument("--target-size", type=int, metavar="BYTES", help="size of the whole file, met exactly")
+    size.add_argument("--bpp", type=float, metavar="BITS", help="bits per pixel of the file, but for a lossless tail")
+    size.add_argument("--target-size", type=int, metavar="BYTES", help="size of the file, but for a lossless tail; met exactly")
     encode.add_argument(
         "--tune",
         choices=TUNES,
@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar=f"0..{MAX_EFFORT}",
         help=f"time for nearer pictures in as many bytes: 2 a second, 9 half a minute for 512x512 (default: {DEFAULT_EFFORT})",
     )
+    encode.add_argument("--lossless", action="store_true", help="add the photo's exact pixels behind the picture")
     encode.add_argument("--alt", metavar="TEXT", help="alternative text to store in the file")
     encode.add_argument("--jobs", type=int, default=1, metavar="N", help="photos encoded at a time, in processes of their own (default: 1)")
     encode.add_argument("--keep-metadata", action="store_true", help="store the EXIF block (left out by default)")
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     decode.add_argument(
         "--realism", type=float, default=1.0, metavar="0..1", help="how far the denoiser goes: 0 most faithful, 1 most natural (default: 1)"
     )
+    decode.add_argument("--no-lossless", action="store_true", help="decode the latents also where a file has the exact pixels")
     decode.add_argument("--format", metavar="NAME", help="png, webp, jpeg, avif …, for a folder or standard output (default: png)")
     _add_networks(decode)
     decode.add_argument("--engine", choices=ENGINES, help="what runs the networks, to the same pixels (default: onnxruntime if installed)")
@@ -87,15 +89,17 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("inputs", nargs="*", metavar="IN", help=f"{SUFFIX} files, folders, or - for standard input")
     info.add_argument("--providers", action="store_true", help="list onnxruntime's execution providers and which of them work")
     info.add_argument("--engine", choices=ENGINES, help="ask whether this one can run the files' networks here (default: what would)")
+    info.add_argument("--webp", action="store_true", help="say how many bytes WebP lossless needs for the exact pixels")
     info.add_argument("--json", action="store_true", help="print one JSON document")
     info.set_defaults(command=inspection.show)
 
     verify = commands.add_parser(
         "verify",
         help="check files",
-        description="Check that the files are whole and their CRCs right, and that the pack is installed and intact.",
+        description="Check that files are whole, their CRCs right, their pack installed and intact, and their lossless tails sound.",
     )
     verify.add_argument("inputs", nargs="+", metavar="IN", help=f"{SUFFIX} files, folders, or - for standard input")
+    verify.add_argument("--against", metavar="PHOTO", help="check that the file holds exactly the pixels of this photo")
     verify.add_argument("--pack", metavar="FOLDER", help="check against this pack instead of the installed ones")
     verify.add_argument("--json", action="store_true", help="print one JSON document")
     verify.set_defaults(command=inspection.verify)

@@ -40,6 +40,7 @@ class Encoder:
             session=self._session,
             alt=args.alt,
             keep_metadata=args.keep_metadata,
+            lossless=args.lossless,
         )
         elapsed = time.perf_counter() - start
         write(job, data)
@@ -96,7 +97,9 @@ def decode_files(parser: argparse.ArgumentParser, args: argparse.Namespace) -> i
         data = read(job.source)
         if args.bytes is not None:
             data = data[: args.bytes]
-        image = decode(data, stage=args.stage, realism=args.realism, **sessions.for_decoding(data, args.stage))
+        image = decode(
+            data, stage=args.stage, realism=args.realism, lossless=not args.no_lossless, **sessions.for_decoding(data, args.stage)
+        )
         format_name = _format_of(chosen if job.target == PIPE or args.format else Path(job.target).suffix.lower())
         options = {} if image.exif is None else {"exif": b"Exif\0\0" + image.exif}
         picture = image.to_pil()
@@ -113,6 +116,7 @@ def decode_files(parser: argparse.ArgumentParser, args: argparse.Namespace) -> i
             "height": picture.height,
             "mode": picture.mode,
             "stage": image.stage,
+            "exact_rows": image.exact_rows,
             "on_white": on_white,
             "complete": image.complete,
             "alt": image.alt,
@@ -121,9 +125,17 @@ def decode_files(parser: argparse.ArgumentParser, args: argparse.Namespace) -> i
         }
 
     def line(report: Report) -> str:
-        return f"{report['input']} -> {report['output']}: {report['width']}x{report['height']} {report['mode']}, {report['stage']}"
+        return f"{report['input']} -> {report['output']}: {report['width']}x{report['height']} {report['mode']}, {_reached(report)}"
 
     return run_batch(args, jobs, work, line)
+
+
+def _reached(report: Report) -> str:
+    """How far a file was decoded, in words."""
+    rows = report["exact_rows"]
+    if rows == report["height"]:
+        return "the exact pixels"
+    return f"{report['stage']}, {rows} rows of it exact" if rows else str(report["stage"])
 
 
 def _format_of(suffix: str) -> str | None:

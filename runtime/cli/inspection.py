@@ -7,14 +7,18 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import CorruptFileError, MissingPackError
+from ..errors import CorruptFileError, EncodeInputError, MissingPackError
 from ..files import Job
 from ..format.container import ALPHA, TAGS, Container, parse
 from ..info import Report, describe
 from .batch import read, reading, run_batch
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..pack import Pack
+    from ..photo import PreparedPhoto
 
 
 def show(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
@@ -26,7 +30,7 @@ def show(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         parser.error("name a file, or ask for --providers")
 
     def work(job: Job) -> Report:
-        return describe(read(job.source), args.engine)
+        return describe(read(job.source), args.engine, webp=args.webp)
 
     return run_batch(args, reading(args.inputs), work, _describe_lines)
 
@@ -48,6 +52,10 @@ def _describe_lines(report: Report) -> str:
         lines.append(f"  chunk {chunk['tag']!r}   {chunk['name']}: {chunk['bytes']} bytes at {chunk['offset']}{state}")
     spent = ", ".join(f"{name} {count} ({100 * count / report['bytes']:.1f} %)" for name, count in report["spent"].items())
     lines.append(f"  spent       {spent}")
+    exact = report["lossless"]
+    if exact is not None:
+        beside = "" if exact["webp"] is None else f", WebP lossless has {exact['webp']}"
+        lines.append(f"  lossless    {exact['bytes']} bytes{beside}")
     latents = report["latents"]
     if latents is not None and latents["planes"]:
         rows = [["plane", "bytes", *latents["channels"]]]
@@ -85,6 +93,11 @@ def verify(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
 
     given = load_pack(Path(args.pack)) if args.pack else None
     intact: set[bytes] = set()
+    against = None
+    if args.against is not None:
+        from ..photo import read_photo
+
+        against = read_photo(Path(args.against))
 
     def work(job: Job) -> Report:
         container = parse(read(job.source))
@@ -99,17 +112,19 @@ def verify(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
         if pack.id != header.pack_id:
             raise MissingPackError(header.pack_id)
         _verify_latents(container, pack)
+        exact = _verify_tail(container, pack, against)
         if pack.id not in intact:
             pack.verify()
             intact.add(pack.id)
-        return {"ok": True, "pack": {"id": pack.id.hex(), "name": pack.name, "exact": pack.exact}}
+        return {"ok": True, "lossless": exact, "pack": {"id": pack.id.hex(), "name": pack.name, "exact": pack.exact}}
 
     return run_batch(args, reading(args.inputs), work, _verified_line)
 
 
 def _verified_line(report: Report) -> str:
     approximate = "" if report["pack"]["exact"] else f" (pixels approximate: pack {report['pack']['name']} is not bit-exact)"
-    return f"{report['input']}: ok{approximate}"
+    exact = {"": "", "sound": ", with the exact pixels", "equal": ", exactly the photo"}[report["lossless"] or ""]
+    return f"{report['input']}: ok{exact}{approximate}"
 
 
 def _verify_latents(container: Container, pack: Pack) -> None:
@@ -122,6 +137,37 @@ def _verify_latents(container: Container, pack: Pack) -> None:
         raise CorruptFileError(f"the file ends before its {name}", container.header_bytes, name)
     if not quantizer.embedded:
         Picture(container, pack)
+
+
+def _verify_tail(container: Container, pack: Pack, against: PreparedPhoto | None) -> str | None:
+    """ "sound" for a lossless tail that decodes, "equal" where its pixels are those of the photo given, None for a file without one. Raises
+    CorruptFileError for one that does not decode, EncodeInputError where the photo is another one or there is no tail to compare."""
+    from ..decode import Opened
+    from ..format.picture import Picture
+
+    opened = Opened(container, pack, Picture(container, pack))
+    if opened.tail is None:
+        if against is not None:
+            raise EncodeInputError("the file has no lossless tail: its pixels are not the photo's own")
+        return None
+    exact = opened.exact()
+    if against is None:
+        return "sound"
+    expected = against.rgb[:, :, :1] if against.grey else against.rgb
+    alpha = opened.alpha() if opened.has_alpha else None
+    if exact.shape != expected.shape or (alpha is None) != (against.alpha is None):
+        raise EncodeInputError(f"the photo has other sides or channels: {_shape(expected)}, the file {_shape(exact)}")
+    wrong = (exact != expected).any(axis=2)
+    if alpha is not None and against.alpha is not None:
+        wrong = (wrong & (alpha > 0)) | (alpha != against.alpha)
+    if wrong.any():
+        raise EncodeInputError(f"{int(wrong.sum())} pixels differ from the photo's")
+    return "equal"
+
+
+def _shape(pixels: NDArray[np.uint8]) -> str:
+    height, width, channels = pixels.shape
+    return f"{width}x{height} {'grey' if channels == 1 else 'RGB'}"
 
 
 def _verify_alpha(container: Container) -> None:

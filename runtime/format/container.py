@@ -15,7 +15,8 @@ An .sdz file is a header and then chunks until the file ends. All integers are l
     '---------------------------------------------------------------------------'
     .- chunk -------------------------------------------------------------------.
     |  tag    u8           'L' latents, 'P' palette latents, 'A' alpha,         |
-    |                      'T' alternative text, 'E' EXIF; any other: skipped   |
+    |                      'T' alternative text, 'X' lossless tail, 'E' EXIF;   |
+    |                      any other: skipped                                   |
     |  length varint       bytes of the payload                                 |
     |  crc    u32          CRC-32 (zlib's) of header, tag and payload           |
     |  payload                                                                  |
@@ -24,8 +25,8 @@ An .sdz file is a header and then chunks until the file ends. All integers are l
     varint: LEB128. 7 bits per byte, least significant group first, bit 7 set on all bytes but the last. At most 5 bytes, below
             2**32, and only the shortest form is valid.
 
-A file may end anywhere after its header. Of a chunk that the end cuts, 'L' counts as a prefix of the latents, its CRC unchecked;
-any other is ignored. A known tag twice, a 65th chunk, or a wrong CRC on any whole chunk, is an error.
+A file may end anywhere after its header. Of a chunk that the end cuts, 'L' and 'X' count as prefixes of latents and lossless tail, with
+their CRC unchecked; any other is ignored. A known tag twice, a 65th chunk, or a wrong CRC on any whole chunk, is an error.
 """
 
 from __future__ import annotations
@@ -55,8 +56,18 @@ LATENTS: Final = b"L"
 PALETTE_LATENTS: Final = b"P"
 ALPHA: Final = b"A"
 ALT_TEXT: Final = b"T"
+LOSSLESS: Final = b"X"
 EXIF: Final = b"E"
-TAGS: Final = {LATENTS: "latents", PALETTE_LATENTS: "palette latents", ALPHA: "alpha", ALT_TEXT: "alternative text", EXIF: "EXIF"}
+TAGS: Final = {
+    LATENTS: "latents",
+    PALETTE_LATENTS: "palette latents",
+    ALPHA: "alpha",
+    ALT_TEXT: "alternative text",
+    LOSSLESS: "lossless tail",
+    EXIF: "EXIF",
+}
+
+_CUT_ANYWHERE: Final = (LATENTS, LOSSLESS)
 
 _MAX_PAYLOAD: Final = {ALT_TEXT: limits.MAX_ALT_BYTES, EXIF: limits.MAX_EXIF_BYTES}
 
@@ -100,9 +111,9 @@ class Container:
     header_bytes: int
 
     def find(self, tag: bytes) -> Chunk | None:
-        """The chunk of that tag if the file has a usable one: whole, or for latents any part of it."""
+        """The chunk of that tag if the file has a usable one: whole, or for latents and lossless tail any part of it."""
         for chunk in self.chunks:
-            if chunk.tag == tag and (chunk.complete or tag == LATENTS):
+            if chunk.tag == tag and (chunk.complete or tag in _CUT_ANYWHERE):
                 return chunk
         return None
 

@@ -107,6 +107,21 @@ def test_every_vector_with_a_codebook_that_must_be_refused(name: str) -> None:
     assert error_of((VECTORS / f"{name}.sdz").read_bytes(), INDICES) == expected
 
 
+@pytest.mark.parametrize("name", files("lossless/valid"))
+def test_every_vector_with_a_tail(name: str) -> None:
+    expected = json.loads((VECTORS / "lossless" / "valid.json").read_bytes())[Path(name).name]
+    exact = open_file((VECTORS / f"{name}.sdz").read_bytes(), PALETTE if name.endswith("of-a-palette") else PLANES).exact()
+    assert {"rows": len(exact), "sha256": digest(exact)} == expected
+
+
+@pytest.mark.parametrize("name", files("lossless/invalid"))
+def test_every_vector_whose_tail_must_be_refused(name: str) -> None:
+    expected = json.loads((VECTORS / "lossless" / "invalid.json").read_bytes())[Path(name).name]
+    with pytest.raises(FormatError) as caught:
+        open_file((VECTORS / f"{name}.sdz").read_bytes(), PLANES).exact()
+    assert {"error": caught.value.name, "offset": caught.value.offset, "field": caught.value.field} == expected
+
+
 def test_the_default_packs_pixels_at_every_stage() -> None:
     """The networks too: their arithmetic is in FORMAT.md."""
     expected = json.loads((VECTORS / "tiny" / "chelsea.json").read_bytes())
@@ -126,4 +141,4 @@ def test_it_is_nobodys_twin() -> None:
             if isinstance(node, ast.ImportFrom) and not node.level:
                 names.append(node.module or "")
             assert {name.partition(".")[0] for name in names} <= MAY_IMPORT, path.name
-    assert lines < 1_200
+    assert lines < 1_300

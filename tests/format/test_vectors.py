@@ -23,6 +23,7 @@ sys.path.insert(0, str(FOLDER))
 
 import make  # noqa: E402
 import make_indices  # noqa: E402
+import make_lossless  # noqa: E402
 
 PACK = make.load_pack({path.name: path.read_bytes() for path in (FOLDER / "pack").iterdir()})
 PALETTE = make.load_pack({path.name: path.read_bytes() for path in (FOLDER / "pack").iterdir()}, "palette")
@@ -67,6 +68,15 @@ def test_the_golden_files_with_a_codebook_are_what_the_encoder_writes() -> None:
     """And what they must give is what the runtime makes of them."""
     committed = {path.relative_to(INDICES).as_posix(): path.read_bytes() for path in INDICES.rglob("*") if path.is_file()}
     made = make_indices.make()
+    assert sorted(committed) == sorted(made)
+    assert [name for name, data in made.items() if committed[name] != data] == []
+
+
+def test_the_golden_files_with_a_tail_are_what_the_encoder_writes() -> None:
+    """And what they must give is what the runtime makes of them."""
+    folder = make_lossless.FOLDER
+    committed = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    made = make_lossless.make()
     assert sorted(committed) == sorted(made)
     assert [name for name, data in made.items() if committed[name] != data] == []
 

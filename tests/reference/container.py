@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 MAX_SIDE = 16_384
 MAX_CHUNKS = 64
-KNOWN_TAGS = b"LPATE"
+KNOWN_TAGS = b"LPATXE"
 MOST_BYTES = {b"T": 4_096, b"E": 65_536}
 
 

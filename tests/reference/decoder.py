@@ -13,6 +13,7 @@ import numpy as np
 
 from .container import Chunk, FormatError, Header, payload_of, read_container
 from .indices import IndexTables, KnownIndices, decode_indices
+from .lossless import decode_lossless
 from .networks import Network, decoded_pixels, denoised
 from .pixels import grey_of, linear_pixels, linear_table, read_alpha
 from .planes import KnownPlanes, PlaneTables, decode_planes
@@ -98,6 +99,18 @@ class Opened:
         rgb = rgb[: self.header.height, : self.header.width]
         colour = grey_of(rgb) if self.header.grey else rgb
         return colour if self.alpha is None else np.dstack([colour, self.alpha])
+
+    def exact(self) -> Any:
+        """The photo's own rows that there are, uint8 (rows, W, 1 or 3)."""
+        width, height, tags = self.header.width, self.header.height, [chunk.tag for chunk in self.chunks]
+        latents = b"P" if self.pack.quantizer == "palette" else b"L"
+        pack = self.pack
+        rgb = linear_pixels(self.latents.values, pack.linear, pack.patch, pack.shift, pack.lapping)[:height, :width]
+        base = grey_of(rgb) if self.header.grey else rgb
+        if b"X" not in tags or latents not in tags[: tags.index(b"X")] or not self.chunks[tags.index(latents)].complete:
+            return base[:0]
+        tail = self.chunks[tags.index(b"X")]
+        return decode_lossless(tail.payload, tail.start, tail.complete, base)
 
 
 def open_file(data: bytes, pack: Pack) -> Opened:

@@ -197,6 +197,12 @@ def test_saving_to_a_path_and_by_options(tmp_path: Path) -> None:
     assert saved(photo("L").convert("P")) == encode(photo("L").convert("P"))
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_lossless_file_opens_as_the_photo_itself(mode: str) -> None:
+    data = saved(photo(mode), lossless=True, target_size=300)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), np.asarray(photo(mode)))
+
+
 def test_saving_what_cannot_be_leaves_no_file(tmp_path: Path) -> None:
     for options in ({"quality": 101}, {"target_size": 3}, {"quality": 1, "bpp": 1}, {"alt": "a" * 5000}, {"bpp": float("nan")}):
         with pytest.raises(EncodeInputError):

@@ -154,7 +154,8 @@ def test_minified_modules_decode_every_vector(built: Report, tmp_path: Path) -> 
     folder = next((built.site / "assets").glob("sdz-*"))
     shutil.copytree(folder, tmp_path / "web")
     (tmp_path / "core").mkdir()
-    shutil.copy(folder / "sdz.wasm", tmp_path / "core")
+    for module in ("sdz.wasm", "lossless.wasm"):
+        shutil.copy(folder / module, tmp_path / "core")
     shutil.copytree(library.ROOT / "tests" / "web", tmp_path / "tests" / "web")
     (tmp_path / "tests" / "vectors").symlink_to(library.ROOT / "tests" / "vectors")
     (tmp_path / "package.json").write_text('{"type": "module"}')

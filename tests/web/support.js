@@ -4,7 +4,9 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 
 import { useCore } from "../../web/engine.js";
+import { useExact } from "../../web/work/exact.js";
 
+useExact(async () => new Uint8Array(readFileSync(new URL("../../core/lossless.wasm", import.meta.url))));
 useCore(async () => new Uint8Array(readFileSync(new URL("../../core/sdz.wasm", import.meta.url))));
 
 /** @param {...(ArrayBufferView)} arrays @returns {string} SHA-256 of their bytes one after the other, hexadecimal */

@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { altText, find, parse } from "../../web/format/container.js";
 import { decodeBytes, readPicture } from "../../web/decode.js";
 import { SdzError } from "../../web/errors.js";
+import { tailOf } from "../../web/quantizer.js";
 import { sha256, thrown } from "./support.js";
 
 /** @param {string} path */
@@ -114,5 +115,44 @@ for (const name of names("palette")) {
     const [data, expected] = [read(`palette/${name}.sdz`), json(`palette/${name}.json`)];
     if ("error" in expected) await assertInvalid(data, expected, paletted);
     else assert.deepEqual(await expectValid(data, paletted), expected);
+  });
+}
+
+const exactPixels = json("lossless/valid.json");
+for (const name of names("lossless/valid")) {
+  test(`lossless: ${name}`, async () => {
+    const withPack = name === "of-a-palette" ? paletted : pack;
+    const data = read(`lossless/valid/${name}.sdz`);
+    const { header } = parse(data);
+    const { exact } = await import("../../web/work/exact.js");
+    const picture = await readPicture(data, withPack);
+    const tail = tailOf(parse(data), withPack);
+    const channels = header.grey ? 1 : 3;
+    /** @type {number[]} */
+    const samples = [];
+    let rows = 0;
+    if (tail) {
+      for await (const { y, height, width, pixels } of exact(tail, picture)) {
+        assert.deepEqual([y, width], [rows, header.width]);
+        rows += height;
+        for (let i = 0; i < pixels.length; i += 4) samples.push(...pixels.subarray(i, i + channels));
+      }
+    }
+    picture.close();
+    assert.deepEqual({ rows, sha256: sha256(Uint8Array.from(samples)) }, exactPixels[name]);
+    if (rows === header.height) {
+      const image = await decodeBytes(data, { pack: withPack });
+      assert.deepEqual([image.exactRows, image.complete], [rows, true]);
+      assert.deepEqual(Array.from(image.data.filter((_, i) => i % 4 < channels)), samples);
+    }
+  });
+}
+
+const refusedTails = json("lossless/invalid.json");
+for (const name of names("lossless/invalid")) {
+  test(`lossless, invalid: ${name}`, async () => {
+    const error = await thrown(() => decodeBytes(read(`lossless/invalid/${name}.sdz`), { pack }));
+    assert.ok(error instanceof SdzError);
+    assert.deepEqual({ error: error.code, offset: error.offset, field: error.field }, refusedTails[name]);
   });
 }

@@ -6,7 +6,7 @@
 import { trustedHtml } from "../work/trusted.js";
 
 /** @import { SdzImg } from "../page/element.js" */
-/** @import { Stage } from "../decode.js" */
+/** @import { Stage } from "../work/stages.js" */
 
 /** The next page is fetched when its link is this near. */
 const NEAR = "200% 0px";

@@ -6,7 +6,7 @@
 import { request, wantedBy } from "../page/client.js";
 import { ACCEPT } from "../format/transfer.js";
 
-/** @import { Stage } from "../decode.js" */
+/** @import { Stage } from "../work/stages.js" */
 
 /** Smallest prefix the slider offers, where the file has as many: with less, not even the header is whole. */
 const LEAST_BYTES = 24;

@@ -30,6 +30,7 @@ export const LATENTS = "L";
 export const PALETTE_LATENTS = "P";
 export const ALPHA = "A";
 export const ALT_TEXT = "T";
+export const LOSSLESS = "X";
 export const EXIF = "E";
 
 /** Length of the longest header: once this many bytes have arrived, a header that is still incomplete is an error. */
@@ -42,7 +43,7 @@ const TILT_MASK = 7;
 const CRC_BYTES = 4;
 
 /** @type {Record<string, string>} */
-const TAGS = { L: "latents", P: "palette latents", A: "alpha", T: "alternative text", E: "EXIF" };
+const TAGS = { L: "latents", P: "palette latents", A: "alpha", T: "alternative text", X: "lossless tail", E: "EXIF" };
 
 /** @type {Record<string, number>} */
 const MAX_PAYLOAD = { T: MAX_ALT_BYTES, E: MAX_EXIF_BYTES };
@@ -199,12 +200,12 @@ export function parse(data) {
 }
 
 /**
- * The chunk with that tag, where the file has a usable one: a complete one, or any part of the latents.
+ * The chunk with that tag, where the file has a usable one: a complete one, or any part of the latents or of the lossless tail.
  * @param {Container} container @param {string} tag
  * @returns {Chunk | undefined}
  */
 export function find(container, tag) {
-  return container.chunks.find((chunk) => chunk.tag === tag && (chunk.complete || tag === LATENTS));
+  return container.chunks.find((chunk) => chunk.tag === tag && (chunk.complete || tag === LATENTS || tag === LOSSLESS));
 }
 
 /** @param {Container} container @returns {string | undefined} the file's alternative text, where it carries one */

@@ -10,6 +10,7 @@ import { decodeBytes as decode } from "../decode.js";
 import { useCore } from "../engine.js";
 import { SdzError } from "../errors.js";
 import { useRuntime } from "../session.js";
+import { useExact } from "../work/exact.js";
 
 /** @import { DecodedImage, Options } from "../decode.js" */
 /** @import { Read } from "../pack.js" */
@@ -44,6 +45,7 @@ function readerOf(packs = new URL("../packs/", import.meta.url)) {
 }
 
 useCore(() => readFile(new URL("../sdz.wasm", import.meta.url)));
+useExact(() => readFile(new URL("../lossless.wasm", import.meta.url)));
 
 // only for packs that the core does not compute
 useRuntime(async () => {

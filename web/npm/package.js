@@ -17,8 +17,9 @@ const OUT = join(ROOT, "build", "npm");
 /** The default pack, as in runtime/pack.py. */
 const PACK = join(ROOT, "runtime", "packs", "tiny");
 
-/** The exact core. */
-const CORE = join(ROOT, "core", "sdz.wasm");
+/** The exact core, in two modules. */
+const CORE = join(ROOT, "core");
+const CORE_FILES = ["sdz.wasm", "lossless.wasm"];
 
 /** Parts of web/ that are not copied as they are. */
 const LEFT_OUT = new Set(["demo", "npm"]);
@@ -37,6 +38,7 @@ const assets = (id, small, files) => `/**
 
 import { fetchFile } from "./pack.js";
 import * as runner from "./session.js";
+import * as reader from "./work/exact.js";
 
 const PACK = "${id}";
 
@@ -50,6 +52,8 @@ ${files.map((name) => `  "${name}": () => new URL("./packs/${id}/${name}", impor
 
 export const coreFile = () => new URL("./sdz.wasm", import.meta.url).href;
 
+export const exactFile = () => new URL("./lossless.wasm", import.meta.url).href;
+
 /** Bundlers put each file where they like. */
 export const packFolder = () => undefined;
 
@@ -60,6 +64,8 @@ export const packReader = (id) => async (name, fresh) => {
 };
 
 export const graphRunner = async () => runner;
+
+export const exactReader = async () => reader;
 
 /** A page that needs onnxruntime-web says where it is: a bundler would put its 14 MB into every application. */
 export const runtimeFile = () => undefined;
@@ -80,7 +86,7 @@ function layOutScripts() {
   mkdirSync(join(OUT, "web/npm/site"), { recursive: true });
   for (const name of ["node.js", "sdz-assets.js"]) copyFileSync(join(WEB, "npm", name), join(OUT, "web/npm", name));
   copyFileSync(join(WEB, "assets.js"), join(OUT, "web/npm/site/assets.js"));
-  copyFileSync(CORE, join(OUT, "web/sdz.wasm"));
+  for (const name of CORE_FILES) copyFileSync(join(CORE, name), join(OUT, "web", name));
   copyFileSync(join(WEB, "npm/README.md"), join(OUT, "README.md"));
   copyFileSync(join(ROOT, "LICENSE"), join(OUT, "LICENSE"));
 }

@@ -8,7 +8,7 @@ import { useSettings } from "./settings.js";
 import { startWorker } from "../start.js";
 import { trustedScript } from "../work/trusted.js";
 
-/** @import { Stage, Tile } from "../decode.js" */
+/** @import { Stage, Tile } from "../work/stages.js" */
 
 /**
  * @typedef {object} Progress

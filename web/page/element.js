@@ -21,7 +21,7 @@ import { discard, emptyImage } from "./shown.js";
 /** @import { Wanted } from "./client.js" */
 /** @import { Receiver, Showing } from "./load.js" */
 /** @import { Choice } from "./sizes.js" */
-/** @import { Stage } from "../decode.js" */
+/** @import { Stage } from "../work/stages.js" */
 
 /** All elements in documents. @type {Set<SdzImg>} */
 const connected = new Set();

@@ -10,7 +10,7 @@ import { find, keep } from "./pixels.js";
 import { canvasOf, prepared } from "./shown.js";
 
 /** @import { SdzError } from "../errors.js" */
-/** @import { Stage } from "../decode.js" */
+/** @import { Stage } from "../work/stages.js" */
 /** @import { Progress, Wanted } from "./client.js" */
 
 /**

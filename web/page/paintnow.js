@@ -5,7 +5,7 @@
 
 import { coreFile, packFolder } from "../assets.js";
 import { Core, MEMORY_LIMIT } from "../core.js";
-import { finish, readContainer } from "../decode.js";
+import { finish, readContainer } from "../work/stages.js";
 import { ALPHA, LATENTS, find } from "../format/container.js";
 import { ACCEPT } from "../format/transfer.js";
 import { MANIFEST, TABLES, packOf, tableOf } from "../pack.js";

@@ -6,7 +6,7 @@
 
 import { ACCEPT, sha256 } from "../format/transfer.js";
 
-/** @import { Stage } from "../decode.js" */
+/** @import { Stage } from "../work/stages.js" */
 /** @import { Wanted } from "./client.js" */
 
 /**

@@ -3,7 +3,7 @@
  * has no work with pixels.
  */
 
-/** @import { Tile } from "../decode.js" */
+/** @import { Tile } from "./stages.js" */
 
 /** Bytes before the pixels: the file header and a BITMAPV4HEADER, the oldest with alpha. */
 const HEADER_BYTES = 14 + 108;

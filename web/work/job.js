@@ -3,7 +3,7 @@
  * stage paints what is in sight, without any network. Out of sight a lazy picture is downloaded and no more, and of others only bytes are kept.
  */
 
-import { paint, reached, readContainer, readPicture, strengthOf } from "../decode.js";
+import { paint, reached, readContainer, readPicture, strengthOf } from "./stages.js";
 import { SdzError } from "../errors.js";
 import { MAX_HEADER_BYTES, altText } from "../format/container.js";
 import { reductionOf } from "../format/sparse.js";
@@ -11,7 +11,7 @@ import { ACCEPT, sha256 } from "../format/transfer.js";
 import { LARGE_PIXELS, MAX_DOWNLOAD_BYTES } from "../limits.js";
 import { Bitmap } from "./bitmap.js";
 
-/** @import { Stage } from "../decode.js" */
+/** @import { Stage } from "./stages.js" */
 /** @import { Picture } from "../engine.js" */
 /** @import { Pack } from "../pack.js" */
 /** @import { Networks, Sessions } from "../sessions.js" */

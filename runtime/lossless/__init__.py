@@ -1,0 +1,1 @@
+"""The lossless tail: the exact pixels of a photo, behind its latents."""
