@@ -4,7 +4,7 @@
  */
 
 import { exactReader } from "./assets.js";
-import { tailOf } from "./quantizer.js";
+import { LOSSLESS, find } from "./format/container.js";
 import { Sessions } from "./sessions.js";
 import { paint, reached, readContainer, readPicture, strengthOf } from "./work/stages.js";
 
@@ -75,10 +75,10 @@ export async function decodeBytes(bytes, { stage = "denoised", lossless = true, 
     };
     /** @type {Tile[]} */
     const bands = [];
-    const tail = tailOf(container, pack);
+    const tail = find(container, LOSSLESS);
     if (tail && lossless && stage === "denoised") {
       const { exact } = await exactReader();
-      for await (const band of exact(tail, picture)) bands.push(band);
+      for await (const band of exact(container, picture)) bands.push(band);
     }
     const exactRows = bands.reduce((rows, band) => rows + band.height, 0);
     stage = reached(picture, stage, strength);

@@ -3,13 +3,13 @@
  * and its pack, and says what the core needs to open the latents.
  */
 
-import { LATENTS, LOSSLESS, PALETTE_LATENTS, find } from "./format/container.js";
+import { LATENTS, PALETTE_LATENTS, find } from "./format/container.js";
 import { SdzError } from "./errors.js";
 import { inflate } from "./format/inflate.js";
 import { MAX_STEP_INDEX } from "./limits.js";
 
 /** @import { Core } from "./core.js" */
-/** @import { Chunk, Container, Header } from "./format/container.js" */
+/** @import { Container, Header } from "./format/container.js" */
 /** @import { Pack } from "./pack.js" */
 
 /**
@@ -41,15 +41,6 @@ export function tablesProblem(kind, channels, coder) {
 export function channelSteps({ stepIndex, tilt }, octaves, channels) {
   return Uint8Array.from({ length: channels }, (_, c) =>
     octaves ? Math.max(0, Math.min(MAX_STEP_INDEX, stepIndex - ((tilt * octaves[c] + 8) >> 4))) : stepIndex);
-}
-
-/**
- * The file's lossless tail, whole or cut; undefined without one, and where the whole latents that it builds on do not stand before it.
- * @param {Container} container @param {Pack} pack @returns {Chunk | undefined}
- */
-export function tailOf(container, pack) {
-  const [latents, tail] = [find(container, pack.quantizer === "palette" ? PALETTE_LATENTS : LATENTS), find(container, LOSSLESS)];
-  return tail && latents?.complete && latents.offset < tail.offset ? tail : undefined;
 }
 
 /**

@@ -26,6 +26,7 @@ NAMED = (
     "sessions.js",
     "format/container.js",
     "page/sizes.js",
+    "work/exact.js",
 )
 """What pages load by name, beside the demo's scripts."""
 

@@ -7,10 +7,11 @@ import { exactFile } from "../assets.js";
 import { Core, compileCore } from "../core.js";
 import { fetchModule } from "../engine.js";
 import { SdzError } from "../errors.js";
+import { LATENTS, LOSSLESS, PALETTE_LATENTS, find } from "../format/container.js";
 import { finish } from "./stages.js";
 
 /** @import { Picture } from "../engine.js" */
-/** @import { Chunk } from "../format/container.js" */
+/** @import { Chunk, Container } from "../format/container.js" */
 /** @import { Tile } from "./stages.js" */
 
 const BAND_ENDS = 44;
@@ -33,12 +34,24 @@ function corrupt(problem, offset) {
 }
 
 /**
- * The rows that a tail brings, of a cut one those of its whole bands: tiles of the picture's width, with its alpha.
- * @param {Chunk} tail of a file whose latents are whole @param {Picture} picture of the same file
+ * The file's lossless tail, whole or cut; undefined without one, and where the whole latents that it builds on do not stand before it.
+ * @param {Container} container @param {Picture} picture @returns {Chunk | undefined}
+ */
+function tailOf(container, { pack }) {
+  const [latents, tail] = [find(container, pack.quantizer === "palette" ? PALETTE_LATENTS : LATENTS), find(container, LOSSLESS)];
+  return tail && latents?.complete && latents.offset < tail.offset ? tail : undefined;
+}
+
+/**
+ * The rows that a file's tail brings, of a cut one those of its whole bands: tiles of the picture's width, with its alpha.
+ * @param {Container} container @param {Picture} picture of the same file
  * @returns {AsyncGenerator<Tile>}
  * @throws {SdzError} CorruptFileError, LimitError, CoreError, NetworkError
  */
-export async function* exact({ payload, complete, start }, picture) {
+export async function* exact(container, picture) {
+  const tail = tailOf(container, picture);
+  if (!tail) return;
+  const { payload, complete, start } = tail;
   if (!payload.length && !complete) return;
   if (!payload.length || payload[0] > LARGEST_BAND) corrupt("the size of its bands is missing or over 2**14 rows", start);
   compiling ??= load().then(compileCore);
