@@ -8,11 +8,11 @@ import { useSettings } from "./settings.js";
 import { startWorker } from "../start.js";
 import { trustedScript } from "../work/trusted.js";
 
-/** @import { Stage, Tile } from "../work/stages.js" */
+/** @import { Shown, Tile } from "../work/stages.js" */
 
 /**
  * @typedef {object} Progress
- * @property {Stage} stage
+ * @property {Shown} stage
  * @property {number} bytes
  * @property {number | null} total
  * @property {boolean} final
@@ -105,7 +105,7 @@ export function request(src, { stage, realism }, receiver, { seen, lazy }) {
 }
 
 /**
- * @typedef {{stage: Stage, realism: number}} Wanted the last stage, and the realism: 0 for the most faithful picture, 1 for the
+ * @typedef {{stage: Shown, realism: number}} Wanted the last stage, and the realism: 0 for the most faithful picture, 1 for the
  *   most natural one
  */
 
@@ -133,7 +133,7 @@ export function wantedBy({ stage, realism }) {
   const saving = savingData();
   const part = Number.parseFloat(realism ?? "1");
   return {
-    stage: stage === "linear" || saving ? "linear" : stage === "decoded" ? "decoded" : "denoised",
+    stage: saving ? "linear" : stage === "linear" || stage === "decoded" || stage === "denoised" ? stage : "exact",
     realism: part >= 0 ? Math.min(part, 1) : 1,
   };
 }

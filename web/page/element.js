@@ -21,7 +21,7 @@ import { discard, emptyImage } from "./shown.js";
 /** @import { Wanted } from "./client.js" */
 /** @import { Receiver, Showing } from "./load.js" */
 /** @import { Choice } from "./sizes.js" */
-/** @import { Stage } from "../work/stages.js" */
+/** @import { Shown } from "../work/stages.js" */
 
 /** All elements in documents. @type {Set<SdzImg>} */
 const connected = new Set();
@@ -56,7 +56,7 @@ export class SdzImg extends Reflecting {
   #shown = null;
   #naturalWidth = 0;
   #naturalHeight = 0;
-  /** @type {Stage | null} */
+  /** @type {Shown | null} */
   #stage = null;
   #complete = true;
   #scheduled = false;
@@ -67,7 +67,7 @@ export class SdzImg extends Reflecting {
   /** Source and stage of the current or last request. */
   #requested = "";
   /** @type {Wanted} */
-  #wanted = { stage: "denoised", realism: 1 };
+  #wanted = { stage: "exact", realism: 1 };
   /** Begins the request of a lazy picture. @type {(() => void) | null} */
   #waiting = null;
   #stop = () => {};

@@ -10,7 +10,7 @@ import { find, keep } from "./pixels.js";
 import { canvasOf, prepared } from "./shown.js";
 
 /** @import { SdzError } from "../errors.js" */
-/** @import { Stage } from "../work/stages.js" */
+/** @import { Shown } from "../work/stages.js" */
 /** @import { Progress, Wanted } from "./client.js" */
 
 /**
@@ -19,7 +19,7 @@ import { canvasOf, prepared } from "./shown.js";
  * @property {HTMLImageElement | null} image while it is referred to, the browser has it at hand; null where the page's policy refuses it, or
  *   where a newer stage is on its way
  * @property {HTMLCanvasElement | null} canvas the pixels where the page's policy refuses the image
- * @property {Stage} stage
+ * @property {Shown} stage
  * @property {number} bytes
  * @property {number | null} total
  * @property {boolean} final

@@ -6,7 +6,7 @@
 
 import { ACCEPT, sha256 } from "../format/transfer.js";
 
-/** @import { Stage } from "../work/stages.js" */
+/** @import { Shown } from "../work/stages.js" */
 /** @import { Wanted } from "./client.js" */
 
 /**
@@ -15,7 +15,7 @@ import { ACCEPT, sha256 } from "../format/transfer.js";
  * @property {number} width of the file
  * @property {number} height
  * @property {number} bytes of the .sdz file
- * @property {Stage} stage
+ * @property {Shown} stage
  * @property {number} reduce what the file's sides are divided by in the picture
  * @property {string} [alt]
  */

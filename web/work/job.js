@@ -5,13 +5,14 @@
 
 import { paint, reached, readContainer, readPicture, strengthOf } from "./stages.js";
 import { SdzError } from "../errors.js";
-import { MAX_HEADER_BYTES, altText } from "../format/container.js";
+import { exactReader } from "../assets.js";
+import { LATENTS, LOSSLESS, MAX_HEADER_BYTES, PALETTE_LATENTS, altText } from "../format/container.js";
 import { reductionOf } from "../format/sparse.js";
 import { ACCEPT, sha256 } from "../format/transfer.js";
 import { LARGE_PIXELS, MAX_DOWNLOAD_BYTES } from "../limits.js";
 import { Bitmap } from "./bitmap.js";
 
-/** @import { Stage } from "./stages.js" */
+/** @import { Shown, Stage } from "./stages.js" */
 /** @import { Picture } from "../engine.js" */
 /** @import { Pack } from "../pack.js" */
 /** @import { Networks, Sessions } from "../sessions.js" */
@@ -49,7 +50,7 @@ const breathe = () =>
 /**
  * @typedef {object} Request
  * @property {string} src absolute address
- * @property {Stage} stage
+ * @property {Shown} stage
  * @property {number} realism
  * @property {boolean} seen whether the picture is in sight
  * @property {boolean} lazy whether it is only downloaded until it is
@@ -66,6 +67,10 @@ export class Job {
   #headerSent = false;
   /** SHA-256 of the whole file. @type {string | undefined} */
   #digest = undefined;
+  /** Whether the file goes on, with a lossless tail, behind the bytes at hand; the whole file, if it came at once. */
+  #cut = false;
+  /** @type {Uint8Array<ArrayBuffer> | null} */
+  #whole = null;
   /** Size of the prefix that is worth a paint. */
   #paintAt = 0;
   /** Size of the prefix that the last paint was of. */
@@ -91,6 +96,8 @@ export class Job {
   #problem = null;
   /** Whether the denoiser's is taking its time. */
   #late = false;
+  /** What is to be done about the photo itself, behind the latents: nothing, or when these are shown, to load and then to paint it. */
+  #original = /** @type {"" | "wanted" | "loading" | "there"} */ ("");
   #working = false;
   #ended = false;
   #abort = new AbortController();
@@ -101,7 +108,10 @@ export class Job {
    */
   constructor({ src, stage, realism, seen, lazy, tiles }, sessions, turns, tell) {
     this.src = src;
-    this.wanted = stage;
+    /** The last stage of the latents. */
+    this.wanted = stage === "exact" ? "denoised" : stage;
+    /** Whether the photo itself is wanted, where the file has it. */
+    this.exact = stage === "exact";
     this.strength = strengthOf(realism);
     this.lazy = lazy;
     this.tiles = tiles;
@@ -117,7 +127,9 @@ export class Job {
     this.turns.add(this);
     try {
       await this.#receive();
-      const [pack, digest] = await Promise.all([/** @type {Promise<Pack>} */ (this.#loading), sha256(this.#bytes).catch(() => undefined)]);
+      const loading = /** @type {Promise<Pack>} */ (this.#loading);
+      // what is compared with the whole file cannot be told of a part
+      const [pack, digest] = await Promise.all([loading, this.#cut ? undefined : sha256(this.#bytes).catch(() => undefined)]);
       this.#pack = pack;
       this.#digest = digest;
       this.#sparse = reductionOf(readContainer(this.#bytes), pack.patch);
@@ -192,11 +204,29 @@ export class Job {
       if (this.#received) break;
       if (size < MAX_HEADER_BYTES) continue;
       this.#look();
+      if (this.#original !== "loading" && this.#endBeforeTail()) {
+        reader.cancel().catch(() => {});
+        break;
+      }
       this.turns.wake();
     }
     this.#received = true;
     this.#look();
     this.#total ??= size;
+    const whole = this.#bytes;
+    if (this.#original !== "loading" && !this.#cut && this.#endBeforeTail()) this.#whole = whole;
+  }
+
+  /** Forgets what stands behind the latents where that is a lossless tail: the photo is painted without. @returns {boolean} whether it is */
+  #endBeforeTail() {
+    const { chunks } = readContainer(this.#bytes);
+    const at = chunks.findIndex(({ tag }) => tag === LOSSLESS);
+    if (at < 0 || !chunks.slice(0, at).some(({ tag, complete }) => complete && (tag === LATENTS || tag === PALETTE_LATENTS))) return false;
+    this.#bytes = this.#bytes.subarray(0, chunks[at].offset);
+    this.#total = this.#bytes.length;
+    this.#cut = true;
+    if (this.exact) this.#original = "wanted";
+    return true;
   }
 
   /** @param {string} problem @returns {never} */
@@ -245,11 +275,12 @@ export class Job {
 
   /** @param {number} ahead @returns {Piece | null} */
   next(ahead) {
-    if (!this.#pack || this.#allowed === null || (this.lazy && !this.seen)) return null;
+    if (!this.#pack || this.#allowed === null || (this.lazy && !this.seen) || this.#original === "loading") return null;
     const last = this.#last;
     const { pace } = this.turns;
     const rank = (this.seen ? 0 : RANKS.unseen) + (this.pixels > MANY_PIXELS ? RANKS.many : 0);
     const [decoder, denoiser] = last === "linear" ? [true, true] : [this.#session.isReady("decoder"), last === "decoded" || this.#session.isReady("denoiser")];
+    if (this.#original === "there") return { rank: rank + RANKS.networks, work: () => this.#paintOriginal(last) };
     // most of all that is loaded: in time to spare the others a first paint where the network is fast
     if (!(decoder && denoiser) && !this.#preparing) this.#prepare(last);
     const ready = this.#done && decoder && denoiser;
@@ -301,12 +332,61 @@ export class Job {
       const last = this.#last;
       // not every picture reaches the denoiser
       if (stage === "denoised") stage = last;
-      await this.#send(picture, stage, bytes.length, done && stage === last);
+      // a picture that is shown smaller shows nothing of it
+      const more = this.#original === "wanted" && this.#reduce === 1;
+      await this.#send(picture, stage, bytes.length, done && stage === last && !more);
       this.#painted = bytes.length;
       this.#paintAt = bytes.length * REPAINT_GROWTH;
       if (done) this.#stage = stage;
       if (!done || stage !== last) return;
       if (stage !== "linear") this.turns.pace = (performance.now() - start) / this.pixels;
+      if (more) this.#loadOriginal();
+      else this.end();
+    } catch (error) {
+      this.#fail(error);
+    } finally {
+      this.#working = false;
+      if (this.#ended || !this.seen) this.#forget();
+    }
+  }
+
+  /** Downloads the file once more, to its end. */
+  async #loadOriginal() {
+    this.#original = "loading";
+    try {
+      if (this.#whole) this.#bytes = this.#whole;
+      else await this.#receive();
+      this.#original = "there";
+      this.turns.wake();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** Paints the photo itself. @param {Stage} last of the latents, which stands where the tail is cut */
+  async #paintOriginal(last) {
+    this.#working = true;
+    const { signal } = this.#abort;
+    try {
+      const bytes = this.#bytes;
+      const picture = await this.#open(bytes);
+      const { width, height } = picture.header;
+      const bitmap = this.tiles ? null : new Bitmap(width, height, picture.alpha !== null);
+      const { exact } = await exactReader();
+      const bands = [];
+      for await (const band of exact(readContainer(bytes), picture)) {
+        bands.push(band);
+        await breathe();
+        signal.throwIfAborted();
+      }
+      const whole = bands.reduce((rows, band) => rows + band.height, 0) === height;
+      if (!whole && bitmap) for await (const tile of paint(picture, last, this.#session, this.strength, null)) bitmap.put(tile);
+      for (const band of bands) {
+        bitmap?.put(band);
+        if (!bitmap) this.tell({ type: "tile", ...band }, [band.pixels.buffer]);
+      }
+      const stage = whole ? "exact" : last;
+      this.tell({ type: "stage", stage, bytes: bytes.length, total: this.#total, final: true, reduce: 1, sparse: false, image: bitmap?.blob() });
       this.end();
     } catch (error) {
       this.#fail(error);

@@ -18,6 +18,7 @@ import { latentsOf } from "../quantizer.js";
 
 /**
  * @typedef {"linear" | "decoded" | "denoised"} Stage
+ * @typedef {Stage | "exact"} Shown what of a file is shown: a stage of its latents, or the photo's own pixels
  *
  * @typedef {{x: number, y: number, width: number, height: number, pixels: Uint8ClampedArray<ArrayBuffer>}} Tile pixels are RGBA
  */
