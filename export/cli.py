@@ -135,6 +135,9 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--originals", action="store_true", help="publish the photos' own files too, without their metadata, for comparison and download"
     )
+    command.add_argument(
+        "--lossless", action="store_true", help="publish an .sdz of each photo that ends in its exact pixels, for download, in full size"
+    )
     command.add_argument("--keep-metadata", action="store_true", help="keep places, names and all else in the files that are published")
     command.add_argument(
         "--judge",
@@ -241,6 +244,7 @@ def _build(options: argparse.Namespace) -> int:
             options.keep_metadata,
             options.effort,
             options.sizes,
+            options.lossless,
         ),
         pack=options.pack,
         title=readable(options.title),

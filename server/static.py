@@ -32,7 +32,7 @@ from .errors import RequestError
 from .headers import IMMUTABLE, cache_control, media_type
 from .listing import SUFFIX, listing
 from .negotiate import SDZ, acceptable, weights
-from .prefix import prefix_length, saved_length, saves_data
+from .prefix import WITHOUT_TAIL, Length, picture_length, prefix_length, saved_length, saves_data
 
 CODINGS: Final = (("br", ".br"), ("gzip", ".gz"))
 """Content codings, the preferred one first, and the suffix of the sibling file: brotli's is always the smaller one."""
@@ -230,7 +230,7 @@ class SiteFiles(StaticFiles):
         asked: Headers,
         headers: dict[str, str],
         wanted: tuple[str, ...],
-        length: int | None,
+        length: Length | None,
         saving: bool,
     ) -> Response:
         """A prefix of an .sdz, a decoded picture, or a decoded prefix. They have no ranges: `?bytes=` is one already."""
@@ -241,15 +241,18 @@ class SiteFiles(StaticFiles):
             return NotModifiedResponse(Headers(headers))
 
         async def make() -> Response:
-            size = status.st_size if length is None else length
+            size = length if isinstance(length, int) else status.st_size
             if saving:
                 size = await asyncio.to_thread(saved_length, full_path, size)
+            elif wanted != (SDZ,) or length == WITHOUT_TAIL:
+                # no other format here is lossless: the photo's exact pixels would be decoded to be thrown away
+                size = await asyncio.to_thread(picture_length, full_path, size)
             source = Source(full_path, size, "-".join(map(str, _signature(status))))
             try:
                 if wanted != (SDZ,):
                     body, media = await self.decoded.get(source, wanted)
                     return Response(body, headers={**headers, "Content-Type": media})
-                if length is not None:
+                if isinstance(length, int):
                     await asyncio.to_thread(header_of, source)
             except RequestError as error:
                 error.headers["Vary"] = VARY

@@ -65,9 +65,10 @@ LADDER_PIXELS = 1 << 22
 class PhotoOptions:
     """What decides about a photo's bytes and figures; at most one of the three rates is set. `auto` keeps an AVIF instead where that is as
     near in no more bytes. `ms_ssim` asks for a figure that only torch can measure, which takes longer to load than a photo to make.
-    `originals` publishes the files themselves, `keep_metadata` what they say of place and owner, in them and in the `.sdz`. `sizes` are the
-    longer sides of the files of each photo, in pixels; None for `SIZES` as far as they are worthwhile. The largest is `max_side` where that
-    is given, and no photo is made larger."""
+    `lossless` publishes an `.sdz` beside them that ends in the photo's exact pixels, in full size. `originals` publishes the files
+    themselves, `keep_metadata` what they say of place and owner, in them and in the `.sdz`. `sizes` are the longer sides of the files of
+    each photo, in pixels; None for `SIZES` as far as they are worthwhile. The largest is `max_side` where that is given, and no photo is
+    made larger."""
 
     quality: float | None = None
     bpp: float | None = None
@@ -81,6 +82,7 @@ class PhotoOptions:
     keep_metadata: bool = False
     effort: int = DEFAULT_EFFORT
     sizes: tuple[int, ...] | None = None
+    lossless: bool = False
 
     @property
     def longest(self) -> int:
@@ -232,10 +234,16 @@ def _make(job: PhotoJob, key: str, data: bytes, source: PreparedPhoto, session: 
     decoded = _decode(encoded.data, original, job.options, session)
     judged = _judge(job, original, encoded, decoded)
     sizes = [_smaller(job, source, size, judged, session) for size in job.options.below(max(source.width, source.height))]
-    return _write(job, key, original, encoded, decoded, judged, sizes)
+    exact = _exact(job, data, session) if job.options.lossless else None
+    return _write(job, key, original, encoded, decoded, judged, sizes, exact)
 
 
-def _encode(source: PreparedPhoto, options: PhotoOptions, session: Session) -> _Encoded:
+def _exact(job: PhotoJob, data: bytes, session: Session) -> Asset:
+    """The file that ends in the photo's exact pixels, which no page shows: as large as the photo is."""
+    return _written(job, _encode(read_photo(data), job.options, session, lossless=True).data, ".sdz")
+
+
+def _encode(source: PreparedPhoto, options: PhotoOptions, session: Session, *, lossless: bool = False) -> _Encoded:
     start = time.perf_counter()
     data = encode(
         source,
@@ -246,6 +254,7 @@ def _encode(source: PreparedPhoto, options: PhotoOptions, session: Session) -> _
         effort=options.effort,
         session=session,
         keep_metadata=options.keep_metadata,
+        lossless=lossless,
     )
     return _Encoded(data, 1000.0 * (time.perf_counter() - start))
 
@@ -342,7 +351,16 @@ def _written(job: PhotoJob, data: bytes, suffix: str) -> Asset:
     return write_asset(job.site, hashed_name(job.name.rpartition("/")[2], data, suffix), data)
 
 
-def _write(job: PhotoJob, key: str, original: _Original, encoded: _Encoded, decoded: _Decoded, judged: _Judged, sizes: list[Size]) -> Photo:
+def _write(
+    job: PhotoJob,
+    key: str,
+    original: _Original,
+    encoded: _Encoded,
+    decoded: _Decoded,
+    judged: _Judged,
+    sizes: list[Size],
+    exact: Asset | None,
+) -> Photo:
     """Writes the photo's files, and says what the manifest keeps of it."""
     written = partial(_written, job)
     sdz = Asset(hashed_name(job.name.rpartition("/")[2], encoded.data, ".sdz"), len(encoded.data), digest(encoded.data))
@@ -385,6 +403,7 @@ def _write(job: PhotoJob, key: str, original: _Original, encoded: _Encoded, deco
         facts=read_facts(original.data),
         file_title=title,
         colors=placeholder_colors(original.picture),
+        exact=exact,
     )
 
 

@@ -85,6 +85,8 @@ class Photo:
     colors: str = ""
     """What stands in for the picture until it is decoded: CSS colours from top to bottom."""
     sizes: list[Size] = field(default_factory=list)
+    exact: Asset | None = None
+    """An `.sdz` that ends in the photo's exact pixels, in full size, for those who download it."""
 
     @property
     def shown(self) -> Asset:
@@ -103,13 +105,15 @@ class Photo:
 
     def assets(self) -> list[Asset]:
         """All files of the photo."""
-        own = (self.shown, self.rendered, self.fallback, self.original)
+        own = (self.shown, self.rendered, self.fallback, self.original, self.exact)
         return [*(asset for asset in own if asset is not None), *(asset for size in self.sizes for asset in size.assets())]
 
     @staticmethod
     def from_json(entry: dict[str, Any]) -> Photo:
         """The inverse of `dataclasses.asdict`; raises KeyError or TypeError for anything else."""
-        assets = {k: Asset(**entry[k]) if entry[k] is not None else None for k in ("sdz", "fallback", "rendered", "original", "avif")}
+        assets = {
+            k: Asset(**entry[k]) if entry[k] is not None else None for k in ("sdz", "fallback", "rendered", "original", "avif", "exact")
+        }
         stages = [Measured(**stage) for stage in entry["stages"]]
         ladder = [(int(n), float(p)) for n, p in entry["ladder"]]
         sizes = [Size.from_json(size) for size in entry["sizes"]]

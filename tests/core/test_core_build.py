@@ -65,8 +65,8 @@ def seeds() -> list[bytes]:
     found.append(b"L" + bytes([3, 2, 12, 4]) + bytes(256) + bytes(2 * 3 * 768))
     found.append(b"L" + bytes([5, 0, 8, 2]) + bytes(range(256)) + bytes(2 * 5 * 48))
     # tails: of random bytes, and of pixels that are coded first
-    found += [b"x" + bytes([w, h, 3]) + bytes((i * 83 + (i >> 2) * 29) & 255 for i in range(400)) for w, h in ((9, 5), (1, 1), (24, 3))]
-    found += [b"X" + bytes([w, h, k]) + bytes((i * k) & 255 for i in range(900)) for w, h, k in ((12, 9, 3), (17, 7, 0), (2, 20, 1))]
+    found += [b"x" + bytes([w, h, 3]) + bytes((i * 83 + (i >> 2) * 29) & 255 for i in range(400)) for w, h in ((9, 5), (24, 3))]
+    found += [b"X" + bytes([w, h, k]) + bytes((i * k) & 255 for i in range(900)) for w, h, k in ((12, 5, 3), (2, 20, 0))]
     noise = bytes((i * 167 + (i >> 3) * 59) & 255 for i in range(800))
     found += [b"e" + bytes([2, 3, 8, 40, 0]) + noise, b"g" + bytes([7, 0, 9, 9]) + noise]
     for folder, patch, tag, kind in (

@@ -28,6 +28,7 @@ from sdz.server.__main__ import isolation, main, parser
 from sdz.server.app import SiteNotFoundError, create_app
 from sdz.server.headers import IMMUTABLE, ISOLATED, REVALIDATE, Isolation, cache_control, media_type, security_headers
 from sdz.server.negotiate import DECODED, SDZ, acceptable
+from sdz.server.prefix import picture_length
 from sdz.server.static import SMALL, accepted_coding
 from sdz.server.upload import Uploads
 
@@ -235,6 +236,19 @@ def test_prefixes(client: TestClient) -> None:
         assert (beyond.content, beyond.headers["etag"]) == (PHOTO, whole.headers["etag"])
     # a parameter of that name means nothing to other files
     assert client.get("/large.bin?bytes=3").content == LARGE
+
+
+def test_what_stands_before_a_lossless_tail(client: TestClient, site: Path) -> None:
+    data = (Path(__file__).parents[1] / "vectors" / "lossless" / "valid" / "everything.sdz").read_bytes()
+    (site / "assets" / "exact.sdz").write_bytes(data)
+    tail = next(chunk for chunk in parse(data).chunks if chunk.tag == b"X")
+    whole, part = client.get("/assets/exact.sdz"), client.get("/assets/exact.sdz?bytes=latents")
+    assert (whole.content, part.content, part.status_code) == (data, data[: tail.offset], 200)
+    assert part.headers["etag"] == whole.headers["etag"][:-1] + '-latents"' and part.headers["content-length"] == str(tail.offset)
+    assert picture_length(str(site / "assets" / "exact.sdz"), tail.offset - 5) == tail.offset - 5
+    # one without a tail, and what is no .sdz
+    assert client.get(f"/{PHOTO_NAME}?bytes=latents").content == PHOTO
+    assert picture_length(str(site / "large.bin"), len(LARGE)) == len(LARGE)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import brotli
+import numpy as np
 import pytest
 from browser import picture
 from PIL import Image, ImageOps
@@ -32,6 +33,7 @@ from sdz.export.site.report import Report
 from sdz.runtime.decode import decode
 from sdz.runtime.format.container import parse
 from sdz.runtime.pack import load_pack
+from sdz.runtime.photo import read_photo
 
 # what a build writes
 
@@ -137,6 +139,21 @@ def test_a_page_has_one_copy_of_each_module(pack: Path) -> None:
     page += [name for name in shared.files if name.startswith(("printing-", "paintnow-", "upgrade-", "enlarged-"))]
     for text in ("configure() comes too late", "the sdz worker could not start", "sdz-pixels", "digests need a secure context"):
         assert [text in shared.files[name].decode() for name in page].count(True) == 1, text
+
+
+def test_lossless_publishes_a_file_that_ends_in_the_photo(photos: Path, pack: Path, tmp_path: Path) -> None:
+    wanted = options(photos, pack, tmp_path / "site")
+    report = build(replace(wanted, photo=replace(wanted.photo, lossless=True, originals=False, fallback="none"), judged=0))
+    for photo in report.photos:
+        assert photo.exact is not None
+        data = (report.site / photo.exact.path).read_bytes()
+        source = read_photo(photos / photo.source)
+        decoded = decode(data, pack=load_pack(pack))
+        assert np.array_equal(decoded.pixels[..., : 1 if source.grey else 3], source.rgb[..., : 1 if source.grey else 3])
+        # the page offers it, and shows another one
+        page = next(path for path in report.site.rglob("*.html") if f"{photo.exact.path}" in path.read_text())
+        assert f'download="{photo.title}.sdz"' in page.read_text()
+        assert f'src="{photo.exact.path}"' not in page.read_text()
 
 
 def test_scripts_of_the_first_paint_keep_their_budget(pack: Path) -> None:
