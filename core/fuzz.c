@@ -134,7 +134,7 @@ static void use_tails(i32 encode, Case *c) {
     if (written > 0) {
       note(out, (u64)written);
       use_tail(encode, width, height, planes, out, (u32)written, base, again);
-      if (__builtin_memcmp(pixels, again, size)) __builtin_trap();
+      for (u32 i = 0; i < size; i++) if (pixels[i] != again[i]) __builtin_trap();
       out[(u32)written / 2] ^= (u8)(1 + byte(c));
       use_tail(encode, width, height, planes, out, (u32)written - (u32)(written > 3 && byte(c) & 1 ? 3 : 0), base, again);
     }

@@ -215,14 +215,18 @@ class Opened:
 
         return tail_of(self.container, self.pack)
 
-    def exact(self) -> NDArray[np.uint8]:
-        """The rows from the top, uint8 (rows, W, `channels`), that the lossless tail has of the photo itself: all, fewer where it is cut,
-        none without one. Raises CorruptFileError."""
-        if self.tail is None:
-            return np.empty((0, self.header.width, self.channels), np.uint8)
-        from .lossless.tail import decode_tail
+    def exact_bands(self) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+        """The rows that the lossless tail has of the photo itself, from the top: which ones, and uint8 (rows, W, `channels`) of them; all,
+        fewer where it is cut, none without one. Raises CorruptFileError."""
+        if self.tail is not None:
+            from .lossless.tail import tail_bands
 
-        return decode_tail(self.tail, self.paint("linear"))
+            yield from tail_bands(self.tail, self.paint("linear"))
+
+    def exact(self) -> NDArray[np.uint8]:
+        """All of these rows, (rows, W, `channels`)."""
+        bands = [band for _, band in self.exact_bands()]
+        return np.concatenate(bands) if bands else np.empty((0, self.header.width, self.channels), np.uint8)
 
     @property
     def has_alpha(self) -> bool:

@@ -7,6 +7,7 @@ that are whole (FORMAT.md, "Lossless").
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -45,15 +46,15 @@ def encode_tail(pixels: NDArray[np.uint8], base: NDArray[np.uint8]) -> bytes:
     return bytes(out)
 
 
-def decode_tail(chunk: Chunk, base: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The photo's rows from the top that the chunk brings: all (H, W, n) of them, or fewer where it is cut.
+def tail_bands(chunk: Chunk, base: NDArray[np.uint8]) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+    """The photo's rows that the chunk brings over `base` (H, W, n), band by band from the top: which ones, and (rows, W, n) of them; all,
+    or fewer where the chunk is cut.
 
     Raises CorruptFileError for a size of bands that there is not, a band that ends too early, and bytes behind the last one.
     """
-    payload, at, done = chunk.payload, 1, 0
-    pixels = np.empty_like(base)
+    payload, at = chunk.payload, 1
     if not payload and not chunk.complete:
-        return pixels[:0]
+        return
     if not payload or payload[0] > LARGEST_BAND:
         raise CorruptFileError("the size of its bands is missing or over 2**14 rows", chunk.start, _FIELD)
     coder = PixelCoder(base.shape, payload[0])
@@ -63,12 +64,12 @@ def decode_tail(chunk: Chunk, base: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if start > len(payload) or end > len(payload):
             if chunk.complete:
                 raise CorruptFileError("the chunk ends within a band", chunk.start + at, _FIELD)
-            return pixels[:done]
+            return
         try:
-            pixels[band.pixels] = coder.decode(payload[start:end], base, band)
+            pixels = coder.decode(payload[start:end], base, band)
         except BandError:
             raise CorruptFileError("a band ends before its pixels do", chunk.start + start, _FIELD) from None
-        done, at = band.pixels.stop, end
+        yield band.pixels, pixels
+        at = end
     if at < len(payload):
         raise CorruptFileError(f"{len(payload) - at} bytes behind the last band", chunk.start + at, _FIELD)
-    return pixels

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sdz.runtime.errors import CorruptFileError
 from sdz.runtime.format.container import LOSSLESS, Chunk
 from sdz.runtime.lossless.coder import PixelCoder
-from sdz.runtime.lossless.tail import decode_tail, encode_tail
+from sdz.runtime.lossless.tail import encode_tail, tail_bands
 
 SHAPES = [(1, 1, 3), (1, 1, 1), (1, 40, 3), (40, 1, 3), (2, 3, 3), (9, 8, 1), (17, 33, 3), (70, 700, 3), (3, 16384, 1), (16384, 1, 3)]
 
@@ -26,6 +26,15 @@ def pictures(height: int, width: int, planes: int) -> tuple[NDArray[np.uint8], N
 
 def chunk(payload: bytes, complete: bool = True) -> Chunk:
     return Chunk(LOSSLESS, payload, complete, 90, 100, len(payload))
+
+
+def decode_tail(tail: Chunk, base: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The rows of all bands."""
+    pixels, done = np.empty_like(base), 0
+    for rows, band in tail_bands(tail, base):
+        assert rows.start == done
+        pixels[rows], done = band, rows.stop
+    return pixels[:done]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

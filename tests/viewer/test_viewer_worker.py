@@ -19,6 +19,7 @@ from standins import PACK, StandIns, StandInSession, held_decoder, stand_in_file
 import sdz.runtime.decode
 import sdz.runtime.viewer.decoding.picture
 from sdz.runtime.decode import decode
+from sdz.runtime.encode import encode
 from sdz.runtime.errors import ProviderError
 from sdz.runtime.format.alpha import encode_alpha
 from sdz.runtime.format.container import ALPHA, ALT_TEXT, Chunk, Header, latent_span, serialize
@@ -99,6 +100,26 @@ def test_a_small_picture_passes_through_linear_decoded_denoised(driver: Driver, 
         assert np.array_equal(event.pixels, decode(data, stage=stage, session=StandInSession()).pixels)  # type: ignore[arg-type]
     assert set(events[-1].seconds) == {"read", "parse", "pack", "entropy", "linear", "dequantize", "denoise", "decode"}
     assert driver.of(Device) == [Device("cpu", None)]
+
+
+def test_the_photo_itself_takes_the_place_of_the_last_stage(driver: Driver, tmp_path: Path) -> None:
+    path = tmp_path / "a.sdz"
+    photo = np.random.default_rng(2).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    path.write_bytes(encode(photo, session=StandInSession(), lossless=True))  # type: ignore[arg-type]
+    goal = first(path, tiles=((0, 0),))
+    driver.worker.aim({"shown": goal})
+    driver.wait(lambda: bool(driver.painted()) and np.array_equal(driver.painted()[-1].pixels, photo))
+    event = driver.painted()[-1]
+    assert (event.tile, event.final, event.stage) == ((0, 0), True, event.reached)
+    # with fewer bytes, or another stage, there is none of it
+    for serial, version in enumerate((Version(1, path.stat().st_size - 1, "denoised"), Version(1, None, "linear")), 1):
+        driver.worker.aim({"shown": Goal(path, version, ((0, 0),), describe=True)})
+        driver.wait(lambda serial=serial: len(driver.of(Described)) == serial)  # type: ignore[misc]
+        assert not np.array_equal(driver.painted(version)[-1].pixels, photo)
+    driver.worker.export(Export(path, goal.version, tmp_path / "out.png"))
+    driver.wait(lambda: bool(driver.of(Exported)))
+    with Image.open(tmp_path / "out.png") as saved:
+        assert np.array_equal(np.asarray(saved), photo)
 
 
 def test_a_large_file_begins_with_a_preview_of_its_first_bytes(driver: Driver, tmp_path: Path) -> None:

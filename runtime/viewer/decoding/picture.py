@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -41,7 +42,8 @@ class Picture:
     """The file opened as number `serial`: an .sdz (`container`) or an ordinary image (`photo`), and what of it has been painted.
 
     `opened` are the latents of the first `opened_limit` bytes, `painted` the last stage of each tile, `overview` whether the whole
-    picture has been painted at the linear stage.
+    picture has been painted at the linear stage. `bands` are those of a lossless tail that are yet to come, `exact` those that have, and
+    `exact_tiles` the tiles that were painted of them.
     """
 
     serial: int
@@ -58,6 +60,9 @@ class Picture:
     reduce: int = 1
     alpha: NDArray[np.uint8] | None = None
     painted: dict[Tile, Stage] = field(default_factory=dict)
+    bands: Iterator[tuple[slice, NDArray[np.uint8]]] | None = None
+    exact: list[NDArray[np.uint8]] = field(default_factory=list)
+    exact_tiles: set[Tile] = field(default_factory=set)
     watch: Stopwatch | None = None
 
     @property
@@ -77,6 +82,20 @@ class Picture:
             return None
         pixels = self.opened.render(window, stage, session, watch=self.watch)
         return pixels if self.alpha is None else np.dstack([pixels, self.alpha[self.opened.place(window)]])
+
+    def exact_tile(self, tile: Tile) -> NDArray[np.uint8] | None:
+        """A tile's pixels as the photo itself has them, with alpha; None where the picture has no such tile, or not all of its rows."""
+        assert self.opened is not None
+        window = _window(self.opened, tile)
+        if window is None:
+            return None
+        rows, columns = place = self.opened.place(window)
+        bands = np.concatenate(self.exact) if self.exact else np.empty((0, 0, 0), np.uint8)
+        if len(bands) < rows.stop:
+            return None
+        self.exact = [bands]
+        pixels = bands[rows, columns]
+        return pixels if self.alpha is None else np.dstack([pixels, self.alpha[place]])
 
 
 def load(path: Path, watch: Stopwatch) -> tuple[Container | None, bytes, NDArray[np.uint8] | None, Facts]:

@@ -188,7 +188,7 @@ class Worker:
             final = reached == "linear" and held.reduce == 1
             self._tell(Painted(side, version, "linear", pixels, None, held.reduce, final, reached, dict(held.watch.seconds)))
             return True
-        if self._paint_a_tile(side, goal, held, reached):
+        if self._paint_a_tile(side, goal, held, reached) or self._exact_step(side, goal, held, reached):
             return True
         if goal.describe and held.described != (version.limit, version.serial):
             held.described = (version.limit, version.serial)
@@ -232,6 +232,7 @@ class Worker:
         with self._news:
             held.version = version
             held.painted = {}
+            held.bands, held.exact, held.exact_tiles = None, [], set()
 
     def _paint_a_tile(self, side: Side, goal: Goal, held: Picture, reached: Stage) -> bool:
         opened = held.opened
@@ -252,6 +253,27 @@ class Worker:
                 with self._news:
                     held.painted[tile] = stage
                 self._tell(Painted(side, goal.version, stage, pixels, tile, 1, stage == reached, reached, dict(held.watch.seconds)))
+                return True
+        return False
+
+    def _exact_step(self, side: Side, goal: Goal, held: Picture, reached: Stage) -> bool:
+        """Decodes a band of a lossless tail, and paints tiles of the photo itself once all bands are there."""
+        opened = held.opened
+        assert opened is not None and held.watch is not None
+        if goal.version.stage != STAGES[-1] or opened.tail is None:
+            return False
+        if held.bands is None:
+            held.bands = opened.exact_bands()
+        with held.watch("lossless"):
+            band = next(held.bands, None)
+        if band is not None:
+            held.exact.append(band[1])
+            return True
+        for tile in goal.tiles:
+            pixels = None if tile in held.exact_tiles else held.exact_tile(tile)
+            if pixels is not None:
+                held.exact_tiles.add(tile)
+                self._tell(Painted(side, goal.version, reached, pixels, tile, 1, True, reached, dict(held.watch.seconds)))
                 return True
         return False
 
@@ -291,6 +313,9 @@ class Worker:
         stage = opened.reached(version.stage)
         session = None if stage == "linear" else self._session(opened)
         pixels = opened.paint(stage, session)
+        if version.stage == STAGES[-1]:
+            exact = opened.exact()
+            pixels[: len(exact)] = exact
         return np.dstack([pixels, opened.alpha()]) if opened.has_alpha else pixels
 
     def _session(self, opened: Opened) -> Networks:
