@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "bench": Command(".bench.run", "measure the codec beside its peers", "bench"),
     "cuts": Command(".bench.cuts", "compare cuts of files with files written at their sizes", "bench"),
     "lossless": Command(".bench.lossless", "compare lossless coders on the same integers of a pack", "bench"),
+    "exact": Command(".bench.exact", "compare lossless files of photos with those of JPEG XL, WebP and PNG", "bench"),
     "speed": Command(".speed.run", "measure time, memory and download sizes beside a TAESD-shaped decoder", "bench"),
 }
 
