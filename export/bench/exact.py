@@ -1,7 +1,7 @@
 """`sdz exact`: photos without loss, by this format and by its peers.
 
-Takes photos and a pack, prints Markdown: bits per pixel of the whole files, and seconds of processor time to write and to read one. An `.sdz`
-holds a picture of `BASE_BPP` bits per pixel and the lossless tail behind it; its time is that of all of it. No file has metadata.
+Takes photos and a pack, prints Markdown: bits per pixel of the whole files, and seconds of processor time to write and to read one.
+An `.sdz` holds a picture of `BASE_BPP` bits per pixel and the lossless tail behind it; its time is that of all of it. No file has metadata.
 """
 
 from __future__ import annotations
