@@ -170,9 +170,9 @@ uint64_t fuzz_case(const uint8_t *data, uint32_t bytes) {
     Tables *t = sdz_tables(copy, bytes - 1);
     sdz_free(copy);
     if (!t) note_failure();
-    else use_picture(sdz_decode(t, data + 1, 0, 3, 4, t->kind == 'T' ? 5 : 0, 0), t->channels, c);
+    else use_picture(sdz_decode(t, data + 1, 0, 3, 4, 0), t->channels, c);
     if (t && (copy = copy_of(data + 1, bytes > 200 ? 200 : bytes - 1))) {
-      use_picture(sdz_decode(t, copy, bytes > 200 ? 200 : bytes - 1, 3, 4, t->kind == 'T' ? 5 : 0, 0), t->channels, c);
+      use_picture(sdz_decode(t, copy, bytes > 200 ? 200 : bytes - 1, 3, 4, 0), t->channels, c);
       sdz_free(copy);
     }
     sdz_free(t);
@@ -191,23 +191,23 @@ uint64_t fuzz_case(const uint8_t *data, uint32_t bytes) {
       raw[0] = 0;
       void *palette = copy_of(raw, (u64)(1 + channels + 6)), *index = (u8 *)palette + 1 + channels;
       __builtin_memset(index, 0, 6);
-      use_picture(sdz_palette(palette, (u32)(1 + channels + 6), channels, 2, 3, 0), channels, c);
+      use_picture(sdz_palette(palette, (u32)(1 + channels + 6), channels, 2, 3), channels, c);
       sdz_free(palette);
     }
     sdz_free(l);
     linear = old;
   } else if (kind == 'p' || kind == 'i') {
     const Tables *t = kind == 'p' ? planes : indices;
-    i32 rows = byte(c) % 24 + 1, columns = byte(c) % 24 + 1, depth = byte(c) % 17, step = byte(c) % 83;
+    i32 rows = byte(c) % 24 + 1, columns = byte(c) % 24 + 1, step = byte(c) % 83;
     u32 rest = (u32)(c->end - c->at);
     void *payload = copy_of(c->at, rest);
-    use_picture(sdz_decode(t, payload, rest, rows, columns, depth, step), t->channels, c);
+    use_picture(sdz_decode(t, payload, rest, rows, columns, step), t->channels, c);
     sdz_free(payload);
   } else if (kind == 'P') {
     i32 channels = byte(c), rows = byte(c) % 24, columns = byte(c) % 24;
     u32 rest = (u32)(c->end - c->at);
     void *raw = copy_of(c->at, rest);
-    use_picture(sdz_palette(raw, rest, channels, rows, columns, 0), channels, c);
+    use_picture(sdz_palette(raw, rest, channels, rows, columns), channels, c);
     sdz_free(raw);
   } else if (kind == 'A') {
     i32 height = byte(c) % 40, width = byte(c) % 40;
@@ -223,17 +223,17 @@ uint64_t fuzz_case(const uint8_t *data, uint32_t bytes) {
     }
     sdz_free(raw), sdz_free(plane), sdz_free(again);
   } else if (kind == 'e') {
-    i32 rows = byte(c) % 6 + 1, columns = byte(c) % 6 + 1, depth = byte(c) % 16, step = byte(c) % 81, wide = byte(c) % 12, count = planes->channels * rows * columns;
+    i32 rows = byte(c) % 6 + 1, columns = byte(c) % 6 + 1, step = byte(c) % 81, wide = byte(c) % 12, count = planes->channels * rows * columns;
     i32 *source = sdz_alloc(4u * (u32)count);
     for (i32 i = 0; i < count; i++) source[i] = (i32)((u32)((i8)byte(c)) << wide >> 0) / (wide ? 2 : 1);
     u8 *out = sdz_alloc(MOST);
     u16 *chances = sdz_alloc(2u * (u32)count);
-    i32 written = sdz_encode(planes, source, rows, columns, depth, step, out, MOST, chances, 0, 0);
+    i32 written = sdz_encode(planes, source, rows, columns, 0, step, out, MOST, chances, 0);
     note_number(written);
     if (written < 0) note_failure();
     else {
       note(out, (u64)written), note(chances, 2 * (u64)count);
-      use_picture(sdz_decode(planes, out, (u32)written, rows, columns, depth, step), planes->channels, c);
+      use_picture(sdz_decode(planes, out, (u32)written, rows, columns, step), planes->channels, c);
     }
     sdz_free(source), sdz_free(out), sdz_free(chances);
   } else if (kind == 'g') {

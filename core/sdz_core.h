@@ -70,27 +70,27 @@ SDZ_CALL(sdz_where) int32_t sdz_where(void);
 /* ---- coding ---- */
 /* A pack's coder tables, FORMAT.md "Contexts" (sdzT) or "Indices" (sdzI), `bytes` of them at `data`, which are copied. */
 SDZ_CALL(sdz_tables) Tables *sdz_tables(const uint8_t *data, uint32_t bytes);
-/* What `payload`, whole or cut anywhere, determines of rows x columns positions. `planes` (0..15) and `step_index` (0..80) are the header's;
- * tables of a codebook want both 0. */
+/* What `payload`, whole or cut anywhere, determines of rows x columns positions. `step_index` (0..80) is the header's; tables of a codebook want
+ * 0. */
 SDZ_CALL(sdz_decode)
-Picture *sdz_decode(const Tables *tables, const uint8_t *payload, uint32_t bytes, int32_t rows, int32_t columns, int32_t planes, int32_t step_index);
-/* The same from an inflated palette chunk: entries - 1, the palette, rows x columns indices. NULL for `raw`: nothing is known down to `planes`. */
-SDZ_CALL(sdz_palette)
-Picture *sdz_palette(const uint8_t *raw, uint32_t bytes, int32_t channels, int32_t rows, int32_t columns, int32_t planes);
-/* Codes `source`: integers int32 (C, rows, columns) below 2^15 of which the largest has `planes` bits, or codebook entries int32 (rows,
- * columns) of which the first `planes` bits are coded (0: all). Writes at most `room` bytes to `out` and returns how many; `chances`, if not
- * NULL, u16 (C, rows, columns), gets the probability of a one, of 65,536, of every latent's decision in the lowest plane; `ends`, if not NULL,
- * int32 (passes), the coder's byte behind each pass. With `learn`, tables keep what they have learned: their starting states change. */
+Picture *sdz_decode(const Tables *tables, const uint8_t *payload, uint32_t bytes, int32_t rows, int32_t columns, int32_t step_index);
+/* The same from an inflated palette chunk: entries - 1, the palette, rows x columns indices. NULL for `raw`: nothing is known. */
+SDZ_CALL(sdz_palette) Picture *sdz_palette(const uint8_t *raw, uint32_t bytes, int32_t channels, int32_t rows, int32_t columns);
+/* Codes `source`: integers int32 (C, rows, columns) that, and whose pyramids, stay below 2^15, or codebook entries int32 (rows, columns) of
+ * which the first `levels` bits are coded (0: all; 0 for integers). Writes at most `room` bytes to `out` and returns how many; `chances`, if
+ * not NULL, u16 (C, rows, columns), gets the probability of a one, of 65,536, of every latent's decision in the lowest plane, 0 for means.
+ * With `learn`, tables keep what they have learned: their starting states change. */
 SDZ_CALL(sdz_encode)
-int32_t sdz_encode(Tables *tables, const int32_t *source, int32_t rows, int32_t columns, int32_t planes, int32_t step_index, uint8_t *out,
-    uint32_t room, uint16_t *chances, int32_t *ends, int32_t learn);
+int32_t sdz_encode(Tables *tables, const int32_t *source, int32_t rows, int32_t columns, int32_t levels, int32_t step_index, uint8_t *out,
+    uint32_t room, uint16_t *chances, int32_t learn);
 /* Where the starting states stand: u32 addresses of probability (u16), count (u8), weight (i16), and how many states and weights. */
 SDZ_CALL(sdz_states) const uint32_t *sdz_states(Tables *tables);
 
 /* ---- what is known ---- */
 /* {kind ('T' or 'I'), channels, rows, columns, planes or levels, complete, passes begun, channels that are not all zero} as int32, then the
- * address of int32 ends[passes begun], the coder's byte behind each pass, that of u16 passes[], plane << 8 | channel of each, and, from
- * `sdz_quantization` on, the sum of all precision codes, 64 bits. */
+ * address of int32 ends[passes begun], the coder's byte behind each pass, that of u32 passes[], kind << 28 | part << 24 | plane << 16 | band of
+ * each, and, from `sdz_quantization` on, the sum of all precision codes, 64 bits. Kind 0: a band of the means, colour << 4 | level; kind 1: a
+ * channel, part 0 near and 1 far. */
 SDZ_CALL(sdz_facts) const int32_t *sdz_facts(const Picture *picture);
 /* A window of it: int32 values (C, rows, columns) with unknown bits zero, and the lowest plane known, u8 (C, rows, columns); of a codebook
  * the tree's node, int32 (rows, columns), and nothing at `plane`. Each may be NULL. */

@@ -69,8 +69,9 @@ _COMPILING = threading.Lock()
 @dataclass(frozen=True)
 class Facts:
     """What the core tells of a picture: `kind` "T" (planes) or "I" (indices); `planes` or levels; `complete` whether nothing was cut;
-    `ends` int32, the coder's byte behind each pass begun; `passes` int32 (n, 3), plane, channel and part (0 near, 1 far) of each of
-    these; `codes` the sum of all precision codes, once the picture was quantized."""
+    `ends` int32, the coder's byte behind each pass begun; `passes` int32 (n, 4), of each of these kind (0 means, 1 channels), plane, band
+    (16 · colour + level of means, else the channel) and part (0 near, 1 far); `codes`
+    the sum of all precision codes, once the picture was quantized."""
 
     kind: str
     channels: int
@@ -218,42 +219,37 @@ class Core(Instance):
 
     # ---- coding ----
 
-    def decode(self, tables: int, payload: bytes, rows: int, columns: int, planes: int = 0, step_index: int = 0) -> int:
+    def decode(self, tables: int, payload: bytes, rows: int, columns: int, step_index: int = 0) -> int:
         """The picture that `payload`, whole or cut anywhere, determines."""
-        return self._open("sdz_decode", tables, payload or None, len(payload), rows, columns, planes, step_index)
+        return self._open("sdz_decode", tables, payload or None, len(payload), rows, columns, step_index)
 
-    def palette(self, raw: bytes | None, channels: int, rows: int, columns: int, planes: int = 0) -> int:
-        """The picture of an inflated palette chunk; without one nothing is known down to `planes`. Raises PaletteError."""
-        return self._open("sdz_palette", raw, len(raw or b""), channels, rows, columns, planes)
+    def palette(self, raw: bytes | None, channels: int, rows: int, columns: int) -> int:
+        """The picture of an inflated palette chunk; without one nothing is known. Raises PaletteError."""
+        return self._open("sdz_palette", raw, len(raw or b""), channels, rows, columns)
 
     def encode(
         self,
         tables: int,
         source: NDArray[np.int32],
-        planes: int,
         step_index: int = 0,
         *,
         room: int,
-        passes: int = 0,
+        levels: int = 0,
         chances: bool = False,
         learn: bool = False,
-    ) -> tuple[bytes, NDArray[np.int32], NDArray[np.uint16] | None]:
-        """The payload of integers (C, h, w) or entries (h, w), the byte behind each of so many passes, and with `chances` the probability
+    ) -> tuple[bytes, NDArray[np.uint16] | None]:
+        """The payload of integers (C, h, w), or of the first `levels` bits of entries (h, w), all at 0, and with `chances` the probability
         of each latent's last decision, uint16 of the source's shape. Raises EncodeInputError for integers out of range."""
         source = np.ascontiguousarray(source, np.int32)
         rows, columns = source.shape[-2:]
-        out, ends = self._room(room), self._room(4 * passes) if passes else None
+        out = self._room(room)
         chance = self._room(2 * source.size) if chances else None
-        with self._given(source, out, ends, chance) as (at, *_):
-            count = self._call("sdz_encode", tables, at, rows, columns, planes, step_index, out, room, chance or 0, ends or 0, int(learn))
+        with self._given(source, out, chance) as (at, *_):
+            count = self._call("sdz_encode", tables, at, rows, columns, levels, step_index, out, room, chance or 0, int(learn))
             if count < 0:
                 self._fail()
             payload = self._bytes(out, count)
-            return (
-                payload,
-                np.zeros(0, np.int32) if ends is None else self._array(ends, np.int32, passes),
-                None if chance is None else self._array(chance, np.uint16, source.size).reshape(source.shape),
-            )
+            return payload, None if chance is None else self._array(chance, np.uint16, source.size).reshape(source.shape)
 
     def states(self, tables: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8], NDArray[np.int16]]:
         """The starting probabilities, counts and weights that tables have now: copies."""
@@ -275,7 +271,7 @@ class Core(Instance):
         """What the core tells of a picture."""
         numbers = struct.unpack("<10iQ", self._bytes(self._call("sdz_facts", picture), 48))
         kind, channels, rows, columns, planes, complete, begun, _, ends, at, codes = numbers
-        passes = self._array(at & 0xFFFFFFFF, np.uint16, begun).astype(np.int32)
+        passes = self._array(at & 0xFFFFFFFF, np.int32, begun)
         return Facts(
             chr(kind),
             channels,
@@ -284,7 +280,7 @@ class Core(Instance):
             planes,
             bool(complete),
             self._array(ends & 0xFFFFFFFF, np.int32, begun),
-            np.stack([passes >> 8 & 15, passes & 255, passes >> 12], axis=1),
+            np.stack([passes >> 28, passes >> 16 & 255, passes & 0xFFFF, passes >> 24 & 15], axis=1),
             codes,
         )
 

@@ -243,22 +243,22 @@ class _Writer(ABC):
     def at_size(self, size: int) -> bytes:
         """The file of that many bytes. Raises EncodeInputError where so few cannot hold one."""
 
-    def _file(self, step_index: int, planes: int, payload: bytes, tag: bytes = LATENTS) -> bytes:
+    def _file(self, step_index: int, payload: bytes, tag: bytes = LATENTS) -> bytes:
         photo = self.photo
-        header = Header(photo.width, photo.height, step_index, planes, self.pack.id, photo.grey, self.tilt)
+        header = Header(photo.width, photo.height, step_index, self.pack.id, photo.grey, self.tilt)
         return serialize(header, [*self.before, Chunk(tag, payload), *self.after])
 
     def _least(self, size: int) -> int:
         """The bytes of the file without any latents. Raises EncodeInputError where `size` is less."""
-        least = len(self._file(0, 0, b""))
+        least = len(self._file(0, b""))
         if size < least:
             raise EncodeInputError(f"a target of {size} bytes is too small: this image needs at least {least} without any latents")
         return least
 
-    def _cut(self, step_index: int, planes: int, payload: bytes, size: int) -> bytes:
+    def _cut(self, step_index: int, payload: bytes, size: int) -> bytes:
         """The file with so much of the latents as `size` bytes hold."""
         room = size - self._least(size)
-        while len(cut := self._file(step_index, planes, payload[:room])) > size:
+        while len(cut := self._file(step_index, payload[:room])) > size:
             room -= 1
         return cut
 
@@ -274,7 +274,7 @@ class _PlaneWriter(_Writer):
     def at_quality(self, quality: float | None) -> bytes:
         """The whole file at the step of that quality."""
         step_index = step_index_for(DEFAULT_QUALITY if quality is None else quality)
-        return self._file(step_index, *self._refined(step_index))
+        return self._file(step_index, self._refined(step_index))
 
     def at_size(self, size: int) -> bytes:
         """The file of `size` bytes: the coarsest step that needs at least as many, its latents cut to fit."""
@@ -285,12 +285,12 @@ class _PlaneWriter(_Writer):
         tried: list[tuple[int, float]] = []
         best = None
         while coarse - fine > 1:
-            planes, payload = self._code(guess)
-            whole = len(self._file(guess, planes, payload))
+            payload = self._code(guess)
+            whole = len(self._file(guess, payload))
             if whole >= size:
-                fine, best = guess, (guess, planes, payload)
+                fine, best = guess, (guess, payload)
             elif guess == FINEST_STEP_INDEX:
-                return self._file(guess, *self._refined(guess))
+                return self._file(guess, self._refined(guess))
             else:
                 coarse = guess
             tried.append((guess, math.log2(whole / size)))
@@ -304,15 +304,15 @@ class _PlaneWriter(_Writer):
             return self._cut(*best, size)
         # refined integers need a few bytes more or less
         for step_index in range(best[0], FINEST_STEP_INDEX - 1, -1):
-            planes, payload = self._refined(step_index)
-            if len(self._file(step_index, planes, payload)) >= size:
+            payload = self._refined(step_index)
+            if len(self._file(step_index, payload)) >= size:
                 break
-        return self._cut(step_index, planes, payload, size)
+        return self._cut(step_index, payload, size)
 
-    def _code(self, step_index: int) -> tuple[int, bytes]:
+    def _code(self, step_index: int) -> bytes:
         return encode_planes(self._quantized(self.latents, step_index), step_index, self.pack.coder)
 
-    def _refined(self, step_index: int) -> tuple[int, bytes]:
+    def _refined(self, step_index: int) -> bytes:
         """What `_code` gives, of the integers that the effort finds."""
         if self.refiner is None:
             return self._code(step_index)
@@ -351,8 +351,7 @@ class _PaletteWriter(_Writer):
 
         step_index = scale_index(self.latents)
         palette, indices = quantize_palette(self.latents, step_index, entries, dither=self.tuning is TUNINGS["natural"])
-        planes = int(np.abs(palette.astype(np.int32)).max()).bit_length()
-        return self._file(step_index, planes, encode_palette(palette, indices), PALETTE_LATENTS)
+        return self._file(step_index, encode_palette(palette, indices), PALETTE_LATENTS)
 
 
 class _IndexWriter(_Writer):
@@ -360,14 +359,14 @@ class _IndexWriter(_Writer):
 
     def at_quality(self, quality: float | None) -> bytes:
         """The file with as many of each index's bits as that quality asks for (`index_bits`)."""
-        return self._file(0, 0, self._code(index_bits(DEFAULT_QUALITY if quality is None else quality, self.pack.indices.levels)))
+        return self._file(0, self._code(index_bits(DEFAULT_QUALITY if quality is None else quality, self.pack.indices.levels)))
 
     def at_size(self, size: int) -> bytes:
         """The file of `size` bytes: all bits, cut to fit."""
         self._least(size)
         payload = self._code(self.pack.indices.levels)
-        whole = self._file(0, 0, payload)
-        return whole if len(whole) <= size else self._cut(0, 0, payload, size)
+        whole = self._file(0, payload)
+        return whole if len(whole) <= size else self._cut(0, payload, size)
 
     def _code(self, bits: int) -> bytes:
         return encode_indices(nearest_entries(self.latents, self.pack.indices.codebook), self.pack.indices, bits)

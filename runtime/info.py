@@ -38,7 +38,6 @@ def describe(data: bytes, engine: Engine | None = None, *, webp: bool = False) -
         "step_index": header.step_index,
         "step": round(2.0 ** (header.step_index / 8), 3),
         "tilt": header.tilt,
-        "planes": header.planes,
         "alt": None if alt is None else alt.payload.decode("utf-8"),
         "chunks": [_describe_chunk(chunk) for chunk in container.chunks],
         "spent": _spent(container),

@@ -1,6 +1,6 @@
 """Model packs: a directory's manifest and files -> numbers, tables and digest-checked graph bytes.
 
-A pack is named by the first 4 bytes of the SHA-256 of its manifest, which states the digest of every other file; so an image that names
+A pack is named by the first 3 bytes of the SHA-256 of its manifest, which states the digest of every other file; so an image that names
 a pack names every weight of its decoder. Nothing here runs a network, and a graph that would read other files is refused.
 """
 
@@ -47,7 +47,7 @@ PACKS_VARIABLE: Final = "SDZ_PACKS"
 BUILT_IN: Final = Path(__file__).parent / "packs"
 DEFAULT: Final = "tiny"
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 PATCHES: Final = (4, 8, 16, 32)
 """Pixels along each side of a latent position, of one pack or another."""
 
@@ -76,7 +76,7 @@ DENOISER_CORE: Final = ("denoiser",)
 """The networks whose weights a pack also has in the exact core's form, where it has that form."""
 
 TABLES: Final = ("linear", "coder")
-ID_BYTES: Final = 4
+ID_BYTES: Final = 3
 
 _FILE_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -97,7 +97,7 @@ class PackFile:
 class Pack:
     """A model pack whose manifest is valid; files are checked against it when they are read.
 
-    `id`: 4 bytes. `channels`: C. `patch`: pixels a side per latent position. `reconstruction`: sixteenths of an interval. `l1_limit`:
+    `id`: 3 bytes. `channels`: C. `patch`: pixels a side per latent position. `reconstruction`: sixteenths of an interval. `l1_limit`:
     GRID units per position. `linear_shift`: binary places of `linear`. Halos: latent positions that an output depends on, each side.
     `denoiser_min_step_index`: mean precision code under which the denoiser is skipped; None where the pack has none. `exact`: whether
     the reference graphs give the same bytes everywhere. `tiling`: how large pictures go through networks that have no finite halo;

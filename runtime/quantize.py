@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from . import limits
 from .format.coder_tables import CoderTables
 from .format.planes import last_chances
+from .format.pyramid import quantize_mean
 from .format.reconstruction import step_sizes, step_units
 from .options import Tune
 from .pack import GRID
@@ -111,6 +112,9 @@ def rdo_quantize(
         return dead_zone(latents, steps, tuning.rounding)
     integers = dead_zone(latents, steps, tuning.rounding if weights is None else weighted_rounding(weights, tuning))
     size = np.abs(latents) * (GRID / step_sizes(steps)).astype(np.float32)
+    for mean in range(tables.means):
+        counts = None if weights is None else weights[min(mean, len(weights) - 1)]
+        integers[mean] = quantize_mean(np.copysign(size[mean], latents[mean]), tuning.lagrangian, counts)
     sign = np.where(latents < 0, np.int32(-1), np.int32(1))
     for _ in range(ROUNDS):
         magnitude = _cheaper(size, np.abs(integers), last_chances(integers, step_index, tables), tuning, weights)

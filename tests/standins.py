@@ -17,7 +17,17 @@ from numpy.typing import NDArray
 import sdz.runtime.decode
 from sdz.runtime.errors import MissingPackError, ProviderError
 from sdz.runtime.format.coder import WEIGHT_ONE
-from sdz.runtime.format.coder_tables import CROSS_TERMS, ENERGY_LEVELS, PARTS, PREDICTION_TERMS, CoderTables, TableLayout
+from sdz.runtime.format.coder_tables import (
+    CROSS_TERMS,
+    ENERGY_LEVELS,
+    FILLS,
+    LEVELS,
+    MEANS_LIMIT,
+    PARTS,
+    PREDICTION_TERMS,
+    CoderTables,
+    TableLayout,
+)
 from sdz.runtime.format.container import LATENTS, Chunk, Header, serialize
 from sdz.runtime.format.planes import encode_planes
 from sdz.runtime.format.reconstruction import Latents
@@ -29,12 +39,13 @@ PATCH = 16
 SHIFT = 12
 
 
-def neutral_tables(channels: int = CHANNELS) -> CoderTables:
+def neutral_tables(channels: int = CHANNELS, means: int = 0) -> CoderTables:
     """Coder tables that know nothing: even odds, equal weights."""
-    layout = TableLayout(channels)
+    layout = TableLayout(channels, means)
     own = np.arange(channels, dtype=np.uint8)[:, None]
     none = np.zeros((channels, PREDICTION_TERMS), np.int8)
     return CoderTables(
+        means=means,
         order=np.zeros((channels, PARTS), np.int16),
         energy_space=np.ones((channels, 6), np.uint8),
         energy_cross_channel=np.repeat(own, CROSS_TERMS, axis=1),
@@ -44,6 +55,8 @@ def neutral_tables(channels: int = CHANNELS) -> CoderTables:
         prediction_dx=none,
         prediction=none.astype(np.int16),
         energy_thresholds=np.arange(1, ENERGY_LEVELS, dtype=np.uint16) * 8,
+        mean_order=np.zeros((MEANS_LIMIT if means else 0, LEVELS), np.int16),
+        mean_fill=np.zeros((MEANS_LIMIT if means else 0, FILLS), np.uint8),
         probability=np.full(layout.states, 32768, np.uint16),
         count=np.zeros(layout.states, np.uint8),
         weights=np.full(layout.weights, WEIGHT_ONE // 4, np.int32),
@@ -64,7 +77,7 @@ def _linear_table() -> NDArray[np.int16]:
 class StandInPack:
     """What `decode` and `encode` ask of a pack."""
 
-    id: bytes = b"\x01\x02\x03\x04"
+    id: bytes = b"\x01\x02\x03"
     name: str = "stand-in"
     channels: int = CHANNELS
     patch: int = PATCH
@@ -180,5 +193,5 @@ def held_decoder(monkeypatch: pytest.MonkeyPatch, seconds: float) -> tuple[threa
 def stand_in_file(width: int, height: int, *side: Chunk, step: int = 40, grey: bool = False) -> bytes:
     """An .sdz of the stand-in pack with random latents, after the chunks `side`."""
     latents = np.random.default_rng(width).integers(-40, 41, (CHANNELS, -(-height // PATCH), -(-width // PATCH))).astype(np.int32)
-    planes, payload = encode_planes(latents, step, PACK.coder)
-    return serialize(Header(width, height, step, planes, PACK.id, grey), [*side, Chunk(LATENTS, payload)])
+    payload = encode_planes(latents, step, PACK.coder)
+    return serialize(Header(width, height, step, PACK.id, grey), [*side, Chunk(LATENTS, payload)])

@@ -126,29 +126,29 @@ export class Core {
 
   /**
    * The picture that `payload`, whole or cut anywhere, determines.
-   * @param {number} tables @param {Uint8Array} payload @param {number} rows @param {number} columns @param {number} planes @param {number} stepIndex
+   * @param {number} tables @param {Uint8Array} payload @param {number} rows @param {number} columns @param {number} stepIndex
    */
-  decode(tables, payload, rows, columns, planes = 0, stepIndex = 0) {
-    return this.open("sdz_decode", tables, payload.length ? payload : null, payload.length, rows, columns, planes, stepIndex);
+  decode(tables, payload, rows, columns, stepIndex = 0) {
+    return this.open("sdz_decode", tables, payload.length ? payload : null, payload.length, rows, columns, stepIndex);
   }
 
   /**
-   * The picture of an inflated palette chunk; without one nothing is known down to `planes`.
-   * @param {Uint8Array | null} raw @param {number} channels @param {number} rows @param {number} columns @param {number} [planes]
+   * The picture of an inflated palette chunk; without one nothing is known.
+   * @param {Uint8Array | null} raw @param {number} channels @param {number} rows @param {number} columns
    */
-  palette(raw, channels, rows, columns, planes = 0) {
-    return this.open("sdz_palette", raw, raw?.length ?? 0, channels, rows, columns, planes);
+  palette(raw, channels, rows, columns) {
+    return this.open("sdz_palette", raw, raw?.length ?? 0, channels, rows, columns);
   }
 
   /**
-   * The payload of integers (C, h, w) or entries (h, w).
-   * @param {number} tables @param {Int32Array} source @param {number} rows @param {number} columns @param {number} planes @param {number} stepIndex
+   * The payload of integers (C, h, w), or of all bits of entries (h, w).
+   * @param {number} tables @param {Int32Array} source @param {number} rows @param {number} columns @param {number} stepIndex
    * @param {number} room bytes that the payload may take
    * @returns {Uint8Array}
    */
-  encode(tables, source, rows, columns, planes, stepIndex, room) {
+  encode(tables, source, rows, columns, stepIndex, room) {
     return this.given([source, room], (at, out) => {
-      const count = this.checked(this.call("sdz_encode", tables, at, rows, columns, planes, stepIndex, out, room, 0, 0, 0));
+      const count = this.checked(this.call("sdz_encode", tables, at, rows, columns, 0, stepIndex, out, room, 0, 0));
       return this.bytes(out, count);
     });
   }

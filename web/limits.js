@@ -15,9 +15,6 @@ export const MAX_OCTAVE = 64;
 /** Largest mean precision code for which a denoiser runs: a few dozen bytes are too little information for it. */
 export const DENOISER_COARSEST = 88;
 
-/** Bit-planes per file. Latents then stay below 2**15, so that integers times steps fit 32 bits. */
-export const MAX_PLANES = 15;
-
 /** Largest receptive field of a pack's network, latent positions on each side. */
 export const MAX_HALO = 64;
 

@@ -1,6 +1,6 @@
 /**
  * Loads model packs: manifest, tables and graphs, each verified by its SHA-256 before use. An .sdz file identifies its pack by the first
- * four bytes of the manifest's digest, never by a URL; only the page decides where packs are loaded from. Verified files are kept in the
+ * three bytes of the manifest's digest, never by a URL; only the page decides where packs are loaded from. Verified files are kept in the
  * Cache API where the browser allows that. The twin of runtime/pack.py.
  */
 
@@ -38,7 +38,7 @@ import { QUANTIZERS, tablesProblem } from "./quantizer.js";
  *   where the core does not compute the pack's graphs
  */
 
-const FORMAT = 1;
+const FORMAT = 2;
 const PATCHES = [4, 8, 16, 32];
 
 /** Names of the tables. */
@@ -212,7 +212,7 @@ async function readManifest(id, read) {
     if (!text) {
       throw new SdzError("MissingPackError", `model pack ${id} is not installed: put it beside the others, in a folder of that name`);
     }
-    if (text.length > MAX_MANIFEST_BYTES || (await sha256(text)).slice(0, 8) !== id) continue;
+    if (text.length > MAX_MANIFEST_BYTES || (await sha256(text)).slice(0, 6) !== id) continue;
     try {
       return JSON.parse(new TextDecoder().decode(text));
     } catch {

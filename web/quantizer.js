@@ -50,21 +50,17 @@ export function channelSteps({ stepIndex, tilt }, octaves, channels) {
  */
 export async function latentsOf(container, pack, h, w) {
   const { header } = container;
-  const { planes, stepIndex, tilt } = header;
-  if (tilt && !pack.octaves) throw new SdzError("CorruptFileError", `${tilt}, but the file's pack allows 0 only`, { offset: 8, field: "tilt" });
+  const { stepIndex, tilt } = header;
+  if (tilt && !pack.octaves) throw new SdzError("CorruptFileError", `${tilt}, but the file's pack allows 0 only`, { offset: 3, field: "tilt" });
   const steps = pack.quantizer === "indices" ? null : channelSteps(header, pack.octaves, pack.channels);
   if (pack.quantizer === "palette") return { steps, open: await palette(container, pack.channels, h, w) };
-  if (!steps) {
-    if (stepIndex) throw notZero(stepIndex, 9, "step index");
-    if (planes) throw notZero(planes, 10, "planes");
+  if (!steps && stepIndex) {
+    const problem = `${stepIndex}, but packs with a codebook require 0`;
+    throw new SdzError("CorruptFileError", problem, { offset: 7, field: "step index" });
   }
   const payload = find(container, LATENTS)?.payload ?? new Uint8Array();
-  return { steps, open: (core, tables) => core.decode(tables, payload, h, w, planes, stepIndex) };
+  return { steps, open: (core, tables) => core.decode(tables, payload, h, w, stepIndex) };
 }
-
-/** @param {number} value @param {number} offset @param {string} field */
-const notZero = (value, offset, field) =>
-  new SdzError("CorruptFileError", `${value}, but packs with a codebook require 0`, { offset, field });
 
 /** @param {Container} container @param {number} channels @param {number} h @param {number} w @returns {Promise<Source["open"]>} */
 async function palette(container, channels, h, w) {
@@ -75,7 +71,7 @@ async function palette(container, channels, h, w) {
   if (chunk && !raw?.length) throw corrupt("the zlib stream does not hold exactly a palette and its indices");
   return (core) => {
     try {
-      return core.palette(raw, channels, h, w, container.header.planes);
+      return core.palette(raw, channels, h, w);
     } catch (error) {
       if (error instanceof SdzError && error.code === "CorruptFileError") throw corrupt(error.message);
       throw error;

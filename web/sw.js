@@ -58,7 +58,7 @@ const SAVE_DATA = new URL("/.sdz/save-data", location.href).href;
 const PAGE_PARTS = new Set(["document", "style", "script", "image", "font", "manifest", "worker"]);
 
 /** The files of <sdz-img>: pictures, the core, and packs, whose folders have eight digits for a name. */
-const ELEMENT_FILES = /\.sdz$|\/sdz(?:\.[0-9a-f]+)?\.wasm$|\/[0-9a-f]{8}\/[^/]+\.(?:json|bin)$/;
+const ELEMENT_FILES = /\.sdz$|\/sdz(?:\.[0-9a-f]+)?\.wasm$|\/[0-9a-f]{6}\/[^/]+\.(?:json|bin)$/;
 
 /** Largest part that is cached, bytes. */
 const MAX_PART_BYTES = 4 * 2 ** 20;

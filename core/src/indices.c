@@ -177,14 +177,14 @@ static Picture *new_nodes(const Tables *t, i32 rows, i32 columns) {
   return p;
 }
 
-Picture *sdz_decode(const Tables *t, const uint8_t *payload, uint32_t bytes, int32_t rows, int32_t columns, int32_t planes, int32_t step_index) {
+Picture *sdz_decode(const Tables *t, const uint8_t *payload, uint32_t bytes, int32_t rows, int32_t columns, int32_t step_index) {
   CHECK(is_a(t, TABLES) && (!bytes || holds(payload, bytes, 1)), SDZ_BAD_CALL, -1);
   CHECK(rows > 0 && columns > 0 && rows <= MAX_SIDE && columns <= MAX_SIDE && bytes < 1u << 31, SDZ_BAD_CALL, -1);
-  CHECK(planes >= 0 && planes <= MAX_PLANES && step_index >= 0 && step_index <= MAX_STEP, SDZ_BAD_CALL, -1);
+  CHECK(step_index >= 0 && step_index <= MAX_STEP, SDZ_BAD_CALL, -1);
   static const u8 nothing[1];
   if (!bytes) payload = nothing;
-  if (t->kind == 'T') return decode_planes(t, payload, bytes, rows, columns, planes, step_index);
-  CHECK(!planes && !step_index, SDZ_BAD_CALL, -1);
+  if (t->kind == 'T') return decode_planes(t, payload, bytes, rows, columns, step_index);
+  CHECK(!step_index, SDZ_BAD_CALL, -1);
   Picture *p = new_nodes(t, rows, columns);
   Coder coder;
   if (!p || !start_coder(&coder, t, payload, 0, bytes)) {
@@ -203,7 +203,7 @@ Picture *sdz_decode(const Tables *t, const uint8_t *payload, uint32_t bytes, int
   return finish_picture(p);
 }
 
-static i32 encode_indices(Tables *t, const i32 *source, i32 rows, i32 columns, i32 levels, u8 *out, u32 room, i32 *ends, i32 learn) {
+static i32 encode_indices(Tables *t, const i32 *source, i32 rows, i32 columns, i32 levels, u8 *out, u32 room, i32 learn) {
   u32 area = (u32)rows * (u32)columns;
   for (u32 i = 0; i < area; i++) if (source[i] < 0 || source[i] >= t->entries) return fail(SDZ_LATENT_RANGE, (i32)i);
   i32 written = -1, whole = 1;
@@ -216,10 +216,7 @@ static i32 encode_indices(Tables *t, const i32 *source, i32 rows, i32 columns, i
     while (t->leaves[n] > 1) n = 2 * n + (source[i] >= t->first[2 * n + 1]);
     leaf[i] = n;
   }
-  for (i32 level = 0; level < levels && whole; level++) {
-    whole = code_level(&coder, t, p, level, leaf);
-    if (ends) ends[level] = (i32)coder.at;
-  }
+  for (i32 level = 0; level < levels && whole; level++) whole = code_level(&coder, t, p, level, leaf);
   if (whole) finish_encoder(&coder);
   if (coder.stopped) {
     fail(SDZ_BAD_CALL, -1);
@@ -237,17 +234,15 @@ done:
   return written < 0 ? -sdz_reason() : written;
 }
 
-int32_t sdz_encode(Tables *t, const int32_t *source, int32_t rows, int32_t columns, int32_t planes, int32_t step_index, uint8_t *out,
-    uint32_t room, uint16_t *chances, int32_t *ends, int32_t learn) {
+int32_t sdz_encode(Tables *t, const int32_t *source, int32_t rows, int32_t columns, int32_t levels, int32_t step_index, uint8_t *out,
+    uint32_t room, uint16_t *chances, int32_t learn) {
   CHECK_CALL(is_a(t, TABLES) && rows > 0 && columns > 0 && rows <= MAX_SIDE && columns <= MAX_SIDE && room < 1u << 31);
   u64 area = (u64)rows * (u64)columns, each = t->kind == 'T' ? (u64)t->channels : 1;
   CHECK_CALL(holds(source, area * each, 4) && (!room || holds(out, room, 1)) && step_index >= 0 && step_index <= MAX_STEP);
-  CHECK_CALL(planes >= 0 && planes <= (t->kind == 'T' ? MAX_PLANES : t->levels));
-  CHECK_CALL(!ends || holds(ends, t->kind == 'T' ? (u64)planes * each * PARTS : (u64)t->levels, 4));
   if (t->kind == 'T') {
-    CHECK_CALL(!chances || holds(chances, area * each, 2));
-    return encode_planes(t, source, rows, columns, planes, step_index, out, room, chances, ends, learn);
+    CHECK_CALL(!levels && (!chances || holds(chances, area * each, 2)));
+    return encode_planes(t, source, rows, columns, step_index, out, room, chances, learn);
   }
-  CHECK_CALL(!chances && !step_index);
-  return encode_indices(t, source, rows, columns, planes ? planes : t->levels, out, room, ends, learn);
+  CHECK_CALL(!chances && !step_index && levels >= 0 && levels <= t->levels);
+  return encode_indices(t, source, rows, columns, levels ? levels : t->levels, out, room, learn);
 }

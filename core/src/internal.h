@@ -1,6 +1,6 @@
 /* What the core's files share: types, objects, and the functions by which its layers know each other.
  *
- *   memory <- coder <- planes, indices, palette <- reconstruction <- linear <- weights, network
+ *   memory <- coder <- planes/, indices <- reconstruction <- linear <- weights, network
  *
  * Each layer uses those left of it only. `kernels.h` stands beside them: the loops that want vectors.
  */
@@ -45,6 +45,7 @@ i32 fail(i32 reason, i32 where); /* returns -reason */
 
 /* coder.c ----------------------------------------------------------------------------------------------------------------------------- */
 enum { CROSS_TERMS = 8, PREDICTION_TERMS = 12, ENERGY_LEVELS = 24, STRIDE = 8, MAX_PLANES = 15, MAX_STEP = 80, MAX_CODE = 200, MAX_LEVEL = 15 };
+enum { CHANNEL_SLOTS = 14, CHANNEL_SETS = 6, MEAN_SLOTS = 16, MEAN_SETS = 8, MEANS_MOST = 3, FILLS = 4, LEVELS_MOST = 14, MEAN_LIMIT = 32767 * 16 };
 enum { MAX_POSITIONS = 1 << 24, MAX_SIDE = 4096, MAX_L1 = 1 << 24 };
 
 struct Tables {
@@ -53,9 +54,11 @@ struct Tables {
   u8 *count;
   i16 *weight;
   u32 addresses[5];
-  i32 bases[15], sets[7];
-  /* planes */
-  const i16 *order, *prediction;
+  i32 bases[CHANNEL_SLOTS + 1], sets[CHANNEL_SETS + 1];
+  /* planes: the first `means` channels are coded as pyramids */
+  i32 means, mean_bases[MEAN_SLOTS + 1], mean_sets[MEAN_SETS + 1], plane_states;
+  const i16 *order, *prediction, *mean_order;
+  const u8 *mean_fill;
   const u8 *space, *cross_channel, *cross, *prediction_channel;
   const i8 *dy, *dx;
   u8 bucket[4096]; /* of an energy, below 24 */
@@ -76,24 +79,33 @@ struct Picture {
   u8 floor[256];    /* the lowest plane known of all of a channel ... */
   u8 near[256];     /* ... and whether the positions near its values are known one plane further */
   i32 cut_channel, cut_reached; /* of this channel's next pass the first positions are known; -1 without one */
+  /* means: the first channels' coefficients, by level from 1, the finest: (3, places + 2, places + 2) of a level, NULL where all is zero */
+  i32 means, levels, cut_mean; /* cut_mean: as cut_channel, a band */
+  u16 *pyramid[MEANS_MOST][LEVELS_MOST];
+  u8 mean_floor[MEANS_MOST][LEVELS_MOST], mean_top[MEANS_MOST][LEVELS_MOST]; /* mean_top: bits of the largest magnitude */
+  u8 fill[MEANS_MOST][FILLS]; /* channels that are painted from means while nothing is known of them; 0 for none */
+  i32 *mean[MEANS_MOST]; /* int32 (rows, columns), sixteenths, from sdz_quantization on; NULL where all is zero */
   i32 *ends;
-  u16 *passes;
+  u32 *passes;
   i32 *node; /* indices: (rows + 2, columns + 2) with a border of zeros */
   const Tables *tables;
   i32 reconstruction, l1_limit; /* 0 until sdz_quantization */
   u8 steps[256];
 };
-enum { BORDER = 2, PARTS = 2, FAR = 1 << 12 }; /* FAR or 0, plane << 8, channel: a pass */
+enum { BORDER = 2, PARTS = 2, MIDDLE = 8 };
 
 Picture *new_picture(i32 kind, i32 channels, i32 rows, i32 columns, i32 planes, i32 passes);
 u16 *cells_of(Picture *picture, i32 channel);
 Picture *finish_picture(Picture *picture);
-Picture *decode_planes(const Tables *t, const u8 *payload, u32 bytes, i32 rows, i32 columns, i32 planes, i32 step_index);
-i32 encode_planes(Tables *t, const i32 *source, i32 rows, i32 columns, i32 planes, i32 step_index, u8 *out, u32 room, u16 *chances, i32 *ends,
-    i32 learn);
+Picture *decode_planes(const Tables *t, const u8 *payload, u32 bytes, i32 rows, i32 columns, i32 step_index);
+i32 encode_planes(Tables *t, const i32 *source, i32 rows, i32 columns, i32 step_index, u8 *out, u32 room, u16 *chances, i32 learn);
 Tables *open_planes(const u8 *data, u32 bytes);
 Tables *open_indices(const u8 *data, u32 bytes);
 void keep_states(Tables *tables);
+
+/* planes/pyramid.c: whether anything of a mean is known; int32 (rows, columns), sixteenths, with `middle` sixteenths of every interval, to +-MEAN_LIMIT */
+i32 has_mean(const Picture *picture, i32 colour);
+i32 paint_mean(const Picture *picture, i32 colour, i32 middle, i32 *out);
 
 /* reconstruction.c -------------------------------------------------------------------------------------------------------------------- */
 typedef struct { i32 top, left, rows, columns; } Window;
@@ -101,6 +113,8 @@ i32 inside(const Picture *picture, Window window);
 Window grown(const Picture *picture, Window window, i32 margin);
 typedef struct { i32 rows, columns; i32 *values, *levels, *precision, *half_width; } Latents; /* (C, rows, columns) each, or NULL */
 i32 reconstruct(const Picture *picture, Window window, Latents *latents);
+/* Puts slopes and curves that means suggest where channels have none (FORMAT.md, "Fill"); values of a window, guarded before and after. */
+void fill(const Picture *picture, Window window, i32 *values);
 void guard(i32 *values, i32 channels, u32 positions, i32 l1_limit);
 
 /* linear.c ---------------------------------------------------------------------------------------------------------------------------- */

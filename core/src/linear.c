@@ -251,6 +251,7 @@ static i32 paint_window(const Picture *p, const Linear *l, Window core, i32 redu
   if (!o.values) return -SDZ_NO_MEMORY;
   i32 failed = reconstruct(p, seen, &o);
   if (failed) return failed;
+  if (p->means) fill(p, seen, o.values);
   if (reduce > 1) return paint_reduced(l, o.values, seen, core, reduce, rgba);
   i16 *levels;
   i32 *sums;

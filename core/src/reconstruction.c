@@ -5,6 +5,7 @@
  */
 #include "internal.h"
 
+enum { SLOPE = 38, CURVE = 8, FILL_LIMIT = 1 << 20 };
 static const i32 MANTISSA[8] = { 16384, 17867, 19484, 21247, 23170, 25268, 27554, 30048 }; /* round(16384 * 2^(j/8)) */
 
 i32 inside(const Picture *p, Window w) {
@@ -43,6 +44,18 @@ static i32 finer_in(const Picture *p, i32 c, i32 y, i32 left, i32 n, u8 *finer) 
   return count;
 }
 
+/* One row of a mean, known down to `plane`, from its sixteenths. */
+static void dequantize_mean(const i32 *mean, i32 n, i32 index, i32 plane, i32 *values, i32 *levels, i32 *precision, i32 *half_width) {
+  i32 step = step_units(index);
+  for (i32 x = 0; x < n; x++) {
+    i32 q = mean ? mean[x] : 0, m = (i32)magnitude_of(q), v = (m * step + 8) >> 4, l = min32(m >> 4 >> plane, MAX_LEVEL);
+    if (values) values[x] = q < 0 ? -v : v;
+    if (levels) levels[x] = q < 0 ? -l : l;
+    if (precision) precision[x] = index + 8 * plane;
+    if (half_width) half_width[x] = (step << plane) >> (m != 0);
+  }
+}
+
 /* One row of one channel whose latents are all known down to `plane`. */
 INLINE void dequantize(const u16 *cell, i32 n, i32 index, i32 plane, i32 reconstruction, i32 *values, i32 *levels, i32 *precision, i32 *half_width) {
   i32 step = step_units(index), middle = (i32)(((((1u << plane) - 1) * (u32)(reconstruction * step)) + 8) >> 4);
@@ -62,6 +75,12 @@ static void reconstruct_planes(const Picture *p, Window w, Latents *o) {
   u8 finer[MAX_SIDE];
   for (i32 c = 0; c < p->channels; c++) for (i32 y = 0; y < w.rows; y++) {
     size_t at = ((size_t)c * (size_t)w.rows + (size_t)y) * (size_t)w.columns;
+#define PLACE(out) ((out) ? (out) + at : 0)
+    if (c < p->means) {
+      const i32 *mean = p->mean[c] ? p->mean[c] + (size_t)(w.top + y) * (size_t)p->columns + w.left : 0;
+      dequantize_mean(mean, w.columns, p->steps[c], p->floor[c], PLACE(o->values), PLACE(o->levels), PLACE(o->precision), PLACE(o->half_width));
+      continue;
+    }
     const u16 *cell = row_of(p, c, w.top + y, w.left);
     i32 parts = mixed(p, c);
     if (parts) finer_in(p, c, w.top + y, w.left, w.columns, finer);
@@ -74,6 +93,35 @@ static void reconstruct_planes(const Picture *p, Window w, Latents *o) {
           o->half_width ? o->half_width + there : 0);
     }
   }
+}
+
+/* A mean's value at a place, or at the nearest inside. */
+static i32 mean_value(const Picture *p, i32 c, i32 y, i32 x) {
+  if (!p->mean[c]) return 0;
+  i32 q = p->mean[c][(size_t)clamp32(0, y, p->rows - 1) * (size_t)p->columns + (size_t)clamp32(0, x, p->columns - 1)];
+  i32 v = min32(((i32)magnitude_of(q) * step_units(p->steps[c]) + 8) >> 4, FILL_LIMIT);
+  return q < 0 ? -v : v;
+}
+
+void fill(const Picture *p, Window w, i32 *values) {
+  size_t area = (size_t)w.rows * (size_t)w.columns;
+  for (i32 m = 0; m < p->means; m++) for (i32 kind = 0; kind < FILLS; kind++) {
+    i32 c = p->fill[m][kind], down = kind & 1;
+    if (!c) continue;
+    for (i32 y = w.top, i = 0; y < w.top + w.rows; y++) {
+      const u16 *cell = row_of(p, c, y, w.left);
+      u8 finer[MAX_SIDE];
+      if (mixed(p, c)) finer_in(p, c, y, w.left, w.columns, finer);
+      for (i32 x = 0; x < w.columns; x++, i++) {
+        if (cell && cell[x] > 1) continue;
+        i32 before = mean_value(p, m, y - down, w.left + x - !down), after = mean_value(p, m, y + down, w.left + x + !down);
+        i32 guess = kind < 2 ? SLOPE * (before - after) : CURVE * (before + after - 2 * mean_value(p, m, y, w.left + x));
+        i32 most = (step_units(p->steps[c]) << (p->floor[c] - (mixed(p, c) ? finer[x] : 0))) >> 3;
+        values[(size_t)c * area + (size_t)i] = clamp32(-most, (guess + 128) >> 8, most);
+      }
+    }
+  }
+  guard(values, p->channels, (u32)area, p->l1_limit);
 }
 
 static i32 bits_of(const Tables *t, i32 node) { return t->leaves[node] == 1 ? t->levels : 31 - __builtin_clz((u32)node); }
@@ -144,7 +192,24 @@ int32_t sdz_known(const Picture *p, int32_t top, int32_t left, int32_t rows, int
     return 0;
   }
   CHECK_CALL(!plane || holds(plane, area * (u32)p->channels, 1));
-  for (i32 c = 0; c < p->channels; c++) for (i32 y = 0; y < rows; y++) {
+  i32 *mean = p->means && value ? take(4 * (u64)p->rows * (u64)p->columns, SCRATCH, 0) : 0;
+  if (p->means && value && !mean) return -SDZ_NO_MEMORY;
+  for (i32 c = 0; c < p->means; c++) {
+    size_t at = (size_t)c * area;
+    if (plane) __builtin_memset(plane + at, p->floor[c], area);
+    if (!value) continue;
+    i32 some = has_mean(p, c), failed = some ? paint_mean(p, c, 0, mean) : 0;
+    if (failed) {
+      give_scratch();
+      return failed;
+    }
+    for (i32 y = 0; y < rows; y++) for (i32 x = 0; x < columns; x++) {
+      i32 v = some ? mean[(size_t)(top + y) * (size_t)p->columns + (size_t)(left + x)] : 0, m = ((i32)magnitude_of(v) + 8) >> 4;
+      value[at++] = v < 0 ? -m : m;
+    }
+  }
+  give_scratch();
+  for (i32 c = p->means; c < p->channels; c++) for (i32 y = 0; y < rows; y++) {
     size_t at = (size_t)c * area + (size_t)y * (size_t)columns;
     const u16 *cell = row_of(p, c, top + y, left);
     if (value) for (i32 x = 0; x < columns; x++) value[at + (size_t)x] = !cell ? 0 : cell[x] & 1 ? -(cell[x] >> 1) : cell[x] >> 1;
@@ -169,6 +234,13 @@ int32_t sdz_quantization(Picture *p, const uint8_t *steps, int32_t reconstructio
   } else {
     CHECK_CALL(holds(steps, (u64)p->channels, 1));
     for (i32 c = 0; c < p->channels; c++) CHECK_CALL(steps[c] <= MAX_STEP);
+    for (i32 c = 0; c < p->means; c++) {
+      if (!has_mean(p, c)) continue;
+      if (!p->mean[c]) p->mean[c] = take(4 * area, PART, p);
+      i32 failed = p->mean[c] ? paint_mean(p, c, reconstruction, p->mean[c]) : -SDZ_NO_MEMORY;
+      give_scratch();
+      if (failed) return failed;
+    }
     for (i32 c = 0; c < p->channels; c++) {
       p->steps[c] = steps[c];
       codes += (u64)(steps[c] + 8 * p->floor[c]) * area;

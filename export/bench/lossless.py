@@ -86,7 +86,7 @@ def sizes(integers: NDArray[np.int32], step_index: int, pack: Pack) -> dict[str,
     better of two layouts as one grey picture; deflate (level 9) of them in the fewest bytes each."""
     pictures = layouts(integers)
     return {
-        "this coder": len(encode_planes(integers, step_index, pack.coder)[1]),
+        "this coder": len(encode_planes(integers, step_index, pack.coder)),
         "JPEG XL": min(len(lossless(picture, "JXL", lossless=True, effort=9)) for picture in pictures),
         "PNG": min(len(lossless(picture, "PNG", optimize=True)) for picture in pictures),
         "deflate": len(zlib.compress(narrow(integers).tobytes(), 9)),
@@ -155,8 +155,8 @@ def _files(photo: Pixels, latents: NDArray[np.float32], weights: NDArray[np.floa
     height, width = photo.shape[:2]
     for step in POSTERIOR_STEPS:
         integers = rdo_quantize(latents, step, pack.coder, TUNINGS[tune], weights)
-        planes, payload = encode_planes(integers, step, pack.coder)
-        yield serialize(Header(width, height, step, planes, pack.id), [Chunk(LATENTS, payload)])
+        payload = encode_planes(integers, step, pack.coder)
+        yield serialize(Header(width, height, step, pack.id), [Chunk(LATENTS, payload)])
 
 
 def _figures(picture: Pixels, photo: Pixels) -> dict[str, float]:

@@ -94,8 +94,8 @@ def cleaned(data: bytes, session: Session, clean_up: CleanUp) -> Pixels:
     # as integers of the finest step, a grey level
     integers = np.rint(levels).clip(-(2**15) + 1, 2**15 - 1).astype(np.int32)
     twin = replace(pack, quantizer=PLANES)
-    planes, payload = encode_planes(integers, 0, twin.coder)
-    header = replace(opened.header, step_index=0, planes=planes, grey=False, tilt=0)
+    payload = encode_planes(integers, 0, twin.coder)
+    header = replace(opened.header, step_index=0, grey=False, tilt=0)
     return open_latents(serialize(header, [Chunk(LATENTS, payload)]), pack=twin).paint("decoded", session)
 
 

@@ -142,7 +142,7 @@ def _coder(rgb: Pixels, pack: Pack, session: Session) -> dict[str, dict[str, int
     for index in CODER_STEPS:
         integers = dead_zone(latents, index, TYPICAL_ROUNDING)
         out[str(index)] = {
-            "sdz": len(encode_planes(integers, index, pack.coder)[1]),
+            "sdz": len(encode_planes(integers, index, pack.coder)),
             "jxl": min(len(lossless(layout, "JXL", lossless=True, effort=9)) for layout in layouts(integers)),
             "deflate": len(zlib.compress(narrow(integers).tobytes(), 9)),
         }

@@ -216,6 +216,6 @@ def _learn_states(
         count[:derived] = fresh.count[:derived]
         core.set_states(handle, probability, count)
         room = photos[i].size * tables.levels * 2 + OUTPUT_SLACK
-        core.encode(handle, photos[i].astype(np.int32), tables.levels, room=room, learn=True)
+        core.encode(handle, photos[i].astype(np.int32), room=room, learn=True)
     probability, count, weights = core.states(handle)
     return CoderState(probability.astype(np.int32), count.astype(np.int32), weights.astype(np.int32), tables.count_limit)

@@ -8,13 +8,13 @@ coder itself has learned after coding the training latents at many steps.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import maximum_filter
 from scipy.optimize import nnls
 from tqdm import tqdm
 
@@ -22,29 +22,31 @@ from ...runtime.core import Core
 from ...runtime.files import write_atomically
 from ...runtime.format.coder import WEIGHT_ONE
 from ...runtime.format.coder_tables import (
-    A_PLANE,
     CROSS_TERMS,
-    ENERGY_LEVELS,
+    FILLS,
     INPUTS,
+    LEVELS,
+    MEANS_LIMIT,
     PARTS,
     PREDICTION_TERMS,
     CoderState,
     CoderTables,
     TableLayout,
 )
-from ...runtime.format.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, code, pass_order, plane_count
+from ...runtime.format.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, code
+from ...runtime.format.pyramid import split
 from ...runtime.format.reconstruction import finer_by
 from ...runtime.quantize import TUNINGS, TYPICAL_ROUNDING, dead_zone
 from ..commands import failed, parser
 from ..crops import CropSampler, TrainingDataError, load_photos
 from ..models import TinyAutoencoder
-from ..models.truncation import RECONSTRUCTION
+from .pass_order import A_LEVEL, measure_order
 from .worth import decoder_worth
 
-STEP_INDICES = (24, 28, 32, 36, 40, 44, 48, 52, 56)
-"""Steps at which the training latents are coded: 8 to 128 grey levels."""
+STEP_INDICES = (24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 64, 68)
+"""Steps at which the training latents are coded: 8 to 362 grey levels."""
 
-STEPS_PER_PHOTO = 3
+STEPS_PER_PHOTO = 4
 """At how many of them each photo is coded."""
 
 THRESHOLD_OCTAVES = (3.0, 7.5)
@@ -86,15 +88,12 @@ ORDER_SHARE, ORDER_PHOTOS = 4, 60
 WORTH_PHOTOS = 12
 """Photos on which the decoder's gains are measured."""
 
-SLOPE_PRIOR_BITS = 200.0
-"""Added to a channel's bits, so that a channel hardly ever used is not brought forward by chance."""
-
-ORDER_LIMIT = 24
-"""Passes move by at most three planes."""
-
 LOGIT_STEP, WEIGHT_STEP, PREDICTION_STEP = 0.5, 1024, 8
 """What starting states (log odds), mixing weights and prediction weights are rounded to: a page loads the tables before its first paint. On
 eleven photos 53 kB became 17 (brotli) for 0.04 to 0.08 % more bytes; 1,024 is a sixteenth of a weight of one."""
+
+Functions = Sequence[tuple[int, int, int]]
+"""Of each channel its colour, its frequency down and its frequency across."""
 
 CROP = 384
 """Side of the crops, in pixels."""
@@ -118,10 +117,11 @@ CAUSAL = ((0, -1), (-1, 0), (-1, -1), (-1, 1))
 AHEAD = ((0, 1), (1, 0), (1, -1), (1, 1))
 
 
-def fit_neighbours(latents: NDArray[np.float32], rng: np.random.Generator) -> dict[str, NDArray[np.int64]]:
+def fit_neighbours(latents: NDArray[np.float32], rng: np.random.Generator, means: int = 0) -> dict[str, NDArray[np.int64]]:
     """Energy and prediction weights of every channel from latents (N, C, h, w), by least squares on simulated passes.
 
-    Every photo gets one threshold T; channels before the one coded, and causal neighbours, are known to T, the rest to 2 T.
+    Every photo gets one threshold T; channels before the one coded, and causal neighbours, are known to T, the rest to 2 T, and the first
+    `means` channels in full.
     """
     count, channels = latents.shape[:2]
     lead = min(PREDICTOR_CANDIDATES, channels)
@@ -135,6 +135,8 @@ def fit_neighbours(latents: NDArray[np.float32], rng: np.random.Generator) -> di
     weight = {"now": _levels(level), "old": _levels(before * 2)}
     value = {"now": sign * np.where(level > 0, level + 0.5, 0), "old": sign * np.where(before > 0, 2 * before + 0.5, 0)}
     value = {known: v.astype(np.float32) for known, v in value.items()}
+    for v in value.values():
+        v[:, :means] = scaled[:, :means]
 
     def across(a: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.ascontiguousarray(a.swapaxes(0, 1)).reshape(len(a[0]), -1)
@@ -253,14 +255,33 @@ def _residual(gram: NDArray[np.float64], chosen: list[int]) -> tuple[float, NDAr
     return float(gram[-1, -1] - 2 * weights @ b + weights @ gram[np.ix_(chosen, chosen)] @ weights), weights
 
 
-def _starting_tables(channels: int, neighbours: dict[str, NDArray[np.int64]]) -> CoderTables:
-    """Tables that know the neighbourhood and nothing else: even odds, equal mixing weights, no pass brought forward."""
-    layout = TableLayout(channels)
+def means_of(functions: Functions | None) -> int:
+    """How many of the first channels are means of blocks, by the functions that channels are of."""
+    return sum(1 for _ in itertools.takewhile(lambda function: function[1:] == (0, 0), functions or ()))
+
+
+def _fill(functions: Functions, means: int) -> NDArray[np.uint8]:
+    """`CoderTables.mean_fill`: of each mean's colour the channels of the first two frequencies, across and down."""
+    places = {function: channel for channel, function in enumerate(functions)}
+    fill = np.zeros((MEANS_LIMIT, FILLS), np.uint8)
+    for mean in range(means):
+        plane = functions[mean][0]
+        fill[mean] = [places.get((plane, *frequency), 0) for frequency in ((0, 1), (1, 0), (0, 2), (2, 0))]
+    return fill
+
+
+def _starting_tables(channels: int, functions: Functions | None, neighbours: dict[str, NDArray[np.int64]]) -> CoderTables:
+    """Tables that know the neighbourhood and nothing else: even odds, equal mixing weights, no channel's pass brought forward."""
+    means = means_of(functions)
+    layout = TableLayout(channels, means)
     weights = np.zeros((layout.weights // INPUTS, INPUTS), dtype=np.int32)
-    first_sign = ENERGY_LEVELS + channels
-    weights[:first_sign, :7] = WEIGHT_ONE * 2 // 7
-    weights[first_sign:, :3] = WEIGHT_ONE // 2
+    weights[:, :3] = WEIGHT_ONE // 2
+    # the decisions of significance have seven states
+    seven = [(layout.set_bases[0], layout.set_bases[2])] + ([(layout.mean_sets[0], layout.mean_sets[2])] if means else [])
+    for start, end in seven:
+        weights[start // INPUTS : end // INPUTS, :7] = WEIGHT_ONE * 2 // 7
     return CoderTables(
+        means=means,
         order=np.zeros((channels, PARTS), dtype=np.int16),
         energy_space=neighbours["energy_space"].astype(np.uint8),
         energy_cross_channel=neighbours["energy_cross_channel"].astype(np.uint8),
@@ -270,6 +291,8 @@ def _starting_tables(channels: int, neighbours: dict[str, NDArray[np.int64]]) ->
         prediction_dx=neighbours["prediction_dx"].astype(np.int8),
         prediction=neighbours["prediction"].astype(np.int16),
         energy_thresholds=np.round(np.array(PROBABILITY_STEPS) * ENERGY_UNIT).astype(np.uint16),
+        mean_order=np.tile(A_LEVEL * np.arange(LEVELS, dtype=np.int16), (MEANS_LIMIT if means else 0, 1)),
+        mean_fill=_fill(functions, means) if functions and means else np.zeros((0, FILLS), np.uint8),
         probability=np.full(layout.states, 32768, dtype=np.uint16),
         count=np.zeros(layout.states, dtype=np.uint8),
         weights=weights.ravel(),
@@ -278,16 +301,26 @@ def _starting_tables(channels: int, neighbours: dict[str, NDArray[np.int64]]) ->
     )
 
 
-def prime(latents: NDArray[np.float32], worth: NDArray[np.floating], *, seed: int = 0) -> CoderTables:
+def prime(
+    latents: NDArray[np.float32],
+    worth: NDArray[np.floating],
+    *,
+    functions: Functions | None = None,
+    order: NDArray[np.int16] | None = None,
+    seed: int = 0,
+) -> CoderTables:
     """Tables learned from float latents (N, C, h, w), grey levels; `worth` (C,) is what a squared error of each channel costs in the
-    pixels (`worth.decoder_worth`)."""
+    pixels (`worth.decoder_worth`). `functions`, where the channels are a DCT's, tell which of the first are means of blocks, to be coded
+    as pyramids. `order` (C, 2), where it is given, is that of the channels' passes, which are then not measured."""
     rng = np.random.default_rng(seed)
     channels = latents.shape[1]
-    tables = _starting_tables(channels, fit_neighbours(latents[:REGRESSION_PHOTOS], rng))
+    tables = _starting_tables(channels, functions, fit_neighbours(latents[:REGRESSION_PHOTOS], rng, means_of(functions)))
+    if order is not None:
+        tables = replace(tables, order=order)
     state = _learn_states(latents[: len(latents) // ORDER_SHARE], tables, rng)
     learned = replace(tables, probability=state.probability.astype(np.uint16), weights=state.weights)
-    order = measure_order(latents[:ORDER_PHOTOS], learned, worth)
-    tables = replace(tables, order=order)
+    measured, mean_order = measure_order(latents[:ORDER_PHOTOS], learned, worth, STEP_INDICES)
+    tables = replace(tables, order=measured if order is None else order, mean_order=mean_order)
     state = _learn_states(latents, tables, rng)
     return replace(
         tables,
@@ -303,14 +336,14 @@ def _learn_states(latents: NDArray[np.float32], tables: CoderTables, rng: np.ran
     """States and mixing weights after coding every photo at some steps, in random order."""
     core = Core()
     handle = core.tables(tables.stored)
-    layout = TableLayout(tables.channels)
+    layout = TableLayout(tables.channels, tables.means)
     rounds = [(photo, int(index)) for photo in range(len(latents)) for index in rng.choice(STEP_INDICES, STEPS_PER_PHOTO, replace=False)]
     for i in tqdm(rng.permutation(len(rounds)), desc="states", disable=None):
         photo, index = rounds[i]
         source = dead_zone(latents[photo], index, TYPICAL_ROUNDING)
-        code(core, handle, source, plane_count(source), index, learn=True)
+        code(core, handle, source, index, learn=True)
         probability, count, _ = core.states(handle)
-        _count_activity(probability, layout, source, index)
+        _count_activity(probability, layout, tables.means, source, index)
         core.set_states(handle, probability, count)
     probability, count, weights = core.states(handle)
     return CoderState(probability.astype(np.int32), count.astype(np.int32), weights.astype(np.int32), tables.count_limit)
@@ -329,52 +362,19 @@ def rounded(tables: CoderTables) -> CoderTables:
     )
 
 
-def measure_order(latents: NDArray[np.float32], tables: CoderTables, worth: NDArray[np.floating]) -> NDArray[np.int16]:
-    """How far each channel's near and far passes belong forward, (C, 2) as `CoderTables.order`, from the slope of what they save and cost.
-
-    A pass that removes more squared error per bit, relative to its threshold squared, goes earlier; a factor of four in
-    slope is eight units.
-    """
-    channels = tables.channels
-    saved, bits = (np.full((channels, PARTS), 1e-9) for _ in range(2))
-    core = Core()
-    handle = core.tables(tables.stored)
-    for number, photo in enumerate(latents):
-        index = STEP_INDICES[number % len(STEP_INDICES)]
-        source = dead_zone(photo, index, TYPICAL_ROUNDING)
-        planes = plane_count(source)
-        passes = pass_order(tables, planes)
-        cost = np.diff(code(core, handle, source, planes, index)[1], prepend=0) * 8.0
-        magnitude = np.abs(source)
-        for plane in range(planes):
-            # in units of the pass's own threshold, so that all planes of a channel count alike
-            change = (_squared_error(magnitude, plane + 1) - _squared_error(magnitude, plane)) / 4.0**plane
-            near = maximum_filter(magnitude >> (plane + 1) > 0, size=(1, 3, 3))
-            saved[:, 0] += (change * near).sum(axis=(1, 2))
-            saved[:, 1] += (change * ~near).sum(axis=(1, 2))
-        np.add.at(bits, (passes[:, 1], passes[:, 2]), cost)
-    slope = np.maximum(saved, 1e-9) * worth[:, None] / (bits + SLOPE_PRIOR_BITS)
-    # a part that hardly ever costs anything stands as far forward as its channel
-    whole = saved.sum(axis=1) * worth / (bits.sum(axis=1) + SLOPE_PRIOR_BITS)
-    slope = np.where(bits < SLOPE_PRIOR_BITS, whole[:, None], slope)
-    offsets = np.round(8.0 * np.log(slope / np.median(whole)) / np.log(4.0)).clip(-ORDER_LIMIT, ORDER_LIMIT)
-    offsets[:, 0] = offsets[:, 0].clip(offsets[:, 1], offsets[:, 1] + A_PLANE - 1)
-    order: NDArray[np.int16] = offsets.astype(np.int16)
-    return order
+def _planes_of(source: NDArray[np.int32], means: int) -> int:
+    """How many planes integers (C, h, w) need, means as their pyramids."""
+    most = int(np.abs(source[means:]).max(initial=0))
+    for mean in source[:means]:
+        most = max([most, *(int(np.abs(detail).max(initial=0)) for level in split(mean) for detail in level)])
+    return most.bit_length()
 
 
-def _squared_error(magnitude: NDArray[np.int32], plane: int) -> NDArray[np.float64]:
-    """Of integers that are known down to a plane, squared steps."""
-    known = (magnitude >> plane) << plane
-    squared: NDArray[np.float64] = np.square(magnitude - np.where(known > 0, known + ((1 << plane) - 1) * RECONSTRUCTION, 0.0))
-    return squared
-
-
-def _count_activity(probability: NDArray[np.uint16], layout: TableLayout, source: NDArray[np.int32], step_index: int) -> None:
-    """Move the activity flags' probabilities, which the coder never adapts, towards what this photo showed."""
+def _count_activity(probability: NDArray[np.uint16], layout: TableLayout, means: int, source: NDArray[np.int32], step_index: int) -> None:
+    """Move the channels' activity flags' probabilities, which the coder never adapts, towards what this photo showed."""
     peak = np.abs(source).max(axis=(1, 2))
-    planes = plane_count(source)
-    for c in range(layout.channels):
+    planes = _planes_of(source, means)
+    for c in range(means, layout.channels):
         top = int(peak[c]).bit_length()
         for plane in range(planes - 1, max(top - 2, -1), -1):
             k = layout.bases[13] + c * 16 + min(15, (step_index >> 3) + plane)
@@ -382,9 +382,11 @@ def _count_activity(probability: NDArray[np.uint16], layout: TableLayout, source
             probability[k] = before + int(((65535 if plane == top - 1 else 0) - before) * ACTIVITY_RATE)
 
 
-def photo_latents(weights: Path, sources: list[Path], count: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Latents (N, C, 24, 24) of `count` random 384x384 crops of photos, tilted as one of the tunings does, and what errors of each channel
-    cost in the pixels of the first ones, (C,)."""
+def photo_latents(
+    weights: Path, sources: list[Path], count: int, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.float64], Functions | None]:
+    """Latents (N, C, 24, 24) of `count` random 384x384 crops of photos, tilted as one of the tunings does, what errors of each channel
+    cost in the pixels of the first ones, (C,), and the functions that the channels are of."""
     autoencoder = TinyAutoencoder.from_pretrained(weights / "autoencoder", low_cpu_mem_usage=False).eval()
     sampler = CropSampler(load_photos(sources, CROP), CROP, seed)
     with torch.inference_mode():
@@ -396,7 +398,7 @@ def photo_latents(weights: Path, sources: list[Path], count: int, seed: int) -> 
     octaves = np.array(autoencoder.octaves, np.int32)
     for number, tuning in zip(range(count), itertools.cycle(TUNINGS.values()), strict=False):
         latents[number] *= np.exp2(finer_by(tuning.tilt, octaves) / 8.0).astype(np.float32)[:, None, None]
-    return np.stack(latents), worth
+    return np.stack(latents), worth, autoencoder.decoder.linear.functions
 
 
 def main(arguments: list[str]) -> int:
@@ -405,14 +407,16 @@ def main(arguments: list[str]) -> int:
     command.add_argument("--weights", type=Path, required=True, metavar="RUN", help="directory with autoencoder/")
     command.add_argument("--data", type=Path, nargs="+", required=True, metavar="PHOTOS", help="folders or .tar shards of training photos")
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write: a pack's coder.bin")
+    command.add_argument("--order", type=Path, metavar="FILE", help="coder tables whose order of the channels' passes is kept")
     command.add_argument("--count", type=int, default=600, metavar="N", help=f"crops of {CROP} pixels to learn from (default 600)")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of the random draws of crops and steps (default 0)")
     options = command.parse_args(arguments)
     try:
-        latents, worth = photo_latents(options.weights, options.data, options.count, options.seed)
+        latents, worth, functions = photo_latents(options.weights, options.data, options.count, options.seed)
     except TrainingDataError as error:
         return failed("prime", error)
-    tables = rounded(prime(latents, worth, seed=options.seed)).to_bytes()
+    order = None if options.order is None else CoderTables.from_bytes(options.order.read_bytes()).order
+    tables = rounded(prime(latents, worth, functions=functions, order=order, seed=options.seed)).to_bytes()
     write_atomically(options.out, tables)
     print(f"{options.out}: {len(tables)} bytes")
     return 0

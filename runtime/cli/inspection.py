@@ -42,7 +42,6 @@ def _describe_lines(report: Report) -> str:
         f"  pack        {pack['id']} ({pack['name'] or 'not installed'}{', approximate' if pack['exact'] is False else ''})",
         f"  engine      {_engine_in_words(report)}",
         f"  step index  {report['step_index']} ({report['step']:g} grey levels), tilt {report['tilt']}",
-        f"  planes      {report['planes']}",
     ]
     if report["alt"] is not None:
         lines.append(f"  alt         {report['alt']}")

@@ -26,6 +26,18 @@ PREDICTION_LIMIT = 43_690
 ENERGY_LEVELS = 24
 """Buckets of the predicted probability of significance."""
 
+MEANS_LIMIT = 3
+"""A picture has at most so many means: luma and two chromas."""
+
+MEANS, CHANNELS = 0, 1
+"""The kinds of bands that passes name: levels of a mean's pyramid, and whole channels."""
+
+FILLS = 4
+"""Channels that a mean's neighbours suggest: its slopes across and down, its curves across and down."""
+
+LEVELS = 14
+"""Levels of a pyramid that have an order: 1, the finest, to 13, the top of the largest picture; 0 is not used."""
+
 PARTS = 2
 """Passes of one plane of one channel: the positions near those that earlier planes have found, then all others."""
 
@@ -38,10 +50,43 @@ INPUTS = 8
 TABLES_MAGIC = b"sdzT"
 
 
-class TableLayout:
-    """Where each kind of context state and each mixing weight set begins, for `channels` channels."""
+_COLOURS, _KINDS, _CLASSES, _AROUND, _ABSOLUTES = 3, 2, 6, 24, 16
 
-    def __init__(self, channels: int) -> None:
+MEAN_SIZES = (
+    _COLOURS * _KINDS * _CLASSES * 16,  # 0 significance: group (colour, kind, class of level), energy of the band's own neighbours
+    _COLOURS * _KINDS * _CLASSES * _AROUND,  # 1 significance: group, energy of all around
+    _COLOURS * _KINDS * _CLASSES * 16,  # 2 significance: group, which of the four neighbours are significant
+    _COLOURS * _KINDS * _CLASSES * _ABSOLUTES,  # 3 significance: group, absolute plane
+    _COLOURS * _KINDS * 125,  # 4 significance: levels of the parent and of the other two orientations
+    _COLOURS * _KINDS * 125,  # 5 significance: levels of the other two colours, own neighbours
+    _COLOURS * 5 * _AROUND,  # 6 significance: finer level of the parent, energy
+    _COLOURS * 3 * _CLASSES * 9,  # 7 sign: orientation, class of level, signs along
+    _COLOURS * 3 * 9,  # 8 sign: orientation, the other two colours' signs
+    _COLOURS * 3 * 27,  # 9 sign: orientation, signs beside and of the parent
+    _COLOURS * _CLASSES * 3,  # 10 refinement: class of level, level
+    _AROUND * 3,  # 11 refinement: energy, level
+    _COLOURS * _ABSOLUTES * 3,  # 12 refinement: absolute plane, level
+    _COLOURS * LEVELS * _ABSOLUTES,  # 13 activity: level, absolute plane
+    _COLOURS * LEVELS * 3,  # 14 activity: level, how long the next coarser one has been active
+    _COLOURS * LEVELS * 3,  # 15 activity: level, how long the same one of another colour has been active
+)
+"""States of the means' slots."""
+
+MEAN_SETS = (_AROUND, _COLOURS * _KINDS * _CLASSES, _COLOURS * 3, _COLOURS * _CLASSES, _AROUND, _COLOURS * _CLASSES, 1, _COLOURS)
+"""Weight sets of the means' mixers: two each of significance, sign, refinement and activity."""
+
+PLANE_STATES = 32
+"""States of the number of planes: by absolute plane."""
+
+
+class TableLayout:
+    """Where each kind of context state and each mixing weight set begins, for `channels` channels of which the first `means` are means.
+
+    `mean_bases` and `mean_sets` are those of the means (all states of FORMAT.md's second table), `planes` is the first state of the
+    number of planes.
+    """
+
+    def __init__(self, channels: int, means: int) -> None:
         sizes = [
             channels * ENERGY_LEVELS,  # 0 significance: channel, predicted energy
             12 * 12 * 4,  # 1 significance: energy in space, energy across channels, band
@@ -60,10 +105,14 @@ class TableLayout:
         ]
         self.channels = channels
         self.bases = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-        self.states = int(self.bases[-1])
         sets = [ENERGY_LEVELS, channels, 11, channels, ENERGY_LEVELS, channels]
         self.set_bases = (np.concatenate([[0], np.cumsum(sets)]) * INPUTS).astype(np.int32)
-        self.weights = int(self.set_bases[-1])
+        mean_sizes = MEAN_SIZES if means else ()
+        self.mean_bases = (self.bases[-1] + np.cumsum([0, *mean_sizes])).astype(np.int32)
+        self.mean_sets = (self.set_bases[-1] + np.cumsum([0, *(MEAN_SETS if means else ())]) * INPUTS).astype(np.int32)
+        self.planes = int(self.mean_bases[-1])
+        self.states = self.planes + PLANE_STATES
+        self.weights = int(self.mean_sets[-1])
 
 
 @dataclass(frozen=True)
@@ -71,7 +120,9 @@ class CoderTables:
     """What a pack's coder knows before the first bit, learned offline, integers only.
 
     `order` (C, 2) int16: how far a channel's near and far passes are brought forward, units of which A_PLANE make a plane, the near ones
-    further, by less than a plane.
+    further, by less than a plane; of a mean (the first channels, `means` of them) nothing counts that has a row for each channel.
+    `mean_order` (3, LEVELS) int16: the same of the levels of each mean's pyramid; (0, LEVELS) without means.
+    `mean_fill` (3, FILLS) uint8: the channels that hold each mean's slopes and curves, 0 for none; (0, FILLS) without means.
     `energy_space` (C, 6) uint8: weights of W, N, E, S, NW + NE, SW + SE magnitudes.
     `energy_cross_channel`, `energy_cross` (C, 8) uint8: channels at the same position and their weights.
     `prediction_channel` (C, 12) uint8, `prediction_dy`, `prediction_dx` (C, 12) int8, `prediction` (C, 12) int16 (256 = 1.0).
@@ -80,6 +131,7 @@ class CoderTables:
     `mix_rate` int: step of the mixers; `count_limit` int: counts of the states stop here (adaptation rate 1 / (limit + 1.5)).
     """
 
+    means: int
     order: NDArray[np.int16]
     energy_space: NDArray[np.uint8]
     energy_cross_channel: NDArray[np.uint8]
@@ -89,6 +141,8 @@ class CoderTables:
     prediction_dx: NDArray[np.int8]
     prediction: NDArray[np.int16]
     energy_thresholds: NDArray[np.uint16]
+    mean_order: NDArray[np.int16]
+    mean_fill: NDArray[np.uint8]
     probability: NDArray[np.uint16]
     count: NDArray[np.uint8]
     weights: NDArray[np.int32]
@@ -106,18 +160,20 @@ class CoderTables:
         return self.to_bytes()
 
     def to_bytes(self) -> bytes:
-        """Magic, channels u8, zero u8, mixing rate u8, count limit u8, then every array in the order above, little-endian, C order."""
-        head = TABLES_MAGIC + bytes([self.channels, 0, self.mix_rate, self.count_limit])
-        return head + stored_arrays(self, _table_fields(self.channels))
+        """Magic, channels u8, means u8, mixing rate u8, count limit u8, then every array in the order above, little-endian, C order."""
+        head = TABLES_MAGIC + bytes([self.channels, self.means, self.mix_rate, self.count_limit])
+        return head + stored_arrays(self, _table_fields(self.channels, self.means))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> CoderTables:
         """Parse `to_bytes`' result; raises CorruptPackError when it is not one."""
         if len(data) < 8 or data[:4] != TABLES_MAGIC:
             raise CorruptPackError("coder tables do not begin with 'sdzT'; rebuild the pack")
-        channels = data[4]
-        arrays = read_arrays(data, 8, _table_fields(channels), "coder tables")
-        tables = cls(**arrays, mix_rate=data[6], count_limit=data[7])
+        channels, means = data[4], data[5]
+        if means > min(MEANS_LIMIT, channels):
+            raise CorruptPackError(f"coder tables have {means} means, more than {MEANS_LIMIT} or their channels; rebuild the pack")
+        arrays = read_arrays(data, 8, _table_fields(channels, means), "coder tables")
+        tables = cls(**arrays, means=means, mix_rate=data[6], count_limit=data[7])
         if channels == 0 or max(tables.energy_cross_channel.max(), tables.prediction_channel.max()) >= channels:
             raise CorruptPackError("coder tables name a channel that does not exist; rebuild the pack")
         # int8 has no +128
@@ -160,8 +216,8 @@ def read_arrays(data: bytes, at: int, fields: list[TableField], what: str) -> di
     return arrays
 
 
-def _table_fields(channels: int) -> list[TableField]:
-    layout = TableLayout(channels)
+def _table_fields(channels: int, means: int) -> list[TableField]:
+    layout = TableLayout(channels, means)
     return [
         ("order", np.int16, (channels, PARTS)),
         ("energy_space", np.uint8, (channels, 6)),
@@ -172,6 +228,8 @@ def _table_fields(channels: int) -> list[TableField]:
         ("prediction_dx", np.int8, (channels, PREDICTION_TERMS)),
         ("prediction", np.int16, (channels, PREDICTION_TERMS)),
         ("energy_thresholds", np.uint16, (ENERGY_LEVELS - 1,)),
+        ("mean_order", np.int16, (MEANS_LIMIT if means else 0, LEVELS)),
+        ("mean_fill", np.uint8, (MEANS_LIMIT if means else 0, FILLS)),
         ("probability", np.uint16, (layout.states,)),
         ("count", np.uint8, (layout.states,)),
         ("weights", np.int16, (layout.weights,)),

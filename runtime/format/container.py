@@ -4,21 +4,21 @@ An .sdz file is a header and then chunks until the file ends. All integers are l
 
     .- header ------------------------------------------------------------------.
     |  0..2   "SDZ"        magic                                                |
-    |  3      1            version                                              |
-    |  4..7   pack id      first 4 bytes of the SHA-256 of the pack's manifest  |
-    |  8      flags        bit 0: grey (decode to one channel); bits 1..3:      |
-    |                      tilt, -3..3 in two's complement; bits 4..7: 0        |
-    |  9      step index   0..80, quantization step 2**(i/8) grey levels        |
-    | 10      planes       0..15, bit-planes in the latent chunk                |
-    | 11..    width - 1    varint, below 16,384                                 |
+    |  3      version      bits 0..3: 2; bit 4: grey (decode to one channel);   |
+    |                      bits 5..7: tilt, -3..3 in two's complement           |
+    |  4..6   pack id      first 3 bytes of the SHA-256 of the pack's manifest  |
+    |  7      step index   bits 0..6: 0..80, quantization step 2**(i/8) grey    |
+    |                      levels; bit 7: the file has one chunk, of latents    |
+    |  8..    width - 1    varint, below 16,384                                 |
     |   ..    height - 1   varint, below 16,384                                 |
     '---------------------------------------------------------------------------'
     .- chunk -------------------------------------------------------------------.
     |  tag    u8           'L' latents, 'P' palette latents, 'A' alpha,         |
     |                      'T' alternative text, 'X' lossless tail, 'E' EXIF;   |
-    |                      any other: skipped                                   |
+    |                      any other: skipped; left out where there is one      |
     |  length varint       bytes of the payload                                 |
-    |  crc    u32          CRC-32 (zlib's) of header, tag and payload           |
+    |  crc    u32          CRC-32 (zlib's) of header, tag and payload; its low  |
+    |                      16 bits, of header and payload, of the one chunk     |
     |  payload                                                                  |
     '---------------------------------------------------------------------------'
 
@@ -26,13 +26,13 @@ An .sdz file is a header and then chunks until the file ends. All integers are l
             2**32, and only the shortest form is valid.
 
 A file may end anywhere after its header. Of a chunk that the end cuts, 'L' and 'X' count as prefixes of latents and lossless tail, with
-their CRC unchecked; any other is ignored. A known tag twice, a 65th chunk, or a wrong CRC on any whole chunk, is an error.
+their CRC unchecked; any other is ignored. A known tag twice, a 65th chunk, bytes behind the one
+chunk, or a wrong CRC on any whole chunk, is an error.
 """
 
 from __future__ import annotations
 
 import io
-import struct
 import zlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -42,14 +42,16 @@ from .. import limits
 from ..errors import CorruptFileError, LimitError, NotAnSdzError, UnsupportedVersionError
 
 MAGIC: Final = b"SDZ"
-VERSION: Final = 1
-FLAG_GREY: Final = 0b1
-TILT_SHIFT: Final = 1
-TILT_MASK: Final = 0b111
-PACK_ID_BYTES: Final = 4
+VERSION: Final = 2
+VERSION_MASK: Final = 0b1111
+FLAG_GREY: Final = 0b1_0000
+TILT_SHIFT: Final = 5
+PACK_ID_BYTES: Final = 3
+FLAG_ALONE: Final = 0b1000_0000
 CRC_BYTES: Final = 4
+ALONE_CRC_BYTES: Final = 2
 
-HEADER_BYTES: Final = 11 + 2 * limits.MAX_VARINT_BYTES
+HEADER_BYTES: Final = 8 + 2 * limits.MAX_VARINT_BYTES
 """Length of the longest header."""
 
 LATENTS: Final = b"L"
@@ -74,13 +76,12 @@ _MAX_PAYLOAD: Final = {ALT_TEXT: limits.MAX_ALT_BYTES, EXIF: limits.MAX_EXIF_BYT
 
 @dataclass(frozen=True)
 class Header:
-    """The header's fields. `width` and `height` in pixels, 1..16,384; `pack_id` is 4 bytes; `tilt`, -3..3, says how much finer the steps
+    """The header's fields. `width` and `height` in pixels, 1..16,384; `pack_id` is 3 bytes; `tilt`, -3..3, says how much finer the steps
     become from one octave of frequency to the next (`runtime.format.planes.channel_steps`)."""
 
     width: int
     height: int
     step_index: int
-    planes: int
     pack_id: bytes
     grey: bool = False
     tilt: int = 0
@@ -88,7 +89,8 @@ class Header:
 
 @dataclass(frozen=True)
 class Chunk:
-    """One chunk. Only `tag` and `payload` matter to `serialize`; `parse` fills in where it was found.
+    """One chunk. Only `tag` and `payload` matter to `serialize`; `parse` fills in where it was found (the one chunk of a file that has
+    no more stands without its tag: `offset` is then that of its length).
 
     `complete` is False for the one chunk that the end of the file may cut; `payload` is then what there is of it.
     `offset` is the position of the tag, `start` that of the payload, `length` the declared one (None when it was cut off too).
@@ -176,31 +178,28 @@ def read_header(data: bytes) -> tuple[Header, int]:
 
     Raises what `parse` raises of a header.
     """
-    return _read_header(data[:HEADER_BYTES])
+    return _read_header(data[:HEADER_BYTES])[:2]
 
 
-def _read_header(data: bytes | _FileBytes) -> tuple[Header, int]:
+def _read_header(data: bytes | _FileBytes) -> tuple[Header, int, bool]:
     if data[:3] != MAGIC:
         raise NotAnSdzError(data[:3])
-    fields = (("version", 3, 1), ("pack id", 4, PACK_ID_BYTES), ("flags", 8, 1), ("step index", 9, 1), ("planes", 10, 1))
-    for field, offset, size in fields:
+    tilt = 0
+    for field, offset, size in (("version", 3, 1), ("pack id", 4, PACK_ID_BYTES), ("step index", 7, 1)):
         if len(data) < offset + size:
             raise CorruptFileError(f"the file ends at byte {len(data)}, inside the header", offset, field)
-        if field == "version" and data[offset] != VERSION:
-            raise UnsupportedVersionError(data[offset])
-    flags, step_index, planes = data[8], data[9], data[10]
-    if flags & ~(FLAG_GREY | TILT_MASK << TILT_SHIFT):
-        raise CorruptFileError(f"reserved bits are set in {flags:#04x}", 8, "flags")
-    # three bits in two's complement
-    tilt = (flags >> TILT_SHIFT & TILT_MASK ^ 4) - 4
-    if abs(tilt) > limits.MAX_TILT:
-        raise CorruptFileError(f"{tilt} is not in -{limits.MAX_TILT}..{limits.MAX_TILT}", 8, "tilt")
+        if field == "version":
+            if data[3] & VERSION_MASK != VERSION:
+                raise UnsupportedVersionError(data[3] & VERSION_MASK)
+            # three bits in two's complement
+            tilt = (data[3] >> TILT_SHIFT ^ 4) - 4
+            if abs(tilt) > limits.MAX_TILT:
+                raise CorruptFileError(f"{tilt} is not in -{limits.MAX_TILT}..{limits.MAX_TILT}", 3, "tilt")
+    grey, step_index, alone = bool(data[3] & FLAG_GREY), data[7] & ~FLAG_ALONE, bool(data[7] & FLAG_ALONE)
     if step_index > limits.MAX_STEP_INDEX:
-        raise CorruptFileError(f"{step_index} is over {limits.MAX_STEP_INDEX}", 9, "step index")
-    if planes > limits.MAX_PLANES:
-        raise CorruptFileError(f"{planes} is over {limits.MAX_PLANES}", 10, "planes")
+        raise CorruptFileError(f"{step_index} is over {limits.MAX_STEP_INDEX}", 7, "step index")
     sides = []
-    offset = 11
+    offset = 8
     for field in ("width", "height"):
         try:
             less_one, after = _varint(data, offset, field)
@@ -210,32 +209,36 @@ def _read_header(data: bytes | _FileBytes) -> tuple[Header, int]:
             raise LimitError(f"{less_one + 1} pixels, at most {limits.MAX_SIDE} are allowed", offset, field)
         sides.append(less_one + 1)
         offset = after
-    return Header(sides[0], sides[1], step_index, planes, data[4:8], bool(flags & FLAG_GREY), tilt), offset
+    return Header(sides[0], sides[1], step_index, data[4:7], grey, tilt), offset, alone
 
 
-def _read_chunk(data: bytes | _FileBytes, offset: int, seen: set[bytes], header_bytes: int, payloads: Collection[bytes] | None) -> Chunk:
-    """Reads the chunk whose tag stands at `offset`; its payload ends with the data when `complete` is False, and is left out where
-    `payloads` lists the tags whose are wanted, without this one."""
-    tag = data[offset : offset + 1]
+def _read_chunk(
+    data: bytes | _FileBytes, offset: int, seen: set[bytes], header_bytes: int, payloads: Collection[bytes] | None, alone: bool
+) -> Chunk:
+    """Reads the chunk whose tag, or where it stands `alone` whose length, stands at `offset`; its payload ends with the data when
+    `complete` is False, and is left out where `payloads` lists the tags whose are wanted, without this one."""
+    stored_tag = b"" if alone else data[offset : offset + 1]
+    tag = stored_tag or LATENTS
     if tag in seen:
         raise CorruptFileError(f"a second {TAGS[tag]} chunk", offset, "chunk tag")
+    length_offset = offset + len(stored_tag)
     try:
-        length, crc_offset = _varint(data, offset + 1, "chunk length")
+        length, crc_offset = _varint(data, length_offset, "chunk length")
     except _CutError:
         return Chunk(tag, b"", False, offset, len(data))
     if length > _MAX_PAYLOAD.get(tag, length):
-        raise LimitError(f"{length} bytes of {TAGS[tag]}, at most {_MAX_PAYLOAD[tag]} are allowed", offset + 1, "chunk length")
-    start = crc_offset + CRC_BYTES
+        raise LimitError(f"{length} bytes of {TAGS[tag]}, at most {_MAX_PAYLOAD[tag]} are allowed", length_offset, "chunk length")
+    start = crc_offset + (ALONE_CRC_BYTES if alone else CRC_BYTES)
     complete = start + length <= len(data)
     if payloads is not None and tag not in payloads:
         return Chunk(tag, b"", complete, offset, min(start, len(data)), length)
     payload = data[start : start + length]
     if not complete:
         return Chunk(tag, payload, False, offset, min(start, len(data)), length)
-    (stated,) = struct.unpack("<I", data[crc_offset:start])
-    actual = _crc(data[:header_bytes], tag, payload)
+    stated, actual = data[crc_offset:start], _crc(data[:header_bytes], stored_tag, payload)[: start - crc_offset]
     if actual != stated:
-        raise CorruptFileError(f"chunk {tag.decode('latin-1')!r} has CRC {actual:08x}, stated is {stated:08x}", crc_offset, "chunk crc")
+        name, numbers = tag.decode("latin-1"), (actual[::-1].hex(), stated[::-1].hex())
+        raise CorruptFileError(f"chunk {name!r} has CRC {numbers[0]}, stated is {numbers[1]}", crc_offset, "chunk crc")
     if tag == ALT_TEXT:
         try:
             payload.decode("utf-8")
@@ -244,8 +247,8 @@ def _read_chunk(data: bytes | _FileBytes, offset: int, seen: set[bytes], header_
     return Chunk(tag, payload, True, offset, start, length)
 
 
-def _crc(header: bytes, tag: bytes, payload: bytes) -> int:
-    return zlib.crc32(payload, zlib.crc32(header + tag))
+def _crc(header: bytes, tag: bytes, payload: bytes) -> bytes:
+    return zlib.crc32(payload, zlib.crc32(header + tag)).to_bytes(CRC_BYTES, "little")
 
 
 def parse(data: bytes) -> Container:
@@ -263,14 +266,16 @@ def survey(file: BinaryIO) -> Container:
 
 
 def _parse(data: bytes | _FileBytes, payloads: Collection[bytes] | None) -> Container:
-    header, offset = _read_header(data)
+    header, offset, alone = _read_header(data)
     header_bytes = offset
     chunks: list[Chunk] = []
     seen: set[bytes] = set()
     while offset < len(data):
         if len(chunks) == limits.MAX_CHUNKS:
             raise LimitError(f"more than {limits.MAX_CHUNKS} chunks", offset, "chunk tag")
-        chunk = _read_chunk(data, offset, seen, header_bytes, payloads)
+        if alone and chunks:
+            raise CorruptFileError("bytes behind the only chunk", offset, "chunk tag")
+        chunk = _read_chunk(data, offset, seen, header_bytes, payloads, alone)
         chunks.append(chunk)
         if chunk.tag in TAGS:
             seen.add(chunk.tag)
@@ -289,10 +294,14 @@ def latent_span(data: bytes) -> tuple[int, int]:
 
 def serialize(header: Header, chunks: Iterable[Chunk]) -> bytes:
     """The file's bytes: the header, then the chunks in the order given. The fields must be in their ranges."""
-    flags = (FLAG_GREY if header.grey else 0) | (header.tilt & TILT_MASK) << TILT_SHIFT
-    fixed = bytes((VERSION,)) + header.pack_id + bytes((flags, header.step_index, header.planes))
+    chunks = list(chunks)
+    alone = [chunk.tag for chunk in chunks] == [LATENTS]
+    version = VERSION | (FLAG_GREY if header.grey else 0) | (header.tilt << TILT_SHIFT & 0xFF)
+    fixed = bytes((version,)) + header.pack_id + bytes((header.step_index | (FLAG_ALONE if alone else 0),))
     head = MAGIC + fixed + varint(header.width - 1) + varint(header.height - 1)
     out = [head]
     for chunk in chunks:
-        out += (chunk.tag, varint(len(chunk.payload)), struct.pack("<I", _crc(head, chunk.tag, chunk.payload)), chunk.payload)
+        tag = b"" if alone else chunk.tag
+        crc = _crc(head, tag, chunk.payload)
+        out += (tag, varint(len(chunk.payload)), crc[:ALONE_CRC_BYTES] if alone else crc, chunk.payload)
     return b"".join(out)

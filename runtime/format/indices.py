@@ -285,7 +285,7 @@ def encode_indices(entries: NDArray[np.integer], tables: IndexTables, levels: in
     # a decision costs at most log2(65536 / floor) bits: 12 of them
     room = entries.size * levels * 3 // 2 + OUTPUT_SLACK
     with exact_core() as core:
-        return core.encode(opened(core, tables.stored), entries.astype(np.int32), levels, room=room)[0]
+        return core.encode(opened(core, tables.stored), entries.astype(np.int32), levels=levels, room=room)[0]
 
 
 def decode_indices(payload: bytes, rows: int, columns: int, tables: IndexTables) -> KnownIndices:

@@ -34,7 +34,7 @@ class Picture:
 
     def __init__(self, container: Container, pack: Pack) -> None:
         if container.header.tilt and pack.octaves is None:
-            raise CorruptFileError(f"{container.header.tilt}, but the file's pack allows 0 only", 8, "tilt")
+            raise CorruptFileError(f"{container.header.tilt}, but the file's pack allows 0 only", 3, "tilt")
         self.pack = pack
         self.sides: Positions = positions(container.header, pack)
         self.steps = channel_steps(container.header.step_index, container.header.tilt, pack.octaves, pack.channels)

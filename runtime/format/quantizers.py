@@ -67,7 +67,7 @@ def _payload(container: Container) -> bytes:
 def _open_planes(core: Core, container: Container, pack: Pack) -> int:
     header = container.header
     tables = core.tables(pack.coder.stored)
-    return core.decode(tables, _payload(container), *positions(header, pack), header.planes, header.step_index)
+    return core.decode(tables, _payload(container), *positions(header, pack), header.step_index)
 
 
 def _open_palette(core: Core, container: Container, pack: Pack) -> int:
@@ -76,21 +76,19 @@ def _open_palette(core: Core, container: Container, pack: Pack) -> int:
     header = container.header
     chunk = container.find(PALETTE_LATENTS)
     if chunk is None:
-        return core.palette(None, pack.channels, *positions(header, pack), header.planes)
+        return core.palette(None, pack.channels, *positions(header, pack))
     return open_palette(core, chunk.payload, pack.channels, *positions(header, pack), chunk.start)
 
 
 def _open_indices(core: Core, container: Container, pack: Pack) -> int:
     header = container.header
-    for value, offset, field in ((header.step_index, 9, "step index"), (header.planes, 10, "planes")):
-        if value:
-            raise CorruptFileError(f"{value}, of a pack with a codebook it must be 0", offset, field)
+    if header.step_index:
+        raise CorruptFileError(f"{header.step_index}, of a pack with a codebook it must be 0", 7, "step index")
     return core.decode(core.tables(pack.indices.stored), _payload(container), *positions(header, pack))
 
 
 def _spent_on_planes(payload: bytes, header: Header, pack: Pack) -> Spent:
-    rows, columns = positions(header, pack)
-    spent = spent_on_planes(payload, pack.channels, rows, columns, header.planes, header.step_index, pack.coder)
+    spent = spent_on_planes(payload, *positions(header, pack), header.step_index, pack.coder)
     starts = [start for start in BANDS if start < pack.channels]
     names = [f"{start}-{end - 1}" for start, end in zip(starts, [*starts[1:], pack.channels], strict=True)]
     return Spent(names, np.add.reduceat(spent.sum(axis=2), starts, axis=1))

@@ -67,8 +67,8 @@ class Refiner:
 
     def __call__(
         self, latents: NDArray[np.float32], step_index: int, tilt: int, quantize: Callable[[NDArray[np.float32]], NDArray[np.int32]]
-    ) -> tuple[int, bytes]:
-        """Planes and payload of the best integers for `latents` float32 (C, h, w), grey levels, in a file of that step index and tilt.
+    ) -> bytes:
+        """The payload of the best integers for `latents` float32 (C, h, w), grey levels, in a file of that step index and tilt.
 
         `quantize` makes integers int32 (C, h, w) of latents.
         """
@@ -78,12 +78,12 @@ class Refiner:
         moved, best, least = latents, None, math.inf
         coder = self.session.pack.coder
         for i in range(self.rounds + 1):
-            planes, payload = encode_planes(quantize(moved), step_index, coder)
-            known, codes = self._known(payload, latents.shape[1:], planes, step_index, steps)
+            payload = encode_planes(quantize(moved), step_index, coder)
+            known, codes = self._known(payload, latents.shape[1:], step_index, steps)
             likeness, gradient = self._measure(known, codes, pixels)
             cost = likeness + RATE_SLOPE * math.log(max(len(payload), 1))
             if best is None or cost < least:
-                best, least = (planes, payload), cost
+                best, least = payload, cost
             if i < self.rounds:
                 part = np.float32(DAMPING * (1.0 - (1.0 - LAST_DAMPING) * i / self.rounds))
                 aim = known.values.astype(np.float32) / GRID - gradient / curvature
@@ -91,10 +91,10 @@ class Refiner:
         assert best is not None
         return best
 
-    def _known(self, payload: bytes, sides: tuple[int, ...], planes: int, step_index: int, steps: NDArray[np.int32]) -> tuple[Latents, int]:
+    def _known(self, payload: bytes, sides: tuple[int, ...], step_index: int, steps: NDArray[np.int32]) -> tuple[Latents, int]:
         """What a decoder makes of a payload, and the sum of the latents' precision codes."""
         pack, (rows, columns) = self.session.pack, sides
-        with decoded(pack.coder_bytes, payload, rows, columns, planes, step_index) as (core, picture):
+        with decoded(pack.coder_bytes, payload, rows, columns, step_index) as (core, picture):
             core.quantization(picture, steps, pack.reconstruction, pack.l1_limit)
             return Latents(*core.latents(picture, pack.channels, 0, 0, rows, columns)), core.facts(picture).codes
 

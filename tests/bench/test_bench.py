@@ -163,7 +163,7 @@ def made_up() -> dict[str, Any]:
     return dict(
         report.rounded(
             {
-                "pack": "01020304",
+                "pack": "010203",
                 "summary": summary.summarize(photos),
                 "break_even": summary.break_even(photos, 1_000_000),
                 "downloads": {"total": {"raw": 3_000_000, "gzip": 1_500_000, "brotli": 1_000_000}},
@@ -236,7 +236,7 @@ def test_a_new_pack_measures_only_its_own_part_again(tmp_path: Path, monkeypatch
         calls.append(codec.session.pack.id.hex())
         return curve(codec.codec, 0.8)
 
-    first_pack, other_pack = [["01020304"] * len(POINTS), ["05060708"] * len(POINTS)]
+    first_pack, other_pack = [["010203"] * len(POINTS), ["050607"] * len(POINTS)]
     monkeypatch.setattr(peers, "measure_points", theirs)
     monkeypatch.setattr(sdz_codec, "measure_points", ours)
     monkeypatch.setattr(frechet, "patch_features", lambda pixels: np.zeros((2, 4), np.float32))

@@ -34,7 +34,7 @@ def test_all_coders_are_given_the_same_integers() -> None:
     integers = np.random.default_rng(1).integers(-3, 4, (4, 12, 12)).astype(np.int32)
     found = sizes(integers, 40, PACK)
     assert tuple(found) == CODERS
-    assert found["this coder"] == len(encode_planes(integers, 40, PACK.coder)[1])
+    assert found["this coder"] == len(encode_planes(integers, 40, PACK.coder))
     assert found["deflate"] == len(zlib.compress(integers.astype(np.int8).tobytes(), 9))
     # seven equally likely values: log2(7) bits each is the least for any of them
     assert min(found.values()) >= 4 * 12 * 12 * np.log2(7) / 8
@@ -48,7 +48,7 @@ def test_rates_are_those_of_all_photos_together() -> None:
     rates = [totals[step]["this coder"] for step in STEPS]
     assert rates == sorted(rates, reverse=True)
     text = coder_table(PACK, 2, {40: {"this coder": 0.1, "JPEG XL": 0.125, "PNG": 0.2, "deflate": 0.16}})
-    assert text.splitlines()[0] == "Pack stand-in (01020304), 2 photos, bits per pixel of the same integers:"
+    assert text.splitlines()[0] == "Pack stand-in (010203), 2 photos, bits per pixel of the same integers:"
     assert squeezed(text)[-1] == "| 40 | 0.1000 | 0.1250 | 0.2000 | 0.1600 | -20.0 % | -50.0 % | -37.5 % |"
 
 

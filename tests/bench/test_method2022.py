@@ -60,7 +60,7 @@ def test_each_method_has_a_point_at_every_quality_and_is_kept(tmp_path: Path, mo
     whole = encode(Image.fromarray(REFERENCE), session=SESSION)
     assert sizes[PALETTE_2022, 256] == len(whole) and [c.tag for c in parse(whole).chunks] == [b"P"]
     (name,) = [path.name for path in kept.folder.glob("*.json")]
-    assert name == "peers-2022-01020304.json"
+    assert name == "peers-2022-010203.json"
     told: Any = Told(0.0)
     more = measure_photo(REFERENCE, kept, SESSION, FULL, told, "unet")["points"]  # other points than those kept
     assert [p["codec"] for p in more[:3]] == [PALETTE_2022, SAME_LATENTS, CLEANED]
@@ -108,9 +108,9 @@ def test_averages_and_the_reports_words() -> None:
     assert rows[0][PALETTE_2022] == {"bytes": 300.0, "bpp": pytest.approx(0.3), "psnr": 30.0, "ms_ssim": None}
     assert rows[0][CLEANED]["psnr"] == pytest.approx(30.1)
     full = averages([first, second], ("psnr", "ms_ssim", "st_lpips", "ssimulacra2"))
-    section = report._method_2022({"pack": "01020304", "name": "small", "unet": True, "rows": full})
+    section = report._method_2022({"pack": "010203", "name": "small", "unet": True, "rows": full})
     assert section.tables[0].rows[0] == ["256", "2", "300", "0.300", "30.00 / 30.05 / 30.10", "–", "–", "–"]
-    assert "Pack `01020304` (small)" in section.lines[0] and "after the UNet" in section.lines[0]
+    assert "Pack `010203` (small)" in section.lines[0] and "after the UNet" in section.lines[0]
 
 
 def test_the_bench_wants_palettes_for_the_method_and_the_unet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,7 +35,7 @@ REPORT: dict[str, Any] = {
         "onnxruntime": "1.32.0",
         "chromium": "156.0",
     },
-    "pack": "01020304",
+    "pack": "010203",
     "file": {"photo": "astronaut.png", "width": 512, "height": 512, "bytes": 5000, "stage": "denoised"},
     "macs_per_pixel": {"decoder": 13536, "denoiser": 2944, "reference": 269942},
     "python": {"whole": figure([40.04, 41.0, 45.0]), "reference": figure([1000.0]), "entropy": figure([20.0, 22.26])},
@@ -49,7 +49,7 @@ REPORT: dict[str, Any] = {
 def test_tables() -> None:
     assert markdown(REPORT).splitlines() == [
         "Abacus, 2 cores (load 0.3 before the run), Python 3.11.7, onnxruntime 1.32.0, Chromium 156.0 headless; one thread. "
-        "Pack `01020304`: decoder 13.5 and denoiser 2.9 kMAC per pixel; the TAESD shape has 270. "
+        "Pack `010203`: decoder 13.5 and denoiser 2.9 kMAC per pixel; the TAESD shape has 270. "
         "astronaut.png, 512×512, 5000 bytes; stage reached: denoised.",
         "",
         "| milliseconds                                    | fastest   | median   | asked   |",

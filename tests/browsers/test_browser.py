@@ -168,7 +168,7 @@ def test_integers_of_every_cut(site: Site, page: Any, pack: Pack, files: dict[st
     start, end = latent_span(data)
     expected = {}
     for cut in range(start, end + 1):
-        known = decode_planes(data[start:cut], pack.channels, 12, 16, header.planes, header.step_index, pack.coder)
+        known = decode_planes(data[start:cut], pack.channels, 12, 16, header.step_index, pack.coder)
         latents = dequantize(
             known, channel_steps(header.step_index, header.tilt, pack.octaves, pack.channels), pack.reconstruction, pack.l1_limit
         )
@@ -696,7 +696,7 @@ def test_fp32_graphs_on_wasm_are_those_of_python(site: Site, page: Any, pack: Pa
     """To the last value, without the optimizers, which fold scales into the weights, each in its own way."""
     header = parse(small).header
     start, end = latent_span(small)
-    known = decode_planes(small[start:end], pack.channels, 3, 5, header.planes, header.step_index, pack.coder)
+    known = decode_planes(small[start:end], pack.channels, 3, 5, header.step_index, pack.coder)
     latents = dequantize(
         known, channel_steps(header.step_index, header.tilt, pack.octaves, pack.channels), pack.reconstruction, pack.l1_limit
     )

@@ -42,8 +42,8 @@ NUMBER = "(2[⁰¹²³⁴⁵⁶⁷⁸⁹]+|[0-9][0-9,]*)"
 
 IN_FORMAT = {
     "MAX_SIDE": rf"(?:width|height) − 1, below {NUMBER}",
-    "MAX_STEP_INDEX": rf"`step index` \| i, at most {NUMBER}:",
-    "MAX_PLANES": rf"`planes` \| at most {NUMBER}:",
+    "MAX_STEP_INDEX": rf"`step index` \| bits 0 to 6: i, at most {NUMBER}:",
+    "MAX_PLANES": rf"for k = {NUMBER}, 14 … 1 a bit whether",
     "MAX_TILT": rf"`tilt`, -[0-9] to {NUMBER} in two's complement",
     "MAX_OCTAVE": rf"C integers from -[0-9]+ to {NUMBER}, sixteenths",
     "DENOISER_COARSEST": rf"sum\(t\) ≤ {NUMBER} · N",
@@ -115,7 +115,7 @@ def test_numbers_that_stand_beside_what_they_limit_are_those_of_format_md() -> N
     assert stated(rf"9·k² ≤ whole ≤ {NUMBER}") == tiles.MAX_WHOLE
     assert stated(rf"magnitudes at most {NUMBER} in sum") == linear.LAP_SUM
     assert stated(rf"r from 0 to {NUMBER} \(realism") == FULL_STRENGTH
-    assert stated(rf"`version` \| {NUMBER} \|") == container.VERSION
+    assert stated(rf"`version` \| bits 0 to 3: {NUMBER};") == container.VERSION
     assert re.findall(r"\d+", ROWS["`patch`"]) == [str(patch) for patch in PATCHES]
     assert set(re.findall(r'"(\w+)"', ROWS["`quantizer`"])) == set(QUANTIZERS)
 
@@ -127,7 +127,7 @@ def entry(name: str, data: bytes) -> dict[str, Any]:
 FILES = {"linear.bin": np.ones((4, 3 * 16 * 16), "<i2").tobytes(), "coder.bin": neutral_tables(4).to_bytes(), "graph.onnx": b"x"}
 
 GOOD: dict[str, Any] = {
-    "format": 1,
+    "format": 2,
     "name": "toy",
     "channels": 4,
     "patch": 16,
@@ -173,7 +173,7 @@ def tried() -> list[tuple[str, Any, bool]]:
     for field, (low, high) in RANGES.items():
         cases += [(field, low, True), (field, high, True), (field, low - 1, False), (field, high + 1, False), (field, 1.5, False)]
     cases += [("patch", patch, True) for patch in PATCHES] + [("patch", 2, False), ("patch", 64, False)]
-    cases += [("format", 2, False), ("grid", 8, False), ("exact", False, True), ("exact", 1, False), ("exact", "yes", False)]
+    cases += [("format", 1, False), ("grid", 8, False), ("exact", False, True), ("exact", 1, False), ("exact", "yes", False)]
     cases += [("quantizer", "planes", True), ("quantizer", "palette", True), ("quantizer", "trees", False)]
     cases += [("name", "a" * 100, True), ("name", "a" * 101, False), ("name", "", False), ("name", "a/b", False)]
     cases += [("tables.linear.file", "../linear.bin", False), ("tables.linear.sha256", "0" * 63, False)]
@@ -196,7 +196,7 @@ const out = [];
 for (const manifest of given.manifests) {
   const bytes = Buffer.from(manifest);
   const read = async (name) => new Uint8Array(name === "manifest.json" ? bytes : files[name]);
-  const id = createHash("sha256").update(bytes).digest("hex").slice(0, 8);
+  const id = createHash("sha256").update(bytes).digest("hex").slice(0, 6);
   out.push(await loadPack(id, read).then(() => "", (error) => error.message));
 }
 console.log(JSON.stringify(out));

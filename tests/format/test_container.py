@@ -10,8 +10,9 @@ import pytest
 from sdz.runtime.errors import CorruptFileError, LimitError, NotAnSdzError, SdzError, UnsupportedVersionError
 from sdz.runtime.format.container import Chunk, Container, Header, latent_span, parse, serialize, varint
 
-HEADER = Header(width=512, height=300, step_index=48, planes=9, pack_id=bytes.fromhex("a1b2c3d4"))
-HEAD = bytes.fromhex("53445a 01 a1b2c3d4 00 30 09 ff03 ab02")
+HEADER = Header(width=512, height=300, step_index=48, pack_id=bytes.fromhex("a1b2c3"))
+HEAD = bytes.fromhex("53445a 02 a1b2c3 30 ff03 ab02")
+ALONE = bytes.fromhex("53445a 02 a1b2c3 b0 ff03 ab02")
 
 
 def chunk_bytes(tag: bytes, payload: bytes, head: bytes = HEAD) -> bytes:
@@ -24,12 +25,13 @@ FILE = HEAD + chunk_bytes(b"T", b"a cat") + chunk_bytes(b"L", b"\x01\x02\x03\x04
 
 
 def test_serialize_writes_exactly_these_bytes() -> None:
-    assert serialize(HEADER, [Chunk(b"L", b"\x01\x02\x03\x04")]) == HEAD + bytes.fromhex("4c 04 a96071d9 01020304")
+    crc = zlib.crc32(ALONE + b"\x01\x02\x03\x04") & 0xFFFF
+    assert serialize(HEADER, [Chunk(b"L", b"\x01\x02\x03\x04")]) == ALONE + b"\x04" + struct.pack("<H", crc) + b"\x01\x02\x03\x04"
     assert serialize(HEADER, [Chunk(b"T", b"a cat"), Chunk(b"L", b"\x01\x02\x03\x04"), Chunk(b"E", b"II*\0")]) == FILE
-    assert serialize(Header(1, 1, 0, 0, bytes(4), grey=True), []) == bytes.fromhex("53445a 01 00000000 01 00 00 00 00")
-    assert serialize(Header(1, 1, 0, 0, bytes(4), tilt=3), []) == bytes.fromhex("53445a 01 00000000 06 00 00 00 00")
-    assert serialize(Header(1, 1, 0, 0, bytes(4), grey=True, tilt=-3), []) == bytes.fromhex("53445a 01 00000000 0b 00 00 00 00")
-    assert serialize(Header(16384, 129, 80, 15, b"\xff" * 4), []) == bytes.fromhex("53445a 01 ffffffff 00 50 0f ff7f 8001")
+    assert serialize(Header(1, 1, 0, bytes(3), grey=True), []) == bytes.fromhex("53445a 12 000000 00 00 00")
+    assert serialize(Header(1, 1, 0, bytes(3), tilt=3), []) == bytes.fromhex("53445a 62 000000 00 00 00")
+    assert serialize(Header(1, 1, 0, bytes(3), grey=True, tilt=-3), []) == bytes.fromhex("53445a b2 000000 00 00 00")
+    assert serialize(Header(16384, 129, 80, b"\xff" * 3), []) == bytes.fromhex("53445a 02 ffffff 50 ff7f 8001")
 
 
 @pytest.mark.parametrize(
@@ -45,19 +47,34 @@ def test_parse_finds_every_field_and_chunk() -> None:
     assert container == Container(
         HEADER,
         (
-            Chunk(b"T", b"a cat", True, 15, 21, 5),
-            Chunk(b"L", b"\x01\x02\x03\x04", True, 26, 32, 4),
-            Chunk(b"E", b"II*\0", True, 36, 42, 4),
+            Chunk(b"T", b"a cat", True, 12, 18, 5),
+            Chunk(b"L", b"\x01\x02\x03\x04", True, 23, 29, 4),
+            Chunk(b"E", b"II*\0", True, 33, 39, 4),
         ),
-        15,
+        12,
     )
-    assert latent_span(FILE) == (32, 36)
-    assert latent_span(HEAD) == (15, 15)
+    assert latent_span(FILE) == (29, 33)
+    assert latent_span(HEAD) == (12, 12)
+
+
+def test_a_photos_file_has_sixteen_bytes_of_framing() -> None:
+    payload = bytes(range(256)) * 8
+    data = serialize(HEADER, [Chunk(b"L", payload)])
+    assert len(data) - len(payload) == 16
+    assert parse(data) == Container(HEADER, (Chunk(b"L", payload, True, 12, 16, 2048),), 12)
+
+
+def test_the_only_chunk_cut_anywhere_is_a_prefix() -> None:
+    data = serialize(HEADER, [Chunk(b"L", b"\x01\x02\x03\x04")])
+    for end in range(12, len(data)):
+        found = parse(data[:end]).find(b"L")
+        assert (None if found is None else found.payload) == (None if end == 12 else b"\x01\x02\x03\x04"[: max(0, end - 15)])
+        assert latent_span(data[:end]) == (min(end, max(15, end)) if end < 15 else 15, end)
 
 
 @pytest.mark.parametrize("tilt", range(-3, 4))
 def test_every_tilt_comes_back(tilt: int) -> None:
-    header = Header(9, 9, 40, 3, bytes(4), grey=tilt % 2 == 0, tilt=tilt)
+    header = Header(9, 9, 40, bytes(3), grey=tilt % 2 == 0, tilt=tilt)
     assert parse(serialize(header, [])).header == header
 
 
@@ -73,14 +90,14 @@ def test_a_cut_file_keeps_what_is_whole_and_the_latents_as_a_prefix() -> None:
         container = parse(FILE[:end])
         latents, alt, exif = (container.find(tag) for tag in (b"L", b"T", b"E"))
         assert exif is None
-        assert (None if alt is None else alt.payload) == (b"a cat" if end >= 26 else None)
-        assert (None if latents is None else latents.payload) == (None if end <= 26 else b"\x01\x02\x03\x04"[: max(0, end - 32)])
-        assert latents is None or latents.complete == (end >= 36)
-        start = 32 if end > 32 else end
-        assert latent_span(FILE[:end]) == (start, min(end, 36))
+        assert (None if alt is None else alt.payload) == (b"a cat" if end >= 23 else None)
+        assert (None if latents is None else latents.payload) == (None if end <= 23 else b"\x01\x02\x03\x04"[: max(0, end - 29)])
+        assert latents is None or latents.complete == (end >= 33)
+        start = 29 if end > 29 else end
+        assert latent_span(FILE[:end]) == (start, min(end, 33))
 
 
-@pytest.mark.parametrize("end", range(15))
+@pytest.mark.parametrize("end", range(12))
 def test_a_header_cut_anywhere_names_the_field(end: int) -> None:
     if end < 3:
         with pytest.raises(NotAnSdzError) as foreign:
@@ -89,29 +106,30 @@ def test_a_header_cut_anywhere_names_the_field(end: int) -> None:
         return
     with pytest.raises(CorruptFileError) as cut:
         parse(HEAD[:end])
-    expected = {3: (3, "version"), 8: (8, "flags"), 9: (9, "step index"), 10: (10, "planes"), 11: (11, "width"), 12: (11, "width")}
-    assert (cut.value.offset, cut.value.field) == expected.get(end, (4, "pack id") if end < 8 else (13, "height"))
+    expected = {3: (3, "version"), 7: (7, "step index"), 8: (8, "width"), 9: (8, "width")}
+    assert (cut.value.offset, cut.value.field) == expected.get(end, (4, "pack id") if end < 8 else (10, "height"))
 
 
 @pytest.mark.parametrize(
     ("data", "offset", "field"),
     [
-        (HEAD[:8] + b"\x10" + HEAD[9:], 8, "flags"),
-        (HEAD[:8] + b"\x08" + HEAD[9:], 8, "tilt"),
-        (HEAD[:8] + b"\x80" + HEAD[9:], 8, "flags"),
-        (HEAD[:9] + b"\x51" + HEAD[10:], 9, "step index"),
-        (HEAD[:10] + b"\x10" + HEAD[11:], 10, "planes"),
-        (HEAD[:11] + b"\x81\x00" + b"\x01", 11, "width"),
-        (HEAD[:11] + b"\xff\xff\xff\xff\x1f" + b"\x01", 11, "width"),
-        (HEAD[:11] + b"\x80\x80\x80\x80\x80\x01" + b"\x01", 11, "width"),
-        (HEAD[:13] + b"\x80\x80\x00", 13, "height"),
-        (HEAD + b"L\x84\x00", 16, "chunk length"),
-        (HEAD + b"L\x80\x80\x80\x80\x10", 16, "chunk length"),
-        (HEAD + b"L\x01\x00\x00\x00\x00\x07", 17, "chunk crc"),
-        (HEAD + b"x\x01\x00\x00\x00\x00\x07", 17, "chunk crc"),
-        (FILE + chunk_bytes(b"L", b""), 46, "chunk tag"),
-        (FILE + b"T", 46, "chunk tag"),
-        (HEAD + chunk_bytes(b"T", b"ab\xff"), 23, "alternative text"),
+        (HEAD[:3] + b"\x82" + HEAD[4:], 3, "tilt"),
+        (HEAD[:7] + b"\x51" + HEAD[8:], 7, "step index"),
+        (HEAD[:7] + b"\xd1" + HEAD[8:], 7, "step index"),
+        (HEAD[:8] + b"\x81\x00" + b"\x01", 8, "width"),
+        (HEAD[:8] + b"\xff\xff\xff\xff\x1f" + b"\x01", 8, "width"),
+        (HEAD[:8] + b"\x80\x80\x80\x80\x80\x01" + b"\x01", 8, "width"),
+        (HEAD[:10] + b"\x80\x80\x00", 10, "height"),
+        (HEAD + b"L\x84\x00", 13, "chunk length"),
+        (HEAD + b"L\x80\x80\x80\x80\x10", 13, "chunk length"),
+        (HEAD + b"L\x01\x00\x00\x00\x00\x07", 14, "chunk crc"),
+        (HEAD + b"x\x01\x00\x00\x00\x00\x07", 14, "chunk crc"),
+        (ALONE + b"\x84\x00", 12, "chunk length"),
+        (ALONE + b"\x01\x00\x00\x07", 13, "chunk crc"),
+        (serialize(HEADER, [Chunk(b"L", b"\x07")]) + b"T", 16, "chunk tag"),
+        (FILE + chunk_bytes(b"L", b""), 43, "chunk tag"),
+        (FILE + b"T", 43, "chunk tag"),
+        (HEAD + chunk_bytes(b"T", b"ab\xff"), 20, "alternative text"),
     ],
 )
 def test_a_broken_field_is_named_with_its_offset(data: bytes, offset: int, field: str) -> None:
@@ -125,12 +143,12 @@ def test_a_broken_field_is_named_with_its_offset(data: bytes, offset: int, field
 @pytest.mark.parametrize(
     ("data", "offset", "field"),
     [
-        (HEAD[:11] + varint(16384) + b"\0", 11, "width"),
-        (HEAD[:11] + b"\0" + varint(69999), 12, "height"),
-        (HEAD[:11] + b"\0" + varint(2**32 - 1), 12, "height"),
-        (HEAD + b"T" + varint(4097), 16, "chunk length"),
-        (HEAD + b"E" + varint(65537), 16, "chunk length"),
-        (HEAD + 65 * chunk_bytes(b"x", b""), 15 + 64 * 6, "chunk tag"),
+        (HEAD[:8] + varint(16384) + b"\0", 8, "width"),
+        (HEAD[:8] + b"\0" + varint(69999), 9, "height"),
+        (HEAD[:8] + b"\0" + varint(2**32 - 1), 9, "height"),
+        (HEAD + b"T" + varint(4097), 13, "chunk length"),
+        (HEAD + b"E" + varint(65537), 13, "chunk length"),
+        (HEAD + 65 * chunk_bytes(b"x", b""), 12 + 64 * 6, "chunk tag"),
     ],
 )
 def test_a_number_over_its_limit_is_refused_before_anything_is_read(data: bytes, offset: int, field: str) -> None:
@@ -139,14 +157,17 @@ def test_a_number_over_its_limit_is_refused_before_anything_is_read(data: bytes,
     assert (caught.value.offset, caught.value.field) == (offset, field)
 
 
-def test_foreign_files_and_later_versions() -> None:
+def test_foreign_files_and_other_versions() -> None:
     with pytest.raises(NotAnSdzError, match=r"begins with b'\\x89PN'"):
         parse(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(NotAnSdzError, match="is empty"):
         parse(b"")
     with pytest.raises(UnsupportedVersionError) as caught:
-        parse(b"SDZ\x02")
-    assert caught.value.version == 2
+        parse(b"SDZ\x03")
+    assert caught.value.version == 3
+    with pytest.raises(UnsupportedVersionError) as caught:
+        parse(bytes.fromhex("53445a 01 a1b2c3d4 00 30 09 ff03 ab02"))
+    assert caught.value.version == 1
 
 
 def test_every_flipped_bit_gives_a_container_or_one_typed_error() -> None:
@@ -164,4 +185,4 @@ def test_every_flipped_bit_gives_a_container_or_one_typed_error() -> None:
 
 def test_a_length_beyond_the_file_is_a_cut_not_an_allocation() -> None:
     container = parse(HEAD + b"L" + varint(2**32 - 1) + b"\0\0\0\0" + b"\x05")
-    assert container.chunks == (Chunk(b"L", b"\x05", False, 15, 25, 2**32 - 1),)
+    assert container.chunks == (Chunk(b"L", b"\x05", False, 12, 22, 2**32 - 1),)

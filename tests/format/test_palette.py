@@ -65,11 +65,11 @@ def test_a_wrong_stream_is_one_typed_error(payload: bytes, problem: str) -> None
 
 def test_nothing_is_known_without_the_chunk() -> None:
     core = Core()
-    picture = core.palette(None, 2, 3, 4, 7)
+    picture = core.palette(None, 2, 3, 4)
     facts = core.facts(picture)
     integers, plane = core.known(picture, facts)
     assert integers.shape == (2, 3, 4) and not integers.any() and not facts.complete
-    assert (plane == 7).all()
+    assert (plane == 15).all()
 
 
 def test_the_scale_brings_the_largest_to_127() -> None:

@@ -13,9 +13,11 @@ from numpy_forms import dequantize, guard_l1
 from standins import neutral_tables
 
 from sdz.export.models.truncation import truncate
+from sdz.runtime.core import Core
 from sdz.runtime.errors import EncodeInputError
-from sdz.runtime.format.coder_tables import A_PLANE
-from sdz.runtime.format.planes import decode_planes, encode_planes, pass_order, plane_count, spent_bytes
+from sdz.runtime.format.coder import decoded
+from sdz.runtime.format.coder_tables import A_PLANE, FILLS, LEVELS, CoderTables
+from sdz.runtime.format.planes import decode_planes, encode_planes, plane_count, spent_bytes
 from sdz.runtime.format.reconstruction import Known, channel_steps, step_units
 from sdz.runtime.quantize import dead_zone
 
@@ -28,9 +30,9 @@ def latents(channels: int = 6, rows: int = 5, columns: int = 7, seed: int = 3) -
     return np.round(rng.laplace(0.0, spread, (channels, rows, columns))).astype(np.int32)
 
 
-def varied_tables(channels: int) -> object:
+def varied_tables(channels: int, means: int = 0) -> CoderTables:
     rng = np.random.default_rng(11)
-    tables = neutral_tables(channels)
+    tables = neutral_tables(channels, means)
     return replace(
         tables,
         order=np.stack([np.arange(channels) % A_PLANE, np.zeros(channels)], 1).astype(np.int16) + rng.integers(-12, 12, (channels, 1)),
@@ -44,75 +46,99 @@ def varied_tables(channels: int) -> object:
         probability=rng.integers(2000, 60000, tables.probability.shape).astype(np.uint16),
         count=rng.integers(0, 30, tables.count.shape).astype(np.uint8),
         weights=rng.integers(-3000, 20000, tables.weights.shape).astype(np.int32),
+        mean_order=(rng.integers(-3, 4, tables.mean_order.shape) + 8 * np.arange(LEVELS)).astype(np.int16),
+        mean_fill=rng.integers(means, channels, (3, FILLS)).astype(np.uint8) if 0 < means < channels else tables.mean_fill,
         energy_thresholds=np.round(np.geomspace(4, 3000, 23)).astype(np.uint16),
     )
 
 
-def test_golden_payload() -> None:
-    source = latents()
-    planes, payload = encode_planes(source, STEP_INDEX, varied_tables(6))  # type: ignore[arg-type]
-    assert (planes, len(payload)) == (8, 221)
-    assert hashlib.sha256(payload).hexdigest() == "608dd365a144d4158377c8cdd8e3f242111a1389f5f5f5844d04514bfb758f22"
+@pytest.mark.parametrize(
+    ("means", "size", "digest"),
+    [
+        (0, 219, "cc6b5332780fabd94e13f2d4a5fc78e26844de2d575b4ce744da02e3753da7a1"),
+        (3, 225, "223d2fcee4ac476e9ff749d10705166e5ad3860f274cace63f5eb4e1c3a3beab"),
+    ],
+)
+def test_golden_payload(means: int, size: int, digest: str) -> None:
+    payload = encode_planes(latents(), STEP_INDEX, varied_tables(6, means))
+    assert (len(payload), hashlib.sha256(payload).hexdigest()) == (size, digest)
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (6, 1, 9), (6, 9, 1), (6, 16, 16)])
-def test_whole_payload_gives_the_latents_back(shape: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("means", [0, 1, 3])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (6, 1, 9), (6, 9, 1), (6, 16, 16), (4, 13, 6)])
+def test_whole_payload_gives_the_latents_back(shape: tuple[int, int, int], means: int) -> None:
     source = latents(*shape)
-    tables = varied_tables(shape[0])
-    planes, payload = encode_planes(source, STEP_INDEX, tables)  # type: ignore[arg-type]
-    known = decode_planes(payload, *shape, planes, STEP_INDEX, tables)  # type: ignore[arg-type]
+    tables = varied_tables(shape[0], min(means, shape[0]))
+    known = decode_planes(encode_planes(source, STEP_INDEX, tables), *shape, STEP_INDEX, tables)
     assert known.complete
     assert not known.plane.any()
     assert np.array_equal(np.where(known.negative, -known.magnitude, known.magnitude), source)
 
 
-def test_cuts_at_every_byte_know_a_growing_part_of_the_truth() -> None:
+@pytest.mark.parametrize("means", [0, 2])
+def test_cuts_at_every_byte_know_a_growing_part_of_the_truth(means: int) -> None:
     source = latents()
-    tables = varied_tables(6)
-    planes, payload = encode_planes(source, STEP_INDEX, tables)  # type: ignore[arg-type]
-    before = np.full(source.shape, planes, np.uint8)
+    tables = varied_tables(6, means)
+    payload = encode_planes(source, STEP_INDEX, tables)
+    before = np.full(source.shape, 15, np.uint8)
+    others = np.s_[means:]
     for cut in range(len(payload) + 1):
-        known = decode_planes(payload[:cut], *source.shape, planes, STEP_INDEX, tables)  # type: ignore[arg-type]
-        assert np.array_equal(known.magnitude, (np.abs(source) >> known.plane) << known.plane)
-        assert np.array_equal(known.negative, (source < 0) & (known.magnitude > 0))
+        known = decode_planes(payload[:cut], *source.shape, STEP_INDEX, tables)
+        assert np.array_equal(known.magnitude[others], ((np.abs(source) >> known.plane) << known.plane)[others])
+        assert np.array_equal(known.negative[others], ((source < 0) & (known.magnitude > 0))[others])
         assert (known.plane <= before).all()
         assert known.complete == (cut == len(payload))
         before = known.plane
 
 
-def test_every_byte_went_into_a_pass() -> None:
-    source = latents()
-    tables = varied_tables(6)
-    planes, payload = encode_planes(source, STEP_INDEX, tables)  # type: ignore[arg-type]
-    whole = spent_bytes(payload, *source.shape, planes, STEP_INDEX, tables)  # type: ignore[arg-type]
-    assert whole.tolist() == [
-        [[5, 0], [4, 1], [5, 0], [7, 0], [5, 0], [6, 0]],
-        [[6, 0], [5, 0], [7, 0], [8, 0], [7, 0], [8, 0]],
-        [[7, 0], [5, 0], [9, 0], [6, 0], [6, 1], [5, 0]],
-        [[7, 0], [9, 0], [7, 1], [4, 1], [3, 1], [2, 3]],
-        [[10, 1], [6, 2], [2, 7], [0, 6], [3, 1], [1, 1]],
-        [[6, 1], [0, 3], [0, 4], [0, 0], [0, 3], [0, 2]],
-        [[0, 8], [0, 1], [0, 0], [0, 0], [0, 0], [0, 1]],
-        [[0, 1], [0, 0], [0, 0], [0, 0], [0, 0], [0, 0]],
-    ]
-    in_order = [whole[tuple(one)] for one in pass_order(tables, planes)]  # type: ignore[arg-type]
+def test_what_is_not_known_of_a_mean_is_smooth() -> None:
+    # one coefficient, the top, says it all: a mean of 40 with a detail of one plane at the finest level
+    source = np.full((4, 8, 8), 40, np.int32)
+    source[0, 3, 3] += 1
+    source[1:] = 0
+    tables = replace(neutral_tables(4, 1), mean_order=np.tile(np.where(np.arange(LEVELS) == 1, -60, 0), (3, 1)).astype(np.int16))
+    payload = encode_planes(source, STEP_INDEX, tables)
     for cut in range(len(payload) + 1):
-        part = spent_bytes(payload[:cut], *source.shape, planes, STEP_INDEX, tables)  # type: ignore[arg-type]
-        cut_in_order = [part[tuple(one)] for one in pass_order(tables, planes)]  # type: ignore[arg-type]
-        last = max(np.flatnonzero(cut_in_order), default=0)
-        assert cut_in_order[:last] == in_order[:last]
-        assert sum(cut_in_order) == cut
+        known = decode_planes(payload[:cut], *source.shape, STEP_INDEX, tables)
+        found = np.unique(known.magnitude[0]).tolist()
+        assert len(found) == 1 or (known.complete and found == [40, 41])
+
+
+@pytest.mark.parametrize("means", [0, 3])
+def test_every_byte_went_into_a_pass(means: int) -> None:
+    source = latents()
+    tables = varied_tables(6, means)
+    payload = encode_planes(source, STEP_INDEX, tables)
+    whole = spent_bytes(payload, *source.shape[1:], STEP_INDEX, tables)
+    assert whole.shape[1:] == (6, 2) and whole.sum() == len(payload)
+    assert not whole[:, :means, 1].any()
+    with decoded(tables.stored, payload, *source.shape[1:], STEP_INDEX) as (core, picture):
+        kind, plane, band, part = core.facts(picture).passes.T
+    # several levels of a mean's plane count as one
+    places = list(dict.fromkeys(zip(plane.tolist(), np.where(kind, band, band >> 4).tolist(), part.tolist(), strict=True)))
+    levels = len(kind) - len(places)
+    assert (levels > 0) == (means > 0)
+    for cut in range(3, len(payload) + 1):
+        taken = spent_bytes(payload[:cut], *source.shape[1:], STEP_INDEX, tables)
+        assert taken.sum() == cut
+        other = [whole[one] != taken[one] for one in places]
+        # all passes before the one in which the payload ends took what they take of the whole
+        assert means or not any(other[: max(i for i, one in enumerate(places) if taken[one])])
 
 
 def test_no_latents_need_no_bytes() -> None:
-    planes, payload = encode_planes(np.zeros((6, 4, 4), np.int32), STEP_INDEX, neutral_tables(6))
-    assert (planes, payload) == (0, b"")
-    assert decode_planes(b"", 6, 4, 4, 0, STEP_INDEX, neutral_tables(6)).complete
+    payload = encode_planes(np.zeros((6, 4, 4), np.int32), STEP_INDEX, neutral_tables(6))
+    assert len(payload) == 2  # fifteen even bits
+    known = decode_planes(payload, 6, 4, 4, STEP_INDEX, neutral_tables(6))
+    assert known.complete and not known.plane.any()
+    nothing = decode_planes(b"", 6, 4, 4, STEP_INDEX, neutral_tables(6))
+    assert not nothing.complete and (nothing.plane == 15).all()
 
 
-def test_bytes_of_anything_decode_to_something() -> None:
+@pytest.mark.parametrize("means", [0, 3])
+def test_bytes_of_anything_decode_to_something(means: int) -> None:
     noise = np.random.default_rng(0).integers(0, 256, 400, dtype=np.uint8).tobytes()
-    known = decode_planes(noise, 6, 5, 7, 15, 80, varied_tables(6))  # type: ignore[arg-type]
+    known = decode_planes(noise, 6, 5, 7, 80, varied_tables(6, means))
     assert known.magnitude.max() < 1 << 15
     assert known.magnitude.min() >= 0
 
@@ -123,12 +149,23 @@ def test_magnitudes_over_15_planes_are_refused() -> None:
         plane_count(np.array([[[-(1 << 15)]]], np.int32))
 
 
-def test_pass_order_brings_channels_forward() -> None:
-    tables = replace(neutral_tables(3), order=np.array([[0, -2], [10, 8], [-1, -1]], np.int16))
-    near, far = 0, 1
-    assert pass_order(tables, 2).tolist() == [
-        [1, 1, near], [1, 1, far], [1, 0, near], [0, 1, near], [1, 2, near], [1, 2, far],
-        [1, 0, far], [0, 1, far], [0, 0, near], [0, 2, near], [0, 2, far], [0, 0, far],
+def test_pass_order_brings_channels_and_levels_forward() -> None:
+    order = np.array([[0, 0], [0, -2], [10, 8], [-1, -1]], np.int16)
+    levels = np.zeros((3, LEVELS), np.int16)
+    levels[0, 1:4] = 9, 11, 21
+    tables = replace(neutral_tables(4, 1), order=order, mean_order=levels)
+    source = np.full((4, 2, 4), 3, np.int32)
+    core = Core()
+    handle = core.tables(tables.to_bytes())
+    payload = core.encode(handle, source, STEP_INDEX, room=1000)[0]
+    facts = core.facts(core.decode(handle, payload, 2, 4, STEP_INDEX))
+    near, far, mean, channel = 0, 1, 0, 1
+    assert facts.planes == 2
+    assert facts.passes.tolist() == [
+        [mean, 1, 3, 0], [mean, 1, 2, 0], [mean, 0, 3, 0], [channel, 1, 2, near], [mean, 1, 1, 0], [channel, 1, 2, far],
+        [mean, 0, 2, 0], [channel, 1, 1, near], [channel, 0, 2, near], [mean, 0, 1, 0], [channel, 1, 3, near], [channel, 1, 3, far],
+        [channel, 1, 1, far], [channel, 0, 2, far], [channel, 0, 1, near], [channel, 0, 3, near], [channel, 0, 3, far],
+        [channel, 0, 1, far],
     ]  # fmt: skip
 
 

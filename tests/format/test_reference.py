@@ -34,7 +34,7 @@ def files(*folders: str) -> list[str]:
 def as_told(header: Header) -> dict[str, Any]:
     """The header as a vector's JSON has it."""
     names = {"step_index": "stepIndex", "size": "bytes"}
-    told = {names.get(name, name): value for name, value in asdict(header).items() if name != "pack_id"}
+    told = {names.get(name, name): value for name, value in asdict(header).items() if name not in ("pack_id", "alone")}
     return told | {"packId": header.pack_id.hex()}
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from sdz.runtime.decode import open_latents
+from sdz.runtime.format.coder import decoded
 from sdz.runtime.format.coder_tables import TableLayout
 from sdz.runtime.format.container import parse
 from sdz.runtime.format.indices import KnownIndices, entries_of
-from sdz.runtime.format.planes import pass_order
 from sdz.runtime.format.reconstruction import Known
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors"
@@ -90,11 +90,9 @@ def test_a_golden_file_with_a_codebook_decodes_to_its_entries() -> None:
 
 def test_invalid_files_with_a_codebook_name_the_field() -> None:
     assert json.loads((INDICES / "invalid.json").read_bytes()) == {
-        "step-index-8": {"error": "CorruptFileError", "offset": 9, "field": "step index"},
-        "planes-3": {"error": "CorruptFileError", "offset": 10, "field": "planes"},
-        "both": {"error": "CorruptFileError", "offset": 9, "field": "step index"},
-        "tilt-2": {"error": "CorruptFileError", "offset": 8, "field": "tilt"},
-        "crc": {"error": "CorruptFileError", "offset": 15, "field": "chunk crc"},
+        "step-index-8": {"error": "CorruptFileError", "offset": 7, "field": "step index"},
+        "tilt-2": {"error": "CorruptFileError", "offset": 3, "field": "tilt"},
+        "crc": {"error": "CorruptFileError", "offset": 11, "field": "chunk crc"},
     }
 
 
@@ -108,10 +106,10 @@ def test_the_example_of_format_md_says_what_its_bytes_decode_to() -> None:
     assert data == (FOLDER / "valid" / "example.sdz").read_bytes()
     container = parse(data)
     header, first, second = container.header, *container.chunks
-    assert (header.width, header.height, header.step_index, header.planes, header.tilt, header.grey) == (20, 9, 40, 3, 0, False)
-    assert [(chunk.tag, chunk.offset, chunk.start, chunk.length) for chunk in (first, second)] == [(b"T", 13, 19, 2), (b"L", 21, 27, 31)]
+    assert (header.width, header.height, header.step_index, header.tilt, header.grey) == (20, 9, 40, 0, False)
+    assert [(chunk.tag, chunk.offset, chunk.start, chunk.length) for chunk in (first, second)] == [(b"T", 10, 16, 2), (b"L", 18, 24, 47)]
     for chunk in (first, second):
-        assert f"| {zlib.crc32(data[:13] + chunk.tag + chunk.payload):08x}, of bytes" in text
+        assert f"| {zlib.crc32(data[:10] + chunk.tag + chunk.payload):08x}, of bytes" in text
     opened = open_latents(data, pack=PACK)
     known = opened.picture.known()
     assert isinstance(known, Known) and known.complete and not known.plane.any()
@@ -126,19 +124,19 @@ def test_the_example_of_format_md_says_what_its_bytes_decode_to() -> None:
     pixels = opened.paint("linear")
     corners = [", ".join(map(str, pixels[0, x].tolist())) for x in (0, -1)]
     assert f"its colour is {corners[0]}." in " ".join(text.split()) and f"top right is {corners[1]}." in " ".join(text.split())
-    assert [int(PACK.linear[channel, 0]) for channel in (0, 3)] == [207, 124]
+    assert [int(PACK.linear[channel, 0]) for channel in (0, 3, 10, 20)] == [207, 124, -184, 328]
+    assert PACK.coder.mean_fill[0, 2] == 10 and PACK.coder.mean_fill[1, 0] == 20
 
 
 def test_the_first_decisions_of_format_mds_example() -> None:
-    text = " ".join((FOLDER.parents[1] / "FORMAT.md").read_text(encoding="utf-8").partition("**The first decision.**")[2].split())
-    data = (FOLDER / "valid" / "example.sdz").read_bytes()[27:]
-    tables, slot = PACK.coder, TableLayout(PACK.channels).bases[13]
+    text = " ".join((FOLDER.parents[1] / "FORMAT.md").read_text(encoding="utf-8").partition("**The first decisions.**")[2].split())
+    data = (FOLDER / "valid" / "example.sdz").read_bytes()[24:]
+    tables, first = PACK.coder, TableLayout(PACK.channels, 3).planes
     low, high, code, position = 0, 0xFFFFFFFF, int.from_bytes(data[:4], "big"), 4
-    for number, (plane, channel, far) in enumerate((one for one in pass_order(tables, 3).tolist() if one[2]), 1):
-        chance = min(65000, max(500, int(tables.probability[slot + channel * 16 + 5 + plane])))
+    for planes in range(15, 0, -1):
+        chance = min(65512, max(24, int(tables.probability[first + 5 + planes])))
         middle = low + ((high - low) * chance >> 16)
-        if number == 1:
-            assert (plane, channel, 10 * plane + int(tables.order[channel, far])) == (2, 32, 32)
+        if planes == 15:
             assert f"code = {code:08X}" in text and f"P = {chance}." in text and f">> 16 = {middle:08X}" in text
             assert f"low becomes {middle + 1:08X}." in text
         if code <= middle:
@@ -147,6 +145,9 @@ def test_the_first_decisions_of_format_mds_example() -> None:
         while not (low ^ high) >> 24:
             low, high = low << 8 & 0xFFFFFFFF, high << 8 & 0xFFFFFFFF | 0xFF
             code, position = code << 8 & 0xFFFFFFFF | data[position], position + 1
-    assert (number, plane, channel, position) == (19, 2, 0, 6)
+    assert (planes, position) == (4, 6)
     assert f"low = {low:08X}, high = {high:08X}, code = {code:08X} (two bytes have been read by then), P = {chance}" in text
     assert f"middle = {middle:08X}, which is not less" in text
+    with decoded(tables.stored, data, 1, 2, 40) as (core, picture):
+        assert core.facts(picture).passes[0].tolist() == [0, 3, 2 << 4 | 2, 0]
+    assert 10 * 3 + int(tables.mean_order[2, 2]) == 52

@@ -58,6 +58,14 @@ class Model:
         self.probability, self.count, self.weights = list(probability), list(count), list(weights)
         self.mix_rate, self.count_limit = mix_rate, count_limit
 
+    def adaptive_bit(self, coder: Coder, state: int) -> int:
+        """One bit from one state, unmixed, which learns."""
+        p, n = self.probability[state], self.count[state]
+        bit = coder.bit(clamp(p, 24, 65512))
+        self.probability[state] = p + (((65535 * bit - p) * RATE[n]) >> 16)
+        self.count[state] = n if n == self.count_limit else n + 1
+        return bit
+
     def decide(self, coder: Coder, states: list[int], set_a: int, set_b: int) -> int:
         """One decision from `states` and the weight sets that begin at `set_a` and `set_b`; all of them learn."""
         weights = self.weights

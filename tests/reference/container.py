@@ -31,7 +31,7 @@ class Header:
     grey: bool
     tilt: int
     step_index: int
-    planes: int
+    alone: bool
     width: int
     height: int
     size: int
@@ -39,7 +39,7 @@ class Header:
 
 @dataclass
 class Chunk:
-    """One chunk; its tag stands at `offset`, its payload, or what there is of it, at `start`."""
+    """One chunk; its tag, or without one its length, stands at `offset`, its payload, or what there is of it, at `start`."""
 
     tag: bytes
     offset: int
@@ -67,23 +67,19 @@ def read_header(data: bytes) -> Header:
     """The header, its fields checked in their order."""
     if data[:3] != b"SDZ":
         raise FormatError("NotAnSdzError")
-    for offset, size, field in ((3, 1, "version"), (4, 4, "pack id"), (8, 1, "flags"), (9, 1, "step index"), (10, 1, "planes")):
-        if len(data) < offset + size:
-            raise FormatError("CorruptFileError", offset, field)
-        if field == "version" and data[offset] != 1:
-            raise FormatError("UnsupportedVersionError")
-    flags, step_index, planes = data[8], data[9], data[10]
-    tilt = flags >> 1 & 7
+    if len(data) < 4:
+        raise FormatError("CorruptFileError", 3, "version")
+    if data[3] & 15 != 2:
+        raise FormatError("UnsupportedVersionError")
+    tilt = data[3] >> 5
     tilt -= 8 if tilt >= 4 else 0
-    for wrong, offset, field in (
-        (flags >> 4, 8, "flags"),
-        (tilt == -4, 8, "tilt"),
-        (step_index > 80, 9, "step index"),
-        (planes > 15, 10, "planes"),
-    ):
+    for wrong, offset, field in ((tilt == -4, 3, "tilt"), (len(data) < 7, 4, "pack id"), (len(data) < 8, 7, "step index")):
         if wrong:
             raise FormatError("CorruptFileError", offset, field)
-    sides, offset = [], 11
+    step_index, alone = data[7] & 127, data[7] >= 128
+    if step_index > 80:
+        raise FormatError("CorruptFileError", 7, "step index")
+    sides, offset = [], 8
     for field in ("width", "height"):
         try:
             less_one, behind = read_varint(data, offset, field)
@@ -93,23 +89,24 @@ def read_header(data: bytes) -> Header:
             raise FormatError("LimitError", offset, field)
         sides.append(less_one + 1)
         offset = behind
-    return Header(data[4:8], bool(flags & 1), tilt, step_index, planes, sides[0], sides[1], offset)
+    return Header(data[4:7], bool(data[3] & 16), tilt, step_index, alone, sides[0], sides[1], offset)
 
 
 def read_chunk(data: bytes, offset: int, header: Header) -> Chunk:
-    """The chunk whose tag stands at `offset`."""
-    tag = data[offset : offset + 1]
+    """The chunk whose tag, or of the only one whose length, stands at `offset`."""
+    stored = b"" if header.alone else data[offset : offset + 1]
+    tag, crc_bytes, behind = stored or b"L", 2 if header.alone else 4, offset + len(stored)
     try:
-        length, at = read_varint(data, offset + 1, "chunk length")
+        length, at = read_varint(data, behind, "chunk length")
     except CutError:
         return Chunk(tag, offset, len(data), b"", False)
     if length > MOST_BYTES.get(tag, length):
-        raise FormatError("LimitError", offset + 1, "chunk length")
-    start = min(at + 4, len(data))
+        raise FormatError("LimitError", behind, "chunk length")
+    start = min(at + crc_bytes, len(data))
     payload = data[start : start + length]
-    if at + 4 + length > len(data):
+    if at + crc_bytes + length > len(data):
         return Chunk(tag, offset, start, payload, False)
-    if zlib.crc32(data[: header.size] + tag + payload) != int.from_bytes(data[at:start], "little"):
+    if zlib.crc32(data[: header.size] + stored + payload) % 256**crc_bytes != int.from_bytes(data[at:start], "little"):
         raise FormatError("CorruptFileError", at, "chunk crc")
     if tag == b"T":
         try:
@@ -128,7 +125,9 @@ def read_container(data: bytes) -> tuple[Header, list[Chunk]]:
         tag = data[offset]
         if len(chunks) == MAX_CHUNKS:
             raise FormatError("LimitError", offset, "chunk tag")
-        if tag in KNOWN_TAGS and any(chunk.tag[0] == tag for chunk in chunks):
+        if header.alone and chunks:
+            raise FormatError("CorruptFileError", offset, "chunk tag")
+        if not header.alone and tag in KNOWN_TAGS and any(chunk.tag[0] == tag for chunk in chunks):
             raise FormatError("CorruptFileError", offset, "chunk tag")
         chunk = read_chunk(data, offset, header)
         chunks.append(chunk)

@@ -17,7 +17,7 @@ from .lossless import decode_lossless
 from .networks import Network, decoded_pixels, denoised
 from .pixels import grey_of, linear_pixels, linear_table, read_alpha
 from .planes import KnownPlanes, PlaneTables, decode_planes
-from .reconstruction import Latents, channel_steps, read_palette, reconstruct, reconstruct_indices
+from .reconstruction import Latents, channel_steps, filled, read_palette, reconstruct, reconstruct_indices
 
 
 class Pack:
@@ -50,7 +50,7 @@ class Pack:
         more = {"octaves": json.loads(octaves.read_bytes())} if octaves.exists() and quantizer == "planes" else {}
         manifest = {"patch": 16} | json.loads(parameters) | more | {"quantizer": quantizer}
         files = {name: (folder / f"{name}.bin").read_bytes() for name in ("linear", "coder")}
-        return cls(hashlib.sha256(parameters).digest()[:4], manifest, files)
+        return cls(hashlib.sha256(parameters).digest()[:3], manifest, files)
 
     @classmethod
     def of_folder(cls, folder: Path) -> Pack:
@@ -59,7 +59,7 @@ class Pack:
         manifest = json.loads(text)
         named = manifest["tables"] | manifest.get("core", {})
         files = {name: (folder / entry["file"]).read_bytes() for name, entry in named.items()}
-        return cls(hashlib.sha256(text).digest()[:4], manifest, files)
+        return cls(hashlib.sha256(text).digest()[:3], manifest, files)
 
 
 @dataclass
@@ -85,7 +85,14 @@ class Opened:
         if isinstance(self.known, KnownIndices):
             return reconstruct_indices(self.known, pack.indices, pack.l1_limit)
         steps = channel_steps(header.step_index, header.tilt, pack.octaves, pack.channels)
-        return reconstruct(self.known.integers, self.known.plane, steps, pack.rho, pack.l1_limit)
+        return reconstruct(self.known, steps, pack.rho, pack.l1_limit)
+
+    def _filled(self) -> Any:
+        """The values that the linear stage paints when no network follows."""
+        if not isinstance(self.known, KnownPlanes) or not self.known.means:
+            return self.latents.values
+        steps = channel_steps(self.header.step_index, self.header.tilt, self.pack.octaves, self.pack.channels)
+        return filled(self.latents, self.known, steps, self.pack.rho, self.pack.planes.mean_fill, self.pack.l1_limit)
 
     def pixels(self, stage: str, strength: int = 16) -> Any:
         """uint8 (H, W, n) of `linear`, `decoded` or `denoised`: n = 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA."""
@@ -94,7 +101,7 @@ class Opened:
         codes, count = int(latents.precision.sum()), latents.precision.size
         if stage == "denoised" and strength and count * pack.manifest["denoiser"]["min_step_index"] <= codes <= 88 * count:
             latents = denoised(Network(pack.files["denoiser"]), latents, strength, pack.l1_limit)
-        whole = linear_pixels(latents.values, *plan) if stage == "linear" else None
+        whole = linear_pixels(self._filled(), *plan) if stage == "linear" else None
         rgb = decoded_pixels(Network(pack.files["decoder"]), latents, *plan) if whole is None else whole
         rgb = rgb[: self.header.height, : self.header.width]
         colour = grey_of(rgb) if self.header.grey else rgb
@@ -105,7 +112,7 @@ class Opened:
         width, height, tags = self.header.width, self.header.height, [chunk.tag for chunk in self.chunks]
         latents = b"P" if self.pack.quantizer == "palette" else b"L"
         pack = self.pack
-        rgb = linear_pixels(self.latents.values, pack.linear, pack.patch, pack.shift, pack.lapping)[:height, :width]
+        rgb = linear_pixels(self._filled(), pack.linear, pack.patch, pack.shift, pack.lapping)[:height, :width]
         base = grey_of(rgb) if self.header.grey else rgb
         if b"X" not in tags or latents not in tags[: tags.index(b"X")] or not self.chunks[tags.index(latents)].complete:
             return base[:0]
@@ -119,21 +126,20 @@ def open_file(data: bytes, pack: Pack) -> Opened:
     if header.pack_id != pack.id:
         raise FormatError("MissingPackError")
     if header.tilt and pack.octaves is None:
-        raise FormatError("CorruptFileError", 8, "tilt")
+        raise FormatError("CorruptFileError", 3, "tilt")
     rows, columns = -(-header.height // pack.patch), -(-header.width // pack.patch)
     known: KnownPlanes | KnownIndices
     payload = (payload_of(chunks, b"L") or (b"", 0))[0]
     if pack.quantizer == "indices":
-        for value, offset, field in ((header.step_index, 9, "step index"), (header.planes, 10, "planes")):
-            if value:
-                raise FormatError("CorruptFileError", offset, field)
+        if header.step_index:
+            raise FormatError("CorruptFileError", 7, "step index")
         known = decode_indices(payload, rows, columns, pack.indices)
     elif pack.quantizer == "palette":
         palette = payload_of(chunks, b"P")
         shape = (pack.channels, rows, columns)
         integers = read_palette(*palette, *shape) if palette else np.zeros(shape, np.int32)
-        known = KnownPlanes(integers, np.full(shape, 0 if palette else header.planes), palette is not None)
+        known = KnownPlanes(integers, np.full(shape, 0 if palette else 15), palette is not None)
     else:
-        known = decode_planes(payload, rows, columns, header.planes, header.step_index, pack.planes)
+        known = decode_planes(payload, rows, columns, header.step_index, pack.planes)
     alpha = payload_of(chunks, b"A")
     return Opened(header, chunks, pack, known, read_alpha(*alpha, header.width, header.height) if alpha else None)

@@ -1,4 +1,4 @@
-"""Integer latents in bit-planes: FORMAT.md, "Contexts" and "Planes"."""
+"""Integer latents in bit-planes: FORMAT.md, "Contexts" and "Planes"; the means' passes stand in `means`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .coder import Coder, EndOfKnownBits, Model, clamp
+from .means import SETS, SLOTS, Pyramid, read_mean_pass
 
 DENSITY = [2, 5, 9, 15, 24, 36, 52, 74, 104, 140]
 COUNTS = [1, 2, 3, 5, 8, 13, 21]
@@ -23,13 +24,17 @@ class PlaneTables:
     """A pack's coder tables, "sdzT"."""
 
     def __init__(self, data: bytes) -> None:
-        assert data[:4] == b"sdzT" and data[5] == 0
-        c = self.channels = data[4]
+        assert data[:4] == b"sdzT"
+        c, self.means = data[4], data[5]
+        self.channels = c
         self.mix_rate, self.count_limit = data[6], data[7]
         slots = [24 * c, 576, 16 * c, 16 * c, 288, 12 * c, 256, 9 * c, 11 * c, 9 * c, 3 * c, 72, 9 * c, 16 * c]
         sets = [24, c, 11, c, 24, c]
         self.slot = [0, *accumulate(slots)]
         self.set = [0, *accumulate(8 * n for n in sets)]
+        self.mean_slot = [*accumulate(SLOTS if self.means else [], initial=self.slot[-1])]
+        self.mean_set = [*accumulate([8 * n for n in SETS] if self.means else [], initial=self.set[-1])]
+        self.plane_slot = self.mean_slot[-1]
         at = 8
 
         def read(kind: str, *shape: int) -> Any:
@@ -44,7 +49,10 @@ class PlaneTables:
         self.prediction_channel, self.prediction_dy, self.prediction_dx = read("u1", c, 12), read("i1", c, 12), read("i1", c, 12)
         self.prediction = read("<i2", c, 12)
         self.energy_thresholds = read("<u2", 23)
-        self.probability, self.count, self.weights = read("<u2", self.slot[-1]), read("u1", self.slot[-1]), read("<i2", self.set[-1])
+        self.mean_order = read("<i2", 3 if self.means else 0, 14)
+        self.mean_fill = read("u1", 3 if self.means else 0, 4)
+        states = self.plane_slot + 32
+        self.probability, self.count, self.weights = read("<u2", states), read("u1", states), read("<i2", self.mean_set[-1])
         assert at == len(data)
 
     def bucket(self, energy: int) -> int:
@@ -56,31 +64,55 @@ class PlaneTables:
 class KnownPlanes:
     """What a prefix leaves, int32 (C, h, w) each: integers with unknown bits zero, and the lowest plane known.
 
-    For tests only: `chances`, the probability of a one of each latent's last
-    decision; `passes` (plane, channel, 0 near or 1 far) that were begun; `ends`, the coder's position behind each that was finished.
+    `means` are the pyramids of the first channels, of which `integers` are whole numbers nearest to what is known. For tests only:
+    `chances`, the probability of a one of each latent's last decision; `passes` that were begun: (0, plane, 16 · colour + level, 0) of a
+    mean, (1, plane, channel, 0 near or 1 far) of a channel; `ends`, the coder's position behind each that was finished; `planes`.
     """
 
     integers: Any
     plane: Any
     complete: bool
     chances: Any = None
-    passes: list[tuple[int, int, int]] = field(default_factory=list)
+    passes: list[tuple[int, int, int, int]] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
+    planes: int = 15
+    means: list[Pyramid] = field(default_factory=list)
 
 
 class PlaneDecoder:
     """The latents known so far. `m`, `sign`, `plane` and `chance` hold one list a channel, `significant` one for all, of the picture
     with its border, row after row."""
 
-    def __init__(self, payload: bytes, rows: int, columns: int, planes: int, step_index: int, tables: PlaneTables) -> None:
+    def __init__(self, payload: bytes, rows: int, columns: int, step_index: int, tables: PlaneTables) -> None:
         self.rows, self.columns, self.line, self.step_index, self.tables = rows, columns, columns + 2 * BORDER, step_index, tables
         area = (rows + 2 * BORDER) * self.line
         self.m, self.sign, self.chance = ([[0] * area for _ in range(tables.channels)] for _ in range(3))
-        self.plane = [[planes] * area for _ in range(tables.channels)]
+        self.plane = [[15] * area for _ in range(tables.channels)]
         self.significant = [0] * area
         self.active = [False] * tables.channels
+        self.pyramids = [Pyramid(rows, columns) for _ in range(tables.means)]
+        self.seen_plane = 16
         self.coder = Coder(payload)
         self.model = Model(tables.probability, tables.count, tables.weights, tables.mix_rate, tables.count_limit)
+
+    def read_planes(self) -> int:
+        """How many planes there are; from then on nothing is known below them."""
+        t, planes = self.tables, 0
+        for k in range(15, 0, -1):
+            if self.model.adaptive_bit(self.coder, t.plane_slot + min(31, (self.step_index >> 3) + k)):
+                planes = k
+                break
+        self.plane = [[planes] * len(one) for one in self.plane]
+        for pyramid in self.pyramids:
+            pyramid.floor = dict.fromkeys(pyramid.floor, planes)
+        return planes
+
+    def see_means(self) -> None:
+        """The means as the channels' contexts see them, painted anew."""
+        for c, pyramid in enumerate(self.pyramids):
+            for (y, x), value in np.ndenumerate(pyramid.paint(8)):
+                q = (y + BORDER) * self.line + x + BORDER
+                self.m[c][q], self.sign[c][q] = (abs(int(value)) + 8) >> 4, -1 if value < 0 else 1
 
     def read_pass(self, k: int, c: int, far: int) -> None:
         """Plane k of channel c, at positions near what planes above it have found, or at the others."""
@@ -93,6 +125,9 @@ class PlaneDecoder:
                 self.plane[c] = [k] * len(self.plane[c])
                 return
             self.active[c] = True
+        if k < self.seen_plane:
+            self.see_means()
+            self.seen_plane = k
         # before any of this pass: what the near pass of the plane found is below 2^(k + 1)
         found = {q for q, m in enumerate(self.m[c]) if m >> (k + 1)}
         around = [dy * self.line + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
@@ -132,7 +167,8 @@ class PlaneDecoder:
         t, total = self.tables, 0
         for weight, other, dy, dx in zip(t.prediction[c], t.prediction_channel[c], t.prediction_dy[c], t.prediction_dx[c], strict=True):
             there = q + dy * self.line + dx
-            total += weight * self.sign[other][there] * (self.m[other][there] + (1 << k >> 1))
+            half = 0 if other < t.means else 1 << k >> 1
+            total += weight * self.sign[other][there] * (self.m[other][there] + half)
         return total >> 8
 
     def significance(self, k: int, c: int, q: int, absolute: int, density: int) -> int:
@@ -186,19 +222,42 @@ class PlaneDecoder:
         return whole[:, BORDER:-BORDER, BORDER:-BORDER]
 
 
-def decode_planes(payload: bytes, rows: int, columns: int, planes: int, step_index: int, tables: PlaneTables) -> KnownPlanes:
+Pass = tuple[int, int, int, int]
+
+
+def pass_order(planes: int, levels: int, tables: PlaneTables) -> list[Pass]:
+    """All passes (kind, plane, band, part), first to last."""
+    passes = [(0, k, 16 * c + level, 0) for k in range(planes) for c in range(tables.means) for level in range(1, levels + 2)]
+    passes += [(1, k, c, far) for k in range(planes) for c in range(tables.means, tables.channels) for far in (0, 1)]
+
+    def place(one: Pass) -> tuple[int, ...]:
+        kind, k, band, part = one
+        order = tables.order[band][part] if kind else tables.mean_order[band >> 4][band & 15]
+        return -10 * k - order, kind, band, part
+
+    return sorted(passes, key=place)
+
+
+def decode_planes(payload: bytes, rows: int, columns: int, step_index: int, tables: PlaneTables) -> KnownPlanes:
     """What a payload, whole or cut anywhere, determines of latents (C, rows, columns)."""
-    decoder = PlaneDecoder(payload, rows, columns, planes, step_index, tables)
-    passes = [(k, c, far) for k in range(planes) for c in range(tables.channels) for far in (0, 1)]
-    passes.sort(key=lambda one: (-10 * one[0] - tables.order[one[1]][one[2]], one[1]))
-    ends: list[int] = []
+    decoder = PlaneDecoder(payload, rows, columns, step_index, tables)
+    passes, ends, planes, complete = [], [], 15, False
     try:
-        for k, c, far in passes:
-            decoder.read_pass(k, c, far)
+        planes = decoder.read_planes()
+        passes = pass_order(planes, Pyramid(rows, columns).levels, tables)
+        for kind, k, band, part in passes:
+            if kind:
+                decoder.read_pass(k, band, part)
+            else:
+                read_mean_pass(decoder, k, band >> 4, band & 15)
             ends.append(decoder.coder.position)
+        complete = True
     except EndOfKnownBits:
         pass
-    integers = decoder.picture(decoder.m) * decoder.picture(decoder.sign)
-    complete = len(ends) == len(passes)
+    integers, plane = decoder.picture(decoder.m) * decoder.picture(decoder.sign), decoder.picture(decoder.plane).copy()
+    for c, pyramid in enumerate(decoder.pyramids):
+        painted = pyramid.paint(0)
+        integers[c] = np.sign(painted) * ((abs(painted) + 8) >> 4)
+        plane[c] = pyramid.known
     begun = passes[: len(ends) + (not complete)]
-    return KnownPlanes(integers, decoder.picture(decoder.plane), complete, decoder.picture(decoder.chance), begun, ends)
+    return KnownPlanes(integers, plane, complete, decoder.picture(decoder.chance), begun, ends, planes, decoder.pyramids)

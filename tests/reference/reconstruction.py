@@ -10,6 +10,7 @@ import numpy as np
 from .coder import clamp
 from .container import FormatError, inflate
 from .indices import IndexTables, KnownIndices
+from .planes import KnownPlanes
 
 M = [round(16384 * 2 ** (j / 8)) for j in range(8)]
 
@@ -42,17 +43,44 @@ def all_guarded(values: Any, l1_limit: int) -> Any:
     return np.array([guarded(position, l1_limit) for position in flat], np.int64).T.reshape(values.shape)
 
 
-def reconstruct(integers: Any, planes: Any, steps: list[int], rho: int, l1_limit: int) -> Latents:
-    """Of integers (C, h, w) whose bits below `planes` are not known."""
+def step_of(i: int) -> int:
+    """The step of a step index."""
+    return (M[i % 8] << (i >> 3)) >> 12
+
+
+def reconstruct(known: KnownPlanes, steps: list[int], rho: int, l1_limit: int) -> Latents:
+    """Of integers (C, h, w) and means, whose bits below some plane are not known."""
     found: list[list[int]] = []
-    channel = np.indices(integers.shape)[0]
-    for q, k, c in zip(integers.flat, planes.flat, channel.flat, strict=True):
-        q, k, i = int(q), int(k), steps[c]
-        m, sign, step = abs(q), -1 if q < 0 else 1, (M[i % 8] << (i >> 3)) >> 12
-        value = sign * (((16 * m + (2**k - 1) * rho) * step + 8) >> 4) if m else 0
-        found.append([value, sign * min(15, m >> k), i + 8 * k, (step << k) >> 1 if m else step << k])
-    arrays = np.array(found, np.int64).T.reshape(4, *integers.shape)
+    means = [pyramid.paint(rho) for pyramid in known.means]
+    for (c, y, x), q in np.ndenumerate(known.integers):
+        k, i = int(known.plane[c, y, x]), steps[c]
+        step = step_of(i)
+        sixteenths = abs(int(means[c][y, x])) if c < len(means) else 16 * abs(int(q)) + (2**k - 1) * rho if q else 0
+        sign = -1 if (means[c][y, x] if c < len(means) else q) < 0 else 1
+        m = sixteenths >> 4 if c < len(means) else abs(int(q))
+        value = sign * ((sixteenths * step + 8) >> 4)
+        found.append([value, sign * min(15, m >> k), i + 8 * k, (step << k) >> 1 if sixteenths else step << k])
+    arrays = np.array(found, np.int64).T.reshape(4, *known.integers.shape)
     return Latents(all_guarded(arrays[0], l1_limit), arrays[1], arrays[2], arrays[3])
+
+
+def filled(latents: Latents, known: KnownPlanes, steps: list[int], rho: int, fill: Any, l1_limit: int) -> Any:
+    """The values with the slopes and curves that means suggest where nothing of them is known."""
+    values = latents.values.copy()
+    for c, pyramid in enumerate(known.means):
+        painted = pyramid.paint(rho)
+        mean = np.sign(painted) * np.minimum((abs(painted) * step_of(steps[c]) + 8) >> 4, 1 << 20)
+        around = np.pad(mean, 1, mode="edge")
+        here = around[1:-1, 1:-1]
+        sides = [(around[1:-1, :-2], around[1:-1, 2:]), (around[:-2, 1:-1], around[2:, 1:-1])]
+        guesses = [38 * (before - after) for before, after in sides] + [8 * (before + after - 2 * here) for before, after in sides]
+        for channel, guess in zip(fill[c], guesses, strict=True):
+            if not channel:
+                continue
+            most = (step_of(steps[channel]) << known.plane[channel].astype(np.int64)) >> 3
+            suggested = np.clip((guess + 128) >> 8, -most, most)
+            values[channel] = np.where(known.integers[channel] == 0, suggested, values[channel])
+    return all_guarded(values, l1_limit)
 
 
 def reconstruct_indices(known: KnownIndices, tables: IndexTables, l1_limit: int) -> Latents:

@@ -68,12 +68,12 @@ def pixels(name: str) -> np.ndarray:
 
 
 def an_sdz(name: str, pack_id: bytes = PACK.id) -> Path:
-    """40 x 30 pixels, 14 bytes of header, an alternative text of 3 bytes, latents."""
+    """40 x 30 pixels, 10 bytes of header, an alternative text of 3 bytes, latents."""
     q = np.random.default_rng(0).integers(-9, 10, (4, 2, 3)).astype(np.int32)
-    planes, payload = encode_planes(q, 48, PACK.coder)
+    payload = encode_planes(q, 48, PACK.coder)
     path = Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(serialize(Header(40, 30, 48, planes, pack_id), [Chunk(b"T", b"cat"), Chunk(b"L", payload)]))
+    path.write_bytes(serialize(Header(40, 30, 48, pack_id), [Chunk(b"T", b"cat"), Chunk(b"L", payload)]))
     return path
 
 
@@ -152,8 +152,8 @@ def test_decode_stages_prefixes_and_formats(capsys: pytest.CaptureFixture[str]) 
     assert pixels("grey.png").tolist() == np.full((30, 40, 3), 128).tolist()
     assert main(["decode", "a.sdz", "-o", "out/", "--format", "webp", "--stage", "decoded"]) == 0
     assert Path("out/a.webp").read_bytes()[8:12] == b"WEBP"
-    assert main(["decode", "a.sdz", "-o", "no.png", "--bytes", "12"]) == 1
-    assert "corrupt file: the file ends at byte 12, inside the header (field 'height' at byte 12)" in capsys.readouterr().err
+    assert main(["decode", "a.sdz", "-o", "no.png", "--bytes", "9"]) == 1
+    assert "corrupt file: the file ends at byte 9, inside the header (field 'height' at byte 9)" in capsys.readouterr().err
     assert not Path("no.png").exists()
 
 
@@ -210,41 +210,40 @@ def test_options_out_of_range_fail_as_inputs_do(capsys: pytest.CaptureFixture[st
 
 def test_info_says_what_each_byte_went_into(capsys: pytest.CaptureFixture[str]) -> None:
     data = an_sdz("a.sdz").read_bytes()
-    latents = len(data) - 13 - 9 - 6
+    latents = len(data) - 10 - 9 - 6
     assert main(["info", "a.sdz"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"a.sdz: 40x30 RGB, {len(data)} bytes, {8 * len(data) / 1200:.3f} bpp",
-        "  pack        01020304 (stand-in)",
+        "  pack        010203 (stand-in)",
         "  engine      onnxruntime",
         "  step index  48 (64 grey levels), tilt 0",
-        "  planes      4",
         "  alt         cat",
-        "  chunk 'T'   alternative text: 3 bytes at 13",
-        f"  chunk 'L'   latents: {latents} bytes at 22",
-        f"  spent       header 13 ({1300 / len(data):.1f} %), chunk heads 12 ({1200 / len(data):.1f} %), "
+        "  chunk 'T'   alternative text: 3 bytes at 10",
+        f"  chunk 'L'   latents: {latents} bytes at 19",
+        f"  spent       header 10 ({1000 / len(data):.1f} %), chunk heads 12 ({1200 / len(data):.1f} %), "
         f"alternative text 3 ({300 / len(data):.1f} %), latents {latents} ({100 * latents / len(data):.1f} %)",
         "  latents     bytes by plane, and of these by channels",
         "    plane  bytes  0-3",
-        "        3      5    5",
-        "        2      4    4",
-        "        1      4    4",
+        "        3      7    7",
+        "        2      3    3",
+        "        1      5    5",
         "        0      5    5",
     ]
     Path("cut.sdz").write_bytes(data[:30])
     assert main(["info", "cut.sdz", "--json"]) == 0
     entry = json.loads(capsys.readouterr().out)["files"][0]
-    assert entry["spent"] == {"header": 13, "chunk heads": 12, "alternative text": 3, "latents": 2}
-    planes = [{"plane": plane, "bytes": size, "bands": [size]} for plane, size in ((3, 2), (2, 0), (1, 0), (0, 0))]
+    assert entry["spent"] == {"header": 10, "chunk heads": 12, "alternative text": 3, "latents": 5}
+    planes = [{"plane": plane, "bytes": size, "bands": [size]} for plane, size in ((3, 5), (2, 0), (1, 0), (0, 0))]
     assert entry["latents"] == {"channels": ["0-3"], "planes": planes}
-    assert entry["chunks"][1] == {"tag": "L", "name": "latents", "offset": 22, "bytes": 2, "declared": latents, "complete": False}
+    assert entry["chunks"][1] == {"tag": "L", "name": "latents", "offset": 19, "bytes": 5, "declared": latents, "complete": False}
 
 
 def test_info_of_unknown_packs_and_other_files(capsys: pytest.CaptureFixture[str]) -> None:
-    an_sdz("in/a.sdz", b"\xaa\xbb\xcc\xdd")
+    an_sdz("in/a.sdz", b"\xaa\xbb\xcc")
     Path("in/b.sdz").write_bytes(b"GIF89a")
     assert main(["info", "in"]) == 1
     captured = capsys.readouterr()
-    assert "  pack        aabbccdd (not installed)\n" in captured.out
+    assert "  pack        aabbcc (not installed)\n" in captured.out
     assert "  latents " not in captured.out
     assert captured.err == "sdz: in/b.sdz: not an .sdz file: it begins with b'GIF', not with b'SDZ'\n"
 
@@ -262,26 +261,26 @@ def test_verify(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(StandInPack, "verify", lambda self: checked.append(self.id), raising=False)
     data = an_sdz("good.sdz").read_bytes()
     an_sdz("again.sdz")
-    an_sdz("foreign.sdz", b"\xaa\xbb\xcc\xdd")
+    an_sdz("foreign.sdz", b"\xaa\xbb\xcc")
     Path("cut.sdz").write_bytes(data[:-1])
-    Path("headless.sdz").write_bytes(data[:22])
+    Path("headless.sdz").write_bytes(data[:19])
     Path("flipped.sdz").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     assert main(["verify", "good.sdz", "again.sdz"]) == 0
     assert capsys.readouterr().out == "good.sdz: ok\nagain.sdz: ok\n"
     assert checked == [PACK.id]
     assert main(["verify", "foreign.sdz", "cut.sdz", "headless.sdz", "flipped.sdz"]) == 1
     errors = capsys.readouterr().err.splitlines()
-    latents = len(data) - 28
-    assert "foreign.sdz: model pack aabbccdd is not installed" in errors[0]
-    assert f"cut.sdz: corrupt file: the file ends after {latents - 1} of {latents} bytes (field 'latents' at byte 22)" in errors[1]
-    assert "headless.sdz: corrupt file: the file ends before its latents (field 'latents' at byte 13)" in errors[2]
-    assert "flipped.sdz: corrupt file: chunk 'L' has CRC" in errors[3] and errors[3].endswith("(field 'chunk crc' at byte 24)")
+    latents = len(data) - 25
+    assert "foreign.sdz: model pack aabbcc is not installed" in errors[0]
+    assert f"cut.sdz: corrupt file: the file ends after {latents - 1} of {latents} bytes (field 'latents' at byte 19)" in errors[1]
+    assert "headless.sdz: corrupt file: the file ends before its latents (field 'latents' at byte 10)" in errors[2]
+    assert "flipped.sdz: corrupt file: chunk 'L' has CRC" in errors[3] and errors[3].endswith("(field 'chunk crc' at byte 21)")
 
 
 def test_verify_reads_palettes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(StandInPack, "verify", lambda self: None, raising=False)
     monkeypatch.setattr("sdz.runtime.pack.find_pack", lambda pack_id: StandInPack(quantizer="palette"))
-    header = Header(40, 30, 40, 7, PACK.id)
+    header = Header(40, 30, 40, PACK.id)
     payload = encode_palette(np.zeros((1, 4), np.int8), np.zeros((2, 3), np.uint8))
     Path("good.sdz").write_bytes(serialize(header, [Chunk(b"P", payload)]))
     Path("broken.sdz").write_bytes(serialize(header, [Chunk(b"P", payload[:-1])]))
@@ -290,8 +289,8 @@ def test_verify_reads_palettes(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert capsys.readouterr().out == "good.sdz: ok\n"
     assert main(["verify", "broken.sdz", "planes.sdz"]) == 1
     errors = capsys.readouterr().err.splitlines()
-    assert "the zlib stream does not hold exactly a palette of 4 channels and 2 rows of 3 indices (field 'palette' at byte 19)" in errors[0]
-    assert "the file ends before its palette latents (field 'palette latents' at byte 13)" in errors[1]
+    assert "the zlib stream does not hold exactly a palette of 4 channels and 2 rows of 3 indices (field 'palette' at byte 16)" in errors[0]
+    assert "the file ends before its palette latents (field 'palette latents' at byte 10)" in errors[1]
 
 
 def test_an_approximate_pack_is_called_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,9 +301,9 @@ def test_an_approximate_pack_is_called_so(capsys: pytest.CaptureFixture[str], mo
     assert main(["verify", "a.sdz"]) == 0
     assert capsys.readouterr().out == "a.sdz: ok (pixels approximate: pack stand-in is not bit-exact)\n"
     assert main(["info", "a.sdz"]) == 0
-    assert "  pack        01020304 (stand-in, approximate)\n" in capsys.readouterr().out
+    assert "  pack        010203 (stand-in, approximate)\n" in capsys.readouterr().out
     assert main(["info", "a.sdz", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["files"][0]["pack"] == {"id": "01020304", "name": "stand-in", "exact": False}
+    assert json.loads(capsys.readouterr().out)["files"][0]["pack"] == {"id": "010203", "name": "stand-in", "exact": False}
 
 
 def test_a_full_disk_is_reported_and_leaves_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

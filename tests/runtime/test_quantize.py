@@ -59,7 +59,7 @@ def test_dearer_bits_make_smaller_files_and_larger_errors() -> None:
     sizes, errors = [], []
     for price in (0.0, 0.05, 0.13, 0.3):
         chosen = rdo_quantize(y, STEP, TABLES, Tuning(rounding=0.5, lagrangian=price))
-        sizes.append(len(encode_planes(chosen, STEP, TABLES)[1]))
+        sizes.append(len(encode_planes(chosen, STEP, TABLES)))
         errors.append(float(np.square(chosen - y / 32.0).mean()))
     assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == 4
     assert errors == sorted(errors)

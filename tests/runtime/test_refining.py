@@ -61,8 +61,8 @@ def test_the_kept_round_is_never_worse_than_the_plain_quantizer() -> None:
 
     def cost(rounds: int) -> float:
         refiner = Refiner(PICTURE, session, rounds, 1.0)
-        planes, payload = refiner(latents, 48, 0, quantized)
-        known, codes = refiner._known(payload, latents.shape[1:], planes, 48, steps)
+        payload = refiner(latents, 48, 0, quantized)
+        known, codes = refiner._known(payload, latents.shape[1:], 48, steps)
         likeness, _ = refiner._measure(known, codes, PICTURE)
         return likeness + 0.6 * float(np.log(len(payload)))
 
@@ -95,11 +95,11 @@ def test_latents_move_towards_what_the_gradient_asks_for() -> None:
         return np.zeros(moved.shape, np.int32)
 
     refiner = Refiner(PICTURE, Linear(), 2, 0.0)  # type: ignore[arg-type]
-    _, payload = refiner(np.zeros_like(wanted), 48, 0, quantized)
+    payload = refiner(np.zeros_like(wanted), 48, 0, quantized)
     # a twentieth of the way to 300, then 0.65 of a twentieth of what is left
     assert seen == pytest.approx([0.0, 15.0, 15.0 + 0.0325 * 285.0])
     # all are zero in every round
-    assert payload == encode_planes(np.zeros(wanted.shape, np.int32), 48, pack.coder)[1]
+    assert payload == encode_planes(np.zeros(wanted.shape, np.int32), 48, pack.coder)
 
 
 def test_a_size_is_met_with_any_effort() -> None:

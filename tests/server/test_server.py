@@ -252,7 +252,7 @@ def test_what_stands_before_a_lossless_tail(client: TestClient, site: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "query", ["bytes=0", "bytes=12", "bytes=-1", "bytes=", "bytes=1e3", "bytes=20&bytes=30", "bytes=%D9%A1%D9%A2%D9%A3"]
+    "query", ["bytes=0", "bytes=9", "bytes=-1", "bytes=", "bytes=1e3", "bytes=20&bytes=30", "bytes=%D9%A1%D9%A2%D9%A3"]
 )
 def test_bad_prefixes(client: TestClient, query: str) -> None:
     refused = client.get(f"/{PHOTO_NAME}?{query}")

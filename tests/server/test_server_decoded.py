@@ -65,9 +65,9 @@ def client(tmp_path_factory: pytest.TempPathFactory, photo: bytes, veiled: bytes
     (site / "veiled.sdz").write_bytes(veiled)
     (site / "broken.sdz").write_bytes(photo[:20] + bytes(100))
     (site / "text.sdz").write_bytes(b"hello")
-    (site / "foreign.sdz").write_bytes(serialize(Header(16, 16, 40, 0, b"\1\2\3\4"), [Chunk(b"L", b"")]))
-    (site / "vast.sdz").write_bytes(serialize(Header(12_000, 8_000, 40, 0, photo[4:8]), [Chunk(b"L", b"")]))
-    (site / "beyond.sdz").write_bytes(serialize(Header(16_384, 8_193, 40, 0, photo[4:8]), [Chunk(b"L", b"")]))
+    (site / "foreign.sdz").write_bytes(serialize(Header(16, 16, 40, b"\1\2\3"), [Chunk(b"L", b"")]))
+    (site / "vast.sdz").write_bytes(serialize(Header(12_000, 8_000, 40, photo[4:7]), [Chunk(b"L", b"")]))
+    (site / "beyond.sdz").write_bytes(serialize(Header(16_384, 8_193, 40, photo[4:7]), [Chunk(b"L", b"")]))
     with TestClient(create_app(site, cache=Cache(tmp_path_factory.mktemp("cache")))) as started:
         yield started
 
@@ -193,7 +193,7 @@ def test_of_a_picture_of_next_to_no_bytes_a_preview(
     tmp_path: Path, photo: bytes, sides: tuple[int, int], latents: int, text: int, shown: tuple[int, int]
 ) -> None:
     chunks = [Chunk(b"T", b"a" * text), Chunk(b"L", b"\x55" * latents)]
-    message, out = decoded_by_worker(tmp_path, serialize(Header(*sides, 40, 3, photo[4:8]), chunks))
+    message, out = decoded_by_worker(tmp_path, serialize(Header(*sides, 40, photo[4:7]), chunks))
     with Image.open(io.BytesIO(out)) as made:
         assert made.size == shown
     assert (message["stage"] == "linear") == (shown != sides)
@@ -212,7 +212,7 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 @pytest.mark.parametrize(("told", "media"), [(0, list(SAVE_OPTIONS)), (1_000, ["image/jpeg"])])
 def test_memory_for_a_file_that_says_next_to_nothing(tmp_path: Path, told: int, media: list[str], session: Session) -> None:
     """Of 49 megapixels, in a process of its own, libraries and all: 15 bytes took 1 GB once. AVIF of noise takes 200 MB more."""
-    header = Header(7_000, 7_000, 61, 5, session.pack.id)
+    header = Header(7_000, 7_000, 61, session.pack.id)
     data = serialize(header, [Chunk(b"L", np.random.default_rng(1).bytes(told))] if told else [])
     (tmp_path / "a.sdz").write_bytes(data)
     command = [sys.executable, "-c", PEAK, str(tmp_path / "a.sdz"), str(len(data)), *media]
@@ -255,7 +255,7 @@ class StandIn(Workers):
 
 def source(folder: Path, name: str, width: int, height: int, index: int = 1, size: int | None = None) -> Source:
     path = folder / name
-    path.write_bytes(serialize(Header(width, height, index, 0, bytes(4)), []))
+    path.write_bytes(serialize(Header(width, height, index, bytes(3)), []))
     return Source(str(path), path.stat().st_size if size is None else size, "state")
 
 
@@ -291,7 +291,7 @@ def test_one_decode_at_a_time_and_a_bounded_queue(tmp_path: Path, monkeypatch: p
 def test_prefixes_of_one_picture_do_not_crowd_out_others(tmp_path: Path) -> None:
     """200 different prefixes of one picture, and then another picture: it is the next."""
     path = tmp_path / "many.sdz"
-    path.write_bytes(serialize(Header(64, 64, 1, 0, bytes(4)), [Chunk(b"L", bytes(300))]))
+    path.write_bytes(serialize(Header(64, 64, 1, bytes(3)), [Chunk(b"L", bytes(300))]))
     other = source(tmp_path, "other.sdz", 64, 64)
 
     async def scenario() -> None:

@@ -48,7 +48,7 @@ def image_bytes(image: Image.Image, name: str, **options: Any) -> bytes:
 def sdz(index: int, alt: str | None = None) -> bytes:
     """A small valid file; no two of different `index` are equal."""
     text = [] if alt is None else [Chunk(ALT_TEXT, alt.encode())]
-    return serialize(Header(16 + index, 16, 40, 0, b"\1\2\3\4"), text)
+    return serialize(Header(16 + index, 16, 40, b"\1\2\3"), text)
 
 
 def leftovers(store: Path) -> list[str]:
@@ -311,7 +311,7 @@ def test_a_body_that_does_not_arrive(tmp_path: Path) -> None:
 def test_catalogue(tmp_path: Path) -> None:
     catalogue = Catalogue(tmp_path)
     one, new = catalogue.add(sdz(1, "Ein Foto"))
-    assert (new, one.bytes, one.width, one.height, one.pack, one.alt) == (True, len(sdz(1, "Ein Foto")), 17, 16, "01020304", "Ein Foto")
+    assert (new, one.bytes, one.width, one.height, one.pack, one.alt) == (True, len(sdz(1, "Ein Foto")), 17, 16, "010203", "Ein Foto")
     two, _ = catalogue.add(sdz(2))
     assert catalogue.add(sdz(1, "Ein Foto")) == (one, False)
     assert sorted(catalogue.all(), key=lambda row: row.width) == [one, two]

@@ -102,7 +102,7 @@ def test_payback(avif: list[int | None], saving: float | None, after: int | None
     shared = library.Library(dict.fromkeys(LIBRARY, b""), "assets/sdz-0")
     assets = [Asset(f"assets/sdz-0/{name}", raw, "", brotli) for name, (raw, brotli) in LIBRARY.items()]
     photos = [photo_of(1000, size) for size in avif]
-    report = summarize(Path("s"), Decoder("01020304"), photos, assets, shared, 0, [], [])
+    report = summarize(Path("s"), Decoder("010203"), photos, assets, shared, 0, [], [])
     assert (report.saving, report.pays_after) == (saving, after)
     assert sentence in payback(report)
     assert report.downloads["runtime"] == Download(2, 5000, 1000)
@@ -131,7 +131,7 @@ def test_payback_where_the_smaller_file_is_kept(avif: list[int], saving: float, 
     shared = library.Library(dict.fromkeys(LIBRARY, b""), "assets/sdz-0")
     assets = [Asset(f"assets/sdz-0/{name}", raw, "", brotli) for name, (raw, brotli) in LIBRARY.items()]
     photos = [replace(photo_of(1000, n), choice="why", avif=Asset("assets/x.avif", n, "0" * 64) if n <= 1000 else None) for n in avif]
-    report = summarize(Path("s"), Decoder("01020304"), photos, assets, shared, 0, [], [])
+    report = summarize(Path("s"), Decoder("010203"), photos, assets, shared, 0, [], [])
     assert (report.saving, report.pays_after) == (saving, after)
     assert sentence in payback(report)
     assert report.downloads["images"].raw == sum(min(n, 1000) for n in avif)

@@ -7,7 +7,7 @@ is committed, and the committed to what this writes. A change in any file is a c
 of the same pack with the quantizer "palette", valid ones and invalid ones, whose JSON is that of the two kinds below.
 
 valid/NAME.json
-  header   width, height, stepIndex, planes, packId (hex), grey, and bytes: the header's size
+  header   width, height, stepIndex, packId (hex), grey, and bytes: the header's size
   chunks   of each: tag, offset, start, bytes, complete
   alt      the alternative text or null
   alpha    SHA-256 of the plane's H * W bytes, or null
@@ -40,7 +40,17 @@ sys.path.insert(0, str(FOLDER.parent.parent))
 from sdz.runtime.decode import decode, open_latents  # noqa: E402
 from sdz.runtime.errors import SdzError  # noqa: E402
 from sdz.runtime.format.alpha import encode_alpha  # noqa: E402
-from sdz.runtime.format.coder_tables import A_PLANE, CROSS_TERMS, ENERGY_LEVELS, PREDICTION_TERMS, CoderTables, TableLayout  # noqa: E402
+from sdz.runtime.format.coder_tables import (  # noqa: E402
+    A_PLANE,
+    CROSS_TERMS,
+    ENERGY_LEVELS,
+    FILLS,
+    LEVELS,
+    MEANS_LIMIT,
+    PREDICTION_TERMS,
+    CoderTables,
+    TableLayout,
+)
 from sdz.runtime.format.container import Chunk, Header, latent_span, parse, serialize  # noqa: E402
 from sdz.runtime.format.palette import encode_palette  # noqa: E402
 from sdz.runtime.format.planes import encode_planes  # noqa: E402
@@ -72,8 +82,9 @@ class Numbers:
 def make_tables() -> CoderTables:
     """Arbitrary coder tables that bring every field into play."""
     numbers = Numbers(1)
-    layout = TableLayout(CHANNELS)
+    layout = TableLayout(CHANNELS, MEANS_LIMIT)
     return CoderTables(
+        means=MEANS_LIMIT,
         # near passes stand before far ones, by every distance that is allowed
         order=numbers.array((CHANNELS, 1), -12, 12, np.int16)
         + np.stack([np.arange(CHANNELS) % A_PLANE, np.zeros(CHANNELS)], 1).astype(np.int16),
@@ -85,6 +96,10 @@ def make_tables() -> CoderTables:
         prediction_dx=numbers.array((CHANNELS, PREDICTION_TERMS), -2, 2, np.int8),
         prediction=numbers.array((CHANNELS, PREDICTION_TERMS), -90, 90, np.int16),
         energy_thresholds=np.sort(numbers.array((ENERGY_LEVELS - 1,), 1, 2000, np.uint16)),
+        # some levels change places with their neighbours
+        mean_order=(8 * np.arange(LEVELS) + numbers.array((MEANS_LIMIT, LEVELS), -6, 6, np.int64)).astype(np.int16),
+        # a mean without curves among them, and channels of any kind
+        mean_fill=np.array([[3, 4, 10, 11], [20, 7, 0, 0], [5, 59, 9, 3]], np.uint8).reshape(MEANS_LIMIT, FILLS),
         probability=numbers.array((layout.states,), 2000, 63000, np.uint16),
         count=numbers.array((layout.states,), 0, 60, np.uint8),
         weights=numbers.array((layout.weights,), -4000, 12000, np.int32),
@@ -108,7 +123,7 @@ def load_pack(files: dict[str, bytes], quantizer: str = "planes") -> Any:
         patch=PATCH,
         lapping=None,
         octaves=np.array(json.loads(files["octaves.json"]), np.int32) if quantizer == "planes" else None,
-        id=hashlib.sha256(files["pack.json"]).digest()[:4],
+        id=hashlib.sha256(files["pack.json"]).digest()[:3],
         coder=CoderTables.from_bytes(files["coder.bin"]),
         linear_bytes=files["linear.bin"],
         linear=np.frombuffer(files["linear.bin"], "<i2").reshape(CHANNELS, -1).astype(np.int16),
@@ -122,27 +137,28 @@ def make_latents(width: int, height: int, bits: int, seed: int) -> NDArray[np.in
     rows, columns = -(-height // PATCH), -(-width // PATCH)
     q = np.zeros((CHANNELS, rows, columns), np.int32)
     for channel in range(CHANNELS):
-        top = max(0, bits - channel // 5)
+        # a pyramid's coefficients may have two bits more than the mean
+        top = max(0, min(13, bits) if channel < MEANS_LIMIT else bits - channel // 5)
         for y in range(rows):
             for x in range(columns):
                 noise = numbers.below(1 << top) >> numbers.below(top + 1)
                 wave = ((y + x + channel) % 7) << top >> 4
                 q[channel, y, x] = min(noise + wave, (1 << top) - 1) * (1 if numbers.below(3) else -1)
     if bits:
-        q[0, 0, 0] = (1 << bits) - 1
+        q[MEANS_LIMIT, 0, 0] = (1 << bits) - 1
     return q
 
 
 def make_valid(pack: Any) -> dict[str, bytes]:
-    def header(width: int, height: int, step: int, planes: int, grey: bool = False, tilt: int = 0) -> Header:
-        return Header(width, height, step, planes, pack.id, grey, tilt)
+    def header(width: int, height: int, step: int, grey: bool = False, tilt: int = 0) -> Header:
+        return Header(width, height, step, pack.id, grey, tilt)
 
     def picture(width: int, height: int, step: int, bits: int, **side: Any) -> bytes:
-        planes, payload = encode_planes(make_latents(width, height, bits, width * 7 + height), step, pack.coder)
+        payload = encode_planes(make_latents(width, height, bits, width * 7 + height), step, pack.coder)
         if "keep" in side:
             payload = payload[: side["keep"]]
         chunks = [*side.get("before", ()), Chunk(b"L", payload), *side.get("after", ())]
-        return serialize(header(width, height, step, planes, side.get("grey", False), side.get("tilt", 0)), chunks)
+        return serialize(header(width, height, step, side.get("grey", False), side.get("tilt", 0)), chunks)
 
     alpha = np.array([[min(255, x * y) for x in range(37)] for y in range(21)], np.uint8)
     side = {
@@ -155,46 +171,60 @@ def make_valid(pack: Any) -> dict[str, bytes]:
     # the file that FORMAT.md takes apart
     few = np.zeros((CHANNELS, 1, 2), np.int32)
     few[0], few[1], few[3] = [[5, -3]], [[0, 2]], [[-1, 0]]
-    planes, payload = encode_planes(few, 40, pack.coder)
-    example = serialize(header(20, 9, 40, planes), [Chunk(b"T", b"hi"), Chunk(b"L", payload)])
+    example = serialize(header(20, 9, 40), [Chunk(b"T", b"hi"), Chunk(b"L", encode_planes(few, 40, pack.coder))])
+    # a mean of which the coarse levels are worth a plane each, so that every level is known down to another one
+    slope = np.zeros((CHANNELS, 9, 13), np.int32)
+    slope[0] = (np.arange(13) * 37 + np.arange(9)[:, None] * 23 - 300) // 2
+    slope[1] = (np.arange(13) - 6) ** 2 * 3
+    smooth = serialize(header(200, 140, 44), [Chunk(b"L", encode_planes(slope, 44, pack.coder))])
     unknown = (Chunk(b"x", b"skip me"), Chunk(b"x", b"and me"), Chunk(b"\0", b""))
-    return {
-        "header-only": serialize(header(20, 10, 48, 9), []),
-        "no-planes": picture(20, 10, 48, 0),
-        "empty-latents": serialize(header(20, 10, 48, 9), [Chunk(b"L", b"")]),
-        "one-pixel": picture(1, 1, 24, 5),
-        "plain": plain,
-        "wide": picture(16384, 1, 56, 3),
-        "tall": picture(1, 16384, 56, 3),
-        "finest-step": picture(33, 17, 0, 12),
-        "coarsest-step": picture(33, 17, 80, 3),
-        "fifteen-planes": picture(17, 16, 0, 15),
-        "l1-guard": picture(16, 32, 80, 11),
-        "grey": picture(40, 40, 44, 6, grey=True),
-        "everything": full,
-        "example": example,
-        **{f"tilt-{tilt}": picture(33, 17, 40, 6, tilt=tilt) for tilt in (-3, -2, -1, 1, 2, 3)},
-        "tilt-grey": picture(33, 17, 40, 6, tilt=-3, grey=True),
-        "tilt-below-the-finest-step": picture(33, 17, 2, 12, tilt=3),
-        "tilt-beyond-the-coarsest-step": picture(33, 17, 79, 3, tilt=-3),
-        "tilt-cut": picture(61, 35, 32, 8, keep=300, tilt=2),
-        "grey-alpha": picture(37, 21, 40, 7, grey=True, before=side["before"][1:]),
-        "unknown-chunks": picture(18, 18, 44, 6, before=unknown, after=unknown),
-        "64-chunks": serialize(header(20, 10, 48, 0), [Chunk(b"x", b"")] * 63 + [Chunk(b"L", b"")]),
-        "cut-by-writer": picture(61, 35, 32, 8, keep=300),
-        "cut-in-alt": full[:20],
-        "cut-in-alpha": full[: parse(full).chunks[1].start + 10],
-        "cut-in-latents-head": full[: start - 3],
-        "cut-before-latents": full[:start],
-        "cut-in-latents": full[: start + 77],
-        "cut-in-exif": full[: end + 9],
-        "length-beyond-the-end": serialize(header(20, 10, 48, 6), []) + b"L\xff\xff\xff\xff\x0f" + bytes(4) + b"\x5a\xa5\x3c",
-    } | {f"plain-cut-{n}": plain[: latent_span(plain)[0] + n] for n in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377)}
+    return (
+        {
+            "header-only": serialize(header(20, 10, 48), []),
+            "no-planes": picture(20, 10, 48, 0),
+            "empty-latents": serialize(header(20, 10, 48), [Chunk(b"L", b"")]),
+            "one-pixel": picture(1, 1, 24, 5),
+            "plain": plain,
+            "wide": picture(16384, 1, 56, 3),
+            "tall": picture(1, 16384, 56, 3),
+            "finest-step": picture(33, 17, 0, 12),
+            "coarsest-step": picture(33, 17, 80, 3),
+            "fifteen-planes": picture(17, 16, 0, 15),
+            "l1-guard": picture(16, 32, 80, 11),
+            "grey": picture(40, 40, 44, 6, grey=True),
+            "everything": full,
+            "example": example,
+            "smooth": smooth,
+            "one-row": picture(16 * 11, 3, 40, 7),
+            "one-column": picture(5, 16 * 7, 40, 7),
+            "only-chunk-cut-in-length": serialize(header(20, 10, 48), [Chunk(b"L", bytes(200))])[:11],
+            "only-chunk-cut-in-crc": serialize(header(20, 10, 48), [Chunk(b"L", bytes(200))])[:13],
+            "only-chunk-beyond-the-end": serialize(header(20, 10, 48), [Chunk(b"L", bytes(3))])[:10] + b"\xff\xff\xff\xff\x0f" + bytes(5),
+            **{f"tilt-{tilt}": picture(33, 17, 40, 6, tilt=tilt) for tilt in (-3, -2, -1, 1, 2, 3)},
+            "tilt-grey": picture(33, 17, 40, 6, tilt=-3, grey=True),
+            "tilt-below-the-finest-step": picture(33, 17, 2, 12, tilt=3),
+            "tilt-beyond-the-coarsest-step": picture(33, 17, 79, 3, tilt=-3),
+            "tilt-cut": picture(61, 35, 32, 8, keep=300, tilt=2),
+            "grey-alpha": picture(37, 21, 40, 7, grey=True, before=side["before"][1:]),
+            "unknown-chunks": picture(18, 18, 44, 6, before=unknown, after=unknown),
+            "64-chunks": serialize(header(20, 10, 48), [Chunk(b"x", b"")] * 63 + [Chunk(b"L", b"")]),
+            "cut-by-writer": picture(61, 35, 32, 8, keep=300),
+            "cut-in-alt": full[:20],
+            "cut-in-alpha": full[: parse(full).chunks[1].start + 10],
+            "cut-in-latents-head": full[: start - 3],
+            "cut-before-latents": full[:start],
+            "cut-in-latents": full[: start + 77],
+            "cut-in-exif": full[: end + 9],
+            "length-beyond-the-end": serialize(header(20, 10, 48), []) + b"L\xff\xff\xff\xff\x0f" + bytes(4) + b"\x5a\xa5\x3c",
+        }
+        | {f"smooth-cut-{n}": smooth[: latent_span(smooth)[0] + n] for n in range(4, 40, 3)}
+        | {f"plain-cut-{n}": plain[: latent_span(plain)[0] + n] for n in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377)}
+    )
 
 
 def make_invalid(pack: Any) -> dict[str, bytes]:
-    good = serialize(Header(20, 10, 48, 9, pack.id), [Chunk(b"L", b"\x12\x34\x56")])
-    head = good[:13]
+    lone = serialize(Header(20, 10, 48, pack.id), [Chunk(b"L", b"\x12\x34\x56")])
+    head = serialize(Header(20, 10, 48, pack.id), [])
 
     def chunk(tag: bytes, payload: bytes, crc: int = 0) -> bytes:
         return tag + bytes([len(payload)]) + struct.pack("<I", zlib.crc32(head + tag + payload) ^ crc) + payload
@@ -202,6 +232,7 @@ def make_invalid(pack: Any) -> dict[str, bytes]:
     def alpha(rows: bytes) -> bytes:
         return head + chunk(b"A", zlib.compress(rows))
 
+    good = head + chunk(b"L", b"\x12\x34\x56")
     rows = bytes(10 * 21)
     return {
         "empty": b"",
@@ -210,29 +241,34 @@ def make_invalid(pack: Any) -> dict[str, bytes]:
         "magic-lower-case": b"sdz" + good[3:],
         "png": b"\x89PNG\r\n\x1a\n" + bytes(20),
         "version-0": good[:3] + b"\0" + good[4:],
-        "version-2": good[:3] + b"\x02" + good[4:],
-        "version-2-alone": good[:3] + b"\x02",
-        **{f"header-cut-at-{n}": good[:n] for n in range(3, 13)},
-        **{f"reserved-flag-{bit}": good[:8] + bytes([1 << bit]) + good[9:] for bit in range(4, 8)},
-        "tilt-minus-4": good[:8] + b"\x08" + good[9:],
-        "step-index-81": good[:9] + b"\x51" + good[10:],
-        "step-index-255": good[:9] + b"\xff" + good[10:],
-        "planes-16": good[:10] + b"\x10" + good[11:],
-        "width-16385": good[:11] + b"\x80\x80\x01" + good[12:],
-        "height-70000": good[:12] + b"\xef\xa2\x04" + good[13:],
-        "width-4294967296": good[:11] + b"\xff\xff\xff\xff\x0f" + good[12:],
-        "width-over-32-bits": good[:11] + b"\xff\xff\xff\xff\x1f" + good[12:],
-        "width-six-bytes": good[:11] + b"\x80\x80\x80\x80\x80\x01" + good[12:],
-        "width-not-shortest": good[:11] + b"\x93\x00" + good[12:],
-        "height-not-shortest": good[:12] + b"\x89\x80\x00" + good[13:],
-        "width-cut": good[:11] + b"\x93",
-        "length-not-shortest": head + b"L\x83\x00" + good[15:],
-        "length-over-32-bits": head + b"L\x80\x80\x80\x80\x10" + good[15:],
-        "length-six-bytes": head + b"L\x80\x80\x80\x80\x80\x01" + good[15:],
+        "version-1": good[:3] + b"\x01" + good[4:],
+        "version-1-alone": good[:3] + b"\x01",
+        "version-3": good[:3] + b"\x03" + good[4:],
+        **{f"header-cut-at-{n}": good[:n] for n in range(3, 10)},
+        "tilt-minus-4": good[:3] + b"\x82" + good[4:],
+        "tilt-minus-4-alone": good[:3] + b"\x82",
+        "step-index-81": good[:7] + b"\x51" + good[8:],
+        "step-index-127": good[:7] + b"\xff" + good[8:],
+        "width-16385": good[:8] + b"\x80\x80\x01" + good[9:],
+        "height-70000": good[:9] + b"\xef\xa2\x04" + good[10:],
+        "width-4294967296": good[:8] + b"\xff\xff\xff\xff\x0f" + good[9:],
+        "width-over-32-bits": good[:8] + b"\xff\xff\xff\xff\x1f" + good[9:],
+        "width-six-bytes": good[:8] + b"\x80\x80\x80\x80\x80\x01" + good[9:],
+        "width-not-shortest": good[:8] + b"\x93\x00" + good[9:],
+        "height-not-shortest": good[:9] + b"\x89\x80\x00" + good[10:],
+        "width-cut": good[:8] + b"\x93",
+        "length-not-shortest": head + b"L\x83\x00" + good[12:],
+        "length-over-32-bits": head + b"L\x80\x80\x80\x80\x10" + good[12:],
+        "length-six-bytes": head + b"L\x80\x80\x80\x80\x80\x01" + good[12:],
         "crc-of-latents": good[:-1] + b"\x57",
-        "crc-covers-the-header": good[:9] + b"\x31" + good[10:],
-        "crc-covers-the-tag": head + b"K" + good[14:],
-        "crc-of-an-unknown-chunk": head + chunk(b"x", b"skip me", crc=1) + good[13:],
+        "crc-covers-the-header": good[:7] + b"\x31" + good[8:],
+        "crc-covers-the-tag": head + b"K" + good[11:],
+        "only-chunk-crc-of-latents": lone[:-1] + b"\x57",
+        "only-chunk-crc-covers-the-header": lone[:7] + b"\xb1" + lone[8:],
+        "only-chunk-length-not-shortest": lone[:10] + b"\x83\x00" + lone[11:],
+        "only-chunk-with-a-byte-behind": lone + b"\0",
+        "only-chunk-with-a-chunk-behind": lone + chunk(b"T", b"hi"),
+        "crc-of-an-unknown-chunk": head + chunk(b"x", b"skip me", crc=1) + good[10:],
         "second-latents": good + chunk(b"L", b""),
         "second-latents-cut": good + b"L",
         "65-chunks": head + chunk(b"x", b"") * 65,
@@ -263,13 +299,13 @@ def make_palette(pack: Any) -> tuple[dict[str, bytes], dict[str, bytes]]:
     many = numbers.array((256, CHANNELS), -20, 20, np.int8)
 
     def file(payload: bytes, width: int = 20, height: int = 10, step: int = 20, grey: bool = False, tilt: int = 0) -> bytes:
-        return serialize(Header(width, height, step, 8, pack.id, grey, tilt), [Chunk(b"P", payload)])
+        return serialize(Header(width, height, step, pack.id, grey, tilt), [Chunk(b"P", payload)])
 
     def wrong(raw: bytes) -> bytes:
         return file(zlib.compress(raw))
 
     good = file(encode_palette(palette, np.array([[2, 0]], np.uint8)))
-    planes = encode_planes(make_latents(20, 10, 5, 1), 20, pack.coder)[1]
+    planes = encode_planes(make_latents(20, 10, 5, 1), 20, pack.coder)
     full = file(encode_palette(many, numbers.array((9, 7), 0, 255, np.uint8)), 112, 140, 24)
     valid = {
         "good": good,
@@ -279,8 +315,8 @@ def make_palette(pack: Any) -> tuple[dict[str, bytes], dict[str, bytes]]:
         "stored": file(zlib.compress(raw, 0)),
         "l1-guard": file(encode_palette(palette, np.zeros((1, 2), np.uint8)), step=80),
         "cut": full[:-9],
-        "missing": good[:13],
-        "bit-planes-are-not-for-it": good[:13] + serialize(Header(20, 10, 20, 8, pack.id), [Chunk(b"L", planes)])[13:],
+        "missing": good[:10],
+        "bit-planes-are-not-for-it": serialize(Header(20, 10, 20, pack.id), [Chunk(b"L", planes)]),
     }
     invalid = {
         "is-empty": file(b""),
@@ -294,7 +330,7 @@ def make_palette(pack: Any) -> tuple[dict[str, bytes], dict[str, bytes]]:
         "wrong-adler": file(zlib.compress(raw)[:-1] + bytes([zlib.compress(raw)[-1] ^ 1])),
         "tilt-without-octaves": file(good[-1:], tilt=2),
         "entry-not-there": wrong(raw[:-1] + b"\3"),
-        "second-palette": good + good[13:],
+        "second-palette": good + good[10:],
     }
     return valid, invalid
 
@@ -317,7 +353,6 @@ def expect_valid(data: bytes, pack: Any) -> dict[str, Any]:
             "width": header.width,
             "height": header.height,
             "stepIndex": header.step_index,
-            "planes": header.planes,
             "packId": header.pack_id.hex(),
             "grey": header.grey,
             "tilt": header.tilt,

@@ -177,7 +177,7 @@ def test_an_error_is_said_in_the_window_and_the_next_picture_shown(window: Windo
 
 
 def test_an_error_of_several_lines_is_shown_whole(window: Window, folder: Path) -> None:
-    (folder / "other.sdz").write_bytes(serialize(Header(9, 9, 40, 0, b"none"), []))
+    (folder / "other.sdz").write_bytes(serialize(Header(9, 9, 40, b"non"), []))
     window.open(folder / "other.sdz")
     wait(lambda: window.middle.currentWidget() is window.error)
     text = window.error.text
@@ -310,7 +310,7 @@ def test_the_panel_tells_what_is_known(window: Window, folder: Path) -> None:
     QTest.keyClick(window, Qt.Key.Key_I)
     wait(lambda: "What each byte is used for" in texts(window))
     seen = texts(window)
-    for words in ("a.sdz", "200 × 120", "0.02 million", f"{size:,}", "a cat", "stand-in, 01020304", "32 grey levels (index 40)", "CPU"):
+    for words in ("a.sdz", "200 × 120", "0.02 million", f"{size:,}", "a cat", "stand-in, 010203", "32 grey levels (index 40)", "CPU"):
         assert words in seen
     for words in (
         f"{8 * size / 24000:.3f} bits per pixel",

@@ -103,7 +103,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (path / "b.sdz").write_bytes(small)
     # any bytes are latents: these give coarse nonsense, and take the memory of the real thing
     header, latents = parse(small).header, small[slice(*latent_span(small))]
-    large = Header(12_000, 8_000, header.step_index, header.planes, header.pack_id)
+    large = Header(12_000, 8_000, header.step_index, header.pack_id)
     (path / "c.sdz").write_bytes(serialize(large, [Chunk(b"L", latents)]))
     (path / "d.sdz").write_bytes(b"SDZ\x01")
     return path

@@ -290,11 +290,11 @@ def test_what_cannot_be_shown_is_said_in_words_and_the_next_file_is_shown(
         "empty.sdz": (b"", "not an .sdz file: it is empty, not with b'SDZ'"),
         "gif.sdz": (b"GIF89a", "not an .sdz file: it begins with b'GIF', not with b'SDZ'"),
         "cut.sdz": (good[:9], "corrupt file: the file ends at byte 9, inside the header (field 'step index' at byte 9)"),
-        "pack.sdz": (serialize(Header(9, 9, 40, 0, b"\1\1\1\1"), []), "model pack 01010101 is not installed: get the pack of that id"),
+        "pack.sdz": (serialize(Header(9, 9, 40, b"\1\1\1"), []), "model pack 010101 is not installed: get the pack of that id"),
         "crc.sdz": (good[:-1] + bytes([good[-1] ^ 1]), "corrupt file: chunk 'L' has CRC"),
-        "huge.sdz": (serialize(Header(16_384, 16_384, 40, 0, PACK.id), []), "over a limit: 16384x16384 pixels"),
+        "huge.sdz": (serialize(Header(16_384, 16_384, 40, PACK.id), []), "over a limit: 16384x16384 pixels"),
         "text.png": (b"no image", "not an image that Pillow can read"),
-        "alpha.sdz": (serialize(Header(9, 9, 40, 0, PACK.id), [Chunk(ALPHA, b"xx")]), "corrupt file: the zlib stream is broken"),
+        "alpha.sdz": (serialize(Header(9, 9, 40, PACK.id), [Chunk(ALPHA, b"xx")]), "corrupt file: the zlib stream is broken"),
     }
     for serial, (name, (data, words)) in enumerate(bad.items(), 1):
         (tmp_path / name).write_bytes(data)

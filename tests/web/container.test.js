@@ -8,13 +8,13 @@ import { readContainer } from "../../web/decode.js";
 import { file, thrown } from "./support.js";
 
 const TEXT = new TextEncoder().encode("Füße");
-const WHOLE = file({ width: 300, height: 200, flags: 1 }, [["T", TEXT], ["x", [1, 2]], ["L", [9, 8, 7]], ["E", [5]]]);
-const HEADER_BYTES = 15;
+const WHOLE = file({ width: 300, height: 200, flags: 16 }, [["T", TEXT], ["x", [1, 2]], ["L", [9, 8, 7]], ["E", [5]]]);
+const HEADER_BYTES = 12;
 const LATENTS_START = HEADER_BYTES + (6 + TEXT.length) + (6 + 2) + 6;
 
 test("fields of the header", () => {
   const { header, headerBytes } = parse(WHOLE);
-  assert.deepEqual(header, { width: 300, height: 200, stepIndex: 48, planes: 9, packId: "01020304", grey: true, tilt: 0 });
+  assert.deepEqual(header, { width: 300, height: 200, stepIndex: 48, packId: "010203", grey: true, tilt: 0 });
   assert.equal(headerBytes, HEADER_BYTES);
 });
 
@@ -43,8 +43,29 @@ test("every cut behind the header is read, and the latents are a prefix", () => 
   }
 });
 
+test("the only chunk stands without its tag, with a CRC of two bytes, and nothing may follow it", async () => {
+  const alone = file({ width: 300, height: 200 }, [["L", [9, 8, 7]]]);
+  assert.equal(alone.length, HEADER_BYTES + 1 + 2 + 3);
+  for (let cut = HEADER_BYTES + 1; cut <= alone.length; cut++) {
+    const chunk = find(parse(alone.subarray(0, cut)), "L");
+    assert.deepEqual([chunk?.payload.length, chunk?.complete, chunk?.offset], [Math.max(0, cut - 15), cut === alone.length, HEADER_BYTES]);
+  }
+  const longer = await thrown(() => parse(Uint8Array.from([...alone, 0])));
+  assert.deepEqual([longer.code, longer.offset, longer.field], ["CorruptFileError", alone.length, "chunk tag"]);
+  alone[alone.length - 1] ^= 1;
+  const damaged = await thrown(() => parse(alone));
+  assert.deepEqual([damaged.code, damaged.offset, damaged.field], ["CorruptFileError", HEADER_BYTES + 1, "chunk crc"]);
+});
+
+test("other versions are refused by their number", async () => {
+  for (const version of [1, 3]) {
+    const error = await thrown(() => parse(Uint8Array.from([0x53, 0x44, 0x5a, version])));
+    assert.deepEqual([error.code, error.message.includes(`version ${version} `)], ["UnsupportedVersionError", true]);
+  }
+});
+
 test("every cut inside the header names the field that is missing", async () => {
-  const fields = { 3: "version", 4: "pack id", 8: "flags", 9: "step index", 10: "planes", 11: "width", 13: "height" };
+  const fields = { 3: "version", 4: "pack id", 7: "step index", 8: "width", 10: "height" };
   const offsets = Object.keys(fields).map(Number);
   for (let cut = 0; cut < HEADER_BYTES; cut++) {
     const error = await thrown(() => parse(WHOLE.subarray(0, cut)));

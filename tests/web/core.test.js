@@ -45,7 +45,7 @@ function expected(core, data) {
   const [h, w] = [Math.ceil(header.height / 16), Math.ceil(header.width / 16)];
   const tables = core.tables(read(`${VECTORS}pack/coder.bin`));
   const payload = find(container, "L")?.payload ?? new Uint8Array();
-  const picture = core.decode(tables, payload, h, w, header.planes, header.stepIndex);
+  const picture = core.decode(tables, payload, h, w, header.stepIndex);
   core.quantization(picture, Uint8Array.from(channelSteps(header, octaves, pack.channels)), pack.reconstruction, pack.l1Limit);
   const { values, plane } = core.known(picture, core.facts(picture));
   for (const handle of [picture, tables]) core.free(handle);
@@ -73,10 +73,10 @@ test("what is encoded comes back", async () => {
   const core = await Core.start(module);
   const tables = core.tables(read(`${VECTORS}pack/coder.bin`));
   const source = Int32Array.from({ length: pack.channels * 6 }, (_, i) => ((i * 2654435761) % 511) - 255);
-  const payload = core.encode(tables, source, 2, 3, 8, 40, 10_000);
-  const picture = core.decode(tables, payload, 2, 3, 8, 40);
+  const payload = core.encode(tables, source, 2, 3, 40, 10_000);
+  const picture = core.decode(tables, payload, 2, 3, 40);
   const facts = core.facts(picture);
-  assert.deepEqual(facts, { kind: "T", channels: pack.channels, rows: 2, columns: 3, planes: 8, complete: true, codes: 0 });
+  assert.deepEqual(facts, { kind: "T", channels: pack.channels, rows: 2, columns: 3, planes: 9, complete: true, codes: 0 });
   assert.deepEqual(core.known(picture, facts).values, source);
 });
 
@@ -89,7 +89,7 @@ test("palettes are the vectors' too", async () => {
     const [h, w] = [Math.ceil(container.header.height / 16), Math.ceil(container.header.width / 16)];
     const chunk = find(container, "P");
     const raw = chunk ? await inflate(chunk.payload, 2 ** 20) : null;
-    const picture = core.palette(raw, pack.channels, h, w, container.header.planes);
+    const picture = core.palette(raw, pack.channels, h, w);
     assert.equal(core.facts(picture).complete, told.known.complete, name);
     core.free(picture);
   }
@@ -118,7 +118,7 @@ test("memory beyond the limit is a LimitError, and the instance is given up", as
   const small = await Core.start(module, 2 ** 20);
   const tables = small.tables(read(`${VECTORS}pack/coder.bin`));
   assert.throws(
-    () => small.decode(tables, new Uint8Array(), 4096, 4096, 15, 0),
+    () => small.decode(tables, new Uint8Array(), 4096, 4096, 0),
     (error) => error instanceof SdzError && error.code === "LimitError" && error.field === "memory",
   );
   assert.equal(small.usable, false);

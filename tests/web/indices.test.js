@@ -21,7 +21,7 @@ const ENTRIES = 37;
 const parameters = json("pack/pack.json");
 /** @type {import("../../web/pack.js").Pack} */
 const pack = {
-  id: sha256(read("pack/pack.json")).slice(0, 8),
+  id: sha256(read("pack/pack.json")).slice(0, 6),
   channels: parameters.channels,
   patch: parameters.patch,
   reconstruction: 0,

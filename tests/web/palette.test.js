@@ -11,13 +11,13 @@ const RAW = Uint8Array.of(2, 1, 254, 128, 127, 0, 3, 0, 1, 2, 2, 2, 0);
 
 /** @type {import("../../web/pack.js").Pack} */
 const pack = {
-  id: "01020304", channels: 2, patch: 16, reconstruction: 7, l1Limit: 1 << 17, linearShift: 10, linear: new Uint8Array(2 * 2 * 768),
+  id: "010203", channels: 2, patch: 16, reconstruction: 7, l1Limit: 1 << 17, linearShift: 10, linear: new Uint8Array(2 * 2 * 768),
   quantizer: "palette", coder: neutralTables(2), denoiserMinStepIndex: null, halo: { denoiser: 0, decoder: 0 }, exact: true, tiling: null,
   lapping: null, octaves: null, coreBytes: null, graphBytes: () => Promise.reject(new Error("no graphs here")),
 };
 
-/** @param {Uint8Array} [zlib] @param {number} [planes] */
-const read = (zlib, planes = 0) => readPicture(file({ width: 48, height: 32, planes }, zlib ? [["P", zlib]] : []), pack);
+/** @param {Uint8Array} [zlib] */
+const read = (zlib) => readPicture(file({ width: 48, height: 32 }, zlib ? [["P", zlib]] : []), pack);
 
 /** @param {...number} extra @returns {Uint8Array} RAW and more bytes, as a zlib stream */
 const compressed = (...extra) => new Uint8Array(deflateSync(Uint8Array.of(...RAW, ...extra)));
@@ -45,14 +45,14 @@ for (const [name, payload, problem] of /** @type {[string, Uint8Array, string][]
   test(`a wrong stream is one typed error: ${name}`, async () => {
     const error = await thrown(() => read(payload));
     // header, tag, length and checksum stand before it
-    assert.deepEqual([error.code, error.offset, error.field], ["CorruptFileError", 13 + 1 + varint(payload.length).length + 4, "palette"]);
+    assert.deepEqual([error.code, error.offset, error.field], ["CorruptFileError", 10 + 1 + varint(payload.length).length + 4, "palette"]);
     assert.ok(error.message.includes(problem), error.message);
   });
 }
 
 test("nothing is known without the chunk", async () => {
-  const picture = await read(undefined, 7);
+  const picture = await read();
   const { values, plane } = await picture.known();
   assert.deepEqual([values.length, picture.facts.complete], [12, false]);
-  assert.ok(values.every((value) => value === 0) && plane.every((lowest) => lowest === 7));
+  assert.ok(values.every((value) => value === 0) && plane.every((lowest) => lowest === 15));
 });

@@ -11,7 +11,7 @@ const page = (...scripts) => Object.defineProperty(globalThis, "document", { val
 test("the script's own tag, then configure(), until a picture is requested", () => {
   page(
     { src: "https://a/other.js", dataset: { base: "/wrong/" } },
-    { src: "https://a/sdz.js", dataset: { packs: "/packs", pack: "01020304", threads: "2", provider: "cuda" } },
+    { src: "https://a/sdz.js", dataset: { packs: "/packs", pack: "010203", threads: "2", provider: "cuda" } },
   );
   configureFromTag("https://a/sdz.js");
   configure({ base: "/sdz/", pack: "0a0b0c0d" });

@@ -45,18 +45,19 @@ export const varint = (value) => (value < 128 ? [value] : [(value & 127) | 128, 
 
 /**
  * A file's bytes.
- * @param {{width?: number, height?: number, stepIndex?: number, planes?: number, packId?: string, flags?: number}} header
+ * @param {{width?: number, height?: number, stepIndex?: number, packId?: string, flags?: number}} header flags: the upper half of the version's byte
  * @param {[string, ArrayLike<number>][]} chunks
  * @returns {Uint8Array}
  */
-export function file({ width = 20, height = 10, stepIndex = 48, planes = 9, packId = "01020304", flags = 0 }, chunks = []) {
-  const id = [0, 2, 4, 6].map((at) => parseInt(packId.slice(at, at + 2), 16));
-  const header = [0x53, 0x44, 0x5a, 1, ...id, flags, stepIndex, planes, ...varint(width - 1), ...varint(height - 1)];
+export function file({ width = 20, height = 10, stepIndex = 48, packId = "010203", flags = 0 }, chunks = []) {
+  const id = [0, 2, 4].map((at) => parseInt(packId.slice(at, at + 2), 16));
+  const alone = chunks.length === 1 && chunks[0][0] === "L";
+  const header = [0x53, 0x44, 0x5a, 2 | flags, ...id, stepIndex | (alone ? 128 : 0), ...varint(width - 1), ...varint(height - 1)];
   const out = [...header];
   for (const [tag, payload] of chunks) {
-    const code = tag.charCodeAt(0);
-    const crc = crc32(Uint8Array.from([...header, code, ...Array.from(payload)]));
-    out.push(code, ...varint(payload.length), ...[0, 8, 16, 24].map((shift) => (crc >>> shift) & 255), ...Array.from(payload));
+    const code = alone ? [] : [tag.charCodeAt(0)];
+    const crc = crc32(Uint8Array.from([...header, ...code, ...Array.from(payload)]));
+    out.push(...code, ...varint(payload.length), ...(alone ? [0, 8] : [0, 8, 16, 24]).map((shift) => (crc >>> shift) & 255), ...Array.from(payload));
   }
   return Uint8Array.from(out);
 }
@@ -64,7 +65,7 @@ export function file({ width = 20, height = 10, stepIndex = 48, planes = 9, pack
 /** Coder tables for `channels` channels that know nothing: even odds, equal weights. @param {number} channels */
 export function neutralTables(channels) {
   // FORMAT.md, "Contexts": states that each channel has, states that all share; sets of eight weights
-  const states = channels * (24 + 16 + 16 + 12 + 9 + 11 + 9 + 3 + 9 + 16) + 12 * 12 * 4 + 12 * 24 + 8 * 8 * 4 + 24 * 3;
+  const states = channels * (24 + 16 + 16 + 12 + 9 + 11 + 9 + 3 + 9 + 16) + 12 * 12 * 4 + 12 * 24 + 8 * 8 * 4 + 24 * 3 + 32;
   const weights = 8 * (24 + 11 + 24 + 3 * channels);
   const sizes = [4, 6, 8, 8, 12, 12, 12, 24].map((bytes) => bytes * channels);
   const out = new Uint8Array(8 + sizes.reduce((a, b) => a + b) + 46 + 3 * states + 2 * weights);

@@ -23,7 +23,7 @@ const names = (kind) =>
 const parameters = json("pack/pack.json");
 /** @type {import("../../web/pack.js").Pack} */
 const pack = {
-  id: sha256(read("pack/pack.json")).slice(0, 8),
+  id: sha256(read("pack/pack.json")).slice(0, 6),
   channels: parameters.channels,
   patch: 16,
   reconstruction: parameters.reconstruction,
@@ -66,7 +66,6 @@ async function expectValid(data, withPack = pack) {
       width: header.width,
       height: header.height,
       stepIndex: header.stepIndex,
-      planes: header.planes,
       packId: header.packId,
       grey: header.grey,
       tilt: header.tilt,

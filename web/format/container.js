@@ -4,15 +4,14 @@
  */
 
 import { SdzError } from "../errors.js";
-import { MAX_ALT_BYTES, MAX_CHUNKS, MAX_EXIF_BYTES, MAX_PLANES, MAX_SIDE, MAX_STEP_INDEX, MAX_TILT, MAX_VARINT_BYTES } from "../limits.js";
+import { MAX_ALT_BYTES, MAX_CHUNKS, MAX_EXIF_BYTES, MAX_SIDE, MAX_STEP_INDEX, MAX_TILT, MAX_VARINT_BYTES } from "../limits.js";
 
 /**
  * @typedef {object} Header
  * @property {number} width pixels, 1..16384
  * @property {number} height pixels, 1..16384
  * @property {number} stepIndex 0..80
- * @property {number} planes 0..15
- * @property {string} packId 8 hexadecimal digits
+ * @property {string} packId 6 hexadecimal digits
  * @property {boolean} grey
  * @property {number} tilt -3..3, how much finer the steps become from one octave of frequency to the next
  *
@@ -20,7 +19,7 @@ import { MAX_ALT_BYTES, MAX_CHUNKS, MAX_EXIF_BYTES, MAX_PLANES, MAX_SIDE, MAX_ST
  * @property {string} tag
  * @property {Uint8Array} payload
  * @property {boolean} complete
- * @property {number} offset position of the tag
+ * @property {number} offset position of the tag, or of the length where the only chunk has none
  * @property {number} start position of the payload
  *
  * @typedef {{header: Header, chunks: Chunk[], headerBytes: number}} Container
@@ -34,13 +33,12 @@ export const LOSSLESS = "X";
 export const EXIF = "E";
 
 /** Length of the longest header: once this many bytes have arrived, a header that is still incomplete is an error. */
-export const MAX_HEADER_BYTES = 11 + 2 * MAX_VARINT_BYTES;
+export const MAX_HEADER_BYTES = 8 + 2 * MAX_VARINT_BYTES;
 
-const VERSION = 1;
-const FLAG_GREY = 1;
-const TILT_SHIFT = 1;
-const TILT_MASK = 7;
-const CRC_BYTES = 4;
+const VERSION = 2;
+const FLAG_GREY = 16;
+const TILT_SHIFT = 5;
+const FLAG_ALONE = 128;
 
 /** @type {Record<string, string>} */
 const TAGS = { L: "latents", P: "palette latents", A: "alpha", T: "alternative text", X: "lossless tail", E: "EXIF" };
@@ -63,8 +61,8 @@ function crc32(...parts) {
   return ~crc >>> 0;
 }
 
-/** @param {number} value */
-const hex8 = (value) => value.toString(16).padStart(8, "0");
+/** @param {number} value @param {number} digits */
+const hex = (value, digits) => value.toString(16).padStart(digits, "0");
 
 /**
  * Reads a varint at `offset`: its value and the offset after it, or null where the data ends inside it.
@@ -88,34 +86,32 @@ function readVarint(data, offset, field) {
   throw new SdzError("CorruptFileError", "a varint exceeds 32 bits", { offset, field });
 }
 
-/** @param {Uint8Array} data @returns {[Header, number]} the header and its size in bytes */
+/** @param {Uint8Array} data @returns {[Header, number, boolean]} the header, its size in bytes, and whether one chunk without a tag follows */
 function readHeader(data) {
   if (data[0] !== 0x53 || data[1] !== 0x44 || data[2] !== 0x5a) {
     throw new SdzError("NotAnSdzError", "not an .sdz file: it does not begin with 'SDZ'");
   }
   const cut = `the file ends at byte ${data.length}, inside the header`;
+  const tilt = ((data[3] >> TILT_SHIFT) ^ 4) - 4;
   for (const [field, offset, size] of /** @type {[string, number, number][]} */ (
-    [["version", 3, 1], ["pack id", 4, 4], ["flags", 8, 1], ["step index", 9, 1], ["planes", 10, 1]])) {
+    [["version", 3, 1], ["pack id", 4, 3], ["step index", 7, 1]])) {
     if (data.length < offset + size) throw new SdzError("CorruptFileError", cut, { offset, field });
-    if (offset === 3 && data[3] !== VERSION) {
-      throw new SdzError("UnsupportedVersionError", `version ${data[3]} of the format is not supported (this decoder reads 1)`);
+    if (offset > 3) continue;
+    const version = data[3] & 15;
+    if (version !== VERSION) {
+      throw new SdzError("UnsupportedVersionError", `version ${version} of the format is not supported (this decoder reads ${VERSION})`);
+    }
+    // three bits in two's complement
+    if (Math.abs(tilt) > MAX_TILT) {
+      throw new SdzError("CorruptFileError", `${tilt} is not in -${MAX_TILT}..${MAX_TILT}`, { offset: 3, field: "tilt" });
     }
   }
-  const [flags, stepIndex, planes] = data.subarray(8, 11);
-  if (flags & ~(FLAG_GREY | (TILT_MASK << TILT_SHIFT))) {
-    throw new SdzError("CorruptFileError", `reserved bits are set in ${flags}`, { offset: 8, field: "flags" });
-  }
-  // three bits in two's complement
-  const tilt = (((flags >> TILT_SHIFT) & TILT_MASK) ^ 4) - 4;
-  if (Math.abs(tilt) > MAX_TILT) {
-    throw new SdzError("CorruptFileError", `${tilt} is not in -${MAX_TILT}..${MAX_TILT}`, { offset: 8, field: "tilt" });
-  }
+  const stepIndex = data[7] & ~FLAG_ALONE;
   if (stepIndex > MAX_STEP_INDEX) {
-    throw new SdzError("CorruptFileError", `${stepIndex} is over ${MAX_STEP_INDEX}`, { offset: 9, field: "step index" });
+    throw new SdzError("CorruptFileError", `${stepIndex} is over ${MAX_STEP_INDEX}`, { offset: 7, field: "step index" });
   }
-  if (planes > MAX_PLANES) throw new SdzError("CorruptFileError", `${planes} is over ${MAX_PLANES}`, { offset: 10, field: "planes" });
   const sides = [];
-  let offset = 11;
+  let offset = 8;
   for (const field of ["width", "height"]) {
     const read = readVarint(data, offset, field);
     if (!read) throw new SdzError("CorruptFileError", cut, { offset, field });
@@ -125,34 +121,38 @@ function readHeader(data) {
     sides.push(read[0] + 1);
     offset = read[1];
   }
-  const packId = hex8(new DataView(data.buffer, data.byteOffset).getUint32(4));
-  return [{ width: sides[0], height: sides[1], stepIndex, planes, packId, grey: (flags & FLAG_GREY) !== 0, tilt }, offset];
+  const packId = hex(new DataView(data.buffer, data.byteOffset).getUint32(3) & 0xffffff, 6);
+  return [{ width: sides[0], height: sides[1], stepIndex, packId, grey: (data[3] & FLAG_GREY) !== 0, tilt }, offset, data[7] > stepIndex];
 }
 
 /**
- * Reads the chunk whose tag is at `offset`.
- * @param {Uint8Array} data @param {number} offset @param {Set<string>} seen @param {number} headerBytes
+ * Reads the chunk whose tag, or where it stands alone whose length, is at `offset`.
+ * @param {Uint8Array} data @param {number} offset @param {Set<string>} seen @param {number} headerBytes @param {boolean} alone
  * @returns {Chunk}
  */
-function readChunk(data, offset, seen, headerBytes) {
-  const tag = String.fromCharCode(data[offset]);
+function readChunk(data, offset, seen, headerBytes, alone) {
+  const lengthOffset = offset + (alone ? 0 : 1);
+  const tag = alone ? LATENTS : String.fromCharCode(data[offset]);
   if (seen.has(tag)) throw new SdzError("CorruptFileError", `a second ${TAGS[tag]} chunk`, { offset, field: "chunk tag" });
-  const read = readVarint(data, offset + 1, "chunk length");
+  const read = readVarint(data, lengthOffset, "chunk length");
   if (!read) return { tag, payload: data.subarray(data.length), complete: false, offset, start: data.length };
   const [length, crcOffset] = read;
   if (length > (MAX_PAYLOAD[tag] ?? length)) {
     const problem = `${length} bytes of ${TAGS[tag]}, at most ${MAX_PAYLOAD[tag]} are allowed`;
-    throw new SdzError("LimitError", problem, { offset: offset + 1, field: "chunk length" });
+    throw new SdzError("LimitError", problem, { offset: lengthOffset, field: "chunk length" });
   }
-  const start = crcOffset + CRC_BYTES;
+  const start = crcOffset + (alone ? 2 : 4);
   const payload = data.subarray(start, start + length);
   if (start > data.length || payload.length < length) {
     return { tag, payload, complete: false, offset, start: Math.min(start, data.length) };
   }
-  const stated = new DataView(data.buffer, data.byteOffset).getUint32(crcOffset, true);
-  const actual = crc32(data.subarray(0, headerBytes), data.subarray(offset, offset + 1), payload);
+  const view = new DataView(data.buffer, data.byteOffset);
+  const stated = alone ? view.getUint16(crcOffset, true) : view.getUint32(crcOffset, true);
+  const whole = crc32(data.subarray(0, headerBytes), data.subarray(offset, lengthOffset), payload);
+  const actual = alone ? whole & 0xffff : whole;
   if (actual !== stated) {
-    const problem = `chunk '${tag}' has CRC ${hex8(actual)}, stated is ${hex8(stated)}`;
+    const digits = alone ? 4 : 8;
+    const problem = `chunk '${tag}' has CRC ${hex(actual, digits)}, stated is ${hex(stated, digits)}`;
     throw new SdzError("CorruptFileError", problem, { offset: crcOffset, field: "chunk crc" });
   }
   if (tag === ALT_TEXT) decodeText(payload, start);
@@ -184,14 +184,15 @@ function decodeText(payload, start) {
  * @throws {SdzError} NotAnSdzError, UnsupportedVersionError, LimitError or CorruptFileError
  */
 export function parse(data) {
-  const [header, headerBytes] = readHeader(data);
+  const [header, headerBytes, alone] = readHeader(data);
   const chunks = [];
   const seen = /** @type {Set<string>} */ (new Set());
   for (let offset = headerBytes; offset < data.length; ) {
     if (chunks.length === MAX_CHUNKS) {
       throw new SdzError("LimitError", `more than ${MAX_CHUNKS} chunks`, { offset, field: "chunk tag" });
     }
-    const chunk = readChunk(data, offset, seen, headerBytes);
+    if (alone && chunks.length) throw new SdzError("CorruptFileError", "bytes behind the only chunk", { offset, field: "chunk tag" });
+    const chunk = readChunk(data, offset, seen, headerBytes, alone);
     chunks.push(chunk);
     if (chunk.tag in TAGS) seen.add(chunk.tag);
     offset = chunk.complete ? chunk.start + chunk.payload.length : data.length;

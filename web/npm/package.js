@@ -95,7 +95,7 @@ function layOutScripts() {
 function layOutPack() {
   const text = readFileSync(join(PACK, "manifest.json"));
   const { tables, core } = JSON.parse(text.toString());
-  const id = createHash("sha256").update(text).digest("hex").slice(0, 8);
+  const id = createHash("sha256").update(text).digest("hex").slice(0, 6);
   const folder = join(OUT, "web/packs", id);
   mkdirSync(folder, { recursive: true });
   const files = [...Object.values(tables), ...Object.values(core)].map(({ file }) => file);

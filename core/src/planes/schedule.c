@@ -1,0 +1,264 @@
+/* Integer latents to embedded bit-planes and back (FORMAT.md, "Planes"): the passes of all kinds of bands in one order; palettes, which need no
+ * coding, beside them. */
+#include "planes.h"
+
+enum { PLANE_STATES = 32 };
+
+Tables *open_planes(const u8 *data, u32 bytes) {
+  CHECK(data[4] && data[5] <= MEANS_MOST && data[5] <= data[4], SDZ_TABLES_CHANNEL, 0);
+  Tables *t = take(sizeof(Tables), TABLES, 0);
+  if (!t) return 0;
+  t->kind = 'T', t->channels = data[4], t->means = data[5], t->rate = data[6], t->count_limit = data[7];
+  u32 fixed = 8 + lay_channels(t) + lay_means(t);
+  t->plane_states = t->means ? t->mean_bases[MEAN_SLOTS] : t->bases[CHANNEL_SLOTS];
+  t->states = t->plane_states + PLANE_STATES;
+  t->weights = t->means ? t->mean_sets[MEAN_SETS] : t->sets[CHANNEL_SETS];
+  i32 wrong = bytes == fixed + 3 * (u32)t->states + 2 * (u32)t->weights ? 0 : SDZ_TABLES_LENGTH, where = (i32)bytes;
+  u8 *room = wrong ? 0 : take((u64)bytes + 64, PART, t);
+  if (room) {
+    Copying from = { data + 8, room };
+    where = -1;
+    wrong = read_channels(t, &from, &where);
+    i32 of_means = read_means(t, &from);
+    if (!wrong) wrong = of_means;
+    t->probability = (u16 *)copied(&from, (u32)t->states, 2);
+    t->count = (u8 *)copied(&from, (u32)t->states, 1);
+    from.at += 16 - ((size_t)from.at & 15); /* the mixers' vectors */
+    t->weight = (i16 *)copied(&from, (u32)t->weights, 2);
+    keep_states(t);
+  }
+  if (!room || wrong) {
+    give(t);
+    if (wrong) fail(wrong, where);
+    return 0;
+  }
+  return t;
+}
+
+Picture *new_picture(i32 kind, i32 channels, i32 rows, i32 columns, i32 planes, i32 passes) {
+  CHECK(rows > 0 && columns > 0 && rows <= MAX_SIDE && columns <= MAX_SIDE && channels > 0 && channels < 256, SDZ_BAD_CALL, -1);
+  Picture *p = take(sizeof(Picture), PICTURE, 0);
+  if (!p) return 0;
+  p->kind = kind, p->channels = channels, p->rows = rows, p->columns = columns, p->planes = planes, p->cut_channel = p->cut_mean = -1;
+  for (i32 c = 0; c < channels; c++) p->floor[c] = (u8)planes;
+  p->ends = take(4 * (u64)passes + 4, PART, p);
+  p->passes = take(4 * (u64)passes + 4, PART, p);
+  if (p->ends && p->passes) return p;
+  give(p);
+  return 0;
+}
+
+u16 *cells_of(Picture *p, i32 channel) {
+  if (!p->cells[channel]) p->cells[channel] = take(2 * (u64)(p->rows + 2 * BORDER) * (u64)(p->columns + 2 * BORDER), PART, p);
+  return p->cells[channel];
+}
+
+Picture *finish_picture(Picture *p) {
+  i32 active = 0;
+  for (i32 c = 0; c < p->channels; c++) active += c < p->means ? has_mean(p, c) : p->cells[c] != 0;
+  const i32 facts[8] = { p->kind, p->channels, p->rows, p->columns, p->planes, p->complete, p->begun, active };
+  __builtin_memcpy(p->facts, facts, sizeof facts);
+#ifdef __wasm__
+  p->facts[8] = (i32)p->ends, p->facts[9] = (i32)p->passes;
+#endif
+  return p;
+}
+
+/* The passes by falling A_PLANE * plane + order, equal ones by rising kind, then band: insertion over a shrinking gap. A channel's own have
+ * different keys, near before far and far before the next plane's near (checked when tables are opened), so the order is one. */
+static i32 order_passes(const Picture *p, u32 *pass, i32 planes, const Tables *t) {
+  i32 n = 0;
+  for (i32 plane = planes - 1; plane >= 0; plane--) {
+    for (i32 c = 0; c < t->means; c++) for (i32 l = 1; l <= p->levels + 1; l++) pass[n++] = PASS(MEANS, 0, plane, MEAN_BAND(c, l));
+    for (i32 c = t->means; c < t->channels; c++) for (i32 far = 0; far < PARTS; far++) pass[n++] = PASS(CHANNELS, far, plane, c);
+  }
+#define ORDER(v) \
+  (KIND(v) == MEANS ? t->mean_order[COLOUR(BAND(v)) * LEVELS_MOST + LEVEL_OF(BAND(v))] : t->order[BAND(v) * PARTS + PART_OF(v)])
+#define KEY(v) ((A_PLANE * PLANE(v) + ORDER(v)) * 8192 - (KIND(v) << 12) - (BAND(v) << 1) - PART_OF(v))
+  for (i32 gap = n / 2; gap; gap /= 2) for (i32 i = gap; i < n; i++) {
+    u32 v = pass[i];
+    i32 key = KEY(v), j = i;
+    for (; j >= gap && KEY(pass[j - gap]) < key; j -= gap) pass[j] = pass[j - gap];
+    pass[j] = v;
+  }
+  return n;
+}
+
+/* The planes of the largest magnitude of all bands, from MAX_PLANES down a bit for each whether they are so many; as many of a source whose
+ * planes are known. One state a bit, unmixed. MAX_PLANES where the bytes end. */
+static i32 code_planes(Run *run, const i32 encode, i32 planes) {
+  Coder *d = &run->coder;
+  for (i32 k = MAX_PLANES; k > 0; k--) {
+    i32 slot = run->tables->plane_states + min32(PLANE_STATES - 1, (run->step_index >> 3) + k), p = d->probability[slot], bit = planes == k;
+    u32 chance = (u32)clamp32(24, p, 65512);
+    if (encode) encode_bit(d, chance, bit);
+    else bit = decode_bit(d, chance);
+    if (d->stopped) return MAX_PLANES;
+    d->probability[slot] = (u16)(p + (i32)(((i64)(bit * 65535 - p) * RATES[d->count[slot]]) >> 16));
+    if (d->count[slot] < d->count_limit) d->count[slot]++;
+    if (bit) return k;
+  }
+  return 0;
+}
+
+/* A picture without anything in it and a run that begins on it; NULL without memory. */
+static Run *start_run(const Tables *t, i32 rows, i32 columns, i32 step_index, const u8 *in, u8 *out, u32 length) {
+  Picture *p = new_picture('T', t->channels, rows, columns, MAX_PLANES, 0);
+  Run *run = p ? take(sizeof(Run), SCRATCH, 0) : 0;
+  if (run) {
+    run->significant = take(2 * (u64)(rows + 2 * BORDER) * (u64)(columns + 2 * BORDER), SCRATCH, 0);
+    run->tables = t, run->picture = p, run->step_index = step_index, run->seen_plane = MAX_PLANES + 1;
+    p->means = t->means;
+    if (p->means) __builtin_memcpy(p->fill, t->mean_fill, sizeof p->fill);
+    while (grid(rows, p->levels) > 1 || grid(columns, p->levels) > 1) p->levels++;
+    if (run->significant && start_coder(&run->coder, t, in, out, length)) return run;
+  }
+  give(p);
+  return 0;
+}
+
+/* Every pass and what was known of it, once there are so many planes; 0 without memory. */
+static i32 schedule(Run *run, i32 planes) {
+  Picture *p = run->picture;
+  const Tables *t = run->tables;
+  i32 most = planes * (t->means * (p->levels + 1) + (t->channels - t->means) * PARTS);
+  give(p->ends), give(p->passes);
+  p->ends = take(4 * (u64)most + 4, PART, p);
+  p->passes = take(4 * (u64)most + 4, PART, p);
+  p->planes = planes;
+  for (i32 c = 0; c < t->channels; c++) p->floor[c] = (u8)planes;
+  for (i32 c = 0; c < t->means; c++) for (i32 l = 1; l <= p->levels + 1; l++) p->mean_floor[c][l] = (u8)planes;
+  return p->ends && p->passes;
+}
+
+/* What a finished, or a cut, pass leaves known. */
+static void settle(Picture *p, u32 pass, i32 stopped, i32 done) {
+  i32 band = BAND(pass);
+  if (stopped) {
+    p->cut_reached = done;
+    if (KIND(pass) == MEANS) p->cut_mean = band;
+    else p->cut_channel = band;
+  } else if (KIND(pass) == MEANS) p->mean_floor[COLOUR(band)][LEVEL_OF(band)] = (u8)PLANE(pass);
+  else {
+    if (PART_OF(pass)) p->floor[band] = (u8)PLANE(pass);
+    p->near[band] = !PART_OF(pass);
+  }
+}
+
+Picture *decode_planes(const Tables *t, const u8 *payload, u32 bytes, i32 rows, i32 columns, i32 step_index) {
+  Run *run = start_run(t, rows, columns, step_index, payload, 0, bytes);
+  Picture *p = run ? run->picture : 0;
+  if (!run || !schedule(run, code_planes(run, 0, -1))) goto lost;
+  i32 passes = run->coder.stopped ? 0 : order_passes(p, p->passes, p->planes, t);
+  for (i32 number = 0; number < passes; number++) {
+    u32 pass = p->passes[number];
+    i32 done = KIND(pass) == MEANS ? code_mean(run, pass, 0) : decode_channel(run, pass);
+    if (done < 0) goto lost;
+    p->begun = number + 1;
+    p->ends[number] = (i32)run->coder.at;
+    settle(p, pass, run->coder.stopped, done);
+    if (run->coder.stopped) break;
+  }
+  p->complete = !run->coder.stopped;
+  /* a mean is known down to the plane of the level that is known worst */
+  for (i32 c = 0; c < t->means; c++) {
+    give(p->cells[c]);
+    p->cells[c] = 0, p->floor[c] = 0;
+    for (i32 l = 1; l <= p->levels + 1; l++) p->floor[c] = (u8)max32(p->floor[c], p->mean_floor[c][l]);
+  }
+  give_scratch();
+  return finish_picture(p);
+lost:
+  give_scratch();
+  give(p);
+  return 0;
+}
+
+/* The largest magnitude of each band; how many planes they need, or a negative reason. */
+static i32 measure(Run *run) {
+  Picture *p = run->picture;
+  u32 area = (u32)p->rows * (u32)p->columns, all = 0;
+  for (i32 c = 0; c < run->tables->channels; c++) {
+    u32 most = 0;
+    for (u32 i = 0; i < area; i++) {
+      u32 m = magnitude_of(run->source[(u32)c * area + i]);
+      most = m > most ? m : most;
+    }
+    if (most >> MAX_PLANES) return fail(SDZ_LATENT_RANGE, c);
+    run->peak[c] = most;
+  }
+  if (!split_means(run)) return -SDZ_NO_MEMORY;
+  for (i32 c = 0; c < run->tables->channels; c++) {
+    if (c >= p->means) all |= run->peak[c];
+    else for (i32 l = 1; l <= p->levels + 1; l++) all |= run->tall[c][l];
+    if (all >> MAX_PLANES) return fail(SDZ_LATENT_RANGE, c);
+  }
+  return all ? 32 - __builtin_clz(all) : 0;
+}
+
+i32 encode_planes(Tables *t, const i32 *source, i32 rows, i32 columns, i32 step_index, u8 *out, u32 room, u16 *chances, i32 learn) {
+  i32 written = -1, planes;
+  Run *run = start_run(t, rows, columns, step_index, 0, out, room);
+  Picture *p = run ? run->picture : 0;
+  if (!run) goto done;
+  run->source = source, run->chances = chances;
+  if (chances) __builtin_memset(chances, 0, 2 * (size_t)rows * (size_t)columns * (size_t)t->channels);
+  planes = measure(run);
+  if (planes < 0 || !schedule(run, code_planes(run, 1, planes))) goto done;
+  i32 passes = order_passes(p, p->passes, planes, t);
+  for (i32 number = 0; number < passes && !run->coder.stopped; number++) {
+    u32 pass = p->passes[number];
+    if ((KIND(pass) == MEANS ? code_mean(run, pass, 1) : encode_channel(run, pass)) < 0) goto done;
+    settle(p, pass, 0, 0);
+  }
+  if (!run->coder.stopped) finish_encoder(&run->coder);
+  if (run->coder.stopped) {
+    fail(SDZ_BAD_CALL, -1); /* less room than decisions can cost */
+    goto done;
+  }
+  written = (i32)run->coder.at;
+  if (learn) {
+    __builtin_memcpy(t->probability, run->coder.probability, 2 * (size_t)t->states);
+    __builtin_memcpy(t->count, run->coder.count, (size_t)t->states);
+    __builtin_memcpy(t->weight, run->coder.weight, 2 * (size_t)t->weights);
+  }
+done:
+  give_scratch();
+  give(p);
+  return written < 0 ? -sdz_reason() : written;
+}
+
+Picture *sdz_palette(const uint8_t *raw, uint32_t bytes, int32_t channels, int32_t rows, int32_t columns) {
+  CHECK(channels > 0 && channels < 256 && rows > 0 && columns > 0 && rows <= MAX_SIDE && columns <= MAX_SIDE,
+      SDZ_BAD_CALL, -1);
+  Picture *p;
+  if (!raw) {
+    p = new_picture('T', channels, rows, columns, MAX_PLANES, 0);
+    return p ? finish_picture(p) : 0;
+  }
+  u32 area = (u32)rows * (u32)columns;
+  CHECK(holds(raw, bytes, 1), SDZ_BAD_CALL, -1);
+  u32 entries = bytes ? raw[0] + 1u : 0, start = 1 + entries * (u32)channels;
+  CHECK(bytes == start + area, SDZ_PALETTE_LENGTH, -1);
+  const i8 *palette = (const i8 *)raw + 1;
+  const u8 *index = raw + start;
+  for (u32 i = 0; i < area; i++) CHECK(index[i] < entries, SDZ_PALETTE_ENTRY, (i32)i);
+  p = new_picture('T', channels, rows, columns, 0, 0);
+  for (i32 c = 0; p && c < channels; c++) {
+    i32 some = 0;
+    for (u32 e = 0; e < entries; e++) some |= palette[e * (u32)channels + (u32)c];
+    if (!some) continue;
+    u16 *cell = cells_of(p, c);
+    if (!cell) {
+      give(p);
+      return 0;
+    }
+    for (i32 y = 0; y < rows; y++) for (i32 x = 0; x < columns; x++) {
+      i32 v = palette[index[y * columns + x] * channels + c];
+      cell[(y + BORDER) * (columns + 2 * BORDER) + x + BORDER] = (u16)(magnitude_of(v) << 1 | (v < 0));
+    }
+  }
+  if (!p) return 0;
+  p->complete = 1;
+  return finish_picture(p);
+}
