@@ -27,8 +27,8 @@ ORDER_LIMIT = 24
 """Channels' passes move by at most three planes."""
 
 LUMA_AHEAD, CHROMA_AHEAD = (4, 4, 7, 12), (6, 1, 4, 9)
-"""How much further forward than by their slope stand levels 1, 2, 3, and 4 and coarser: by the linear picture of files cut to 30 to 500 bytes,
-which slopes over all planes alike do not tell, and chroma's finest by the colours of cuts. It costs the whole file nothing."""
+"""How much further forward than by their slope stand levels 1, 2, 3, and 4 and coarser: by the linear picture of files cut to 30 to 500
+bytes, which slopes over all planes alike do not tell, and chroma's finest by the colours of cuts. It costs the whole file nothing."""
 
 A_LEVEL = 8
 """What a level of a pyramid counts in the order of passes, where none was measured: a coefficient reaches four times as far."""
