@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import posixpath
 from collections import Counter
-from collections.abc import Iterable
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -21,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from ...runtime.files import readable, write_atomically
 from ...runtime.pack import Pack
 from ..site import library
-from ..site.assets import digest, hashed_name
+from ..site.assets import Asset, digest, hashed_name
 from ..site.photos import open_pack
 from ..site.place import SiteWriteError
 from ..workers import Call, Lost, run
@@ -185,7 +184,7 @@ class _Copy:
             self._put(shared.path(name), data)
         sheet = hashed_name("plain", STYLE, ".css")
         self._put(sheet, STYLE)
-        self.report.decoder = _download(files, shared)
+        self.report.decoder = downloaded(shared)
         fresh, used = set(), set()
         for path, text in texts.items():
             sources = {}
@@ -263,13 +262,13 @@ def _inside(page: str, address: str) -> str | None:
     return path.lstrip("/")
 
 
-def _download(files: dict[str, bytes], shared: library.Library) -> int:
-    """Bytes of scripts, tables and networks with brotli."""
+def downloaded(shared: library.Library) -> int:
+    """Bytes, with brotli, of what a page loads before its pictures are finished: scripts, the core, tables, networks and what runs them."""
     import brotli
 
-    code = library.scripts(shared)
-    wanted: Iterable[str] = (name for name in files if name in code or name.startswith("packs/"))
-    return sum(len(brotli.compress(files[name], quality=9)) for name in wanted)
+    parts = library.loads([Asset(shared.path(name), len(data), "") for name, data in shared.files.items()], shared)
+    loaded = {asset.path for asset in [*parts.scripts, *parts.tables, *parts.graphs, *parts.runtime]} | {shared.path(library.FALLBACK)}
+    return sum(len(brotli.compress(data, quality=9)) for name, data in shared.files.items() if shared.path(name) in loaded)
 
 
 def text_report(report: PlainReport) -> str:

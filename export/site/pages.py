@@ -18,8 +18,10 @@ from ...runtime.options import STAGES
 from .albums import Album
 from .assets import Asset
 from .library import CHOOSER, DEMO, ENTRY, FALLBACK, STYLE, Library, MissingPartError, module_graph
-from .report import Photo, Report, kilobytes, payback, plural
+from .report import Photo, Report, kilobytes, payback
+from .theme.numbers import fixed, grouped, photo_count
 from .theme.theme import Theme, explained
+from .theme.words import Words
 
 CURVE_WIDTH, CURVE_HEIGHT = 600, 72
 """Units of the rate curve's drawing; it is stretched to the slider's width."""
@@ -39,8 +41,8 @@ TEMPLATES = ("layout.html", "parts.html", "index.html", "photo.html", "how.html"
 
 INDEX = "index.html"
 
-NETWORKS = ("no network", "one network", "two networks")
-"""What each stage runs."""
+SCRIPTED = ("used", "natural", "faithful", "original", "approximate", "same", "differ", "share")
+"""Words that the panel's script writes."""
 
 
 @dataclass(frozen=True)
@@ -133,18 +135,21 @@ class Pages:
             self.environment.filters |= {
                 "absolute": lambda path, url: absolute(url, path),
                 "days": self.theme.days,
-                "decibels": lambda value: "∞" if value is None else f"{value:.2f} dB",
-                "equal_avif": equal_avif,
+                "choice": lambda photo: choice(photo, words),
+                "decibels": lambda value, places=2: "∞" if value is None else f"{fixed(value, places, words)} dB",
+                "equal_avif": lambda photo: equal_avif(photo, words),
+                "fixed": lambda value, places: fixed(value, places, words),
                 "format_name": lambda asset: FORMAT_NAMES[posixpath.splitext(asset.path)[1]],
-                "grouped": lambda count: f"{count:,}",
-                "kilobytes": kilobytes,
+                "grouped": lambda count: grouped(count, words),
+                "kilobytes": lambda count: kilobytes(count, words),
                 "moment": self.theme.moment,
                 "paragraphs": lambda text: [part.strip() for part in re.split(r"\n\s*\n", text or "") if part.strip()],
-                "photos": lambda count: f"{count:,} {words['photo' if count == 1 else 'photos']}",
-                "share": lambda value: "–" if value is None else f"{value:.4f}",
+                "photos": lambda count: photo_count(count, words),
+                "share": lambda value: "–" if value is None else fixed(value, 4, words),
                 "size_class": lambda photo: _size_class(photo.width, photo.height),
             }
-            self.environment.globals |= {"words": words, "lang": self.theme.lang, "direction": self.theme.direction}
+            spoken = {"lang": self.theme.lang, "direction": self.theme.direction, "english": self.theme.english}
+            self.environment.globals |= {"words": words, "scripted": {name: words[name] for name in SCRIPTED}, **spoken}
             self.templates = {name: self.environment.get_template(name) for name in TEMPLATES}
 
     def render(
@@ -176,15 +181,16 @@ class Pages:
         shared: Library,
         styles: Asset,
     ) -> Iterator[tuple[str, str]]:
+        words = self.theme.words
         for album in reversed(albums.everything()):
             for index, photo in enumerate(album.photos):
                 before, after = (album.photos[i] if 0 <= i < len(album.photos) else None for i in (index - 1, index + 1))
                 page = Page(path_of(photo.name), by_path, shared, styles)
                 own = {"album": album, "photo": photo, "before": before, "after": after, "number": index + 1, "up": index // PHOTOS + 1}
-                yield page.path, self.templates["photo.html"].render(**common, **own, **_study(photo, report), page=page)
+                yield page.path, self.templates["photo.html"].render(**common, **own, **_study(photo, report, words), page=page)
             for number in range(page_count(album), 0, -1):
                 page = Page(album_path(album, number), by_path, shared, styles)
-                told = _gallery(album, report, number)
+                told = _gallery(album, report, number, words)
                 yield page.path, self.templates["index.html"].render(**common, **told, album=album, page=page)
 
 
@@ -216,12 +222,24 @@ def size_rules(photos: Iterable[Photo]) -> str:
     return "".join(f".{_size_class(w, h)}{{--w:{w};--h:{h}}}\n" for w, h in sizes)
 
 
-def equal_avif(photo: Photo) -> str:
+def equal_avif(photo: Photo, words: Words) -> str:
     """The bytes of AVIF of equal ST-LPIPS, or what is known of them."""
     if photo.avif_equal is None:
         return "–"
-    bound = {"=": "", "<=": "at most ", ">=": "more than "}[photo.avif_bound or "="]
-    return f"{bound}{photo.avif_equal:,}"
+    count = grouped(photo.avif_equal, words)
+    bound = {"<=": "at_most", ">=": "more_than"}.get(photo.avif_bound or "=")
+    return count if bound is None else words[bound].format(bytes=count)
+
+
+def choice(photo: Photo, words: Words) -> str:
+    """What was kept, and why, where the build chose."""
+    if photo.avif is not None:
+        kind = "choice_avif"
+    elif photo.avif_equal is None:
+        kind = "choice_small"
+    else:
+        kind = "choice_none" if photo.avif_bound == ">=" else "choice_sdz"
+    return words[kind].format(sdz=grouped(photo.sdz.bytes, words), avif=grouped(photo.avif_equal or 0, words))
 
 
 def rate_curve(photo: Photo) -> Curve | None:
@@ -242,22 +260,22 @@ def rate_curve(photo: Photo) -> Curve | None:
     return Curve(low, high, line, f"{points[0][0]:g},{CURVE_HEIGHT} {line} {points[-1][0]:g},{CURVE_HEIGHT}")
 
 
-def _gallery(album: Album, report: Report, number: int) -> dict[str, object]:
+def _gallery(album: Album, report: Report, number: int, words: Words) -> dict[str, object]:
     """What the template of an album's page asks for beside the report."""
     photos = album.all_photos()
     own = album.photos[(number - 1) * PHOTOS : number * PHOTOS]
     megapixels = sum(p.width * p.height for p in photos) / 1e6
     albums = album.albums if number == 1 else []
     shown = [*own, *(child.cover for child in albums)]
-    count, size = plural(len(photos), "photo"), kilobytes(sum(photo.shown.bytes for photo in photos))
+    sums = {"photos": photo_count(len(photos), words), "bytes": kilobytes(sum(photo.shown.bytes for photo in photos), words)}
     return {
         "photos": own,
         "albums": albums,
         "number": number,
         "more": number < page_count(album),
-        "description": f"{count}, {megapixels:.1f} megapixels, {size} in all.",
-        "how": _how(photos),
-        "payback": payback(report),
+        "description": words["summary"].format(megapixels=fixed(megapixels, 1, words), **sums),
+        "how": _how(photos, words),
+        "payback": payback(report, words),
         "eager": EAGER_FIGURES,
         "script": "gallery.js",
         "decodes": any(photo.avif is None for photo in shown),
@@ -265,24 +283,23 @@ def _gallery(album: Album, report: Report, number: int) -> dict[str, object]:
     }
 
 
-def _how(photos: list[Photo]) -> str:
+def _how(photos: list[Photo], words: Words) -> str:
     """Where the pictures come from, in a sentence."""
-    painted = "came as a few kilobytes of numbers and was painted here, in your browser, by a small neural network"
     plain = sum(photo.avif is not None for photo in photos)
-    if not plain:
-        return f"Each {painted}."
-    return f"{plain} of them {'is' if plain == 1 else 'are'} AVIF, which was no larger; each of the others {painted}."
+    kind = "all_painted" if not plain else "all_plain" if plain == len(photos) else "one_plain" if plain == 1 else "some_plain"
+    return words[kind].format(count=grouped(plain, words))
 
 
-def _study(photo: Photo, report: Report) -> dict[str, object]:
+def _study(photo: Photo, report: Report, words: Words) -> dict[str, object]:
     """What a photo's template asks for: the figures of how it was sent, where that was as .sdz."""
+    told = {"title": photo.title, "width": photo.width, "height": photo.height, "bytes": kilobytes(photo.shown.bytes, words)}
     return {
-        "description": photo.caption or f"{photo.title}: {photo.width} × {photo.height} pixels from {photo.shown.bytes:,} bytes",
+        "description": photo.caption or words["described"].format(**told),
         "script": "view.js",
         "decodes": photo.avif is None,
         "sized": bool(photo.sizes),
         "curve": rate_curve(photo),
-        "stages": list(zip(STAGES, NETWORKS, strict=True)),
+        "stages": STAGES,
         # nothing to hold the browser's pixels against where the pack promises none
         "digest": photo.best.sha256 if report.decoder.exact else "",
         "best": STAGES[-1] if report.decoder.denoises else STAGES[-2],

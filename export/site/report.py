@@ -14,6 +14,8 @@ from typing import Any
 from .assets import Asset
 from .library import Library, loads
 from .metadata import Facts
+from .theme.numbers import fixed, grouped, photo_count
+from .theme.words import ENGLISH, WORDS, Words
 
 
 @dataclass(frozen=True)
@@ -173,6 +175,11 @@ class Report:
         return out
 
     @property
+    def once(self) -> int:
+        """Bytes of the decoder, which a visitor downloads once."""
+        return self.downloads["runtime"].brotli + self.downloads["models"].brotli
+
+    @property
     def without_alt(self) -> list[str]:
         """The sources of photos that nobody described."""
         return [photo.source for photo in self.photos if photo.alt is None]
@@ -205,13 +212,13 @@ def summarize(
     return Report(site, decoder, photos, reused, problems, left_out, list(notes), downloads, len(savings), saving, pays_after)
 
 
-def kilobytes(count: int) -> str:
+def kilobytes(count: int, words: Words = WORDS[ENGLISH]) -> str:
     """A byte count as a person reads it: 4,981 B, 41.2 kB, 2.69 MB (powers of ten)."""
     if count < 10_000:
-        return f"{count:,} B"
+        return f"{grouped(count, words)} B"
     if count < 1_000_000:
-        return f"{count / 1000:.1f} kB"
-    return f"{count / 1_000_000:.2f} MB"
+        return f"{fixed(count / 1000, 1, words)} kB"
+    return f"{fixed(count / 1_000_000, 2, words)} MB"
 
 
 def plural(count: int, noun: str) -> str:
@@ -219,24 +226,19 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
-def payback(report: Report) -> str:
-    """After how many images the decoder has paid for itself against AVIF of equal ST-LPIPS, in one or two sentences."""
+def payback(report: Report, words: Words = WORDS[ENGLISH]) -> str:
+    """After how many photos the decoder has paid for itself against AVIF of equal ST-LPIPS, in one or two sentences."""
     if report.saving is None:
-        return "How sdz compares with AVIF was not measured."
-    decoder = kilobytes(report.downloads["runtime"].brotli + report.downloads["models"].brotli)
-    paid = f"the decoder ({decoder}) has paid for itself after {report.pays_after:,} images." if report.pays_after is not None else ""
+        return words["not_measured"]
+    decoder, judged = kilobytes(report.once, words), photo_count(report.judged, words)
+    after = None if report.pays_after is None else photo_count(report.pays_after, words)
+    paid = "" if after is None else words["paid"].format(decoder=decoder, photos=after)
+    saving = kilobytes(round(abs(report.saving)), words)
     if any(photo.choice is not None for photo in report.photos):
-        kept = sum(photo.avif is not None for photo in report.photos)
-        chosen = f"{kept} of {len(report.photos)} photos are kept as AVIF, which needs no more bytes there at the same ST-LPIPS"
-        if not paid:
-            return f"{chosen}: sdz saves nothing here."
-        average = f"{kilobytes(round(report.saving))} an image against AVIF alone, on average over {report.judged}"
-        return f"{chosen}. The files kept save {average}: {paid}"
-    sample = f"on average over {plural(report.judged, 'photo')}"
-    if not paid:
-        smaller = f"At equal ST-LPIPS an AVIF file is {kilobytes(round(-report.saving))} smaller than the .sdz {sample}"
-        return f"{smaller}: the decoder ({decoder}) never pays for itself in bytes."
-    return f"At equal ST-LPIPS an AVIF file is {kilobytes(round(report.saving))} larger than the .sdz {sample}: {paid}"
+        count = sum(photo.avif is not None for photo in report.photos)
+        kept = words["kept"].format(kept=grouped(count, words), photos=photo_count(len(report.photos), words))
+        return words["kept_save" if paid else "saves_nothing"].format(kept=kept, saving=saving, judged=judged, paid=paid)
+    return words["larger" if paid else "smaller"].format(saving=saving, judged=judged, paid=paid, decoder=decoder)
 
 
 ALT_NAMED = 12

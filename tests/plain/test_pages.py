@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import brotli
 import pytest
 from browser import Site, picture
 from networks import small_pack
@@ -16,10 +17,12 @@ from sites import tree
 
 from sdz.export import cli
 from sdz.export.plain import pictures
-from sdz.export.plain.pages import PlainOptions, PlainReport, rewrite, text_report
+from sdz.export.plain.pages import PlainOptions, PlainReport, downloaded, rewrite, text_report
 from sdz.export.plain.pictures import Wanted
+from sdz.export.site import library
 from sdz.export.site.place import SiteWriteError
 from sdz.runtime.format.container import parse
+from sdz.runtime.pack import load_pack
 
 INDEX = """<!doctype html>
 <html><head><meta charset="utf-8"><title>Mine</title>
@@ -221,3 +224,18 @@ def test_pages_look_as_before(chromium: Any, served: Site, scripts: bool) -> Non
     assert page.evaluate(box, "figure sdz-img" if scripts else "figure img") == expected
     assert bool(served.asked("a%20b.png")) is not scripts
     context.close()
+
+
+def test_the_decoder_that_the_report_counts_is_what_a_page_loads(chromium: Any, served: Site, options: PlainOptions) -> None:
+    page = chromium.new_page()
+    page.goto(served.url("index.html"))
+    page.wait_for_function("document.querySelector('sdz-img').complete")
+    loaded = {path for path in served.requests if path.startswith("assets/sdz-")}
+    assert {"sdz.js", "worker.js", "sdz.wasm", "linear.bin", "manifest.json"} <= {Path(path).name for path in loaded}
+    total = sum(len(brotli.compress((options.out / path).read_bytes(), quality=9)) for path in loaded)
+    shared = library.collect(load_pack(options.pack))
+    assert total == downloaded(shared)
+    page.close()
+    # one that the core does not compute: onnxruntime-web and the graphs
+    foreign = downloaded(library.collect(replace(load_pack(options.pack), core={})))
+    assert foreign > total + 2_000_000

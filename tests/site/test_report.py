@@ -92,7 +92,7 @@ LIBRARY = {"sdz.js": (4000, 800), "session.js": (1000, 200), "fallback.js": (100
 @pytest.mark.parametrize(
     ("avif", "saving", "after", "sentence"),
     [
-        ([1500, 1700], 600.0, 5, "has paid for itself after 5 images"),
+        ([1500, 1700], 600.0, 5, "has paid for itself after 5 photos"),
         ([1000, 1000], 0.0, None, "never pays for itself in bytes"),
         ([900, 700], -200.0, None, "is 200 B smaller than the .sdz on average over 2 photos"),
         ([None, None], None, None, "was not measured"),

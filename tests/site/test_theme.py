@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from sites import options
 from sdz.export import cli
 from sdz.export.site.build import build
 from sdz.export.site.photos import PhotoOptions
-from sdz.export.site.report import Report
+from sdz.export.site.report import Report, kilobytes
+from sdz.export.site.theme.numbers import photo_count
 from sdz.export.site.theme.theme import CONTRAST, PAPERS, Theme, ThemeError, contrast, readable_on
 from sdz.export.site.theme.words import WORDS
 
@@ -24,6 +26,31 @@ def test_languages_have_the_same_words() -> None:
     assert {frozenset(words) for words in WORDS.values()} == {frozenset(WORDS["en"])}
     assert all(len(words["months"].split()) == 12 for words in WORDS.values())
     assert all(words["place"].format(number=2, count=7).count("7") == 1 for words in WORDS.values())
+    places = {lang: {name: sorted(re.findall(r"{\w+}", text)) for name, text in words.items()} for lang, words in WORDS.items()}
+    assert all(found == places["en"] for found in places.values())
+
+
+def test_numbers_of_a_language() -> None:
+    assert [kilobytes(n, WORDS["de"]) for n in (9_999, 41_234, 2_690_000)] == ["9.999 B", "41,2 kB", "2,69 MB"]
+    assert [kilobytes(n, WORDS["fr"]) for n in (9_999, 41_234)] == ["9\u202f999 B", "41,2 kB"]
+    assert photo_count(1, WORDS["fr"]) == "1 photo"
+
+
+@pytest.mark.parametrize(("lang", "own", "marked"), [("de", "de", False), ("fr-CA", "fr", False), ("ar", "en", True)])
+def test_everything_is_in_the_language(lang: str, own: str, marked: bool, one: Path, pack: Path, tmp_path: Path) -> None:
+    """No text of another is left; where the language has none, what is English says so."""
+    report = built(one, pack, tmp_path, Theme(lang=lang))
+    pages = {path: (report.site / path).read_text() for path in ("index.html", "photos/a.html", "photos/b.html")}
+    for text in pages.values():
+        assert f'<html lang="{lang}"' in text
+        assert ('lang="en" dir="ltr"' in text) == marked
+    others = {text for name in WORDS for key, text in WORDS[name].items() if name != own and text not in WORDS[own].values()}
+    # what no other language could contain by chance
+    long = {re.sub(r"{.*", "", text) for text in others}
+    assert [text for text in long if len(text) > 12 and any(text in page for page in pages.values())] == []
+    said = WORDS[own]["described"].format(title="B", width=48, height=32, bytes=kilobytes(report.photos[1].sdz.bytes, WORDS[own]))
+    assert f'<meta name="description" content="{said}">' in pages["photos/b.html"]
+    assert WORDS[own]["sent"] in pages["photos/a.html"] and WORDS[own]["gallery_sent"] in pages["index.html"]
 
 
 def test_dates_in_other_languages() -> None:
@@ -93,7 +120,7 @@ def test_a_theme_of_its_own(one: Path, pack: Path, tmp_path: Path, folder: Path)
     assert sheet.endswith(f"{Theme(accent='#06c').rules()}.wall {{ gap: 0 }}\n")
     page = (report.site / "photos/a.html").read_text()
     assert ("Herunterladen" in page, '<span class="place">1 von 2</span>' in page) == (True, True)
-    assert '<details class="how" lang="en" dir="ltr">' in page
+    assert '<details class="how">\n<summary>Wie dieses Bild gesendet wurde <small>' in page
     # another theme makes no photo again
     again = built(one, pack, tmp_path, Theme())
     assert again.reused == 3

@@ -37,8 +37,15 @@ const context = canvas.getContext("2d", { colorSpace: "srgb" });
 let file = new Blob();
 let stop = () => {};
 
-/** @param {number} n @returns {string} */
-const grouped = (n) => n.toLocaleString("en");
+/** What is written here, in the panel's language. @type {Record<string, string>} */
+const words = JSON.parse(study.dataset.words ?? "{}");
+const language = /** @type {HTMLElement | null} */ (study.closest("[lang]"))?.lang;
+
+/** @param {number} n @param {number} [places] @returns {string} */
+const grouped = (n, places = 0) => n.toLocaleString(language, { minimumFractionDigits: places, maximumFractionDigits: places, numberingSystem: "latn" });
+
+/** @param {string} name @param {Record<string, string>} [values] what stands for {…} in it @returns {string} */
+const say = (name, values = {}) => words[name].replace(/\{(\w+)\}/g, (_, value) => values[value]);
 
 /** @returns {number} the bytes that the slider stands for: each step adds the same share, as the eye counts quality */
 const chosenBytes = () => {
@@ -106,7 +113,7 @@ function show(bytes, stage) {
 async function check(rgba) {
   if (!study.dataset.digest) {
     verdict.hidden = false;
-    verdict.textContent = "This pack's decoder is approximate: pixels may differ a little from those that Python decoded.";
+    verdict.textContent = say("approximate");
     return;
   }
   const digest = await crypto.subtle.digest("SHA-256", rgba);
@@ -115,9 +122,7 @@ async function check(rgba) {
   study.dataset.pixels = hex;
   verdict.hidden = false;
   verdict.dataset.same = String(same);
-  verdict.textContent = same
-    ? `All ${grouped(rgba.length)} bytes of these pixels are those that Python decoded.`
-    : "These pixels differ from those that Python decoded.";
+  verdict.textContent = same ? say("same", { count: grouped(rgba.length) }) : say("differ");
 }
 
 /** @param {{code: string, message: string}} error */
@@ -131,7 +136,7 @@ function fail(error) {
 /** Moves the divider: a property of CSS, so that no markup carries styles. */
 function divide() {
   compare.style.setProperty("--split", `${divider.value}%`);
-  divider.setAttribute("aria-valuetext", `${Math.round(Number(divider.value))} % decoded`);
+  divider.setAttribute("aria-valuetext", say("share", { share: grouped(Math.round(Number(divider.value))) }));
 }
 
 function beside() {
@@ -140,15 +145,15 @@ function beside() {
   for (const part of [other, divider, need(".right", compare)]) /** @type {HTMLElement} */ (part).hidden = !source;
   if (!source) return;
   if (image.getAttribute("src") !== source) image.src = source;
-  need(".right", compare).textContent = against === "original" ? "original" : (image.dataset.fallbackName ?? against);
+  need(".right", compare).textContent = against === "original" ? say("original") : (image.dataset.fallbackName ?? against);
 }
 
 /** Writes what the byte slider stands for. */
 function count() {
   const bytes = chosenBytes();
   need(".used").textContent = grouped(bytes);
-  need(".bpp").textContent = ((8 * bytes) / pixels).toFixed(3);
-  slider.setAttribute("aria-valuetext", `${grouped(bytes)} of ${grouped(total)} bytes`);
+  need(".bpp").textContent = grouped((8 * bytes) / pixels, 3);
+  slider.setAttribute("aria-valuetext", say("used", { used: grouped(bytes), total: grouped(total) }));
   need(".left", compare).textContent = `sdz · ${grouped(bytes)} B`;
 }
 
@@ -168,7 +173,7 @@ for (const button of controls.querySelectorAll("input[name=stage]")) {
   });
 }
 dial.addEventListener("input", () => {
-  const text = dial.value === dial.max ? "natural" : dial.value === "0" ? "faithful" : `${dial.value} of ${dial.max}`;
+  const text = dial.value === dial.max ? say("natural") : dial.value === "0" ? say("faithful") : say("used", { used: dial.value, total: dial.max });
   need(".dial output").textContent = text;
   dial.setAttribute("aria-valuetext", text);
   clearTimeout(resting);

@@ -77,6 +77,11 @@ class Theme:
         tag = self.lang.lower()
         return "rtl" if {tag.partition("-")[0], "-".join(tag.split("-")[:2])} & RIGHT_TO_LEFT else "ltr"
 
+    @property
+    def english(self) -> bool:
+        """Whether longer texts are English although the pages' language is another."""
+        return self.lang.lower().partition("-")[0] not in WORDS
+
     @cached_property
     def words(self) -> Words:
         """The pages' words: English, those of the language where they are known, and the folder's own `words.json`; raises ThemeError."""
