@@ -115,7 +115,7 @@ def _add_build(command: argparse.ArgumentParser) -> None:
         "--fallback", choices=("avif", "webp", "jpeg", "none"), default="avif", help="for visitors without JavaScript (default avif)"
     )
     command.add_argument("--jobs", type=_count, default=os.cpu_count() or 1, metavar="N", help="worker processes (default: one per core)")
-    command.add_argument("--title", default="Photos", help="title of the gallery (default Photos)")
+    command.add_argument("--title", help="title of the gallery (default: Photos, in the language of --lang)")
     looks = command.add_argument_group("looks")
     looks.add_argument(
         "--template", type=Path, metavar="DIR", help="templates, style.css and words.json over the built-in ones: docs/site.md"
@@ -247,7 +247,7 @@ def _build(options: argparse.Namespace) -> int:
             options.lossless,
         ),
         pack=options.pack,
-        title=readable(options.title),
+        title=None if options.title is None else readable(options.title),
         order=options.order,
         url=options.url,
         jobs=options.jobs,

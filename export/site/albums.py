@@ -59,20 +59,30 @@ class Album:
         return (days[0], days[-1]) if days else None
 
 
-def make_albums(title: str, made: Sequence[tuple[Source, Photo]], order: str) -> tuple[Album, list[str]]:
-    """The root of the tree, whose title is the site's; and a line for each text that could not be used.
+def _above(source: Source) -> list[tuple[tuple[str, ...], Path]]:
+    """The folders above a photo's own, down from the one that was named: the path as the site has it, and where it is."""
+    if source.folder is None:
+        return []
+    inside, below = source.inside.parent.parts, source.path.relative_to(source.folder).parent.parts
+    named = len(inside) - len(below)
+    return [(inside[: named + depth], source.folder.joinpath(*below[:depth])) for depth in range(len(below))]
+
+
+def make_albums(title: str | None, made: Sequence[tuple[Source, Photo]], order: str, default: str = "") -> tuple[Album, list[str]]:
+    """The root of the tree, whose title is the site's: `title`, or its folder's own, or else `default`; and a line for each text that could
+    not be used.
 
     In an album, what its `order.txt` names stands first; then come photos by the time they were taken, those that do not say last, or with
     `order` "name" by name; sub-albums stand by name.
     """
-    problems: list[str] = []
-    folders: dict[Path, Folder] = {}
+    photos_of: dict[Path, list[str]] = {}
     for source, _ in made:
-        if source.path.parent not in folders:
-            names = [other.path.name for other, _ in made if other.path.parent == source.path.parent]
-            folders[source.path.parent] = read_folder(source.path.parent, names)
-            problems += folders[source.path.parent].problems
-    root = Album(title)
+        photos_of.setdefault(source.path.parent, []).append(source.path.name)
+        for _, above in _above(source):
+            photos_of.setdefault(above, [])
+    folders = {path: read_folder(path, names) for path, names in photos_of.items()}
+    problems = [problem for folder in folders.values() for problem in folder.problems]
+    root = Album(title or default)
     known: dict[tuple[str, ...], Album] = {(): root}
     homes: dict[tuple[str, ...], Folder] = {}
     entries: dict[tuple[str, ...], list[tuple[Source, Photo]]] = {}
@@ -82,18 +92,20 @@ def make_albums(title: str, made: Sequence[tuple[Source, Photo]], order: str) ->
         _album(parts, known)
         # files that were named one by one have no folder in common, and no order
         homes.setdefault(parts, folder if source.folder is not None else Folder())
+        for inside, above in _above(source):
+            homes.setdefault(inside, folders[above])
         entries.setdefault(parts, []).append((source, _described(photo, folder.photos.get(source.path.name, Texts()))))
-    for parts, listed in entries.items():
-        album, folder = known[parts], homes[parts]
+    for parts, folder in homes.items():
+        album, listed = known[parts], entries.get(parts, [])
         place = {name: index for index, name in enumerate(folder.order)}
         listed.sort(key=lambda entry: (place.get(entry[0].path.name, len(place)), *_key(entry[1], order)))
         album.photos = [photo for _, photo in listed]
-        album.title = (folder.album.title or album.title) if parts else album.title
+        album.title = (folder.album.title or album.title) if parts or title is None else album.title
         album.caption = folder.album.caption
         if folder.album.cover is not None:
             album.chosen = next((photo for source, photo in listed if source.path.name == folder.album.cover), None)
             if album.chosen is None:
-                problems.append(f"{readable(listed[0][0].path.parent)}: there is no photo {folder.album.cover} to be the cover")
+                problems.append(f"album {'/'.join(parts) or album.title}: there is no photo {folder.album.cover} to be the cover")
     for parts, album in known.items():
         place = {name: index for index, name in enumerate(homes[parts].order)} if parts in homes else {}
         album.albums.sort(key=lambda child: (place.get(child.path[-1], len(place)), child.path))

@@ -42,7 +42,7 @@ class BuildOptions:
     site: Path
     photo: PhotoOptions = field(default_factory=PhotoOptions)
     pack: Path | None = None
-    title: str = "Photos"
+    title: str | None = None
     order: str = "date"
     url: str | None = None
     jobs: int = 0
@@ -93,7 +93,7 @@ def build(options: BuildOptions, progress: Progress = lambda done, count, result
         if not made:
             raise NoPhotosError("\n".join([*problems, *found.left_out, "no photo could be read: the site was left as it was"]))
         decoder = Decoder(pack.id.hex(), pack.exact, pack.denoiser_min_step_index is not None)
-        albums, notes = make_albums(options.title, made, options.order)
+        albums, notes = make_albums(options.title, made, options.order, options.theme.words["images"])
         photos = albums.all_photos()
         reused = sum(r.reused for r in results)
         report = summarize(options.site, decoder, photos, assets, shared, reused, problems, found.left_out, notes)
@@ -184,7 +184,7 @@ def _publish(
     written = [write(path, text.encode()) for path, text in texts]
     _sync(options.site, written)
     listed += written
-    write_manifest(options.title, report, listed)
+    write_manifest(albums.title, report, listed)
     for path in sorted(known.paths - {MANIFEST} - {path for asset in listed for path in asset.paths()}, reverse=True):
         remove(options.site, path)
 

@@ -41,7 +41,7 @@ TEMPLATES = ("layout.html", "parts.html", "index.html", "photo.html", "how.html"
 
 INDEX = "index.html"
 
-SCRIPTED = ("used", "natural", "faithful", "original", "approximate", "same", "differ", "share")
+SCRIPTED = ("B", "used", "natural", "faithful", "original", "approximate", "same", "differ", "share")
 """Words that the panel's script writes."""
 
 

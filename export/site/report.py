@@ -171,7 +171,7 @@ class Report:
         out |= {"site": str(self.site), **out.pop("decoder")}
         for entry, photo in zip(out["photos"], self.photos, strict=True):
             entry["bpp"] = photo.bpp
-        out["without_alt"] = self.without_alt
+        out |= {"without_alt": self.without_alt, "verdict": verdict(self)}
         return out
 
     @property
@@ -215,10 +215,10 @@ def summarize(
 def kilobytes(count: int, words: Words = WORDS[ENGLISH]) -> str:
     """A byte count as a person reads it: 4,981 B, 41.2 kB, 2.69 MB (powers of ten)."""
     if count < 10_000:
-        return f"{grouped(count, words)} B"
+        return f"{grouped(count, words)} {words['B']}"
     if count < 1_000_000:
-        return f"{fixed(count / 1000, 1, words)} kB"
-    return f"{fixed(count / 1_000_000, 2, words)} MB"
+        return f"{fixed(count / 1000, 1, words)} {words['kB']}"
+    return f"{fixed(count / 1_000_000, 2, words)} {words['MB']}"
 
 
 def plural(count: int, noun: str) -> str:
@@ -239,6 +239,29 @@ def payback(report: Report, words: Words = WORDS[ENGLISH]) -> str:
         kept = words["kept"].format(kept=grouped(count, words), photos=photo_count(len(report.photos), words))
         return words["kept_save" if paid else "saves_nothing"].format(kept=kept, saving=saving, judged=judged, paid=paid)
     return words["larger" if paid else "smaller"].format(saving=saving, judged=judged, paid=paid, decoder=decoder)
+
+
+def verdict(report: Report) -> str:
+    """What a visitor who sees all photos, at their largest, downloads with sdz and with AVIF alone, and which of the two to use. The AVIF
+    of photos that were not compared is estimated from those that were."""
+    if report.saving is None:
+        return f"{WORDS[ENGLISH]['not_measured']} --judge 5 compares five photos, --auto all."
+    compared = [photo for photo in report.photos if photo.avif_equal is not None]
+    equal = sum(photo.avif_equal or 0 for photo in compared)
+    others = sum(photo.sdz.bytes for photo in report.photos if photo.avif_equal is None)
+    avif = equal + round(others * equal / sum(photo.sdz.bytes for photo in compared))
+    decodes = any(photo.avif is None for photo in report.photos)
+    own = report.downloads["images"].brotli + report.once * decodes
+    count = len(report.photos)
+    said = f"A visitor who sees {plural(count, 'photo')} downloads {kilobytes(own)} with sdz and {kilobytes(avif)} with AVIF at equal looks"
+    if len(compared) < count:
+        said += f" (by {len(compared):,} of them)"
+    if own < avif:
+        return f"{said}."
+    if not decodes:
+        return f"{said}: every photo is kept as AVIF."
+    after = report.pays_after
+    return f"{said}: use AVIF here" + (f"; sdz pays from {plural(after, 'photo')} on." if after is not None else ".")
 
 
 ALT_NAMED = 12
@@ -282,7 +305,8 @@ def text_report(report: Report) -> str:
     lost = len(report.problems) + len(report.left_out)
     made += f", {plural(lost, 'file')} left out" * bool(lost) + f"; pack {report.decoder.pack}"
     silent = [_without_alt(report.without_alt)] if report.without_alt else []
-    return "\n\n".join(["\n".join(_columns(table)) for table in tables if table] + [payback(report), *silent, made])
+    compared = [payback(report)] if report.saving is not None else []
+    return "\n\n".join([verdict(report), *("\n".join(_columns(table)) for table in tables if table), *compared, *silent, made])
 
 
 def _without_alt(sources: list[str]) -> str:

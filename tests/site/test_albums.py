@@ -400,3 +400,22 @@ def test_folders_whose_names_are_not_utf8(pack: Path, tmp_path: Path) -> None:
     report = build(options(tmp_path / "in", pack, tmp_path / "site", **FAST))
     assert [(p.name, p.source, p.alt) for p in report.photos] == [("cafes/e", "cafés/é.jpg", "é")]
     assert "<h1>cafés</h1>" in page(report, "albums/cafes/index.html")
+
+
+def test_texts_of_folders_that_hold_only_folders(pack: Path, tmp_path: Path) -> None:
+    """The root's title is the site's, where none is given."""
+    (tmp_path / "in/a/b").mkdir(parents=True)
+    (tmp_path / "in/a/c").mkdir()
+    for name in ("a/b/one.png", "a/c/two.png"):
+        picture(40, 30).save(tmp_path / "in" / name)
+    (tmp_path / "in/album.md").write_text("# Everything\ncover: none.png\n\nAll of it.\n")
+    (tmp_path / "in/a/album.txt").write_text("title: The A\n\nOf A.\n")
+    (tmp_path / "in/a/order.txt").write_text("c\nb\n")
+    report = build(options(tmp_path / "in", pack, tmp_path / "site", **FAST | {"title": None}))
+    root, album = ((report.site / path).read_text() for path in ("index.html", "albums/a/index.html"))
+    assert ("<h1>Everything</h1>" in root, "<p>All of it.</p>" in root) == (True, True)
+    assert ("<h1>The A</h1>" in album, "<p>Of A.</p>" in album) == (True, True)
+    assert re.findall(r'<span class="name">([^<]*)</span>', album) == ["c", "b"]
+    assert report.notes == ["album Everything: there is no photo none.png to be the cover"]
+    again = build(options(tmp_path / "in", pack, tmp_path / "site", **FAST | {"title": "Given"}))
+    assert "<h1>Given</h1>" in (again.site / "index.html").read_text()

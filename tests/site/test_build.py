@@ -475,9 +475,9 @@ def test_command_line(
     assert errors[:5] == [f"sdz build: {number}/5 {line}" for number, line in enumerate(lines, 1)]
     assert [line.split(": ")[:2] for line in errors[5:]] == [["sdz build", str(photos / "broken.jpg")], ["sdz build", "missing.png"]]
     lines = printed.out.splitlines()
-    assert lines[0].split()[:4] == ["photo", "pixels", "bytes", "bpp"]
-    assert [line.split()[:2] for line in lines[1:4]] == [["glass", "70x90"], ["turned", "64x96"], ["uber-der-stadt", "190x170"]]
-    assert "How sdz compares with AVIF was not measured." in lines
+    assert lines[:2] == ["How sdz compares with AVIF was not measured. --judge 5 compares five photos, --auto all.", ""]
+    assert lines[2].split()[:4] == ["photo", "pixels", "bytes", "bpp"]
+    assert [line.split()[:2] for line in lines[3:6]] == [["glass", "70x90"], ["turned", "64x96"], ["uber-der-stadt", "190x170"]]
     assert cli.main([*command, "--json", "--quiet"]) == 1
     printed = capsys.readouterr()
     assert len(printed.err.splitlines()) == 2

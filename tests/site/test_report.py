@@ -18,7 +18,7 @@ from sdz.export.metrics.pictures import avif_bytes, psnr
 from sdz.export.site import library
 from sdz.export.site.assets import Asset, hashed_name, write_asset
 from sdz.export.site.photos import placeholder_colors, title_of
-from sdz.export.site.report import Decoder, Download, Measured, Photo, kilobytes, payback, summarize
+from sdz.export.site.report import Decoder, Download, Measured, Photo, kilobytes, payback, summarize, text_report, verdict
 
 # small parts
 
@@ -135,6 +135,42 @@ def test_payback_where_the_smaller_file_is_kept(avif: list[int], saving: float, 
     assert (report.saving, report.pays_after) == (saving, after)
     assert sentence in payback(report)
     assert report.downloads["images"].raw == sum(min(n, 1000) for n in avif)
+
+
+KEEPS = Asset("assets/x.avif", 900, "0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("photos", "line"),
+    [
+        ([photo_of(1000, None)], "How sdz compares with AVIF was not measured. --judge 5 compares five photos, --auto all."),
+        ([photo_of(1000, 5000)], "A visitor who sees 1 photo downloads 4,000 B with sdz and 5,000 B with AVIF at equal looks."),
+        (
+            [photo_of(1000, 1500)] * 2,
+            "A visitor who sees 2 photos downloads 5,000 B with sdz and 3,000 B with AVIF at equal looks: use AVIF here; "
+            "sdz pays from 6 photos on.",
+        ),
+        (
+            [photo_of(1000, 900)],
+            "A visitor who sees 1 photo downloads 4,000 B with sdz and 900 B with AVIF at equal looks: use AVIF here.",
+        ),
+        (
+            [photo_of(1000, 3000), *[photo_of(1000, None)] * 3],
+            "A visitor who sees 4 photos downloads 7,000 B with sdz and 12.0 kB with AVIF at equal looks (by 1 of them).",
+        ),
+        (
+            [replace(photo_of(1000, 900), choice="why", avif=KEEPS)],
+            "A visitor who sees 1 photo downloads 900 B with sdz and 900 B with AVIF at equal looks: every photo is kept as AVIF.",
+        ),
+    ],
+)
+def test_the_first_line(photos: list[Photo], line: str) -> None:
+    shared = library.Library(dict.fromkeys(LIBRARY, b""), "assets/sdz-0")
+    assets = [Asset(f"assets/sdz-0/{name}", raw, "", brotli) for name, (raw, brotli) in LIBRARY.items()]
+    report = summarize(Path("s"), Decoder("01020304"), photos, assets, shared, 0, [], [])
+    assert verdict(report) == line
+    assert text_report(report).splitlines()[0] == line
+    assert report.to_json()["verdict"] == line
 
 
 def test_measures() -> None:

@@ -32,7 +32,7 @@ def test_languages_have_the_same_words() -> None:
 
 def test_numbers_of_a_language() -> None:
     assert [kilobytes(n, WORDS["de"]) for n in (9_999, 41_234, 2_690_000)] == ["9.999 B", "41,2 kB", "2,69 MB"]
-    assert [kilobytes(n, WORDS["fr"]) for n in (9_999, 41_234)] == ["9\u202f999 B", "41,2 kB"]
+    assert [kilobytes(n, WORDS["fr"]) for n in (9_999, 41_234)] == ["9\u202f999 o", "41,2 ko"]
     assert photo_count(1, WORDS["fr"]) == "1 photo"
 
 

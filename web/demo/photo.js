@@ -89,7 +89,7 @@ function show(bytes, stage) {
       const label = badge(progress.stage);
       label.dataset.reached = "";
       need("small", label).replaceChildren(
-        ...[`${Math.round(performance.now() - start)} ms`, `${grouped(bytes)} B`].map((text) => {
+        ...[`${Math.round(performance.now() - start)} ms`, `${grouped(bytes)} ${say("B")}`].map((text) => {
           const part = document.createElement("span");
           part.textContent = text;
           return part;
@@ -154,7 +154,7 @@ function count() {
   need(".used").textContent = grouped(bytes);
   need(".bpp").textContent = grouped((8 * bytes) / pixels, 3);
   slider.setAttribute("aria-valuetext", say("used", { used: grouped(bytes), total: grouped(total) }));
-  need(".left", compare).textContent = `sdz · ${grouped(bytes)} B`;
+  need(".left", compare).textContent = `sdz · ${grouped(bytes)} ${say("B")}`;
 }
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
