@@ -235,11 +235,11 @@ def choice(photo: Photo, words: Words) -> str:
     """What was kept, and why, where the build chose."""
     if photo.avif is not None:
         kind = "choice_avif"
-    elif photo.avif_equal is None:
+    elif photo.compared is None:
         kind = "choice_small"
     else:
-        kind = "choice_none" if photo.avif_bound == ">=" else "choice_sdz"
-    return words[kind].format(sdz=grouped(photo.sdz.bytes, words), avif=grouped(photo.avif_equal or 0, words))
+        kind = "choice_sdz" if photo.compared else "choice_none"
+    return words[kind].format(sdz=grouped(photo.sdz.bytes, words), avif=grouped(photo.compared or 0, words))
 
 
 def rate_curve(photo: Photo) -> Curve | None:

@@ -36,7 +36,7 @@ from .metadata import read_facts
 from .originals import published
 from .report import Measured, Photo, Size
 
-RECIPE = 5
+RECIPE = 6
 """Raised when this module would make other files or figures of the same photo; part of every key."""
 
 FALLBACK_QUALITY = {"avif": 50, "webp": 75, "jpeg": 80}
@@ -222,6 +222,7 @@ class _Judged:
     avif_equal: int | None = None
     avif_bound: str | None = None
     choice: str | None = None
+    compared: int | None = None
     avif: bytes = b""
     quality: int = 0
     """Of that AVIF."""
@@ -320,7 +321,8 @@ def _judge(job: PhotoJob, original: _Original, encoded: _Encoded, decoded: _Deco
     if not auto:
         return _Judged(distance, equal.size, equal.bound)
     kept = equal.data if len(equal.data) <= len(encoded.data) else b""
-    return _Judged(distance, equal.size, equal.bound, _choice(len(encoded.data), len(equal.data), bool(kept)), kept, equal.quality)
+    said = _choice(len(encoded.data), len(equal.data), bool(kept))
+    return _Judged(distance, equal.size, equal.bound, said, len(equal.data), kept, equal.quality)
 
 
 def _choice(sdz: int, avif: int, kept: bool) -> str:
@@ -400,6 +402,7 @@ def _write(
         avif_bound=judged.avif_bound,
         avif=avif,
         choice=judged.choice,
+        compared=judged.compared,
         facts=read_facts(original.data),
         file_title=title,
         colors=placeholder_colors(original.picture),

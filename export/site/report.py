@@ -53,7 +53,8 @@ class Photo:
     """What the manifest says of a photo; files are paths relative to the site. Width, height and all figures are those of the largest file,
     `sizes` are the smaller ones, the smallest first.
 
-    `choice` says in words, where the build chose, what was kept and why. Where `avif` was, there is no file `sdz`, only its record, and
+    `choice` says in words, where the build chose, what was kept and why; `compared` is the size of the AVIF beside it, 0 where none is as
+    near, None where the picture is too small to be compared. Where `avif` was, there is no file `sdz`, only its record, and
     no fallback: the AVIF needs none. `rendered` is a JPEG of the decoded pixels, `original` what was published of the file itself. `facts`
     are those of the file, `file_title` is made of its name; of these and of what stands beside it `title`, `alt`, `caption` and `taken`
     (as in `Facts`) were chosen.
@@ -79,6 +80,7 @@ class Photo:
     avif_bound: str | None = None
     avif: Asset | None = None
     choice: str | None = None
+    compared: int | None = None
     facts: Facts = field(default_factory=Facts)
     file_title: str = ""
     alt: str | None = None

@@ -60,7 +60,7 @@ def test_an_avif_that_is_kept_is_a_plain_picture(chosen: Report) -> None:
     assert f'<img src="{city.avif.path}" alt="Über der Stadt" width="190" height="170"' in gallery
     for photo in chosen.photos:
         assert f"<small>{photo.choice}</small>" in (chosen.site / f"photos/{photo.name}.html").read_text(encoding="utf-8")
-    assert "1 of them is AVIF, which was no larger" in gallery
+    assert "One of them is AVIF, which was no larger" in gallery
     page = (chosen.site / "photos/uber-der-stadt.html").read_text(encoding="utf-8")
     assert f'<img src="../{city.avif.path}" alt="Über der Stadt"' in page
     assert city.choice in page
