@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from ..output import as_json, tolerate_names
 from ..runtime.files import readable
-from ..runtime.options import DEFAULT_EFFORT, DEFAULT_QUALITY, DEFAULT_TUNE, MAX_EFFORT, TUNES
+from ..runtime.options import DEFAULT_EFFORT, DEFAULT_QUALITY, DEFAULT_TUNE, HEAD_BYTES, MAX_EFFORT, TUNES
 from .commands import COMMANDS, PROGRAM, failed, run
 from .packs.options import PRECISIONS, STEPS
 
@@ -138,6 +138,10 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--lossless", action="store_true", help="publish an .sdz of each photo that ends in its exact pixels, for download, in full size"
     )
+    command.add_argument(
+        "--head", type=_natural, default=HEAD_BYTES, metavar="N",
+        help="bytes of each picture that stand in the page itself, a blur before anything else is loaded (default %(default)s, 0: none)",
+    )  # fmt: skip
     command.add_argument("--keep-metadata", action="store_true", help="keep places, names and all else in the files that are published")
     command.add_argument(
         "--judge",
@@ -245,6 +249,7 @@ def _build(options: argparse.Namespace) -> int:
             options.effort,
             options.sizes,
             options.lossless,
+            options.head,
         ),
         pack=options.pack,
         title=None if options.title is None else readable(options.title),

@@ -28,5 +28,8 @@ DEFAULT_EFFORT: Final = 0
 """Encoder effort, 0 to MAX_EFFORT (`refining`): 0 takes the encoder's latents as they are, 2 adds about a second for 512 x 512 pixels, 9
 half a minute."""
 
+HEAD_BYTES: Final = 60
+"""Bytes of a picture that stand in a page itself: a blur in colours."""
+
 DEFAULT_QUALITY: Final = 40.0
 """About 0.3 bits per pixel on photos: where this codec's pictures are pleasant and AVIF's, by ST-LPIPS, just take over."""

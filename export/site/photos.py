@@ -7,6 +7,7 @@ previous manifest, with its files intact, is taken over unchanged.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -25,7 +26,8 @@ from ...runtime.decode import Opened, decode, open_latents
 from ...runtime.encode import encode
 from ...runtime.errors import CorruptPackError, SdzError
 from ...runtime.files import readable
-from ...runtime.options import DEFAULT_EFFORT, DEFAULT_TUNE, STAGES, Tune
+from ...runtime.format.container import ALPHA, LATENTS, Chunk, parse, serialize
+from ...runtime.options import DEFAULT_EFFORT, DEFAULT_TUNE, HEAD_BYTES, STAGES, Tune
 from ...runtime.pack import Pack, default_pack, load_pack
 from ...runtime.photo import PreparedPhoto, read_photo
 from ...runtime.pictures.written import on_white
@@ -66,9 +68,9 @@ class PhotoOptions:
     """What decides about a photo's bytes and figures; at most one of the three rates is set. `auto` keeps an AVIF instead where that is as
     near in no more bytes. `ms_ssim` asks for a figure that only torch can measure, which takes longer to load than a photo to make.
     `lossless` publishes an `.sdz` beside them that ends in the photo's exact pixels, in full size. `originals` publishes the files
-    themselves, `keep_metadata` what they say of place and owner, in them and in the `.sdz`. `sizes` are the longer sides of the files of
-    each photo, in pixels; None for `SIZES` as far as they are worthwhile. The largest is `max_side` where that is given, and no photo is
-    made larger."""
+    themselves, `head` is how many bytes of each picture stand in its page, `keep_metadata` what the files say of place and owner, in them and
+    in the `.sdz`. `sizes` are the longer sides of the files of each photo, in pixels; None for `SIZES` as far as they are worthwhile. The
+    largest is `max_side` where that is given, and no photo is made larger."""
 
     quality: float | None = None
     bpp: float | None = None
@@ -83,6 +85,7 @@ class PhotoOptions:
     effort: int = DEFAULT_EFFORT
     sizes: tuple[int, ...] | None = None
     lossless: bool = False
+    head: int = HEAD_BYTES
 
     @property
     def longest(self) -> int:
@@ -406,6 +409,7 @@ def _write(
         facts=read_facts(original.data),
         file_title=title,
         colors=placeholder_colors(original.picture),
+        head=head_of(encoded.data, job.options.head),
         exact=exact,
     )
 
@@ -415,6 +419,16 @@ def title_of(source: Path) -> str:
     stem = unicodedata.normalize("NFC", readable(source.stem))
     words = " ".join(stem.replace("_", " ").replace("-", " ").split()) or stem
     return words[:1].upper() + words[1:]
+
+
+def head_of(data: bytes, size: int) -> str:
+    """The first `size` bytes that a file would have without texts, in base64; none of a picture with transparency, whose alpha comes first,
+    or of one without embedded latents."""
+    container = parse(data)
+    latents = container.find(LATENTS)
+    if not size or latents is None or container.find(ALPHA) is not None:
+        return ""
+    return base64.b64encode(serialize(container.header, [Chunk(LATENTS, latents.payload)])[:size]).decode()
 
 
 def placeholder_colors(picture: Image.Image) -> str:

@@ -88,6 +88,8 @@ class Photo:
     taken: str | None = None
     colors: str = ""
     """What stands in for the picture until it is decoded: CSS colours from top to bottom."""
+    head: str = ""
+    """The first bytes of the picture, in base64, which a page paints before it asks for the file."""
     sizes: list[Size] = field(default_factory=list)
     exact: Asset | None = None
     """An `.sdz` that ends in the photo's exact pixels, in full size, for those who download it."""

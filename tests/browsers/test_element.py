@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -278,6 +279,27 @@ def test_colours_stand_in_until_something_is_decoded(site: Site, page: Any) -> N
     opened.set()
     page.wait_for_function("window.seen.length === 2")
     assert page.evaluate(backgrounds) == ["none", "none"]
+
+
+def test_the_head_is_painted_before_the_file_has_arrived(site: Site, page: Any, session: Session) -> None:
+    """The pixels of the linear stage of so many bytes; what is no head changes nothing."""
+    opened = site.hold("a.sdz")
+    data = site.files["a.sdz"]
+    head = base64.b64encode(data[:60]).decode()
+    body = (
+        f'<sdz-img src="a.sdz" data-stage="linear" data-head="{head}" style="display: block"></sdz-img>'
+        '<sdz-img src="b.sdz" data-stage="linear" data-head="!" style="display: block"></sdz-img>'
+        '<sdz-img src="b.sdz" data-stage="linear" data-head="AAAA" style="display: block"></sdz-img>'
+    )
+    show(site, page, body, 2)
+    page.wait_for_function("document.querySelector('sdz-img').currentStage === 'linear'")
+    expected = decode(data[:60], stage="linear", session=session).pixels
+    shot = pixels(page.screenshot())[: expected.shape[0], : expected.shape[1]]
+    assert np.array_equal(shot, expected)
+    opened.set()
+    page.wait_for_function("window.seen.length === 3")
+    expected = decode(data, stage="linear", session=session).pixels
+    assert np.array_equal(pixels(page.screenshot())[: expected.shape[0], : expected.shape[1]], expected)
 
 
 def test_the_fallback_steps_in_when_nothing_is_painted(site: Site, page: Any) -> None:

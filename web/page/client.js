@@ -80,15 +80,16 @@ function sharedWorker() {
 /**
  * Requests a picture.
  * @param {string} src absolute URL @param {Wanted} wanted @param {Receiver} receiver
- * @param {{seen: boolean, lazy: boolean}} options whether it is in sight; whether it is only downloaded until it is
+ * @param {{seen: boolean, lazy: boolean, head?: Uint8Array<ArrayBuffer>}} options whether it is in sight; whether it is only downloaded until it
+ *   is; the first bytes of a file of the same picture
  * @returns {{end(): void, see(seen: boolean): void}} `end` ends the request, and nothing is called afterwards; `see` tells whether the
  *   picture is in sight now
  */
-export function request(src, { stage, realism }, receiver, { seen, lazy }) {
+export function request(src, { stage, realism }, receiver, { seen, lazy, head }) {
   const id = ++lastId;
   receivers.set(id, receiver);
   try {
-    sharedWorker().postMessage({ type: "decode", id, src, stage, realism, seen, lazy, tiles: Boolean(receiver.tile) });
+    sharedWorker().postMessage({ type: "decode", id, src, stage, realism, seen, lazy, head, tiles: Boolean(receiver.tile) });
   } catch (error) {
     // a worker's script must be of the page's origin
     receivers.delete(id);

@@ -1,5 +1,5 @@
 /**
- * <sdz-img src srcset sizes alt width height loading data-stage data-realism data-colors>: shows an .sdz file. To layout it is a replaced element,
+ * <sdz-img src srcset sizes alt width height loading data-stage data-realism data-colors data-head>: shows an .sdz file. To layout it is a replaced element,
  * as <img> is: the picture is its `content`. Its children are the fallback: they are shown until the picture is decoded, and on any error.
  *
  * Events, which do not bubble, as those of <img>: `load` after the last stage; `progress` with detail {stage, bytes, total} after each;
@@ -333,7 +333,7 @@ export class SdzImg extends Reflecting {
 
   /** @param {string | Promise<string>} address @param {Receiver} receiver */
   #begin(address, receiver) {
-    const { end, hurry } = load(this, address, this.#wanted, receiver, { lazy: this.loading === "lazy" });
+    const { end, hurry } = load(this, address, this.#wanted, receiver, { lazy: this.loading === "lazy", head: this.dataset.head });
     [this.#stop, this.#hurry] = [end, hurry];
   }
 

@@ -41,12 +41,12 @@ const PATIENCE_MS = 2000;
 
 /**
  * @param {Element} element in which the picture is shown @param {string | Promise<string>} address absolute, or once it is chosen @param {Wanted} wanted @param {Receiver} receiver
- * @param {{lazy?: boolean, convert?: Convert}} [options] whether it is only downloaded until the element is in sight; what makes another image
- *   of the last stage's
+ * @param {{lazy?: boolean, convert?: Convert, head?: string}} [options] whether it is only downloaded until the element is in sight; what makes
+ *   another image of the last stage's; the first bytes of a file of the same picture, in base64
  * @returns {{end(): void, hurry(): void}} `end` ends it, and nothing is called afterwards; `hurry`: as if the element were in sight from now on
  */
-export function load(element, address, wanted, receiver, { lazy = false, convert } = {}) {
-  const loading = new Loading(address, wanted, receiver, lazy, convert);
+export function load(element, address, wanted, receiver, { lazy = false, convert, head } = {}) {
+  const loading = new Loading(address, wanted, receiver, lazy, convert, head);
   const look = watchSight(element, (seen) => loading.see(seen));
   loading.run();
   return {
@@ -74,8 +74,9 @@ class Loading {
   /** @type {{width: number, height: number, alt?: string}} */
   #size = { width: 0, height: 0 };
 
-  /** @param {string | Promise<string>} address @param {Wanted} wanted @param {Receiver} receiver @param {boolean} lazy @param {Convert} [convert] */
-  constructor(address, wanted, receiver, lazy, convert) {
+  /** @param {string | Promise<string>} address @param {Wanted} wanted @param {Receiver} receiver @param {boolean} lazy @param {Convert} [convert] @param {string} [head] */
+  constructor(address, wanted, receiver, lazy, convert, head) {
+    this.head = head;
     this.address = address;
     this.wanted = wanted;
     this.receiver = receiver;
@@ -120,7 +121,7 @@ class Loading {
         this.#showing = this.#showing.then(() => this.#show(address, progress, number));
       },
       error: (error) => this.#fail(error),
-    }, { seen: this.#seen, lazy: this.lazy });
+    }, { seen: this.#seen, lazy: this.lazy, head: bytesOf(this.head) });
   }
 
   /** @param {SdzError} error */
@@ -161,6 +162,15 @@ class Loading {
     if (this.#live && image) return { url, image };
     URL.revokeObjectURL(url);
     return NOTHING;
+  }
+}
+
+/** @param {string} [base64] @returns {Uint8Array<ArrayBuffer> | undefined} none where it is no base64 */
+function bytesOf(base64) {
+  try {
+    return base64 ? Uint8Array.from(atob(base64), (character) => character.charCodeAt(0)) : undefined;
+  } catch {
+    return undefined;
   }
 }
 

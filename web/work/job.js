@@ -55,6 +55,7 @@ const breathe = () =>
  * @property {boolean} seen whether the picture is in sight
  * @property {boolean} lazy whether it is only downloaded until it is
  * @property {boolean} tiles whether pixels are sent as tiles, not as an image
+ * @property {Uint8Array<ArrayBuffer>} [head] the first bytes of a file of the same picture, of any size: painted before its own have arrived
  */
 
 export class Job {
@@ -106,8 +107,9 @@ export class Job {
    * @param {Request} request @param {Sessions} sessions @param {Turns<Job>} turns
    * @param {(message: Record<string, unknown>, transfer?: Transferable[]) => void} tell
    */
-  constructor({ src, stage, realism, seen, lazy, tiles }, sessions, turns, tell) {
+  constructor({ src, stage, realism, seen, lazy, tiles, head }, sessions, turns, tell) {
     this.src = src;
+    this.head = head ?? new Uint8Array();
     /** The last stage of the latents. */
     this.wanted = stage === "exact" ? "denoised" : stage;
     /** Whether the photo itself is wanted, where the file has it. */
@@ -125,6 +127,7 @@ export class Job {
   /** Downloads and decodes. @returns {Promise<void>} when the file has arrived, or failed */
   async run() {
     this.turns.add(this);
+    this.#begin();
     try {
       await this.#receive();
       const loading = /** @type {Promise<Pack>} */ (this.#loading);
@@ -138,6 +141,18 @@ export class Job {
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  /** Paints the head that the page brought, if it is one. */
+  #begin() {
+    this.#bytes = this.head;
+    try {
+      if (this.head.length) this.#look();
+    } catch {
+      this.head = this.#bytes = new Uint8Array();
+    }
+    // the file tells its own size
+    this.#headerSent = false;
   }
 
   /** Ends it, without a word. */
@@ -198,11 +213,11 @@ export class Job {
       }
       buffer.set(value, size);
       size += value.length;
-      this.#bytes = buffer.subarray(0, size);
+      if (size >= this.head.length || size === this.#total) this.#bytes = buffer.subarray(0, size);
       // the whole file is no prefix, of which a first paint would be made
       this.#received = size === this.#total;
       if (this.#received) break;
-      if (size < MAX_HEADER_BYTES) continue;
+      if (size < Math.max(MAX_HEADER_BYTES, this.head.length)) continue;
       this.#look();
       if (this.#original !== "loading" && this.#endBeforeTail()) {
         reader.cancel().catch(() => {});
@@ -211,6 +226,7 @@ export class Job {
       this.turns.wake();
     }
     this.#received = true;
+    this.#bytes = buffer.subarray(0, size);
     this.#look();
     this.#total ??= size;
     const whole = this.#bytes;
