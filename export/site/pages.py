@@ -146,6 +146,7 @@ class Pages:
                 "paragraphs": lambda text: [part.strip() for part in re.split(r"\n\s*\n", text or "") if part.strip()],
                 "photos": lambda count: photo_count(count, words),
                 "share": lambda value: "–" if value is None else fixed(value, 4, words),
+                "colour_classes": lambda photo: " ".join(name for name, _ in _colours(photo)),
                 "size_class": lambda photo: _size_class(photo.width, photo.height),
             }
             spoken = {"lang": self.theme.lang, "direction": self.theme.direction, "english": self.theme.english}
@@ -217,9 +218,13 @@ def path_of(name: str) -> str:
 
 
 def size_rules(photos: Iterable[Photo]) -> str:
-    """A style sheet that gives each size of picture a class: its place is kept before anything of it has arrived."""
+    """A style sheet that gives each size of picture a class, and each colour at the top or at the bottom of one: its place is kept, and
+    filled, before anything of it has arrived, and without any script."""
+    photos = list(photos)
     sizes = sorted({(p.width, p.height) for p in photos})
-    return "".join(f".{_size_class(w, h)}{{--w:{w};--h:{h}}}\n" for w, h in sizes)
+    colours = sorted({colour for photo in photos for colour in _colours(photo)})
+    rules = [f".{_size_class(w, h)}{{--w:{w};--h:{h}}}\n" for w, h in sizes]
+    return "".join([*rules, *(f".{name}{{--{name[0]}:#{digits}}}\n" for name, digits in colours)])
 
 
 def equal_avif(photo: Photo, words: Words) -> str:
@@ -304,6 +309,16 @@ def _study(photo: Photo, report: Report, words: Words) -> dict[str, object]:
         "digest": photo.best.sha256 if report.decoder.exact else "",
         "best": STAGES[-1] if report.decoder.denoises else STAGES[-2],
     }
+
+
+def _colours(photo: Photo) -> list[tuple[str, str]]:
+    """A photo's colours at the top and at the bottom, each as a class and its three digits: no more rules than 4,096 of either, whatever
+    the number of photos. None of a picture with transparency."""
+    found = []
+    for place, colour in zip("tb", photo.colors.split()[::2], strict=False):
+        digits = "".join(f"{round(int(colour[i : i + 2], 16) / 17):x}" for i in (1, 3, 5))
+        found.append((place + digits, digits))
+    return found
 
 
 def _size_class(width: int, height: int) -> str:

@@ -68,7 +68,7 @@ class PhotoOptions:
     """What decides about a photo's bytes and figures; at most one of the three rates is set. `auto` keeps an AVIF instead where that is as
     near in no more bytes. `ms_ssim` asks for a figure that only torch can measure, which takes longer to load than a photo to make.
     `lossless` publishes an `.sdz` beside them that ends in the photo's exact pixels, in full size. `originals` publishes the files
-    themselves, `head` is how many bytes of each picture stand in its page, `keep_metadata` what the files say of place and owner, in them and
+    themselves, `head` is how many bytes of each picture stand in its page, `keep_metadata` what files say of place and owner, in them and
     in the `.sdz`. `sizes` are the longer sides of the files of each photo, in pixels; None for `SIZES` as far as they are worthwhile. The
     largest is `max_side` where that is given, and no photo is made larger."""
 
