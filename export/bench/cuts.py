@@ -136,8 +136,8 @@ def measure(photo: PreparedPhoto, session: Session, tune: Tune, quality: float) 
 
 
 def first_bytes(photo: PreparedPhoto, session: Session) -> dict[str, float]:
-    """How far the linear stage's pictures of a file's first bytes, and placeholders, are from the photo: root mean squares, levels of sRGB at
-    full size. Without placeholders where Node does not find them."""
+    """How far the linear stage's pictures of a file's first bytes, and placeholders, are from the photo: root mean squares, levels of
+    sRGB at full size. Without placeholders where Node does not find them."""
     data = encode(photo, quality=FIRST_QUALITY, session=session)
     found = {f"{size} bytes": _rms(decode(data[:size], session=session, stage="linear").to_pil(), photo) for size in FIRST_BYTES}
     small = Image.fromarray(photo.rgb)
