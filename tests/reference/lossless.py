@@ -88,7 +88,7 @@ class Picture:
         terms = [21, 20, 29]
         self.predictors = [Predictor(terms[p], -(-self.width // BLOCK)) for p in range(self.planes)]
         self.bias = np.zeros((3, 128, 8), int)
-        self.model = Model([32768] * SLOTS[7], [0] * SLOTS[7], [*[3600] * 7, 0] * (3 * IDS + IDS * LEVELS), 16, 127)
+        self.model = Model([32768] * SLOTS[7], [0] * SLOTS[7], [*[3600] * 7, 0] * (9 * IDS + IDS * LEVELS), 16, 127)
 
     def row(self, coder: Coder, p: int, y: int) -> None:
         """Decodes a row of a plane."""
@@ -128,7 +128,10 @@ class Picture:
         bias = self.bias[p, pattern]
         predicted = clamp(predicted + ((int(bias[expected // 3]) + 32) >> 6), 0, 4080)
         guesses = [*self.guesses(p, y, x), predicted]
-        value = self.decide(coder, p, guesses, expected, (x - MARGIN) % 2 * 2 + (y - MARGIN) % 2)
+        b = base[y, x]
+        change = abs(base[y, x + 2] - b) + abs(base[y + 1, x] - b) + abs(base[y, x + 1] - base[y, x - 1])
+        busy = int(change >= 3) + int(change >= 9)
+        value = self.decide(coder, p, guesses, expected, (x - MARGIN) % 2 * 2 + (y - MARGIN) % 2, busy)
         error = 16 * value - predicted
         bias[expected // 3] += (64 * error - int(bias[expected // 3])) >> 5
         return value, error, expected, np.array([*terms, F(value) - middle], F)
@@ -167,7 +170,7 @@ class Picture:
                 found += [r[y, x] + w - r[y, x - 1], r[y, x] + n - r[y - 1, x]]
         return [*(16 * int(value) for value in [*found, w, n]), 8 * int(half)]
 
-    def decide(self, coder: Coder, p: int, guesses: list[int], expected: int, parity: int) -> int:
+    def decide(self, coder: Coder, p: int, guesses: list[int], expected: int, parity: int, busy: int) -> int:
         """The value, from its decisions."""
 
         def decision(kind: int, name: int, threshold: int, value: int, down: bool) -> int:
@@ -180,7 +183,7 @@ class Picture:
                 slots[i] = slots[i] * factor + more
             slots[5] = ((2 * p + down) * 256 + value) * 8 + (0, min(name, 6), 7)[kind]
             states = [base + slot for base, slot in zip(SLOTS, slots, strict=False)]
-            return self.model.decide(coder, states, 8 * (p * IDS + name), 8 * (3 * IDS + name * LEVELS + expected))
+            return self.model.decide(coder, states, 8 * ((3 * busy + p) * IDS + name), 8 * (9 * IDS + name * LEVELS + expected))
 
         whole = guesses[10] >> 4
         above = whole < 255 and bool(decision(0, 0, 16 * whole + 8, whole, False))

@@ -14,7 +14,7 @@ enum { PAIRS = 3 * KINDS * DISTANCES * DISTANCES };
 /* where each slot's states begin */
 enum { FLAT = 0, CURVED = FLAT + PAIRS, HALF = CURVED + 4 * PAIRS, PLANAR = HALF + PAIRS, SIDES = PLANAR + 4 * PAIRS, VALUES = SIDES + PAIRS,
   NEIGHBOURS = VALUES + 3 * 2 * 256 * 8, STATES = NEIGHBOURS + 3 * PAIRS };
-enum { WEIGHTS = STRIDE * (3 * IDS + IDS * LEVELS) };
+enum { WEIGHTS = STRIDE * (9 * IDS + IDS * LEVELS) };
 
 struct Tail {
   i32 band[6];
@@ -101,7 +101,7 @@ const int32_t *sdz_tail_band(Tail *tail) {
 
 /* What is known of a sample before it is coded. */
 typedef struct {
-  i32 plane, level, parity;
+  i32 plane, level, parity, busy; /* busy: how much the base changes here, 0 to 2 */
   i32 guess[GUESSES]; /* in sixteenths: where the sample may be */
 } Place;
 enum { FLAT_ACROSS, FLAT_DOWN, CURVED_ACROSS, CURVED_DOWN, HALF_WAY, PREDICTED, PLANE_OF_THREE, SIDE, OTHER_SIDE, LEFT, UP };
@@ -180,7 +180,7 @@ INLINE void guesses_of(i32 plane, const Rows *own, const Rows *others, const Row
 
 /* One decision of a sample: `kind` 0 above, 1 stop, 2 further; its threshold in sixteenths; seen upwards or (`down`) downwards. */
 INLINE i32 decision(Tail *t, const i32 encode, i32 bit, const Place *place, i32 kind, i32 id, i32 threshold, i32 value, i32 down) {
-  i32 d[GUESSES], slot[7], sets = 3 * IDS;
+  i32 d[GUESSES], slot[7], sets = 9 * IDS;
   for (i32 i = 0; i < GUESSES; i++) {
     i32 difference = threshold - place->guess[i];
     d[i] = t->distance[FURTHEST + clamp32(-FURTHEST, down ? -difference : difference, FURTHEST)];
@@ -195,7 +195,7 @@ INLINE i32 decision(Tail *t, const i32 encode, i32 bit, const Place *place, i32 
   slot[5] = VALUES + ((place->plane * 2 + down) * 256 + value) * 8 + (kind == 0 ? 0 : kind == 2 ? 7 : min32(id, 6));
   slot[6] = NEIGHBOURS + PAIR(LEFT, UP) * 3 + (place->level >> 3);
 #undef PAIR
-  return decide(&t->coder, encode, bit, 7, slot, STRIDE * (place->plane * IDS + id), STRIDE * (sets + id * LEVELS + place->level));
+  return decide(&t->coder, encode, bit, 7, slot, STRIDE * ((place->busy * 3 + place->plane) * IDS + id), STRIDE * (sets + id * LEVELS + place->level));
 }
 
 /* A sample from its decisions: above the prediction's whole part or not, how many steps away from it, where within a step. */
@@ -247,6 +247,9 @@ INLINE void code_row(Tail *t, const i32 encode, i32 plane, i32 y, const u8 *sour
     }
 #undef E
     place.level = min32(level_of(energy / 14), LEVELS - 1);
+    const u8 *b = base.here;
+    const u32 change = magnitude_of(b[2] - b[0]) + magnitude_of(base.below[0] - b[0]) + magnitude_of(b[1] - b[-1]);
+    place.busy = change < 3 ? 0 : change < 9 ? 1 : 2;
     place.parity = (x & 1) * 2 + (y & 1);
     /* what predictions like this one missed by */
     const u8 *u = own.up;
