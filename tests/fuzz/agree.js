@@ -6,9 +6,10 @@
 import { readFileSync } from "node:fs";
 
 import { MAX_PIXELS } from "../../web/limits.js";
-import { decodeBytes } from "../../web/decode.js";
+import { decodeBytes, readPicture } from "../../web/decode.js";
 import { SdzError } from "../../web/errors.js";
 import { find, parse } from "../../web/format/container.js";
+import { exact } from "../../web/work/exact.js";
 import { sha256 } from "../web/support.js";
 
 /** Pixels beyond which a file's container alone is read: as in agree.py. */
@@ -54,7 +55,20 @@ async function outcome(data, withPack) {
     for (let from = 0, to = 0; from < image.data.length; from += 4) {
       for (const channel of channels) pixels[to++] = image.data[from + channel];
     }
-    return `image ${width} ${height} ${image.complete ? 1 : 0} ${sha256(pixels).slice(0, 16)}`;
+    const told = `image ${width} ${height} ${image.complete ? 1 : 0} ${sha256(pixels).slice(0, 16)}`;
+    if (!find(container, "X")) return told;
+    const picture = await readPicture(data, withPack);
+    const samples = [];
+    let rows = 0;
+    try {
+      for await (const band of exact(container, picture)) {
+        rows += band.height;
+        for (let from = 0; from < band.pixels.length; from += 4) samples.push(...band.pixels.subarray(from, from + (grey ? 1 : 3)));
+      }
+    } finally {
+      picture.close();
+    }
+    return `${told} exact ${rows} ${sha256(Uint8Array.from(samples)).slice(0, 16)}`;
   } catch (error) {
     if (!(error instanceof SdzError)) return `crash ${String(error)}`.replaceAll("\n", " ");
     // a field and an offset are told of what stands in a file

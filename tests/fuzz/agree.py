@@ -32,10 +32,10 @@ import make  # noqa: E402
 import make_indices  # noqa: E402
 
 from sdz.runtime.core import Core  # noqa: E402
-from sdz.runtime.decode import decode  # noqa: E402
+from sdz.runtime.decode import decode, open_latents  # noqa: E402
 from sdz.runtime.errors import CorruptFileError, LimitError, SdzError  # noqa: E402
 from sdz.runtime.format import picture  # noqa: E402
-from sdz.runtime.format.container import parse, varint  # noqa: E402
+from sdz.runtime.format.container import LOSSLESS, parse, varint  # noqa: E402
 from sdz.runtime.limits import MAX_PIXELS  # noqa: E402
 
 FEW: Final = 1 << 12
@@ -59,7 +59,7 @@ def load_packs() -> list[Any]:
 
 def load_seeds() -> list[tuple[int, bytes]]:
     """The vectors, each with its kind."""
-    folders = ((0, "valid"), (0, "invalid"), (1, "palette"), (2, "indices/valid"), (2, "indices/invalid"))
+    folders = ((0, "valid"), (0, "invalid"), (1, "palette"), (2, "indices/valid"), (2, "indices/invalid"), (0, "lossless/valid"))
     found = [(kind, path.read_bytes()) for kind, name in folders for path in sorted((VECTORS / name).glob("*.sdz"))]
     return [(kind, data) for kind, data in found if len(data) < 6000]
 
@@ -98,10 +98,12 @@ def invented(data: bytes, numbers: random.Random) -> bytes:
     """A good file's header with chunks made up."""
     out = data[:13]
     for _ in range(numbers.choice((0, 1, 2, 3, 4, 70))):
-        tag = numbers.choice((b"L", b"P", b"A", b"T", b"E", bytes([numbers.randrange(256)])))
+        tag = numbers.choice((b"L", b"P", b"A", b"T", b"E", b"X", bytes([numbers.randrange(256)])))
         payload = numbers.randbytes(numbers.choice((0, 1, 5, 40, 300)))
         if tag in b"AP" and numbers.random() < 0.7:
             payload = zlib.compress(payload)
+        if tag == b"X" and numbers.random() < 0.7:
+            payload = bytes([numbers.randrange(16)]) + struct.pack("<I", len(payload)) + payload
         if tag == b"T" and numbers.random() < 0.7:
             payload = payload.hex().encode()
         out += tag + varint(len(payload)) + bytes(4) + payload
@@ -165,7 +167,11 @@ def outcome(data: bytes, pack: Any) -> str:
         if FEW < width * height <= MAX_PIXELS:
             return f"large {width} {height} {len(container.chunks)}"
         image = decode(data, stage="linear", pack=pack)
-        return f"image {width} {height} {int(image.complete)} {make.digest(image.pixels)[:16]}"
+        told = f"image {width} {height} {int(image.complete)} {make.digest(image.pixels)[:16]}"
+        if container.find(LOSSLESS) is None:
+            return told
+        exact = open_latents(data, pack=pack).exact()
+        return f"{told} exact {len(exact)} {make.digest(exact)[:16]}"
     except (CorruptFileError, LimitError) as error:
         return f"{error.code} {'-' if error.offset is None else error.offset} {error.field}"
     except SdzError as error:
