@@ -221,12 +221,22 @@ class Opened:
         if self.tail is not None:
             from .lossless.tail import tail_bands
 
-            yield from tail_bands(self.tail, self.paint("linear"))
+            yield from tail_bands(self.tail, (self.header.height, self.header.width, self.channels), self._linear_rows)
+
+    def _linear_rows(self, rows: slice) -> NDArray[np.uint8]:
+        """Rows of pixels of the linear stage, perhaps none."""
+        patch = self.pack.patch
+        # a window has at least one row of positions
+        top = min(rows.start // patch, self.picture.sides[0] - 1)
+        window = slice(top, max(top + 1, -(-rows.stop // patch))), slice(0, self.picture.sides[1])
+        return self.render(window, "linear")[rows.start - top * patch : rows.stop - top * patch]
 
     def exact(self) -> NDArray[np.uint8]:
         """All of these rows, (rows, W, `channels`)."""
-        bands = [band for _, band in self.exact_bands()]
-        return np.concatenate(bands) if bands else np.empty((0, self.header.width, self.channels), np.uint8)
+        pixels, done = np.empty((self.header.height, self.header.width, self.channels), np.uint8), 0
+        for rows, band in self.exact_bands():
+            pixels[rows], done = band, rows.stop
+        return pixels[:done]
 
     @property
     def has_alpha(self) -> bool:

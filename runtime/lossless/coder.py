@@ -43,21 +43,21 @@ class PixelCoder(Instance):
         return Band(slice(*rows[0:2]), slice(*rows[2:4]), slice(*rows[4:6])) if any(rows) else None
 
     def decode(self, payload: bytes, base: NDArray[np.uint8], band: Band) -> NDArray[np.uint8]:
-        """The rows `band.pixels` from the bytes of that band and the picture's base. Raises BandError."""
+        """The rows `band.pixels` from the bytes of that band and the rows `band.base` of the base. Raises BandError."""
         rows = band.pixels.stop - band.pixels.start
         size = rows * self._shape[0] * self._shape[1]
         out = self._room(size)
-        with self._given(payload, np.ascontiguousarray(base[band.base]), out) as (at, under, _):
+        with self._given(payload, np.ascontiguousarray(base), out) as (at, under, _):
             self._check(self._call("sdz_tail_decode", self._handle, at, len(payload), under, out))
             return self._array(out, np.uint8, size).reshape(rows, *self._shape)
 
-    def encode(self, pixels: NDArray[np.uint8], base: NDArray[np.uint8], band: Band) -> bytes:
-        """The bytes of a band of a picture, given whole with its base."""
-        source = np.ascontiguousarray(pixels[band.source])
+    def encode(self, pixels: NDArray[np.uint8], base: NDArray[np.uint8]) -> bytes:
+        """The bytes of a band, from the rows `band.source` of the picture and `band.base` of the base."""
+        source = np.ascontiguousarray(pixels)
         # a sample costs at most 33 decisions of at most 12 bits
         room = 50 * source.size + 8
         out = self._room(room)
-        with self._given(source, np.ascontiguousarray(base[band.base]), out) as (at, under, _):
+        with self._given(source, np.ascontiguousarray(base), out) as (at, under, _):
             count = self._call("sdz_tail_encode", self._handle, at, under, out, room)
             self._check(count)
             return self._bytes(out, count)

@@ -7,7 +7,7 @@ that are whole (FORMAT.md, "Lossless").
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
@@ -41,14 +41,16 @@ def encode_tail(pixels: NDArray[np.uint8], base: NDArray[np.uint8]) -> bytes:
     coder = PixelCoder(pixels.shape, band_size)
     out = bytearray([band_size])
     while (band := coder.band()) is not None:
-        payload = coder.encode(pixels, base, band)
+        payload = coder.encode(pixels[band.source], base[band.base])
         out += struct.pack("<I", len(payload)) + payload
     return bytes(out)
 
 
-def tail_bands(chunk: Chunk, base: NDArray[np.uint8]) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
-    """The photo's rows that the chunk brings over `base` (H, W, n), band by band from the top: which ones, and (rows, W, n) of them; all,
-    or fewer where the chunk is cut.
+def tail_bands(
+    chunk: Chunk, shape: tuple[int, int, int], base: Callable[[slice], NDArray[np.uint8]]
+) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+    """The rows that the chunk brings of a photo of that `shape`, (H, W, n), band by band from the top: which ones, and (rows, W, n) of
+    them; all, or fewer where the chunk is cut. `base` gives rows of the base.
 
     Raises CorruptFileError for a size of bands that there is not, a band that ends too early, and bytes behind the last one.
     """
@@ -57,7 +59,7 @@ def tail_bands(chunk: Chunk, base: NDArray[np.uint8]) -> Iterator[tuple[slice, N
         return
     if not payload or payload[0] > LARGEST_BAND:
         raise CorruptFileError("the size of its bands is missing or over 2**14 rows", chunk.start, _FIELD)
-    coder = PixelCoder(base.shape, payload[0])
+    coder = PixelCoder(shape, payload[0])
     while (band := coder.band()) is not None:
         start = at + LENGTH_BYTES
         end = start + int.from_bytes(payload[at:start], "little")
@@ -66,7 +68,7 @@ def tail_bands(chunk: Chunk, base: NDArray[np.uint8]) -> Iterator[tuple[slice, N
                 raise CorruptFileError("the chunk ends within a band", chunk.start + at, _FIELD)
             return
         try:
-            pixels = coder.decode(payload[start:end], base, band)
+            pixels = coder.decode(payload[start:end], base(band.base), band)
         except BandError:
             raise CorruptFileError("a band ends before its pixels do", chunk.start + start, _FIELD) from None
         yield band.pixels, pixels

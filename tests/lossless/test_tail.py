@@ -31,7 +31,8 @@ def chunk(payload: bytes, complete: bool = True) -> Chunk:
 def decode_tail(tail: Chunk, base: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The rows of all bands."""
     pixels, done = np.empty_like(base), 0
-    for rows, band in tail_bands(tail, base):
+    height, width, planes = base.shape
+    for rows, band in tail_bands(tail, (height, width, planes), lambda part: base[part]):
         assert rows.start == done
         pixels[rows], done = band, rows.stop
     return pixels[:done]
@@ -63,7 +64,7 @@ def test_bands_cover_the_picture_once() -> None:
         rows: list[int] = []
         fed: list[int] = []
         while (band := coder.band()) is not None:
-            coder.encode(pixels, base, band)
+            coder.encode(pixels[band.source], base[band.base])
             rows += range(height)[band.pixels]
             fed += range(height)[band.base]
         assert rows == fed == list(range(height))

@@ -53,7 +53,7 @@ def in_bands(container: Container, exact: PreparedPhoto, pack: Any, band: int) -
     pixels = exact.rgb[:, :, :1] if exact.grey else exact.rgb
     coder, payload = PixelCoder(pixels.shape, band), bytes([band])
     while (rows := coder.band()) is not None:
-        coded = coder.encode(pixels, base, rows)
+        coded = coder.encode(pixels[rows.source], base[rows.base])
         payload += struct.pack("<I", len(coded)) + coded
     return with_payload(container, payload)
 
@@ -85,6 +85,7 @@ def make_files(pack: Any, palette: Any) -> tuple[dict[str, bytes], dict[str, byt
         "of-a-palette": with_tail(vectors.make_palette(palette)[0]["good"], photo(20, 10, False), palette),
         "bands-of-8": bands,
         "bands-of-1": in_bands(grey, photo(40, 40, True), pack, 0),
+        "bands-of-2": in_bands(parse(exact("l1-guard")), photo(16, 32, False), pack, 1),
         "without-bytes": plain[: tail.offset + 1],
         "cut-in-its-head": plain[: tail.start - 1],
         "cut-behind-its-head": plain[: tail.start],
