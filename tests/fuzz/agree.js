@@ -21,7 +21,7 @@ function pack(folder, quantizer) {
   const read = (name) => new Uint8Array(readFileSync(new URL(`../vectors/${folder}/${name}`, import.meta.url)));
   const parameters = JSON.parse(new TextDecoder().decode(read("pack.json")));
   return {
-    id: sha256(read("pack.json")).slice(0, 8),
+    id: sha256(read("pack.json")).slice(0, 6),
     channels: parameters.channels,
     patch: parameters.patch ?? 16,
     reconstruction: parameters.reconstruction ?? 0,

@@ -96,7 +96,7 @@ def edited(data: bytes, numbers: random.Random, others: list[tuple[int, bytes]])
 
 def invented(data: bytes, numbers: random.Random) -> bytes:
     """A good file's header with chunks made up."""
-    out = data[:13]
+    out = data[:7] + bytes([data[7] & 0x7F if len(data) > 7 and numbers.random() < 0.8 else 0x80]) + data[8:10]
     for _ in range(numbers.choice((0, 1, 2, 3, 4, 70))):
         tag = numbers.choice((b"L", b"P", b"A", b"T", b"E", b"X", bytes([numbers.randrange(256)])))
         payload = numbers.randbytes(numbers.choice((0, 1, 5, 40, 300)))
@@ -113,26 +113,28 @@ def invented(data: bytes, numbers: random.Random) -> bytes:
 def with_crcs(data: bytes) -> bytes:
     """`data` with the CRC of every whole chunk made right, as far as its structure can be followed."""
     out = bytearray(data)
-    at = 11
+    at = 8
     for _ in range(2):
         while at < len(out) and out[at] >= 0x80:
             at += 1
         at += 1
     head = bytes(out[:at])
+    alone = len(out) > 7 and out[7] & 0x80
     while at < len(out):
-        tag, length, shift = out[at : at + 1], 0, 0
-        at += 1
+        tag, length, shift = b"" if alone else out[at : at + 1], 0, 0
+        at += len(tag)
         while at < len(out):
             length |= (out[at] & 0x7F) << shift
             shift += 7
             at += 1
             if out[at - 1] < 0x80 or shift > 28:
                 break
-        payload = out[at + 4 : at + 4 + length]
+        size = 2 if alone else 4
+        payload = out[at + size : at + size + length]
         if len(payload) < length:
             break
-        out[at : at + 4] = struct.pack("<I", zlib.crc32(head + tag + payload))
-        at += 4 + length
+        out[at : at + size] = struct.pack("<I", zlib.crc32(head + tag + payload))[:size]
+        at += size + length
     return bytes(out)
 
 
@@ -145,7 +147,7 @@ def inputs(count: int, seed: int, packs: list[Any]) -> Any:
         data = invented(data, numbers) if numbers.random() < 0.1 else edited(data, numbers, seeds)
         if numbers.random() < 0.8:
             # what an edit did to these would hide all others
-            data = b"SDZ\x01" + packs[kind].id + data[8:]
+            data = b"SDZ" + bytes([(data[3] if len(data) > 3 else 0) & 0xF0 | 2]) + packs[kind].id + data[7:]
         yield kind, with_crcs(data) if numbers.random() < 0.7 else data
 
 

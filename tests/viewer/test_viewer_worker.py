@@ -289,7 +289,7 @@ def test_what_cannot_be_shown_is_said_in_words_and_the_next_file_is_shown(
     bad = {
         "empty.sdz": (b"", "not an .sdz file: it is empty, not with b'SDZ'"),
         "gif.sdz": (b"GIF89a", "not an .sdz file: it begins with b'GIF', not with b'SDZ'"),
-        "cut.sdz": (good[:9], "corrupt file: the file ends at byte 9, inside the header (field 'step index' at byte 9)"),
+        "cut.sdz": (good[:9], "corrupt file: the file ends at byte 9, inside the header (field 'height' at byte 9)"),
         "pack.sdz": (serialize(Header(9, 9, 40, b"\1\1\1"), []), "model pack 010101 is not installed: get the pack of that id"),
         "crc.sdz": (good[:-1] + bytes([good[-1] ^ 1]), "corrupt file: chunk 'L' has CRC"),
         "huge.sdz": (serialize(Header(16_384, 16_384, 40, PACK.id), []), "over a limit: 16384x16384 pixels"),
