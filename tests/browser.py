@@ -170,7 +170,7 @@ def pack_files(pack: Any) -> dict[str, bytes | Path]:
 def without_core(pack: Any) -> tuple[bytes, dict[str, bytes | Path]]:
     """The pack's graphs without the core's weights, as a foreign pack has them: its id, and its files where pages look for them."""
     manifest = json.dumps({name: value for name, value in pack.manifest.items() if name != "core"}).encode()
-    pack_id = hashlib.sha256(manifest).digest()[:4]
+    pack_id = hashlib.sha256(manifest).digest()[:3]
     files: dict[str, bytes | Path] = {f"packs/{pack_id.hex()}/{path.name}": path for path in pack.directory.glob("*.*")}
     return pack_id, files | {f"packs/{pack_id.hex()}/manifest.json": manifest}
 
