@@ -125,7 +125,7 @@ def test_a_changed_file_is_refused(built: BuiltPack, copy: Path, name: str) -> N
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(format=2), "'format' is 2; this runtime reads packs with 1"),
+        (lambda m: m.update(format=1), "'format' is 1; this runtime reads packs with 2"),
         (lambda m: m.update(patch=12), "'patch' is 12; this runtime reads packs with 4 or 8 or 16 or 32"),
         (lambda m: m.update(patch=16.0), "'patch' is 16.0"),
         (lambda m: m.update(exact=1), "'exact' is 1; this runtime reads packs with False or True"),
@@ -232,11 +232,11 @@ def test_packs_are_found_by_id(built: BuiltPack, copy: Path, tmp_path: Path, mon
     assert find_pack(built.pack.id).directory == copy
     monkeypatch.setenv("SDZ_PACKS", str(copy))
     assert find_pack(built.pack.id).directory == copy
-    edit(copy, lambda m: m.update(format=2))
+    edit(copy, lambda m: m.update(format=1))
     damaged = hashlib.sha256((copy / MANIFEST).read_bytes()).digest()[:3]
     with pytest.raises(MissingPackError):
         find_pack(built.pack.id)
-    with pytest.raises(CorruptPackError, match="'format' is 2"):
+    with pytest.raises(CorruptPackError, match="'format' is 1"):
         find_pack(damaged)
 
 
