@@ -81,8 +81,8 @@ def test_pages_name_the_sizes(sized: Report) -> None:
     text = (sized.site / "index.html").read_text()
     first = sized.photos[0]
     candidates = ", ".join(f"{size.shown.path} {size.width}w" for size in first.sizes) + f", {first.sdz.path} 240w"
-    sizes = "auto, (max-width: 40rem) 100vw, 33vw"
-    assert f'<sdz-img src="{first.sdz.path}" srcset="{candidates}" sizes="{sizes}" alt="A" width="240" height="160"' in text
+    sizes = "(max-width: 40rem) 100vw, calc(1.65 * clamp(12rem, 21vw, 19rem))"
+    assert f'<sdz-img src="{first.sdz.path}" srcset="{candidates}" sizes="auto, {sizes}" alt="A" width="240" height="160"' in text
     plain = ", ".join(f"{size.fallback.path} {size.width}w" for size in first.sizes if size.fallback)
     assert first.fallback is not None
     own = first.fallback.path
