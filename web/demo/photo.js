@@ -3,7 +3,7 @@
  * attributes, asks the shared worker for tiles, checks the finished pixels against the digest that Python computed.
  */
 
-import { request, wantedBy } from "../page/client.js";
+import { request, savingData } from "../page/client.js";
 import { ACCEPT } from "../format/transfer.js";
 
 /** @import { Stage } from "../work/stages.js" */
@@ -186,8 +186,7 @@ try {
   const response = await fetch(/** @type {string} */ (study.dataset.src), { headers: { Accept: ACCEPT } });
   if (!response.ok) throw new Error(`HTTP status ${response.status}`);
   file = await response.blob();
-  const wanted = wantedBy({}).stage;
-  const first = /** @type {HTMLInputElement} */ (need(`input[value=${wanted === "denoised" ? best : wanted}]`));
+  const first = /** @type {HTMLInputElement} */ (need(`input[value=${savingData() ? "linear" : best}]`));
   first.checked = true;
   if (best !== "denoised") {
     for (const part of [badge("denoised"), need(".dial")]) /** @type {HTMLElement} */ (part).hidden = true;
