@@ -48,13 +48,13 @@ static void use_picture(Picture *p, i32 channels, Case *c) {
   }
   const i32 *facts = sdz_facts(p);
   note(facts, 32);
-  i32 rows = facts[2], columns = facts[3], area = rows * columns, count = channels * area;
-  i32 *value = sdz_alloc(4u * (u32)count), *all[4];
-  u8 *plane = sdz_alloc((u32)count), *steps = sdz_alloc((u32)channels);
+  i32 rows = facts[2], columns = facts[3], area = rows * columns, count = channels * area, functions = (channels + facts[12]) * area;
+  i32 *value = sdz_alloc(4u * (u32)functions), *all[4];
+  u8 *plane = sdz_alloc((u32)functions), *steps = sdz_alloc((u32)channels);
   for (i32 i = 0; i < channels; i++) steps[i] = (u8)(byte(c) % 81);
   note_number(sdz_known(p, 0, 0, rows, columns, value, plane));
-  note(value, 4 * (u64)(p->kind == 'I' ? area : count));
-  if (p->kind == 'T') note(plane, (u64)count);
+  note(value, 4 * (u64)(p->kind == 'I' ? area : functions));
+  if (p->kind == 'T') note(plane, (u64)functions);
   i32 reconstruction = byte(c) % 17, high = byte(c), low = byte(c);
   note_number(sdz_quantization(p, steps, reconstruction, 1 + (high << 8 | low)));
   note(p->facts + 10, 8);
@@ -170,9 +170,9 @@ uint64_t fuzz_case(const uint8_t *data, uint32_t bytes) {
     Tables *t = sdz_tables(copy, bytes - 1);
     sdz_free(copy);
     if (!t) note_failure();
-    else use_picture(sdz_decode(t, data + 1, 0, 3, 4, 0), t->channels, c);
+    else use_picture(sdz_decode(t, data + 1, 0, 3, 4, 0, 0), t->channels, c);
     if (t && (copy = copy_of(data + 1, bytes > 200 ? 200 : bytes - 1))) {
-      use_picture(sdz_decode(t, copy, bytes > 200 ? 200 : bytes - 1, 3, 4, 0), t->channels, c);
+      use_picture(sdz_decode(t, copy, bytes > 200 ? 200 : bytes - 1, 3, 4, 0, t->kind == 'T' ? -2 : 0), t->channels, c);
       sdz_free(copy);
     }
     sdz_free(t);
@@ -198,10 +198,10 @@ uint64_t fuzz_case(const uint8_t *data, uint32_t bytes) {
     linear = old;
   } else if (kind == 'p' || kind == 'i') {
     const Tables *t = kind == 'p' ? planes : indices;
-    i32 rows = byte(c) % 24 + 1, columns = byte(c) % 24 + 1, step = byte(c) % 83;
+    i32 rows = byte(c) % 24 + 1, columns = byte(c) % 24 + 1, tilt = byte(c) % 9 - 4, step = byte(c) % 83;
     u32 rest = (u32)(c->end - c->at);
     void *payload = copy_of(c->at, rest);
-    use_picture(sdz_decode(t, payload, rest, rows, columns, step), t->channels, c);
+    use_picture(sdz_decode(t, payload, rest, rows, columns, step, tilt), t->channels, c);
     sdz_free(payload);
   } else if (kind == 'P') {
     i32 channels = byte(c), rows = byte(c) % 24, columns = byte(c) % 24;
@@ -223,17 +223,18 @@ uint64_t fuzz_case(const uint8_t *data, uint32_t bytes) {
     }
     sdz_free(raw), sdz_free(plane), sdz_free(again);
   } else if (kind == 'e') {
-    i32 rows = byte(c) % 6 + 1, columns = byte(c) % 6 + 1, step = byte(c) % 81, wide = byte(c) % 12, count = planes->channels * rows * columns;
+    i32 rows = byte(c) % 6 + 1, columns = byte(c) % 6 + 1, tilt = byte(c) % 7 - 3, step = byte(c) % 81, wide = byte(c) % 12;
+    i32 count = (planes->channels + (planes->groups && step <= planes->upper_step ? planes->upper : 0)) * rows * columns;
     i32 *source = sdz_alloc(4u * (u32)count);
     for (i32 i = 0; i < count; i++) source[i] = (i32)((u32)((i8)byte(c)) << wide >> 0) / (wide ? 2 : 1);
     u8 *out = sdz_alloc(MOST);
     u16 *chances = sdz_alloc(2u * (u32)count);
-    i32 written = sdz_encode(planes, source, rows, columns, 0, step, out, MOST, chances, 0);
+    i32 written = sdz_encode(planes, source, rows, columns, 0, step, tilt, out, MOST, chances, 0);
     note_number(written);
     if (written < 0) note_failure();
     else {
       note(out, (u64)written), note(chances, 2 * (u64)count);
-      use_picture(sdz_decode(planes, out, (u32)written, rows, columns, step), planes->channels, c);
+      use_picture(sdz_decode(planes, out, (u32)written, rows, columns, step, tilt), planes->channels, c);
     }
     sdz_free(source), sdz_free(out), sdz_free(chances);
   } else if (kind == 'g') {

@@ -73,7 +73,7 @@ SDZ_CALL(sdz_tables) Tables *sdz_tables(const uint8_t *data, uint32_t bytes);
 /* What `payload`, whole or cut anywhere, determines of rows x columns positions. `step_index` (0..80) is the header's; tables of a codebook want
  * 0. */
 SDZ_CALL(sdz_decode)
-Picture *sdz_decode(const Tables *tables, const uint8_t *payload, uint32_t bytes, int32_t rows, int32_t columns, int32_t step_index);
+Picture *sdz_decode(const Tables *tables, const uint8_t *payload, uint32_t bytes, int32_t rows, int32_t columns, int32_t step_index, int32_t tilt);
 /* The same from an inflated palette chunk: entries - 1, the palette, rows x columns indices. NULL for `raw`: nothing is known. */
 SDZ_CALL(sdz_palette) Picture *sdz_palette(const uint8_t *raw, uint32_t bytes, int32_t channels, int32_t rows, int32_t columns);
 /* Codes `source`: integers int32 (C, rows, columns) that, and whose pyramids, stay below 2^15, or codebook entries int32 (rows, columns) of
@@ -81,7 +81,7 @@ SDZ_CALL(sdz_palette) Picture *sdz_palette(const uint8_t *raw, uint32_t bytes, i
  * not NULL, u16 (C, rows, columns), gets the probability of a one, of 65,536, of every latent's decision in the lowest plane, 0 for means.
  * With `learn`, tables keep what they have learned: their starting states change. */
 SDZ_CALL(sdz_encode)
-int32_t sdz_encode(Tables *tables, const int32_t *source, int32_t rows, int32_t columns, int32_t levels, int32_t step_index, uint8_t *out,
+int32_t sdz_encode(Tables *tables, const int32_t *source, int32_t rows, int32_t columns, int32_t levels, int32_t step_index, int32_t tilt, uint8_t *out,
     uint32_t room, uint16_t *chances, int32_t learn);
 /* Where the starting states stand: u32 addresses of probability (u16), count (u8), weight (i16), and how many states and weights. */
 SDZ_CALL(sdz_states) const uint32_t *sdz_states(Tables *tables);

@@ -69,9 +69,9 @@ _COMPILING = threading.Lock()
 @dataclass(frozen=True)
 class Facts:
     """What the core tells of a picture: `kind` "T" (planes) or "I" (indices); `planes` or levels; `complete` whether nothing was cut;
-    `ends` int32, the coder's byte behind each pass begun; `passes` int32 (n, 4), of each of these kind (0 means, 1 channels), plane, band
-    (16 · colour + level of means, else the channel) and part (0 near, 1 far); `codes`
-    the sum of all precision codes, once the picture was quantized."""
+    `ends` int32, the coder's byte behind each pass begun; `passes` int32 (n, 4), of each of these kind (0 means, 1 channels, 2 groups of
+    upper functions), plane, band (16 · colour + level of means, else the channel or group) and part (0 near, 1 far); `codes` the sum of all
+    precision codes, once the picture was quantized; `upper` how many functions the picture has besides its channels'."""
 
     kind: str
     channels: int
@@ -82,6 +82,7 @@ class Facts:
     ends: NDArray[np.int32]
     passes: NDArray[np.int32]
     codes: int
+    upper: int
 
 
 class FilterError(ValueError):
@@ -219,9 +220,9 @@ class Core(Instance):
 
     # ---- coding ----
 
-    def decode(self, tables: int, payload: bytes, rows: int, columns: int, step_index: int = 0) -> int:
+    def decode(self, tables: int, payload: bytes, rows: int, columns: int, step_index: int = 0, tilt: int = 0) -> int:
         """The picture that `payload`, whole or cut anywhere, determines."""
-        return self._open("sdz_decode", tables, payload or None, len(payload), rows, columns, step_index)
+        return self._open("sdz_decode", tables, payload or None, len(payload), rows, columns, step_index, tilt)
 
     def palette(self, raw: bytes | None, channels: int, rows: int, columns: int) -> int:
         """The picture of an inflated palette chunk; without one nothing is known. Raises PaletteError."""
@@ -232,6 +233,7 @@ class Core(Instance):
         tables: int,
         source: NDArray[np.int32],
         step_index: int = 0,
+        tilt: int = 0,
         *,
         room: int,
         levels: int = 0,
@@ -245,7 +247,7 @@ class Core(Instance):
         out = self._room(room)
         chance = self._room(2 * source.size) if chances else None
         with self._given(source, out, chance) as (at, *_):
-            count = self._call("sdz_encode", tables, at, rows, columns, levels, step_index, out, room, chance or 0, int(learn))
+            count = self._call("sdz_encode", tables, at, rows, columns, levels, step_index, tilt, out, room, chance or 0, int(learn))
             if count < 0:
                 self._fail()
             payload = self._bytes(out, count)
@@ -269,8 +271,8 @@ class Core(Instance):
 
     def facts(self, picture: int) -> Facts:
         """What the core tells of a picture."""
-        numbers = struct.unpack("<10iQ", self._bytes(self._call("sdz_facts", picture), 48))
-        kind, channels, rows, columns, planes, complete, begun, _, ends, at, codes = numbers
+        numbers = struct.unpack("<10iQi", self._bytes(self._call("sdz_facts", picture), 52))
+        kind, channels, rows, columns, planes, complete, begun, _, ends, at, codes, upper = numbers
         passes = self._array(at & 0xFFFFFFFF, np.int32, begun)
         return Facts(
             chr(kind),
@@ -282,11 +284,13 @@ class Core(Instance):
             self._array(ends & 0xFFFFFFFF, np.int32, begun),
             np.stack([passes >> 28, passes >> 16 & 255, passes & 0xFFFF, passes >> 24 & 15], axis=1),
             codes,
+            upper,
         )
 
     def known(self, picture: int, facts: Facts) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
-        """Signed integers (C, h, w) with unknown bits zero and the lowest plane known of each; of indices the nodes (h, w) and nothing."""
-        shape = (facts.rows, facts.columns) if facts.kind == "I" else (facts.channels, facts.rows, facts.columns)
+        """Signed integers (C + upper, h, w) with unknown bits zero and the lowest plane known of each; of indices the nodes (h, w), and
+        nothing."""
+        shape = (facts.rows, facts.columns) if facts.kind == "I" else (facts.channels + facts.upper, facts.rows, facts.columns)
         count = int(np.prod(shape))
         values, plane = self._room(4 * count), 0 if facts.kind == "I" else self._room(count)
         with self._given(values, plane):

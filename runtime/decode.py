@@ -107,7 +107,10 @@ class Opened:
         return 1 if self.header.grey else 3
 
     def reached(self, stage: Stage, realism: float = 1.0) -> Stage:
-        """`stage`, or `decoded` in place of `denoised` where the pack or the `realism` skips the denoiser."""
+        """`stage`, or `decoded` in place of `denoised` where the pack or the `realism` skips the denoiser; `linear` in place of both where
+        the file is so fine that no network runs."""
+        if self.picture.fine:
+            return "linear"
         if stage == "denoised" and not (strength_of(realism) and denoiser_applies(self.pack, self.picture.codes, self.picture.count)):
             return "decoded"
         return stage

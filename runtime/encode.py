@@ -6,6 +6,7 @@ latents are quantized once per step tried; rate control searches the steps and t
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 from abc import ABC, abstractmethod
@@ -25,15 +26,18 @@ from .format.reconstruction import channel_steps
 from .options import DEFAULT_EFFORT, DEFAULT_QUALITY, DEFAULT_TUNE, TUNES, Tune
 from .pack import INDICES, PALETTE, PLANES, Pack, default_pack
 from .photo import ImageInput, PreparedPhoto, read_photo
-from .quantize import TUNINGS, Tuning, activity_weights, nearest_entries, posterior_weights, rdo_quantize
+from .quantize import FINE_TUNINGS, TUNINGS, Tuning, activity_weights, nearest_entries, posterior_weights, rdo_quantize
 from .refining.refiner import Refiner, rounds_of
 
 if TYPE_CHECKING:
     from .session import Session
 
 FINEST_STEP_INDEX: Final = 16
-"""Step of quality 100: 4 grey levels of an orthonormal transform. Finer steps cost bytes that the networks cannot turn into
-quality."""
+"""Step of quality 100: 4 grey levels of an orthonormal transform. No difference is seen then; where pictures are the networks' alone, finer
+steps cost bytes that these cannot turn into quality."""
+
+LEAST_STEP_INDEX: Final = 0
+"""Finest step of a file of an exact size: 1 grey level."""
 
 FIRST_STEP_INDEX: Final = 48
 STEPS_PER_HALVING: Final = 8.0
@@ -73,6 +77,8 @@ def encode(
     `effort`, 0 to 9, is how much time goes into nearer pictures in the same bytes (`refining`): 0 none, 2 about a second for 512 x 512
     pixels, 9 half a minute; over 0 the pack has to have the graph for it.
     `lossless` adds the photo's exact pixels as a tail behind the picture; the options above speak of the file without it.
+    Where a quality or size asks for so fine a step that the networks are left out (`CoderTables.is_fine`), the latents are the exact
+    analysis of the photo: no network runs, and `effort` changes nothing.
     `session` runs the encoder and fixes the pack; without one, `pack` or else the default is run on one CPU thread. `alt` is
     stored as alternative text. `keep_metadata` stores the EXIF block. Colour profiles are converted away, never stored.
     Raises EncodeInputError for an option or image that cannot be encoded, LimitError for one too large, OSError for a file that cannot be
@@ -89,16 +95,9 @@ def encode(
         raise EncodeInputError("give only one of quality, bpp and target size")
     photo = read_photo(image)
     before, after = _side_chunks(photo, alt, keep_metadata)
-    if session is None:
-        from .session import Session
-
-        session = Session(pack or default_pack())
-    rounds = rounds_of(effort, session.pack)
-    latents, deviation = encode_with_deviation(photo.rgb, session)
-    masking = TUNINGS[tune].masking
-    weights = activity_weights(photo.rgb, session.pack.patch, masking) if deviation is None else posterior_weights(deviation)
-    refiner = Refiner(photo.rgb, session, rounds, TUNINGS[tune].realism) if rounds else None
-    writer = WRITERS[session.pack.quantizer](latents, weights, photo, session.pack, TUNINGS[tune], before, after, refiner)
+    pack = session.pack if session is not None else pack or default_pack()
+    source = _Source(photo, pack, tune, rounds_of(effort, pack), session)
+    writer = WRITERS[pack.quantizer](source, before, after)
     if bpp is not None:
         if not 0 < bpp < math.inf:
             raise EncodeInputError(f"bpp is {bpp}, it must be positive and finite")
@@ -108,7 +107,7 @@ def encode(
         return data
     from .lossless.writing import with_tail
 
-    return with_tail(data, photo, session.pack)
+    return with_tail(data, photo, pack)
 
 
 def step_index_for(quality: float) -> int:
@@ -218,21 +217,79 @@ def _side_chunks(photo: PreparedPhoto, alt: str | None, keep_metadata: bool) -> 
 
 
 @dataclass(frozen=True)
-class _Writer(ABC):
-    """Latents in grey levels, what their squared errors count (`rdo_quantize`), and all else a file needs."""
+class _Source:
+    """A photo and what is made of it, each part when it is first asked for: the networks' opening takes longer than a fine file needs."""
 
-    latents: NDArray[np.float32]
-    weights: NDArray[np.float32] | None
     photo: PreparedPhoto
     pack: Pack
-    tuning: Tuning
-    before: list[Chunk]
-    after: list[Chunk]
-    refiner: Refiner | None = None
+    tune: Tune
+    rounds: int
+    given: Session | None
+
+    @functools.cached_property
+    def session(self) -> Session:
+        """What runs the networks."""
+        if self.given is not None:
+            return self.given
+        from .session import Session
+
+        return Session(self.pack)
+
+    @functools.cached_property
+    def _encoded(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        return encode_with_deviation(self.photo.rgb, self.session)
 
     @property
-    def tilt(self) -> int:
-        """The tilt that the file states: 0 unless the writer quantizes by it."""
+    def latents(self) -> NDArray[np.float32]:
+        """The encoder network's, grey levels."""
+        return self._encoded[0]
+
+    @functools.cached_property
+    def weights(self) -> NDArray[np.float32] | None:
+        """What the latents' squared errors count (`rdo_quantize`)."""
+        deviation = self._encoded[1]
+        if deviation is None:
+            return activity_weights(self.photo.rgb, self.pack.patch, TUNINGS[self.tune].masking)
+        return posterior_weights(deviation)
+
+    @functools.cached_property
+    def exact(self) -> NDArray[np.float32]:
+        """The latents of the exact analysis, of channels and upper functions."""
+        from .refining.analysis import exact_latents
+
+        return exact_latents(self.photo.rgb, self.pack)
+
+    @functools.cached_property
+    def exact_weights(self) -> NDArray[np.float32] | None:
+        """What their squared errors count."""
+        return activity_weights(self.photo.rgb, self.pack.patch, FINE_TUNINGS[self.tune].masking)
+
+    @functools.cached_property
+    def refiner(self) -> Refiner | None:
+        """What effort finds better integers with; None without."""
+        return Refiner(self.photo.rgb, self.session, self.rounds, TUNINGS[self.tune].realism) if self.rounds else None
+
+
+@dataclass(frozen=True)
+class _Writer(ABC):
+    """A photo, and the chunks before and after its latents."""
+
+    source: _Source
+    before: list[Chunk]
+    after: list[Chunk]
+
+    @property
+    def pack(self) -> Pack:
+        """The files' pack."""
+        return self.source.pack
+
+    @property
+    def latents(self) -> NDArray[np.float32]:
+        """The encoder network's latents, grey levels."""
+        return self.source.latents
+
+    def tilt(self, step_index: int) -> int:
+        """The tilt that a file of that step states: 0 unless the writer quantizes by it."""
         return 0
 
     @abstractmethod
@@ -244,8 +301,8 @@ class _Writer(ABC):
         """The file of that many bytes. Raises EncodeInputError where so few cannot hold one."""
 
     def _file(self, step_index: int, payload: bytes, tag: bytes = LATENTS) -> bytes:
-        photo = self.photo
-        header = Header(photo.width, photo.height, step_index, self.pack.id, photo.grey, self.tilt)
+        photo = self.source.photo
+        header = Header(photo.width, photo.height, step_index, self.pack.id, photo.grey, self.tilt(step_index))
         return serialize(header, [*self.before, Chunk(tag, payload), *self.after])
 
     def _least(self, size: int) -> int:
@@ -266,10 +323,12 @@ class _Writer(ABC):
 class _PlaneWriter(_Writer):
     """Writes latents as bit-planes, at whichever step or size is asked for."""
 
-    @property
-    def tilt(self) -> int:
+    def tilt(self, step_index: int) -> int:
         """The tuning's, of a pack that knows its channels' frequencies."""
-        return 0 if self.pack.octaves is None else self.tuning.tilt
+        return 0 if self.pack.octaves is None else self._tuning(step_index).tilt
+
+    def _tuning(self, step_index: int) -> Tuning:
+        return (FINE_TUNINGS if self.pack.coder.is_fine(step_index) else TUNINGS)[self.source.tune]
 
     def at_quality(self, quality: float | None) -> bytes:
         """The whole file at the step of that quality."""
@@ -280,7 +339,8 @@ class _PlaneWriter(_Writer):
         """The file of `size` bytes: the coarsest step that needs at least as many, its latents cut to fit."""
         self._least(size)
         # steps up to `fine` need at least `size` bytes, steps from `coarse` on need less
-        fine, coarse = FINEST_STEP_INDEX - 1, limits.MAX_STEP_INDEX + 1
+        finest = LEAST_STEP_INDEX if self.pack.coder.is_fine(LEAST_STEP_INDEX) else FINEST_STEP_INDEX
+        fine, coarse = finest - 1, limits.MAX_STEP_INDEX + 1
         guess, halving = FIRST_STEP_INDEX, STEPS_PER_HALVING
         tried: list[tuple[int, float]] = []
         best = None
@@ -289,7 +349,7 @@ class _PlaneWriter(_Writer):
             whole = len(self._file(guess, payload))
             if whole >= size:
                 fine, best = guess, (guess, payload)
-            elif guess == FINEST_STEP_INDEX:
+            elif guess == finest:
                 return self._file(guess, self._refined(guess))
             else:
                 coarse = guess
@@ -300,29 +360,39 @@ class _PlaneWriter(_Writer):
             aim = guess + round(tried[-1][1] * halving)
             guess = min(max(aim, fine + 1), coarse - 1) if len(tried) < GUESSES else (fine + coarse) // 2
         assert best is not None
-        if self.refiner is None:
+        if self.source.refiner is None or self.pack.coder.is_fine(best[0]):
             return self._cut(*best, size)
         # refined integers need a few bytes more or less
-        for step_index in range(best[0], FINEST_STEP_INDEX - 1, -1):
+        for step_index in range(best[0], finest - 1, -1):
             payload = self._refined(step_index)
             if len(self._file(step_index, payload)) >= size:
                 break
         return self._cut(step_index, payload, size)
 
     def _code(self, step_index: int) -> bytes:
-        return encode_planes(self._quantized(self.latents, step_index), step_index, self.pack.coder)
+        return encode_planes(self._quantized(self._latents(step_index), step_index), step_index, self.pack.coder, self.tilt(step_index))
+
+    def _latents(self, step_index: int) -> NDArray[np.float32]:
+        return self.source.exact if self.pack.coder.is_fine(step_index) else self.latents
 
     def _refined(self, step_index: int) -> bytes:
         """What `_code` gives, of the integers that the effort finds."""
-        if self.refiner is None:
+        if self.pack.coder.is_fine(step_index) or self.source.refiner is None:
             return self._code(step_index)
-        return self.refiner(self.latents, step_index, self.tilt, lambda latents: self._quantized(latents, step_index))
+        return self.source.refiner(self.latents, step_index, self.tilt(step_index), lambda latents: self._quantized(latents, step_index))
 
     def _quantized(self, latents: NDArray[np.float32], step_index: int) -> NDArray[np.int32]:
-        return rdo_quantize(latents, step_index, self.pack.coder, self.tuning, self.weights, self._steps(step_index))
+        coder = self.pack.coder
+        weights = self.source.exact_weights if coder.is_fine(step_index) else self.source.weights
+        return rdo_quantize(latents, step_index, coder, self._tuning(step_index), weights, self._steps(step_index), self.tilt(step_index))
 
     def _steps(self, step_index: int) -> NDArray[np.int32]:
-        return channel_steps(step_index, self.tilt, self.pack.octaves, len(self.latents))
+        tilt, coder = self.tilt(step_index), self.pack.coder
+        steps = channel_steps(step_index, tilt, self.pack.octaves, self.pack.channels)
+        if not coder.is_fine(step_index):
+            return steps
+        groups = channel_steps(step_index, tilt, coder.upper_octaves.astype(np.int32), coder.groups)
+        return np.concatenate([steps, np.repeat(groups, coder.upper_sizes)])
 
 
 class _PaletteWriter(_Writer):
@@ -350,7 +420,7 @@ class _PaletteWriter(_Writer):
         from .format.palette import encode_palette, quantize_palette, scale_index
 
         step_index = scale_index(self.latents)
-        palette, indices = quantize_palette(self.latents, step_index, entries, dither=self.tuning is TUNINGS["natural"])
+        palette, indices = quantize_palette(self.latents, step_index, entries, dither=self.source.tune == "natural")
         return self._file(step_index, encode_palette(palette, indices), PALETTE_LATENTS)
 
 

@@ -35,6 +35,7 @@ def describe(data: bytes, engine: Engine | None = None, *, webp: bool = False) -
         "bpp": bits_per_pixel(len(data), header.width, header.height),
         "engine": _engine(pack) if engine is None else _asked(header.pack_id, engine),
         "pack": {"id": header.pack_id.hex(), "name": None if pack is None else pack.name, "exact": None if pack is None else pack.exact},
+        "networks": None if pack is None else not _is_fine(pack, header.step_index),
         "step_index": header.step_index,
         "step": round(2.0 ** (header.step_index / 8), 3),
         "tilt": header.tilt,
@@ -44,6 +45,13 @@ def describe(data: bytes, engine: Engine | None = None, *, webp: bool = False) -
         "lossless": _lossless(container, data if webp else None),
         "latents": None if pack is None else _spent_on_latents(container, pack),
     }
+
+
+def _is_fine(pack: Pack, step_index: int) -> bool:
+    """Whether the linear stage is all there is of files of that step index."""
+    from .pack import PLANES
+
+    return pack.quantizer == PLANES and pack.coder.is_fine(step_index)
 
 
 def _engine(pack: Pack | None) -> str | None:

@@ -144,7 +144,7 @@ class Pack:
         """
         data = self.linear_bytes
         dense = 6 * self.channels * self.patch * self.patch
-        if len(data) == separable_bytes(self.channels, self.patch):
+        if len(data) in (separable_bytes(self.channels, self.patch), separable_bytes(self.channels, self.patch, True)):
             weights = SeparableTable.from_bytes(data).table()
         elif len(data) == dense:
             weights = np.frombuffer(data, "<i2").astype(np.int16)

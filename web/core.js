@@ -52,6 +52,7 @@ const FILE_REASONS = {
  * @property {number} planes or levels
  * @property {boolean} complete whether nothing was cut
  * @property {number} codes the sum of all precision codes, once the picture was quantized
+ * @property {number} upper functions that the picture has besides its channels'
  *
  * @typedef {Record<string, (...numbers: number[]) => number> & {memory: WebAssembly.Memory}} Exports
  */
@@ -126,10 +127,10 @@ export class Core {
 
   /**
    * The picture that `payload`, whole or cut anywhere, determines.
-   * @param {number} tables @param {Uint8Array} payload @param {number} rows @param {number} columns @param {number} stepIndex
+   * @param {number} tables @param {Uint8Array} payload @param {number} rows @param {number} columns @param {number} stepIndex @param {number} tilt
    */
-  decode(tables, payload, rows, columns, stepIndex = 0) {
-    return this.open("sdz_decode", tables, payload.length ? payload : null, payload.length, rows, columns, stepIndex);
+  decode(tables, payload, rows, columns, stepIndex = 0, tilt = 0) {
+    return this.open("sdz_decode", tables, payload.length ? payload : null, payload.length, rows, columns, stepIndex, tilt);
   }
 
   /**
@@ -142,20 +143,20 @@ export class Core {
 
   /**
    * The payload of integers (C, h, w), or of all bits of entries (h, w).
-   * @param {number} tables @param {Int32Array} source @param {number} rows @param {number} columns @param {number} stepIndex
+   * @param {number} tables @param {Int32Array} source @param {number} rows @param {number} columns @param {number} stepIndex @param {number} tilt
    * @param {number} room bytes that the payload may take
    * @returns {Uint8Array}
    */
-  encode(tables, source, rows, columns, stepIndex, room) {
+  encode(tables, source, rows, columns, stepIndex, tilt, room) {
     return this.given([source, room], (at, out) => {
-      const count = this.checked(this.call("sdz_encode", tables, at, rows, columns, 0, stepIndex, out, room, 0, 0));
+      const count = this.checked(this.call("sdz_encode", tables, at, rows, columns, 0, stepIndex, tilt, out, room, 0, 0));
       return this.bytes(out, count);
     });
   }
 
   /** @param {number} picture @returns {Facts} */
   facts(picture) {
-    const [kind, channels, rows, columns, planes, complete, , , , , low, high] = this.integers(this.call("sdz_facts", picture), 12);
+    const [kind, channels, rows, columns, planes, complete, , , , , low, high, upper] = this.integers(this.call("sdz_facts", picture), 13);
     return {
       kind: kind === 84 ? "T" : "I",
       channels,
@@ -164,16 +165,17 @@ export class Core {
       planes,
       complete: complete !== 0,
       codes: (low >>> 0) + (high >>> 0) * 2 ** 32,
+      upper,
     };
   }
 
   /**
-   * Signed integers (C, h, w) with unknown bits zero and the lowest plane known of each; of indices the nodes (h, w) and nothing.
+   * Signed integers (C + upper, h, w) with unknown bits zero and the lowest plane known of each; of indices the nodes (h, w) and nothing.
    * @param {number} picture @param {Facts} facts
    * @returns {{values: Int32Array, plane: Uint8Array}}
    */
-  known(picture, { kind, channels, rows, columns }) {
-    const count = rows * columns * (kind === "I" ? 1 : channels);
+  known(picture, { kind, channels, rows, columns, upper }) {
+    const count = rows * columns * (kind === "I" ? 1 : channels + upper);
     return this.given([4 * count, count], (values, plane) => {
       this.checked(this.call("sdz_known", picture, 0, 0, rows, columns, values, kind === "I" ? 0 : plane));
       return { values: this.integers(values, count), plane: kind === "I" ? new Uint8Array() : this.bytes(plane, count) };

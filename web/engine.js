@@ -130,7 +130,7 @@ export class Picture {
   /** @type {string | undefined} */
   alt = undefined;
   /** Given by `open`. @type {Facts} */
-  facts = { kind: "T", channels: 0, rows: 0, columns: 0, planes: 0, complete: false, codes: 0 };
+  facts = { kind: "T", channels: 0, rows: 0, columns: 0, planes: 0, complete: false, codes: 0, upper: 0 };
 
   /** @param {Header} header @param {Pack} pack @param {Source} source */
   constructor(header, pack, source) {

@@ -34,6 +34,12 @@ export function tablesProblem(kind, channels, coder) {
 }
 
 /**
+ * Whether a file has functions besides its channels', so that no network runs.
+ * @param {number} stepIndex the file's @param {Pack} pack
+ */
+export const isFine = (stepIndex, { quantizer, coder }) => quantizer === "planes" && coder[5] >> 2 > 0 && stepIndex <= coder[8];
+
+/**
  * The step index of each channel: the file's, lowered by its tilt for every octave of the channel's frequency.
  * @param {Header} header @param {Int32Array | null} octaves @param {number} channels
  * @returns {Uint8Array}
@@ -59,7 +65,7 @@ export async function latentsOf(container, pack, h, w) {
     throw new SdzError("CorruptFileError", problem, { offset: 7, field: "step index" });
   }
   const payload = find(container, LATENTS)?.payload ?? new Uint8Array();
-  return { steps, open: (core, tables) => core.decode(tables, payload, h, w, stepIndex) };
+  return { steps, open: (core, tables) => core.decode(tables, payload, h, w, stepIndex, tilt) };
 }
 
 /** @param {Container} container @param {number} channels @param {number} h @param {number} w @returns {Promise<Source["open"]>} */

@@ -46,7 +46,9 @@ i32 fail(i32 reason, i32 where); /* returns -reason */
 /* coder.c ----------------------------------------------------------------------------------------------------------------------------- */
 enum { CROSS_TERMS = 8, PREDICTION_TERMS = 12, ENERGY_LEVELS = 24, STRIDE = 8, MAX_PLANES = 15, MAX_STEP = 80, MAX_CODE = 200, MAX_LEVEL = 15 };
 enum { CHANNEL_SLOTS = 14, CHANNEL_SETS = 6, MEAN_SLOTS = 16, MEAN_SETS = 8, MEANS_MOST = 3, FILLS = 4, LEVELS_MOST = 14, MEAN_LIMIT = 32767 * 16 };
-enum { MAX_POSITIONS = 1 << 24, MAX_SIDE = 4096, MAX_L1 = 1 << 24 };
+enum { UPPER_SLOTS = 11, UPPER_SETS = 4, UPPER_GROUPS = 16, UPPER_TERMS = 11, UPPER_SIDE = 16, UPPER_FUNCTIONS = 3 * UPPER_SIDE * UPPER_SIDE };
+#define UPPER_PLACE(plane, u, v) (((plane) * UPPER_SIDE + (u)) * UPPER_SIDE + (v))
+enum { MAX_TILT = 3, MAX_POSITIONS = 1 << 24, MAX_SIDE = 4096, MAX_L1 = 1 << 24 };
 
 struct Tables {
   i32 kind, channels, rate, count_limit, states, weights;
@@ -57,6 +59,13 @@ struct Tables {
   i32 bases[CHANNEL_SLOTS + 1], sets[CHANNEL_SETS + 1];
   /* planes: the first `means` channels are coded as pyramids */
   i32 means, mean_bases[MEAN_SLOTS + 1], mean_sets[MEAN_SETS + 1], plane_states;
+  /* upper functions, in so many groups; 0 of tables without them. Pictures have them whose step index is at most upper_step. */
+  i32 groups, upper, upper_step, upper_bases[UPPER_SLOTS], upper_sets[UPPER_SETS];
+  u16 upper_first[UPPER_GROUPS + 1], upper_place[UPPER_FUNCTIONS], function_at[UPPER_FUNCTIONS];
+  const i16 *upper_order;
+  const u8 *function; /* plane, row and column of each channel */
+  const i8 *upper_octaves, *fine_order; /* fine_order: of channels in such pictures, in place of their order */
+  const u8 *upper_weights;
   const i16 *order, *prediction, *mean_order;
   const u8 *mean_fill;
   const u8 *space, *cross_channel, *cross, *prediction_channel;
@@ -73,7 +82,7 @@ struct Tables {
 
 /* The whole passes, the cut one, and what all of them found. Magnitude << 1 | negative stands in a cell, so that a level is one shift. */
 struct Picture {
-  i32 facts[12];
+  i32 facts[13];
   i32 kind, channels, rows, columns, planes, complete, begun, active_count;
   u16 *cells[256];  /* planes: (rows + 4, columns + 4) of a channel with a border of zeros; NULL where all is zero */
   u8 floor[256];    /* the lowest plane known of all of a channel ... */
@@ -85,6 +94,10 @@ struct Picture {
   u8 mean_floor[MEANS_MOST][LEVELS_MOST], mean_top[MEANS_MOST][LEVELS_MOST]; /* mean_top: bits of the largest magnitude */
   u8 fill[MEANS_MOST][FILLS]; /* channels that are painted from means while nothing is known of them; 0 for none */
   i32 *mean[MEANS_MOST]; /* int32 (rows, columns), sixteenths, from sdz_quantization on; NULL where all is zero */
+  /* upper functions, in groups of which each is known as a channel is; 0 in a picture without them */
+  i32 groups, upper, cut_group;
+  u16 upper_first[UPPER_GROUPS + 1], *upper_cells[UPPER_FUNCTIONS];
+  u8 upper_floor[UPPER_GROUPS], upper_near[UPPER_GROUPS], upper_steps[UPPER_GROUPS];
   i32 *ends;
   u32 *passes;
   i32 *node; /* indices: (rows + 2, columns + 2) with a border of zeros */
@@ -97,8 +110,8 @@ enum { BORDER = 2, PARTS = 2, MIDDLE = 8 };
 Picture *new_picture(i32 kind, i32 channels, i32 rows, i32 columns, i32 planes, i32 passes);
 u16 *cells_of(Picture *picture, i32 channel);
 Picture *finish_picture(Picture *picture);
-Picture *decode_planes(const Tables *t, const u8 *payload, u32 bytes, i32 rows, i32 columns, i32 step_index);
-i32 encode_planes(Tables *t, const i32 *source, i32 rows, i32 columns, i32 step_index, u8 *out, u32 room, u16 *chances, i32 learn);
+Picture *decode_planes(const Tables *t, const u8 *payload, u32 bytes, i32 rows, i32 columns, i32 step_index, i32 tilt);
+i32 encode_planes(Tables *t, const i32 *source, i32 rows, i32 columns, i32 step_index, i32 tilt, u8 *out, u32 room, u16 *chances, i32 learn);
 Tables *open_planes(const u8 *data, u32 bytes);
 Tables *open_indices(const u8 *data, u32 bytes);
 void keep_states(Tables *tables);
@@ -115,6 +128,8 @@ typedef struct { i32 rows, columns; i32 *values, *levels, *precision, *half_widt
 i32 reconstruct(const Picture *picture, Window window, Latents *latents);
 /* Puts slopes and curves that means suggest where channels have none (FORMAT.md, "Fill"); values of a window, guarded before and after. */
 void fill(const Picture *picture, Window window, i32 *values);
+/* Values of one upper function, as channels have them but not guarded; 0 where all of them are zero. */
+i32 upper_values(const Picture *picture, i32 function, i32 y, i32 left, i32 n, i32 *values);
 void guard(i32 *values, i32 channels, u32 positions, i32 l1_limit);
 
 /* linear.c ---------------------------------------------------------------------------------------------------------------------------- */
@@ -129,13 +144,28 @@ void set_pattern(const Patterns *patterns, i32 input, i32 output, i32 weight);
 void append_entries(const i32 *plane, i32 inputs, u32 area, i32 columns, i32 from, Entry *entries, i32 room, i32 *count);
 i32 entry_room(i32 pairs, i32 l1_limit);
 
+/* upper.c: the functions of a separable transform that no channel has. */
+typedef struct {
+  i32 count;
+  u16 place[UPPER_FUNCTIONS]; /* UPPER_PLACE of each, in their order */
+  i16 waves[UPPER_SIDE][UPPER_SIDE], colours[3][3], gain[3];
+} Upper;
+/* The places, in order, of all functions but those of `channels` channels, and how many they are; -1 less the channel whose function does not
+ * exist or is another's too. */
+i32 list_upper(const u8 *plane, const u8 *row, const u8 *column, i32 channels, u16 *place);
+
 struct Linear {
   i32 channels, patch, shift, l1_limit, overlap; /* overlap: of the lapping, brought to an even number; 0 without one */
   i32 lapping[256], reach; /* reach: of the lapping as it was given */
   Patterns patterns;
   const i16 *table; /* (C, 3 p p) as the pack has it, for reductions */
+  Upper upper;
 };
-/* Levels of a window times 16, from mid-grey, lapped, saturated to int16: (p rows, p columns, 3); without a lapping int32 sums. */
-i32 linear_levels(const Linear *linear, const i32 *values, i32 rows, i32 columns, i16 **levels, i32 **sums);
+enum { LAP_LIMIT = 1 << 13 };
+/* Adds a row of positions' upper functions to its levels, (p, 3 p columns), not yet lapped; `blocks` is room for them. */
+void add_upper(const Linear *linear, const Picture *picture, i32 y, i32 left, i32 columns, i16 *blocks, i16 *levels);
+/* Levels of a window times 16, from mid-grey, lapped, saturated to int16: (p rows, p columns, 3); without a lapping int32 sums. Of a `picture`
+ * that is given, the upper functions are added. */
+i32 linear_levels(const Linear *linear, const Picture *picture, const i32 *values, Window window, i16 **levels, i32 **sums);
 
 #endif

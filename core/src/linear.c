@@ -9,7 +9,7 @@
  */
 #include "kernels.h"
 
-enum { PLACES = 4, LAP_LIMIT = 1 << 13, LAP_SUM = 232 };
+enum { PLACES = 4, LAP_SUM = 232 };
 
 i32 pattern_blocks(i32 outputs) { return (outputs + 31) / 32; }
 
@@ -42,10 +42,11 @@ void append_entries(const i32 *plane, i32 inputs, u32 area, i32 columns, i32 fro
   }
 }
 
-/* Separable tables: head, colours (plane, R G B), waves (k, pixel), gains; then plane, row and column of every channel. */
+/* Separable tables: head, colours (plane, R G B), waves (k, pixel), gains; plane, row and column of every channel; and, where the head's last
+ * byte is one, the upper functions' gain in each plane. */
 enum { HEAD = 8, SEPARABLE_SHIFT = 62 };
 
-static u32 separable_bytes(i32 channels, i32 patch) { return (u32)(HEAD + 18 + 2 * patch * patch + 5 * channels); }
+static u32 separable_bytes(i32 channels, i32 patch, i32 upper) { return (u32)(HEAD + 18 + 2 * patch * patch + 5 * channels + 6 * upper); }
 
 static i64 word(const u8 *words, i32 at) { return (int16_t)(words[2 * at] | words[2 * at + 1] << 8); }
 
@@ -55,7 +56,7 @@ static i32 expand(const u8 *data, i32 channels, i32 patch, i16 *table, i32 *wher
   const u8 *row = plane + channels, *column = row + channels;
   i32 shift = data[6];
   *where = 0;
-  if (data[0] != 's' || data[1] != 'd' || data[2] != 'z' || data[3] != 'S' || data[4] != channels || data[5] != patch || data[7]) return -SDZ_LINEAR_MAGIC;
+  if (data[0] != 's' || data[1] != 'd' || data[2] != 'z' || data[3] != 'S' || data[4] != channels || data[5] != patch) return -SDZ_LINEAR_MAGIC;
   if (shift > SEPARABLE_SHIFT) return -SDZ_LINEAR_FUNCTION;
   i64 half = 1ll << shift >> 1;
   for (i32 c = 0; c < channels; c++) {
@@ -71,6 +72,18 @@ static i32 expand(const u8 *data, i32 channels, i32 patch, i16 *table, i32 *wher
   return 0;
 }
 
+/* The upper functions of a separable table, as `list_upper` counts them. */
+static i32 open_upper(Upper *up, const u8 *colours, i32 channels) {
+  const u8 *waves = colours + 18, *gains = waves + 2 * UPPER_SIDE * UPPER_SIDE, *plane = gains + 2 * channels, *row = plane + channels;
+  for (i32 k = 0; k < 3; k++) {
+    up->gain[k] = (i16)word(row + 2 * channels, k);
+    for (i32 c = 0; c < 3; c++) up->colours[k][c] = (i16)word(colours, 3 * k + c);
+  }
+  for (i32 i = 0; i < UPPER_SIDE * UPPER_SIDE; i++) up->waves[i / UPPER_SIDE][i % UPPER_SIDE] = (i16)word(waves, i);
+  up->count = list_upper(plane, row, row + channels, channels, up->place);
+  return up->count;
+}
+
 Linear *sdz_linear(const uint8_t *table, uint32_t bytes, int32_t channels, int32_t patch, int32_t shift, int32_t l1_limit, const int32_t *lapping,
     int32_t overlap) {
   CHECK(channels > 0 && channels < 256 && (patch == 4 || patch == 8 || patch == 16 || patch == 32), SDZ_BAD_CALL, -1);
@@ -78,8 +91,11 @@ Linear *sdz_linear(const uint8_t *table, uint32_t bytes, int32_t channels, int32
   CHECK(holds(table, bytes, 1) && (!overlap || holds(lapping, (u64)overlap * (u64)overlap, 4)), SDZ_BAD_CALL, -1);
   i32 outputs = 3 * patch * patch;
   u32 dense = 2u * (u32)channels * (u32)outputs;
-  i32 separable = bytes == separable_bytes(channels, patch); /* never as long as a dense one: 6 p p C and 26 + 2 p p + 5 C differ for every C */
+  /* never as long as a dense one: 6 p p C is neither 26 + 2 p p + 5 C nor 32 + 2 p p + 5 C for any C */
+  i32 upper = bytes == separable_bytes(channels, patch, 1), separable = upper || bytes == separable_bytes(channels, patch, 0);
   CHECK(bytes == dense || separable, SDZ_LINEAR_LENGTH, (i32)bytes);
+  CHECK(!separable || table[7] == upper, SDZ_LINEAR_MAGIC, 0);
+  CHECK(!upper || (patch == UPPER_SIDE && overlap), SDZ_LINEAR_FUNCTION, channels);
   for (i32 i = 0; i < overlap; i++) {
     i64 sum = 0;
     for (i32 j = 0; j < overlap; j++) sum += magnitude_of(lapping[i * overlap + j]);
@@ -97,6 +113,11 @@ Linear *sdz_linear(const uint8_t *table, uint32_t bytes, int32_t channels, int32
     CHECK(0, -reason, where);
   }
   if (!separable) __builtin_memcpy(copy, table, bytes);
+  if (upper) reason = open_upper(&l->upper, table + HEAD, channels), where = reason < 0 ? -1 - reason : 0;
+  if (reason < 0) {
+    give(l);
+    CHECK(0, SDZ_LINEAR_FUNCTION, where);
+  }
   l->channels = channels, l->patch = patch, l->shift = shift, l->l1_limit = l1_limit, l->reach = overlap, l->overlap = overlap + (overlap & 1);
   l->table = copy;
   for (i32 i = 0; i < overlap; i++) for (i32 j = 0; j < overlap; j++) l->lapping[i * l->overlap + j] = lapping[i * overlap + j];
@@ -130,7 +151,8 @@ static void lap_columns(const Linear *l, i16 *row, i32 blocks) {
   }
 }
 
-i32 linear_levels(const Linear *l, const i32 *values, i32 rows, i32 columns, i16 **levels, i32 **sums) {
+i32 linear_levels(const Linear *l, const Picture *picture, const i32 *values, Window window, i16 **levels, i32 **sums) {
+  const i32 rows = window.rows, columns = window.columns;
   const Patterns *pat = &l->patterns;
   i32 p = l->patch, room = entry_room(pat->pairs, l->l1_limit), blocks = pattern_blocks(pat->outputs), line = 3 * p * columns, lapped = l->overlap > 0;
   u64 samples = (u64)line * (u64)(p * rows);
@@ -140,7 +162,8 @@ i32 linear_levels(const Linear *l, const i32 *values, i32 rows, i32 columns, i16
   i32 *coarse = lapped ? 0 : take(4 * samples, SCRATCH, 0);
   /* one row of positions, block after block of outputs: a block's weights stay near while all positions use them */
   i32 *row = take(4 * (u64)columns * (u64)blocks * 32, SCRATCH, 0);
-  if (!entries || !count || !row || !(fine || coarse)) return -SDZ_NO_MEMORY;
+  i16 *uppers = picture ? take(2 * (u64)columns * UPPER_FUNCTIONS, SCRATCH, 0) : 0;
+  if (!entries || !count || !row || !(fine || coarse) || (picture && !uppers)) return -SDZ_NO_MEMORY;
   i32 shift = l->shift - PLACES, half = lapped ? 1 << (shift - 1) : 0;
   for (i32 y = 0; y < rows; y++) {
     __builtin_memset(count, 0, 4 * (size_t)columns);
@@ -154,12 +177,13 @@ i32 linear_levels(const Linear *l, const i32 *values, i32 rows, i32 columns, i16
       if (lapped) for (i32 i = 0; i < 3 * p; i++) fine[to + (size_t)i] = (i16)clamp32(-LAP_LIMIT, (from[i] + half) >> shift, LAP_LIMIT);
       else __builtin_memcpy(coarse + to, from, 12 * (size_t)p);
     }
+    if (picture) add_upper(l, picture, window.top + y, window.left, columns, uppers, fine + (size_t)(y * p) * (size_t)line);
   }
   if (lapped) {
     for (i32 y = p; y < rows * p; y += p) lap_rows(fine + (size_t)y * (size_t)line, line, line, l->lapping, l->overlap);
     for (i32 y = 0; y < rows * p; y++) lap_columns(l, fine + (size_t)y * (size_t)line, columns);
   }
-  give(entries), give(count), give(row);
+  give(entries), give(count), give(row), give(uppers);
   *levels = fine, *sums = coarse;
   return 0;
 }
@@ -255,7 +279,7 @@ static i32 paint_window(const Picture *p, const Linear *l, Window core, i32 redu
   if (reduce > 1) return paint_reduced(l, o.values, seen, core, reduce, rgba);
   i16 *levels;
   i32 *sums;
-  failed = linear_levels(l, o.values, seen.rows, seen.columns, &levels, &sums);
+  failed = linear_levels(l, p->upper ? p : 0, o.values, seen, &levels, &sums);
   if (failed) return failed;
   i32 side = l->patch, line = 3 * side * seen.columns, left = 3 * side * (core.left - seen.left), offset = (128 << l->shift) + (1 << (l->shift - 1));
   for (i32 y = 0; y < core.rows * side; y++) {
@@ -274,6 +298,7 @@ static i32 paint_window(const Picture *p, const Linear *l, Window core, i32 redu
 int32_t sdz_paint_linear(const Picture *p, const Linear *l, int32_t top, int32_t left, int32_t rows, int32_t columns, int32_t reduce, uint8_t *rgba) {
   Window core = { top, left, rows, columns };
   CHECK_CALL(is_a(p, PICTURE) && is_a(l, LINEAR) && inside(p, core) && p->channels == l->channels && p->l1_limit && p->l1_limit <= l->l1_limit);
+  if (p->upper && p->upper != l->upper.count) return fail(SDZ_LINEAR_FUNCTION, p->channels);
   CHECK_CALL(reduce > 0 && reduce <= l->patch && !(reduce & (reduce - 1)));
   i32 side = l->patch / reduce;
   CHECK_CALL(holds(rgba, 4 * (u64)rows * (u64)columns * (u64)(side * side), 1));

@@ -21,19 +21,41 @@ Window grown(const Picture *p, Window w, i32 margin) {
 
 static i32 step_units(i32 index) { return (MANTISSA[index & 7] << (index >> 3)) >> 12; }
 
-static const u16 *row_of(const Picture *p, i32 c, i32 y, i32 left) {
-  return p->cells[c] ? p->cells[c] + (size_t)(y + BORDER) * (size_t)(p->columns + 2 * BORDER) + left + BORDER : 0;
+/* What is known of a channel, or, from the number of channels on, of an upper function. */
+typedef struct {
+  const u16 *cells;
+  i32 floor, near, cut, reached; /* reached: of the cut pass, if this one has part in it */
+} Band;
+
+static i32 group_of(const Picture *p, i32 function) {
+  i32 g = 0;
+  while (function >= p->upper_first[g + 1]) g++;
+  return g;
 }
 
-/* Whether the latents of a channel are known down to different planes. */
-static i32 mixed(const Picture *p, i32 c) { return (p->near[c] && p->cells[c]) || c == p->cut_channel; }
+static OUTLINE Band band_of(const Picture *p, i32 c) {
+  if (c < p->channels) {
+    Band b = { p->cells[c], p->floor[c], p->near[c], c == p->cut_channel, p->cut_reached };
+    return b;
+  }
+  i32 f = c - p->channels, g = group_of(p, f);
+  Band b = { p->upper_cells[f], p->upper_floor[g], p->upper_near[g], g == p->cut_group, p->cut_reached - (f - p->upper_first[g]) * p->rows * p->columns };
+  return b;
+}
 
-/* How many of `n` latents of a mixed channel from (y, left) on are known one plane further than its floor, and, where `finer` is one, which:
+static const u16 *row_of(const Picture *p, const Band *b, i32 y, i32 left) {
+  return b->cells ? b->cells + (size_t)(y + BORDER) * (size_t)(p->columns + 2 * BORDER) + left + BORDER : 0;
+}
+
+/* Whether the latents of a band are known down to different planes. */
+static i32 mixed(const Band *b) { return (b->near && b->cells) || b->cut; }
+
+/* How many of `n` latents of a mixed band from (y, left) on are known one plane further than its floor, and, where `finer` is one, which:
  * those near a value of before that plane if their pass came so far, the others if theirs did. */
-static i32 finer_in(const Picture *p, i32 c, i32 y, i32 left, i32 n, u8 *finer) {
-  i32 reached = c == p->cut_channel ? clamp32(0, p->cut_reached - y * p->columns - left, n) : 0, count = 0;
-  i32 near = p->near[c] ? n : reached, far = p->near[c] ? reached : 0, W = p->columns + 2 * BORDER, least = 2 << p->floor[c];
-  const u16 *cell = row_of(p, c, y, left);
+static OUTLINE i32 finer_in(const Picture *p, const Band *b, i32 y, i32 left, i32 n, u8 *finer) {
+  i32 reached = b->cut ? clamp32(0, b->reached - y * p->columns - left, n) : 0, count = 0;
+  i32 near = b->near ? n : reached, far = b->near ? reached : 0, W = p->columns + 2 * BORDER, least = 2 << b->floor;
+  const u16 *cell = row_of(p, b, y, left);
 #define TALL(x) (cell && max32(cell[(x) - W], max32(cell[x], cell[(x) + W])) >= least)
   for (i32 x = 0, west, here = TALL(-1), east = TALL(0); x < n; x++) {
     west = here, here = east, east = TALL(x + 1);
@@ -71,8 +93,21 @@ INLINE void dequantize(const u16 *cell, i32 n, i32 index, i32 plane, i32 reconst
   if (half_width) for (i32 x = 0; x < n; x++) half_width[x] = (step << plane) >> (cell && cell[x] > 1);
 }
 
-static void reconstruct_planes(const Picture *p, Window w, Latents *o) {
+/* One row of a band; any of the results may be NULL. */
+static OUTLINE void dequantize_row(const Picture *p, const Band *b, i32 step, i32 y, i32 left, i32 n, i32 *values, i32 *levels, i32 *precision, i32 *half_width) {
   u8 finer[MAX_SIDE];
+  const u16 *cell = row_of(p, b, y, left);
+  i32 parts = mixed(b);
+  if (parts) finer_in(p, b, y, left, n, finer);
+  for (i32 from = 0, to; from < n; from = to) {
+    /* a run of latents that are known equally far */
+    for (to = parts ? from + 1 : n; to < n && finer[to] == finer[from];) to++;
+    dequantize(cell ? cell + from : 0, to - from, step, b->floor - (parts ? finer[from] : 0), p->reconstruction, values ? values + from : 0,
+        levels ? levels + from : 0, precision ? precision + from : 0, half_width ? half_width + from : 0);
+  }
+}
+
+static void reconstruct_planes(const Picture *p, Window w, Latents *o) {
   for (i32 c = 0; c < p->channels; c++) for (i32 y = 0; y < w.rows; y++) {
     size_t at = ((size_t)c * (size_t)w.rows + (size_t)y) * (size_t)w.columns;
 #define PLACE(out) ((out) ? (out) + at : 0)
@@ -81,17 +116,8 @@ static void reconstruct_planes(const Picture *p, Window w, Latents *o) {
       dequantize_mean(mean, w.columns, p->steps[c], p->floor[c], PLACE(o->values), PLACE(o->levels), PLACE(o->precision), PLACE(o->half_width));
       continue;
     }
-    const u16 *cell = row_of(p, c, w.top + y, w.left);
-    i32 parts = mixed(p, c);
-    if (parts) finer_in(p, c, w.top + y, w.left, w.columns, finer);
-    for (i32 from = 0, to; from < w.columns; from = to) {
-      /* a run of latents that are known equally far */
-      for (to = parts ? from + 1 : w.columns; to < w.columns && finer[to] == finer[from];) to++;
-      size_t there = at + (size_t)from;
-      dequantize(cell ? cell + from : 0, to - from, p->steps[c], p->floor[c] - (parts ? finer[from] : 0), p->reconstruction,
-          o->values ? o->values + there : 0, o->levels ? o->levels + there : 0, o->precision ? o->precision + there : 0,
-          o->half_width ? o->half_width + there : 0);
-    }
+    Band b = band_of(p, c);
+    dequantize_row(p, &b, p->steps[c], w.top + y, w.left, w.columns, PLACE(o->values), PLACE(o->levels), PLACE(o->precision), PLACE(o->half_width));
   }
 }
 
@@ -109,19 +135,27 @@ void fill(const Picture *p, Window w, i32 *values) {
     i32 c = p->fill[m][kind], down = kind & 1;
     if (!c) continue;
     for (i32 y = w.top, i = 0; y < w.top + w.rows; y++) {
-      const u16 *cell = row_of(p, c, y, w.left);
+      Band b = band_of(p, c);
+      const u16 *cell = row_of(p, &b, y, w.left);
       u8 finer[MAX_SIDE];
-      if (mixed(p, c)) finer_in(p, c, y, w.left, w.columns, finer);
+      if (mixed(&b)) finer_in(p, &b, y, w.left, w.columns, finer);
       for (i32 x = 0; x < w.columns; x++, i++) {
         if (cell && cell[x] > 1) continue;
         i32 before = mean_value(p, m, y - down, w.left + x - !down), after = mean_value(p, m, y + down, w.left + x + !down);
         i32 guess = kind < 2 ? SLOPE * (before - after) : CURVE * (before + after - 2 * mean_value(p, m, y, w.left + x));
-        i32 most = (step_units(p->steps[c]) << (p->floor[c] - (mixed(p, c) ? finer[x] : 0))) >> 3;
+        i32 most = (step_units(p->steps[c]) << (p->floor[c] - (mixed(&b) ? finer[x] : 0))) >> 3;
         values[(size_t)c * area + (size_t)i] = clamp32(-most, (guess + 128) >> 8, most);
       }
     }
   }
   guard(values, p->channels, (u32)area, p->l1_limit);
+}
+
+i32 upper_values(const Picture *p, i32 function, i32 y, i32 left, i32 n, i32 *values) {
+  Band b = band_of(p, p->channels + function);
+  if (!b.cells) return 0;
+  dequantize_row(p, &b, p->upper_steps[group_of(p, function)], y, left, n, values, 0, 0, 0);
+  return 1;
 }
 
 static i32 bits_of(const Tables *t, i32 node) { return t->leaves[node] == 1 ? t->levels : 31 - __builtin_clz((u32)node); }
@@ -184,14 +218,14 @@ int32_t sdz_known(const Picture *p, int32_t top, int32_t left, int32_t rows, int
   Window w = { top, left, rows, columns };
   CHECK_CALL(is_a(p, PICTURE) && inside(p, w));
   size_t area = (size_t)rows * (size_t)columns;
-  CHECK_CALL(!value || holds(value, area * (p->kind == 'I' ? 1u : (u32)p->channels), 4));
+  CHECK_CALL(!value || holds(value, area * (p->kind == 'I' ? 1u : (u32)(p->channels + p->upper)), 4));
   if (p->kind == 'I') {
     for (i32 y = 0; y < rows && value; y++) for (i32 x = 0; x < columns; x++) {
       value[y * columns + x] = p->node[(top + y + 1) * (p->columns + 2) + left + x + 1];
     }
     return 0;
   }
-  CHECK_CALL(!plane || holds(plane, area * (u32)p->channels, 1));
+  CHECK_CALL(!plane || holds(plane, area * (u32)(p->channels + p->upper), 1));
   i32 *mean = p->means && value ? take(4 * (u64)p->rows * (u64)p->columns, SCRATCH, 0) : 0;
   if (p->means && value && !mean) return -SDZ_NO_MEMORY;
   for (i32 c = 0; c < p->means; c++) {
@@ -209,14 +243,15 @@ int32_t sdz_known(const Picture *p, int32_t top, int32_t left, int32_t rows, int
     }
   }
   give_scratch();
-  for (i32 c = p->means; c < p->channels; c++) for (i32 y = 0; y < rows; y++) {
+  for (i32 c = p->means; c < p->channels + p->upper; c++) for (i32 y = 0; y < rows; y++) {
     size_t at = (size_t)c * area + (size_t)y * (size_t)columns;
-    const u16 *cell = row_of(p, c, top + y, left);
+    Band b = band_of(p, c);
+    const u16 *cell = row_of(p, &b, top + y, left);
     if (value) for (i32 x = 0; x < columns; x++) value[at + (size_t)x] = !cell ? 0 : cell[x] & 1 ? -(cell[x] >> 1) : cell[x] >> 1;
     if (plane) {
       __builtin_memset(plane + at, 0, (size_t)columns);
-      if (mixed(p, c)) finer_in(p, c, top + y, left, columns, plane + at);
-      for (i32 x = 0; x < columns; x++) plane[at + (size_t)x] = (u8)(p->floor[c] - plane[at + (size_t)x]);
+      if (mixed(&b)) finer_in(p, &b, top + y, left, columns, plane + at);
+      for (i32 x = 0; x < columns; x++) plane[at + (size_t)x] = (u8)(b.floor - plane[at + (size_t)x]);
     }
   }
   return 0;
@@ -244,7 +279,8 @@ int32_t sdz_quantization(Picture *p, const uint8_t *steps, int32_t reconstructio
     for (i32 c = 0; c < p->channels; c++) {
       p->steps[c] = steps[c];
       codes += (u64)(steps[c] + 8 * p->floor[c]) * area;
-      for (i32 y = 0; y < p->rows && mixed(p, c); y++) codes -= 8ull * (u64)finer_in(p, c, y, 0, p->columns, 0);
+      Band b = band_of(p, c);
+      for (i32 y = 0; y < p->rows && mixed(&b); y++) codes -= 8ull * (u64)finer_in(p, &b, y, 0, p->columns, 0);
     }
   }
   p->reconstruction = reconstruction, p->l1_limit = l1_limit;

@@ -22,9 +22,9 @@ from ...runtime.pack import GRID, PALETTE, PLANES, Pack
 from ...runtime.session import Session
 from ..families.unet import CleanUp
 from ..metrics import perceptual, similarity
+from ..metrics.kept import Kept
 from ..site.assets import digest
 from .peers import Pixels, Plan, figures
-from .store import Kept
 
 RECIPE: Final = 2
 """Raised when this module, the palette's encoder or `measure` would give other figures of the same photo and pack."""

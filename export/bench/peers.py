@@ -21,9 +21,9 @@ from PIL import Image
 from ...runtime.options import DEFAULT_QUALITY
 from ..metrics import frechet, perceptual, similarity
 from ..metrics.artefacts import block_colour, hatching
+from ..metrics.kept import Kept
 from ..metrics.pictures import AVIF_SPEED, psnr
 from ..site.assets import digest
-from .store import Kept
 
 RECIPE = 3
 """Raised when this module or `measure` would give other figures of the same photo."""

@@ -36,15 +36,16 @@ from ..commands import failed, parser
 from ..crops import SUFFIXES
 from ..families.unet import CleanUp, UnetError, load_clean_up
 from ..metrics import perceptual
+from ..metrics.kept import Kept
 from ..site.assets import digest
 from ..site.library import MissingRuntimeError, collect
 from . import costs, palette2022, peers, plots, report, sdz_codec, sheets, summary
+from .high import high_rates
 from .ladder import ladder
 from .palette2022 import PaletteError
 from .peers import AVIF, FULL, QUICK, SHRINKING, Pixels, Plan
 from .sdz_codec import POINTS
 from .sheets import SheetInputError
-from .store import Kept
 from .summary import Measured
 
 PHOTOS = (
@@ -95,6 +96,11 @@ def main(arguments: list[str]) -> int:
             _each(functools.partial(_peers_of, report=options.out, plan=plan), photos, options.jobs, "peers")
             return 0
         pack = default_pack() if options.pack is None else load_pack(options.pack)
+        if options.high:
+            text = high_rates([_read(photo.read_bytes(), str(photo)) for photo in photos], Session(pack))
+            write_atomically(options.out / "high.md", text.encode())
+            print(text)
+            return 0
         if options.palette_pack is not None:
             palette2022.check(load_pack(options.palette_pack), options.unet is not None)
             _clean_up(options.unet)
@@ -165,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--unet", metavar="MODEL", help="hub id or folder of a latent diffusion model, to clean the palette's pictures up")
     command.add_argument("--quick", action="store_true", help="four photos, few rates, no SSIMULACRA2: minutes")
     command.add_argument("--avif", action="store_true", help="of the peers AVIF alone: half the time")
+    command.add_argument("--high", action="store_true", help="rates of 0.5 to 3 bits per pixel alone, to REPORT/high.md")
     command.add_argument("--peers-only", action="store_true", help="measure the peers, which no pack changes, and stop")
     command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="worker processes (default: one per core)")
     return command

@@ -25,9 +25,9 @@ from ...runtime.pack import Pack
 from ...runtime.quantize import TYPICAL_ROUNDING, dead_zone
 from ...runtime.session import Session
 from ..metrics import frechet, perceptual, similarity
+from ..metrics.kept import Kept
 from ..site.assets import digest
 from .peers import NEAR_ENOUGH, NETWORKS_RATE, Pixels, Plan, artefacts, equal_file, figures
-from .store import Kept
 
 RECIPE = 5
 """Raised when this module, the encoder or `measure` would give other figures of the same photo and pack."""

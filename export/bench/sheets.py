@@ -17,10 +17,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ...runtime.files import write_atomically
 from ...runtime.session import Session
+from ..metrics.kept import Kept
 from . import sdz_codec
 from .peers import Pixels, Plan
 from .sdz_codec import FAITHFUL, NATURAL, POINTS
-from .store import Kept
 from .summary import Measured
 
 SIDE = 256

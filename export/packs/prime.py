@@ -40,7 +40,10 @@ from ...runtime.quantize import TUNINGS, TYPICAL_ROUNDING, dead_zone
 from ..commands import failed, parser
 from ..crops import CropSampler, TrainingDataError, load_photos
 from ..models import TinyAutoencoder
+from .graph import decoder_table
 from .pass_order import A_LEVEL, measure_order
+from .upper.gains import upper_gains
+from .upper.tables import DraftStage, with_upper
 from .worth import decoder_worth
 
 STEP_INDICES = (24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 64, 68)
@@ -94,6 +97,9 @@ eleven photos 53 kB became 17 (brotli) for 0.04 to 0.08 % more bytes; 1,024 is a
 
 Functions = Sequence[tuple[int, int, int]]
 """Of each channel its colour, its frequency down and its frequency across."""
+
+UPPER_PHOTOS = 96
+"""Crops from which the upper functions' tables are learned."""
 
 CROP = 384
 """Side of the crops, in pixels."""
@@ -416,7 +422,15 @@ def main(arguments: list[str]) -> int:
     except TrainingDataError as error:
         return failed("prime", error)
     order = None if options.order is None else CoderTables.from_bytes(options.order.read_bytes()).order
-    tables = rounded(prime(latents, worth, functions=functions, order=order, seed=options.seed)).to_bytes()
-    write_atomically(options.out, tables)
-    print(f"{options.out}: {len(tables)} bytes")
+    tables = prime(latents, worth, functions=functions, order=order, seed=options.seed)
+    autoencoder = TinyAutoencoder.from_pretrained(options.weights / "autoencoder", low_cpu_mem_usage=False).eval()
+    sampler = CropSampler(load_photos(options.data, CROP), CROP, options.seed)
+    crops = (sampler.batch(1)[0].round().byte().permute(1, 2, 0).numpy() for _ in range(min(options.count, UPPER_PHOTOS)))
+    linear = decoder_table(autoencoder)
+    assert linear.factors is not None and functions is not None  # of the project's own networks
+    factors = replace(linear.factors, upper=upper_gains()).to_bytes()
+    stage = DraftStage(factors, np.ascontiguousarray(linear.weight.T), linear.shift, linear.lapping)
+    data = rounded(with_upper(tables, stage, list(functions), crops, seed=options.seed)).to_bytes()
+    write_atomically(options.out, data)
+    print(f"{options.out}: {len(data)} bytes")
     return 0

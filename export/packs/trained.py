@@ -6,11 +6,12 @@ graphs give the same bytes on every machine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...runtime.core import Core
 from ...runtime.errors import SdzError
+from ...runtime.format.coder_tables import CoderTables
 from ...runtime.pack import Pack
 from ..commands import failed, parser
 from ..models import OneStepDenoiser, TinyAutoencoder
@@ -24,6 +25,7 @@ from .manifest import Draft, GraphFile, write_pack
 from .parity import ParityError, check_parity, gate_photos
 from .quantization import QuantizationError, calibrate_ranges, grid_weights, settle_gains
 from .refine import refine_graph
+from .upper.gains import upper_gains
 
 TINY_WEIGHTS = Path(__file__).parents[1] / "weights" / "tiny"
 """The default pack's trained weights, in half precision."""
@@ -73,8 +75,10 @@ def build_pack(weights: Path, out: Path, coder_table: bytes, *, name: str = "tin
     figures = check_parity(autoencoder, denoiser, files, photos)
     l1_limit = min(table.l1_limit, *(stem.l1_limit for stem in stems))
     assert table.factors is not None  # of the project's own networks
+    coder = CoderTables.from_bytes(coder_table)
+    factors = replace(table.factors, upper=upper_gains() if coder.groups else None)
     core = Core()
-    stage = core.linear(table.factors.to_bytes(), autoencoder.channels, PATCH, table.shift, l1_limit, table.lapping)
+    stage = core.linear(factors.to_bytes(), autoencoder.channels, PATCH, table.shift, l1_limit, table.lapping)
     weights_of = {key: core_weights(files[key], autoencoder.channels) for key in ("decoder", "denoiser")}
     compared = {
         key: check_core_parity(files[key], data, autoencoder.channels, l1_limit, core, stage if key == "decoder" else 0)
@@ -90,7 +94,7 @@ def build_pack(weights: Path, out: Path, coder_table: bytes, *, name: str = "tin
         channels=autoencoder.channels,
         patch=PATCH,
         l1_limit=l1_limit,
-        linear=table.factors,
+        linear=factors,
         linear_shift=table.shift,
         coder=coder_table,
         graphs=graphs,

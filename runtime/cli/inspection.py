@@ -68,6 +68,8 @@ def _describe_lines(report: Report) -> str:
 def _engine_in_words(report: Report) -> str:
     from .. import engines
 
+    if report["networks"] is False:
+        return "none needed: so fine a file is the linear stage's alone"
     if report["engine"] == "core" and not engines.has_onnxruntime():
         return "core (onnxruntime, which is faster, is not installed: pip install 'sdz[encode]')"
     if report["engine"] is None and report["pack"]["name"] is not None:

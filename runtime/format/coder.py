@@ -69,10 +69,10 @@ def opened(core: Core, stored: bytes) -> int:
 
 
 @contextlib.contextmanager
-def decoded(stored: bytes, payload: bytes, rows: int, columns: int, step_index: int = 0) -> Iterator[tuple[Core, int]]:
+def decoded(stored: bytes, payload: bytes, rows: int, columns: int, step_index: int = 0, tilt: int = 0) -> Iterator[tuple[Core, int]]:
     """An instance and the picture in it that `payload` determines, given back afterwards."""
     with exact_core() as core:
-        picture = core.decode(opened(core, stored), payload, rows, columns, step_index)
+        picture = core.decode(opened(core, stored), payload, rows, columns, step_index, tilt)
         try:
             yield core, picture
         finally:

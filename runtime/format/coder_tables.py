@@ -6,7 +6,7 @@ Takes the bytes of a pack's `coder` table and gives arrays, checked, and back. F
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,8 @@ ENERGY_LEVELS = 24
 MEANS_LIMIT = 3
 """A picture has at most so many means: luma and two chromas."""
 
-MEANS, CHANNELS = 0, 1
-"""The kinds of bands that passes name: levels of a mean's pyramid, and whole channels."""
+MEANS, CHANNELS, UPPERS = 0, 1, 2
+"""The kinds of bands that passes name: levels of a mean's pyramid, whole channels, and groups of upper functions."""
 
 FILLS = 4
 """Channels that a mean's neighbours suggest: its slopes across and down, its curves across and down."""
@@ -79,14 +79,39 @@ PLANE_STATES = 32
 """States of the number of planes: by absolute plane."""
 
 
-class TableLayout:
-    """Where each kind of context state and each mixing weight set begins, for `channels` channels of which the first `means` are means.
+UPPER_GROUPS = 16
+"""Most groups of upper functions."""
 
-    `mean_bases` and `mean_sets` are those of the means (all states of FORMAT.md's second table), `planes` is the first state of the
-    number of planes.
+UPPER_TERMS = 11
+"""Weights with which an upper function's neighbours, in space and among the frequencies, predict its significance."""
+
+
+def upper_sizes(groups: int) -> tuple[int, ...]:
+    """States of the upper functions' slots."""
+    return (
+        groups * ENERGY_LEVELS,  # 0 significance: group, energy
+        12 * 12 * _COLOURS,  # 1 significance: energy in space, energy across functions, colour
+        groups * 16,  # 2 significance: group, which of W, N and the two lower frequencies are significant
+        _COLOURS * 8 * 8 * 8,  # 3 significance: colour, halves of both frequencies, absolute plane
+        12 * ENERGY_LEVELS,  # 4 significance: density of the pass so far, energy
+        groups * 12,  # 5 significance: group, sum of levels around
+        _ABSOLUTES * 9,  # 6 significance: absolute plane, levels of the other two colours
+        groups * 3 * 4,  # 7 refinement: group, level, level of W and N
+        ENERGY_LEVELS * 3,  # 8 refinement: energy, level
+        _ABSOLUTES * 3,  # 9 refinement: absolute plane, level
+        groups * _ABSOLUTES,  # 10 activity: group, absolute plane
+    )
+
+
+class TableLayout:
+    """Where each kind of context state and each mixing weight set begins, for `channels` channels of which the first `means` are means, and
+    `groups` of upper functions.
+
+    `mean_bases` and `mean_sets` are those of the means (all states of FORMAT.md's second table), `upper_bases` and `upper_sets` those of
+    the upper functions (its third), `planes` is the first state of the number of planes.
     """
 
-    def __init__(self, channels: int, means: int) -> None:
+    def __init__(self, channels: int, means: int, groups: int = 0) -> None:
         sizes = [
             channels * ENERGY_LEVELS,  # 0 significance: channel, predicted energy
             12 * 12 * 4,  # 1 significance: energy in space, energy across channels, band
@@ -110,9 +135,12 @@ class TableLayout:
         mean_sizes = MEAN_SIZES if means else ()
         self.mean_bases = (self.bases[-1] + np.cumsum([0, *mean_sizes])).astype(np.int32)
         self.mean_sets = (self.set_bases[-1] + np.cumsum([0, *(MEAN_SETS if means else ())]) * INPUTS).astype(np.int32)
-        self.planes = int(self.mean_bases[-1])
+        self.upper_bases = (self.mean_bases[-1] + np.cumsum([0, *(upper_sizes(groups) if groups else ())])).astype(np.int32)
+        sets = [ENERGY_LEVELS, groups, ENERGY_LEVELS, groups] if groups else []
+        self.upper_sets = (self.mean_sets[-1] + np.cumsum([0, *sets]) * INPUTS).astype(np.int32)
+        self.planes = int(self.upper_bases[-1])
         self.states = self.planes + PLANE_STATES
-        self.weights = int(self.mean_sets[-1])
+        self.weights = int(self.upper_sets[-1])
 
 
 @dataclass(frozen=True)
@@ -129,6 +157,11 @@ class CoderTables:
     `energy_thresholds` (23,) uint16: bucket boundaries of the energy.
     `probability` (S,) uint16, `count` (S,) uint8: starting states. `weights` (W,) int32: starting mixing weights (2**14 = 1.0).
     `mix_rate` int: step of the mixers; `count_limit` int: counts of the states stop here (adaptation rate 1 / (limit + 1.5)).
+    With the upper functions, those that no channel has: `upper_step` (1,) uint8 is the coarsest step index of files that have them;
+    `function` (3, C) uint8 every channel's plane of colour, frequency down and across; `fine_order` (C,) int8 stands in place of `order`
+    in such files, of far passes, near ones two further. Of each of G groups, `upper_sizes` (G,) uint8 is how many functions it has,
+    `upper_order` (G, 2) int16 as `order`, `upper_octaves` (G,) int8 as a pack's `octaves`, `upper_weights` (G, 11) uint8 what a neighbour's
+    magnitude counts. All are empty where there are no groups.
     """
 
     means: int
@@ -148,11 +181,27 @@ class CoderTables:
     weights: NDArray[np.int32]
     mix_rate: int
     count_limit: int
+    upper_step: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    function: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((3, 0), np.uint8))
+    fine_order: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
+    upper_sizes: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    upper_order: NDArray[np.int16] = field(default_factory=lambda: np.zeros((0, PARTS), np.int16))
+    upper_octaves: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
+    upper_weights: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, UPPER_TERMS), np.uint8))
 
     @property
     def channels(self) -> int:
         """C."""
         return len(self.order)
+
+    @property
+    def groups(self) -> int:
+        """G."""
+        return len(self.upper_sizes)
+
+    def is_fine(self, step_index: int) -> bool:
+        """Whether files of that step index have the upper functions."""
+        return self.groups > 0 and step_index <= int(self.upper_step[0])
 
     @functools.cached_property
     def stored(self) -> bytes:
@@ -160,19 +209,22 @@ class CoderTables:
         return self.to_bytes()
 
     def to_bytes(self) -> bytes:
-        """Magic, channels u8, means u8, mixing rate u8, count limit u8, then every array in the order above, little-endian, C order."""
-        head = TABLES_MAGIC + bytes([self.channels, self.means, self.mix_rate, self.count_limit])
-        return head + stored_arrays(self, _table_fields(self.channels, self.means))
+        """Magic, channels u8, means + 4 groups u8, mixing rate u8, count limit u8, then every array in the order above, little-endian, C
+        order."""
+        head = TABLES_MAGIC + bytes([self.channels, self.means + 4 * self.groups, self.mix_rate, self.count_limit])
+        return head + stored_arrays(self, _table_fields(self.channels, self.means, self.groups))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> CoderTables:
         """Parse `to_bytes`' result; raises CorruptPackError when it is not one."""
         if len(data) < 8 or data[:4] != TABLES_MAGIC:
             raise CorruptPackError("coder tables do not begin with 'sdzT'; rebuild the pack")
-        channels, means = data[4], data[5]
+        channels, means, groups = data[4], data[5] & 3, data[5] >> 2
         if means > min(MEANS_LIMIT, channels):
             raise CorruptPackError(f"coder tables have {means} means, more than {MEANS_LIMIT} or their channels; rebuild the pack")
-        arrays = read_arrays(data, 8, _table_fields(channels, means), "coder tables")
+        if groups > UPPER_GROUPS:
+            raise CorruptPackError(f"coder tables have {groups} groups of functions, more than {UPPER_GROUPS}; rebuild the pack")
+        arrays = read_arrays(data, 8, _table_fields(channels, means, groups), "coder tables")
         tables = cls(**arrays, means=means, mix_rate=data[6], count_limit=data[7])
         if channels == 0 or max(tables.energy_cross_channel.max(), tables.prediction_channel.max()) >= channels:
             raise CorruptPackError("coder tables name a channel that does not exist; rebuild the pack")
@@ -216,9 +268,10 @@ def read_arrays(data: bytes, at: int, fields: list[TableField], what: str) -> di
     return arrays
 
 
-def _table_fields(channels: int, means: int) -> list[TableField]:
-    layout = TableLayout(channels, means)
+def _table_fields(channels: int, means: int, groups: int) -> list[TableField]:
+    layout = TableLayout(channels, means, groups)
     return [
+        ("upper_step", np.uint8, (1 if groups else 0,)),
         ("order", np.int16, (channels, PARTS)),
         ("energy_space", np.uint8, (channels, 6)),
         ("energy_cross_channel", np.uint8, (channels, CROSS_TERMS)),
@@ -230,6 +283,12 @@ def _table_fields(channels: int, means: int) -> list[TableField]:
         ("energy_thresholds", np.uint16, (ENERGY_LEVELS - 1,)),
         ("mean_order", np.int16, (MEANS_LIMIT if means else 0, LEVELS)),
         ("mean_fill", np.uint8, (MEANS_LIMIT if means else 0, FILLS)),
+        ("function", np.uint8, (3, channels if groups else 0)),
+        ("fine_order", np.int8, (channels if groups else 0,)),
+        ("upper_sizes", np.uint8, (groups,)),
+        ("upper_order", np.int16, (groups, PARTS)),
+        ("upper_octaves", np.int8, (groups,)),
+        ("upper_weights", np.uint8, (groups, UPPER_TERMS)),
         ("probability", np.uint16, (layout.states,)),
         ("count", np.uint8, (layout.states,)),
         ("weights", np.int16, (layout.weights,)),

@@ -28,7 +28,8 @@ class Picture:
     """What a file tells of its latents: of one without their chunk, or with a cut one, what is there of it.
 
     It lives in an instance of the core of its own, which goes with it; calls from several threads wait for each other. `complete` tells
-    whether nothing was cut; `codes` is the sum of all latents' precision codes, `count` the number of latents.
+    whether nothing was cut; `codes` is the sum of the precision codes of the channels' latents, `count` how many these are; `fine` whether
+    there are upper functions, and the linear stage is all there is of it.
     Raises CorruptFileError, and LimitError where memory runs out.
     """
 
@@ -43,7 +44,7 @@ class Picture:
         self._handle = quantizer_of(pack).open(self._core, container, pack)
         self._core.quantization(self._handle, self.steps, pack.reconstruction, pack.l1_limit)
         facts = self._core.facts(self._handle)
-        self.complete, self.codes = facts.complete, facts.codes
+        self.complete, self.codes, self.fine = facts.complete, facts.codes, facts.upper > 0
         self.count = pack.channels * self.sides[0] * self.sides[1]
 
     def known(self) -> Known | KnownIndices:

@@ -67,7 +67,7 @@ def _payload(container: Container) -> bytes:
 def _open_planes(core: Core, container: Container, pack: Pack) -> int:
     header = container.header
     tables = core.tables(pack.coder.stored)
-    return core.decode(tables, _payload(container), *positions(header, pack), header.step_index)
+    return core.decode(tables, _payload(container), *positions(header, pack), header.step_index, header.tilt)
 
 
 def _open_palette(core: Core, container: Container, pack: Pack) -> int:
@@ -88,9 +88,11 @@ def _open_indices(core: Core, container: Container, pack: Pack) -> int:
 
 
 def _spent_on_planes(payload: bytes, header: Header, pack: Pack) -> Spent:
-    spent = spent_on_planes(payload, *positions(header, pack), header.step_index, pack.coder)
+    spent = spent_on_planes(payload, *positions(header, pack), header.step_index, pack.coder, header.tilt)
     starts = [start for start in BANDS if start < pack.channels]
     names = [f"{start}-{end - 1}" for start, end in zip(starts, [*starts[1:], pack.channels], strict=True)]
+    if spent.shape[1] > pack.channels:
+        starts, names = [*starts, pack.channels], [*names, "upper"]
     return Spent(names, np.add.reduceat(spent.sum(axis=2), starts, axis=1))
 
 

@@ -16,7 +16,7 @@ from sdz.export.bench import palette2022, report
 from sdz.export.bench.palette2022 import CLEANED, METHODS, PALETTE_2022, SAME_LATENTS, PaletteError, averages, check, cleaned, measure_photo
 from sdz.export.bench.peers import FULL
 from sdz.export.bench.run import main
-from sdz.export.bench.store import Kept
+from sdz.export.metrics.kept import Kept
 from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode
 from sdz.runtime.format.container import parse

@@ -13,7 +13,7 @@ from PIL import Image
 
 from sdz.export.bench import peers
 from sdz.export.bench.peers import FULL, PEERS, SHRINKING, Plan, Setting, equal_file, figures, measure_photo, recipe
-from sdz.export.bench.store import Kept
+from sdz.export.metrics.kept import Kept
 
 REFERENCE = np.asarray(Image.radial_gradient("L").convert("RGB"))[64:192, 32:224]
 SMALL = Plan("small", (replace(FULL.of("JPEG")[0], qualities=(10, 60)),), (40,), (0.5,), 0.1)

@@ -59,7 +59,8 @@ def seeds() -> list[bytes]:
     """The fuzzer's set-up and its first inputs, from the vectors and small networks."""
     autoencoder, denoiser = small_networks()
     decoder = core_weights(serialize(decoder_graph(autoencoder, "int8")), CHANNELS)
-    tables, indices, linear = ((VECTORS / name).read_bytes() for name in ("pack/coder.bin", "indices/pack/coder.bin", "pack/linear.bin"))
+    names = ("fine/pack/coder.bin", "indices/pack/coder.bin", "fine/pack/linear.bin")
+    tables, indices, linear = ((VECTORS / name).read_bytes() for name in names)
     found = [tables, indices, linear, decoder, b"T" + tables, b"I" + indices, b"N" + decoder]
     found.append(b"N" + core_weights(serialize(denoiser_graph(denoiser, "int8")), CHANNELS))
     found.append(b"L" + bytes([3, 2, 12, 4]) + bytes(256) + bytes(2 * 3 * 768))
@@ -67,10 +68,12 @@ def seeds() -> list[bytes]:
     # tails: of random bytes, and of pixels that are coded first
     found += [b"x" + bytes([w, h, 3]) + bytes((i * 83 + (i >> 2) * 29) & 255 for i in range(400)) for w, h in ((9, 5), (24, 3))]
     found += [b"X" + bytes([w, h, k]) + bytes((i * k) & 255 for i in range(900)) for w, h, k in ((12, 5, 3), (2, 20, 0))]
+    found += [b"T" + (VECTORS / "pack" / "coder.bin").read_bytes(), b"L" + bytes([linear[4], 2, 12, 3]) + bytes(256) + linear]
     noise = bytes((i * 167 + (i >> 3) * 59) & 255 for i in range(800))
     found += [b"e" + bytes([2, 3, 40, 0]) + noise, b"g" + bytes([7, 0, 9, 9]) + noise]
     for folder, patch, tag, kind in (
         ("valid", 16, LATENTS, b"p"),
+        ("fine", 16, LATENTS, b"p"),
         ("indices/valid", 8, LATENTS, b"i"),
         ("palette", 16, PALETTE_LATENTS, b"P"),
     ):
@@ -82,7 +85,7 @@ def seeds() -> list[bytes]:
             header, chunk, alpha = container.header, container.find(tag), container.find(ALPHA)
             sides = [-(-header.height // patch), -(-header.width // patch)]
             if chunk is not None and kind != b"P":
-                found.append(kind + bytes([sides[0] - 1 & 255, sides[1] - 1 & 255, header.step_index]) + chunk.payload)
+                found.append(kind + bytes([sides[0] - 1 & 255, sides[1] - 1 & 255, header.tilt + 4, header.step_index]) + chunk.payload)
             elif chunk is not None and "error" not in json.loads(path.with_suffix(".json").read_bytes()):
                 found.append(kind + bytes([60, sides[0] & 255, sides[1] & 255]) + zlib.decompress(chunk.payload))
             if alpha is not None:

@@ -282,7 +282,7 @@ def test_alpha_of_the_vectors() -> None:
         (slice(0, 0), b"x", "begin with neither"),
         (slice(-1, None), b"", "too short or too long"),
         (slice(4, 5), b"\0", "a channel that does not exist"),
-        (slice(5, 6), b"\4", "a channel that does not exist"),
+        (slice(5, 6), b"\x44", "a channel that does not exist"),
         (slice(8 + 60 * 86 + 46 + 84, 8 + 60 * 86 + 46 + 85), b"\2", "a channel that does not exist"),
         (slice(8 + 60 * 86 + 46 + 95, 8 + 60 * 86 + 46 + 96), b"\x3c", "a channel that does not exist"),
         (slice(8, 12), b"\0\0\1\0", "near and far passes of channel 0"),

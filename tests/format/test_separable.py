@@ -76,5 +76,5 @@ def test_values_beyond_16_bits_are_refused() -> None:
 
 def test_the_default_packs_table_is_separable() -> None:
     pack = default_pack()
-    assert len(pack.linear_bytes) == separable_bytes(pack.channels, pack.patch) == 1498
+    assert len(pack.linear_bytes) == separable_bytes(pack.channels, pack.patch, True) == 1504
     assert np.array_equal(SeparableTable.from_bytes(pack.linear_bytes).table(), pack.linear)

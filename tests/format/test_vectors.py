@@ -22,6 +22,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "vectors"
 sys.path.insert(0, str(FOLDER))
 
 import make  # noqa: E402
+import make_fine  # noqa: E402
 import make_indices  # noqa: E402
 import make_lossless  # noqa: E402
 
@@ -30,6 +31,8 @@ PALETTE = make.load_pack({path.name: path.read_bytes() for path in (FOLDER / "pa
 PALETTES = sorted(path.stem for path in (FOLDER / "palette").glob("*.sdz"))
 VALID = sorted(path.stem for path in (FOLDER / "valid").glob("*.sdz"))
 INDICES = make_indices.FOLDER
+FINE = sorted(path.stem for path in make_fine.FOLDER.glob("*.sdz"))
+FINE_PACK = make_fine.load_pack({path.name: path.read_bytes() for path in (make_fine.FOLDER / "pack").iterdir()})
 INVALID = sorted(path.stem for path in (FOLDER / "invalid").glob("*.sdz"))
 
 
@@ -45,6 +48,13 @@ def test_invalid(name: str) -> None:
     path = FOLDER / "invalid" / name
     expected = json.loads(path.with_suffix(".json").read_bytes())
     assert make.expect_invalid(path.with_suffix(".sdz").read_bytes(), PACK) == expected
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_fine(name: str) -> None:
+    path = make_fine.FOLDER / name
+    expected = json.loads(path.with_suffix(".json").read_bytes())
+    assert make.expect_valid(path.with_suffix(".sdz").read_bytes(), FINE_PACK) == expected
 
 
 @pytest.mark.parametrize("name", PALETTES)
@@ -79,6 +89,22 @@ def test_the_golden_files_with_a_tail_are_what_the_encoder_writes() -> None:
     made = make_lossless.make()
     assert sorted(committed) == sorted(made)
     assert [name for name, data in made.items() if committed[name] != data] == []
+
+
+def test_the_golden_files_with_upper_functions_are_what_the_encoder_writes() -> None:
+    """And what they must give is what the runtime makes of them."""
+    committed = {path.relative_to(make_fine.FOLDER).as_posix(): path.read_bytes() for path in make_fine.FOLDER.rglob("*") if path.is_file()}
+    made = make_fine.make()
+    assert sorted(committed) == sorted(made)
+    assert [name for name, data in made.items() if committed[name] != data] == []
+
+
+def test_a_golden_file_with_upper_functions_decodes_to_its_integers() -> None:
+    known = open_latents((make_fine.FOLDER / "plain.sdz").read_bytes(), pack=FINE_PACK).picture.known()
+    assert isinstance(known, Known)
+    signed = known.magnitude * np.where(known.negative, -1, 1)
+    assert np.array_equal(signed, make_fine.make_latents(37, 35, 6, 37 * 7 + 35))
+    assert known.complete and not known.plane.any()
 
 
 def test_a_golden_file_with_a_codebook_decodes_to_its_entries() -> None:

@@ -1,5 +1,5 @@
 /**
- * The JavaScript half of agree.py: reads records from standard input (kind u8, 0 planes, 1 palette, 2 indices; length u32; bytes) and answers
+ * The JavaScript half of agree.py: reads records from standard input (kind u8, 0 planes, 1 palette, 2 indices, 3 fine; length u32; bytes) and answers
  * each with a line: the outcome, microseconds of processor time, and resident bytes.
  */
 
@@ -34,14 +34,14 @@ function pack(folder, quantizer) {
     halo: { denoiser: 0, decoder: 0 },
     exact: true,
     tiling: null,
-    lapping: null,
-    octaves: quantizer === "planes" ? Int32Array.from(JSON.parse(new TextDecoder().decode(read("octaves.json")))) : null,
+    lapping: parameters.lapping ? Int32Array.from(parameters.lapping.flat()) : null,
+    octaves: quantizer === "planes" ? Int32Array.from(parameters.octaves ?? JSON.parse(new TextDecoder().decode(read("octaves.json")))) : null,
     coreBytes: null,
     graphBytes: () => Promise.reject(new Error("the vectors' pack has no networks")),
   };
 }
 
-const packs = [pack("pack", "planes"), pack("pack", "palette"), pack("indices/pack", "indices")];
+const packs = [pack("pack", "planes"), pack("pack", "palette"), pack("indices/pack", "indices"), pack("fine/pack", "planes")];
 
 /** @param {Uint8Array} data @param {import("../../web/pack.js").Pack} withPack */
 async function outcome(data, withPack) {

@@ -29,6 +29,7 @@ ROOT = FOLDER.parents[1]
 sys.path[:0] = [str(ROOT), str(VECTORS)]
 
 import make  # noqa: E402
+import make_fine  # noqa: E402
 import make_indices  # noqa: E402
 
 from sdz.runtime.core import Core  # noqa: E402
@@ -47,19 +48,28 @@ SECONDS: Final = 5.0
 BATCH: Final = 500
 """Inputs sent to the other reader at once."""
 
-KINDS: Final = ("planes", "palette", "indices")
+KINDS: Final = ("planes", "palette", "indices", "fine")
 
 
 def load_packs() -> list[Any]:
     """The vectors' packs in the order of KINDS."""
     files = {path.name: path.read_bytes() for path in (VECTORS / "pack").iterdir()}
     indices = {path.name: path.read_bytes() for path in (VECTORS / "indices" / "pack").iterdir()}
-    return [make.load_pack(files), make.load_pack(files, "palette"), make_indices.load_pack(indices)]
+    fine = {path.name: path.read_bytes() for path in (make_fine.FOLDER / "pack").iterdir()}
+    return [make.load_pack(files), make.load_pack(files, "palette"), make_indices.load_pack(indices), make_fine.load_pack(fine)]
 
 
 def load_seeds() -> list[tuple[int, bytes]]:
     """The vectors, each with its kind."""
-    folders = ((0, "valid"), (0, "invalid"), (1, "palette"), (2, "indices/valid"), (2, "indices/invalid"), (0, "lossless/valid"))
+    folders = (
+        (0, "valid"),
+        (0, "invalid"),
+        (1, "palette"),
+        (2, "indices/valid"),
+        (2, "indices/invalid"),
+        (0, "lossless/valid"),
+        (3, "fine"),
+    )
     found = [(kind, path.read_bytes()) for kind, name in folders for path in sorted((VECTORS / name).glob("*.sdz"))]
     return [(kind, data) for kind, data in found if len(data) < 6000]
 

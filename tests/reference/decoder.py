@@ -18,6 +18,7 @@ from .networks import Network, decoded_pixels, denoised
 from .pixels import grey_of, linear_pixels, linear_table, read_alpha
 from .planes import KnownPlanes, PlaneTables, decode_planes
 from .reconstruction import Latents, channel_steps, filled, read_palette, reconstruct, reconstruct_indices
+from .upper import upper_levels
 
 
 class Pack:
@@ -87,6 +88,11 @@ class Opened:
         steps = channel_steps(header.step_index, header.tilt, pack.octaves, pack.channels)
         return reconstruct(self.known, steps, pack.rho, pack.l1_limit)
 
+    @property
+    def is_fine(self) -> bool:
+        """Whether the picture has upper functions, and no network runs."""
+        return isinstance(self.known, KnownPlanes) and len(self.known.integers) > self.pack.channels
+
     def _filled(self) -> Any:
         """The values that the linear stage paints when no network follows."""
         if not isinstance(self.known, KnownPlanes) or not self.known.means:
@@ -99,9 +105,14 @@ class Opened:
         pack, latents = self.pack, self.latents
         plan = (pack.linear, pack.patch, pack.shift, pack.lapping)
         codes, count = int(latents.precision.sum()), latents.precision.size
+        stage = "linear" if self.is_fine else stage
         if stage == "denoised" and strength and count * pack.manifest["denoiser"]["min_step_index"] <= codes <= 88 * count:
             latents = denoised(Network(pack.files["denoiser"]), latents, strength, pack.l1_limit)
-        whole = linear_pixels(self._filled(), *plan) if stage == "linear" else None
+        more = None
+        if self.is_fine:
+            assert isinstance(self.known, KnownPlanes)
+            more = upper_levels(self.known, pack.planes, self.header.step_index, self.header.tilt, pack.rho, pack.files["linear"])
+        whole = linear_pixels(self._filled(), *plan, more) if stage == "linear" else None
         rgb = decoded_pixels(Network(pack.files["decoder"]), latents, *plan) if whole is None else whole
         rgb = rgb[: self.header.height, : self.header.width]
         colour = grey_of(rgb) if self.header.grey else rgb
@@ -140,6 +151,6 @@ def open_file(data: bytes, pack: Pack) -> Opened:
         integers = read_palette(*palette, *shape) if palette else np.zeros(shape, np.int32)
         known = KnownPlanes(integers, np.full(shape, 0 if palette else 15), palette is not None)
     else:
-        known = decode_planes(payload, rows, columns, header.step_index, pack.planes)
+        known = decode_planes(payload, rows, columns, header.step_index, pack.planes, header.tilt)
     alpha = payload_of(chunks, b"A")
     return Opened(header, chunks, pack, known, read_alpha(*alpha, header.width, header.height) if alpha else None)

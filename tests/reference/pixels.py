@@ -33,10 +33,11 @@ def pattern_sums(values: Any, table: Any) -> Any:
     return np.einsum("chw,co->hwo", values.astype(np.int64), table.astype(np.int64))
 
 
-def lapped_levels(values: Any, table: Any, patch: int, shift: int, lapping: list[list[int]]) -> Any:
-    """Levels in sixteenths from mid-grey, filtered over the borders of blocks: int64 (p h, p w, 3)."""
+def lapped_levels(values: Any, table: Any, patch: int, shift: int, lapping: list[list[int]], more: Any = None) -> Any:
+    """Levels in sixteenths from mid-grey, `more` added, filtered over the borders of blocks: int64 (p h, p w, 3)."""
     sums = (pattern_sums(values, table) + (1 << (shift - 5))) >> (shift - 4)
-    levels = blocks_to_picture(np.clip(sums, -(2**13), 2**13), patch)
+    sums = np.clip(sums, -(2**13), 2**13)
+    levels = blocks_to_picture(sums if more is None else np.clip(sums + more, -(2**13), 2**13), patch)
     # borders between rows first, then those between columns; `turned` is a view
     for turned in (levels, levels.swapaxes(0, 1)):
         for border in range(patch, len(turned), patch):
@@ -49,10 +50,10 @@ def lapped_levels(values: Any, table: Any, patch: int, shift: int, lapping: list
     return levels
 
 
-def linear_pixels(values: Any, table: Any, patch: int, shift: int, lapping: list[list[int]] | None) -> Any:
-    """RGB uint8 (p h, p w, 3) of values (C, h, w)."""
+def linear_pixels(values: Any, table: Any, patch: int, shift: int, lapping: list[list[int]] | None, more: Any = None) -> Any:
+    """RGB uint8 (p h, p w, 3) of values (C, h, w) and what upper functions add."""
     if lapping is not None:
-        return np.clip((lapped_levels(values, table, patch, shift, lapping) + 2056) >> 4, 0, 255).astype(np.uint8)
+        return np.clip((lapped_levels(values, table, patch, shift, lapping, more) + 2056) >> 4, 0, 255).astype(np.uint8)
     pixels = (pattern_sums(values, table) + (128 << shift) + (1 << (shift - 1))) >> shift
     return blocks_to_picture(np.clip(pixels, 0, 255), patch).astype(np.uint8)
 

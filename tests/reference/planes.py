@@ -11,6 +11,7 @@ import numpy as np
 
 from .coder import Coder, EndOfKnownBits, Model, clamp
 from .means import SETS, SLOTS, Pyramid, read_mean_pass
+from .upper import fine_order, read_group_pass, upper_functions, upper_slots
 
 DENSITY = [2, 5, 9, 15, 24, 36, 52, 74, 104, 140]
 COUNTS = [1, 2, 3, 5, 8, 13, 21]
@@ -25,7 +26,7 @@ class PlaneTables:
 
     def __init__(self, data: bytes) -> None:
         assert data[:4] == b"sdzT"
-        c, self.means = data[4], data[5]
+        c, self.means, g = data[4], data[5] & 3, data[5] >> 2
         self.channels = c
         self.mix_rate, self.count_limit = data[6], data[7]
         slots = [24 * c, 576, 16 * c, 16 * c, 288, 12 * c, 256, 9 * c, 11 * c, 9 * c, 3 * c, 72, 9 * c, 16 * c]
@@ -34,7 +35,9 @@ class PlaneTables:
         self.set = [0, *accumulate(8 * n for n in sets)]
         self.mean_slot = [*accumulate(SLOTS if self.means else [], initial=self.slot[-1])]
         self.mean_set = [*accumulate([8 * n for n in SETS] if self.means else [], initial=self.set[-1])]
-        self.plane_slot = self.mean_slot[-1]
+        self.upper_slot = [*accumulate(upper_slots(g) if g else [], initial=self.mean_slot[-1])]
+        self.upper_set = [*accumulate([8 * 24, 8 * g, 8 * 24, 8 * g] if g else [], initial=self.mean_set[-1])]
+        self.plane_slot = self.upper_slot[-1]
         at = 8
 
         def read(kind: str, *shape: int) -> Any:
@@ -43,6 +46,7 @@ class PlaneTables:
             at += array.nbytes
             return array.tolist()
 
+        self.upper_step = read("u1", 1)[0] if g else -1
         self.order = read("<i2", c, 2)
         self.energy_space = read("u1", c, 6)
         self.energy_cross_channel, self.energy_cross = read("u1", c, 8), read("u1", c, 8)
@@ -51,8 +55,12 @@ class PlaneTables:
         self.energy_thresholds = read("<u2", 23)
         self.mean_order = read("<i2", 3 if self.means else 0, 14)
         self.mean_fill = read("u1", 3 if self.means else 0, 4)
+        self.functions = list(zip(*read("u1", 3, c if g else 0), strict=True))
+        self.upper = upper_functions(self.functions) if g else []
+        self.fine_order, self.upper_sizes = read("i1", c if g else 0), read("u1", g)
+        self.upper_order, self.upper_octaves, self.upper_weights = read("<i2", g, 2), read("i1", g), read("u1", g, 11)
         states = self.plane_slot + 32
-        self.probability, self.count, self.weights = read("<u2", states), read("u1", states), read("<i2", self.mean_set[-1])
+        self.probability, self.count, self.weights = read("<u2", states), read("u1", states), read("<i2", self.upper_set[-1])
         assert at == len(data)
 
     def bucket(self, energy: int) -> int:
@@ -86,10 +94,12 @@ class PlaneDecoder:
     def __init__(self, payload: bytes, rows: int, columns: int, step_index: int, tables: PlaneTables) -> None:
         self.rows, self.columns, self.line, self.step_index, self.tables = rows, columns, columns + 2 * BORDER, step_index, tables
         area = (rows + 2 * BORDER) * self.line
-        self.m, self.sign, self.chance = ([[0] * area for _ in range(tables.channels)] for _ in range(3))
-        self.plane = [[15] * area for _ in range(tables.channels)]
+        self.fine = step_index <= tables.upper_step
+        bands = tables.channels + (len(tables.upper) if self.fine else 0)
+        self.m, self.sign, self.chance = ([[0] * area for _ in range(bands)] for _ in range(3))
+        self.plane = [[15] * area for _ in range(bands)]
         self.significant = [0] * area
-        self.active = [False] * tables.channels
+        self.active = [False] * bands
         self.pyramids = [Pyramid(rows, columns) for _ in range(tables.means)]
         self.seen_plane = 16
         self.coder = Coder(payload)
@@ -225,28 +235,33 @@ class PlaneDecoder:
 Pass = tuple[int, int, int, int]
 
 
-def pass_order(planes: int, levels: int, tables: PlaneTables) -> list[Pass]:
+def pass_order(planes: int, levels: int, tables: PlaneTables, fine: bool, tilt: int) -> list[Pass]:
     """All passes (kind, plane, band, part), first to last."""
     passes = [(0, k, 16 * c + level, 0) for k in range(planes) for c in range(tables.means) for level in range(1, levels + 2)]
     passes += [(1, k, c, far) for k in range(planes) for c in range(tables.means, tables.channels) for far in (0, 1)]
+    passes += [(2, k, g, far) for k in range(planes) for g in range(len(tables.upper_sizes) if fine else 0) for far in (0, 1)]
 
     def place(one: Pass) -> tuple[int, ...]:
         kind, k, band, part = one
-        order = tables.order[band][part] if kind else tables.mean_order[band >> 4][band & 15]
+        order = tables.order[band][part] if kind == 1 else 0 if kind else tables.mean_order[band >> 4][band & 15]
+        if fine and kind:
+            order = fine_order(tables, kind, band, part, tilt)
         return -10 * k - order, kind, band, part
 
     return sorted(passes, key=place)
 
 
-def decode_planes(payload: bytes, rows: int, columns: int, step_index: int, tables: PlaneTables) -> KnownPlanes:
+def decode_planes(payload: bytes, rows: int, columns: int, step_index: int, tables: PlaneTables, tilt: int = 0) -> KnownPlanes:
     """What a payload, whole or cut anywhere, determines of latents (C, rows, columns)."""
     decoder = PlaneDecoder(payload, rows, columns, step_index, tables)
     passes, ends, planes, complete = [], [], 15, False
     try:
         planes = decoder.read_planes()
-        passes = pass_order(planes, Pyramid(rows, columns).levels, tables)
+        passes = pass_order(planes, Pyramid(rows, columns).levels, tables, decoder.fine, tilt)
         for kind, k, band, part in passes:
-            if kind:
+            if kind == 2:
+                read_group_pass(decoder, k, band, part)
+            elif kind:
                 decoder.read_pass(k, band, part)
             else:
                 read_mean_pass(decoder, k, band >> 4, band & 15)

@@ -52,7 +52,7 @@ def reconstruct(known: KnownPlanes, steps: list[int], rho: int, l1_limit: int) -
     """Of integers (C, h, w) and means, whose bits below some plane are not known."""
     found: list[list[int]] = []
     means = [pyramid.paint(rho) for pyramid in known.means]
-    for (c, y, x), q in np.ndenumerate(known.integers):
+    for (c, y, x), q in np.ndenumerate(known.integers[: len(steps)]):
         k, i = int(known.plane[c, y, x]), steps[c]
         step = step_of(i)
         sixteenths = abs(int(means[c][y, x])) if c < len(means) else 16 * abs(int(q)) + (2**k - 1) * rho if q else 0
@@ -60,7 +60,7 @@ def reconstruct(known: KnownPlanes, steps: list[int], rho: int, l1_limit: int) -
         m = sixteenths >> 4 if c < len(means) else abs(int(q))
         value = sign * ((sixteenths * step + 8) >> 4)
         found.append([value, sign * min(15, m >> k), i + 8 * k, (step << k) >> 1 if sixteenths else step << k])
-    arrays = np.array(found, np.int64).T.reshape(4, *known.integers.shape)
+    arrays = np.array(found, np.int64).T.reshape(4, len(steps), *known.integers.shape[1:])
     return Latents(all_guarded(arrays[0], l1_limit), arrays[1], arrays[2], arrays[3])
 
 

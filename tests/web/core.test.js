@@ -73,10 +73,10 @@ test("what is encoded comes back", async () => {
   const core = await Core.start(module);
   const tables = core.tables(read(`${VECTORS}pack/coder.bin`));
   const source = Int32Array.from({ length: pack.channels * 6 }, (_, i) => ((i * 2654435761) % 511) - 255);
-  const payload = core.encode(tables, source, 2, 3, 40, 10_000);
+  const payload = core.encode(tables, source, 2, 3, 40, 0, 10_000);
   const picture = core.decode(tables, payload, 2, 3, 40);
   const facts = core.facts(picture);
-  assert.deepEqual(facts, { kind: "T", channels: pack.channels, rows: 2, columns: 3, planes: 9, complete: true, codes: 0 });
+  assert.deepEqual(facts, { kind: "T", channels: pack.channels, rows: 2, columns: 3, planes: 9, complete: true, codes: 0, upper: 0 });
   assert.deepEqual(core.known(picture, facts).values, source);
 });
 

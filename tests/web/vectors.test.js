@@ -5,9 +5,10 @@ import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 
 import { altText, find, parse } from "../../web/format/container.js";
-import { decodeBytes, readPicture } from "../../web/decode.js";
+import { decodeBytes, reached, readPicture } from "../../web/decode.js";
 import { SdzError } from "../../web/errors.js";
 import { exact } from "../../web/work/exact.js";
+import { isFine } from "../../web/quantizer.js";
 import { sha256, thrown } from "./support.js";
 
 /** @param {string} path */
@@ -40,6 +41,21 @@ const pack = {
   octaves: Int32Array.from(json("pack/octaves.json")),
   coreBytes: null,
   graphBytes: () => Promise.reject(new Error("the vectors' pack has no networks")),
+};
+
+const fineParameters = json("fine/pack/pack.json");
+/** Of files with upper functions. @type {import("../../web/pack.js").Pack} */
+const finePack = {
+  ...pack,
+  id: sha256(read("fine/pack/pack.json")).slice(0, 6),
+  channels: fineParameters.channels,
+  reconstruction: fineParameters.reconstruction,
+  l1Limit: fineParameters.l1_limit,
+  linearShift: fineParameters.linear_shift,
+  linear: read("fine/pack/linear.bin"),
+  coder: read("fine/pack/coder.bin"),
+  lapping: Int32Array.from(fineParameters.lapping.flat()),
+  octaves: Int32Array.from(fineParameters.octaves),
 };
 
 /** @type {import("../../web/pack.js").Pack} */
@@ -93,6 +109,21 @@ for (const name of names("valid")) {
     assert.deepEqual(await expectValid(read(`valid/${name}.sdz`)), json(`valid/${name}.json`));
   });
 }
+
+for (const name of names("fine")) {
+  test(`fine: ${name}`, async () => {
+    assert.deepEqual(await expectValid(read(`fine/${name}.sdz`), finePack), json(`fine/${name}.json`));
+  });
+}
+
+test("the linear stage is the last of a file with upper functions, and of no other", async () => {
+  for (const [name, stage] of [["plain", "linear"], ["plain-cut-0", "linear"], ["without-them", "decoded"]]) {
+    const picture = await readPicture(read(`fine/${name}.sdz`), { ...finePack, denoiserMinStepIndex: null });
+    assert.equal(reached(picture, "denoised"), stage);
+    assert.equal(isFine(picture.header.stepIndex, finePack), stage === "linear");
+    picture.close();
+  }
+});
 
 /**
  * Asserts that this decoder throws the error that a file's JSON has.

@@ -69,7 +69,7 @@ export function paintNow(address) {
     if (pack.quantizer !== "planes") return null;
     const [rows, columns] = [header.height, header.width].map((side) => Math.ceil(side / pack.patch));
     const payload = find(container, LATENTS)?.payload ?? new Uint8Array();
-    const handle = core.decode(tables, payload, rows, columns, header.stepIndex);
+    const handle = core.decode(tables, payload, rows, columns, header.stepIndex, header.tilt);
     core.quantization(handle, channelSteps(header, pack.octaves, pack.channels), pack.reconstruction, pack.l1Limit);
     const canvas = document.createElement("canvas");
     Object.assign(canvas, { width: header.width, height: header.height });

@@ -10,6 +10,7 @@ import { LATENTS, LOSSLESS, MAX_HEADER_BYTES, PALETTE_LATENTS, altText } from ".
 import { reductionOf } from "../format/sparse.js";
 import { ACCEPT, sha256 } from "../format/transfer.js";
 import { LARGE_PIXELS, MAX_DOWNLOAD_BYTES } from "../limits.js";
+import { isFine } from "../quantizer.js";
 import { Bitmap } from "./bitmap.js";
 
 /** @import { Shown, Stage } from "./stages.js" */
@@ -66,6 +67,7 @@ export class Job {
   #received = false;
   #done = false;
   #headerSent = false;
+  #stepIndex = 0;
   /** SHA-256 of the whole file. @type {string | undefined} */
   #digest = undefined;
   /** Whether the file goes on, with a lossless tail, behind the bytes at hand; the whole file, if it came at once. */
@@ -255,8 +257,9 @@ export class Job {
   #look() {
     if (this.#headerSent) return;
     const container = readContainer(this.#bytes);
-    const { width, height, packId } = container.header;
+    const { width, height, packId, stepIndex } = container.header;
     this.#headerSent = true;
+    this.#stepIndex = stepIndex;
     this.pixels = width * height;
     const asks = this.pixels >= LARGE_PIXELS;
     if (asks) this.#allowed = null;
@@ -284,7 +287,7 @@ export class Job {
   /** The stage that is the last one, as far as is known. @returns {Stage} */
   get #last() {
     const { wanted } = this;
-    if (this.#reduce > 1) return "linear";
+    if (this.#reduce > 1 || (this.#pack && isFine(this.#stepIndex, this.#pack))) return "linear";
     if (this.#picture && this.#opened === this.#bytes.length) return reached(this.#picture, wanted, this.strength);
     return wanted === "denoised" && !(this.strength && this.#pack?.denoiserMinStepIndex !== null) ? "decoded" : wanted;
   }

@@ -93,11 +93,13 @@ export function denoiserApplies({ facts, pack }) {
 }
 
 /**
- * The stage that a picture reaches: `decoded` instead of `denoised` where the pack or a strength of 0 skips the denoiser.
+ * The stage that a picture reaches: `decoded` instead of `denoised` where the pack or a strength of 0 skips the denoiser, `linear` instead of
+ * both where the file is so fine that no network runs.
  * @param {Picture} picture @param {Stage} stage @param {number} [strength]
  * @returns {Stage}
  */
 export function reached(picture, stage, strength = FULL_STRENGTH) {
+  if (picture.facts.upper) return "linear";
   return stage === "denoised" && !(strength && denoiserApplies(picture)) ? "decoded" : stage;
 }
 

@@ -194,7 +194,8 @@ static i32 decode(const Network *net, const Linear *linear, const Latents *in, W
   const Layer *l = net->layer + net->count - 1;
   i16 *levels = 0;
   i32 *sums = 0, trace = t->wanted == t->next, p = trace ? 0 : linear->patch, line = 3 * p * in->columns;
-  if (!trace) failed = linear_levels(linear, in->values, in->rows, in->columns, &levels, &sums);
+  Window all = { 0, 0, in->rows, in->columns };
+  if (!trace) failed = linear_levels(linear, 0, in->values, all, &levels, &sums);
   Work work;
   if (failed || !new_work(&work, x.w, max32(l->first.inputs, l->first.outputs))) return -SDZ_NO_MEMORY;
   i32 from = trace ? 0 : core.top * net->scale, to = trace ? x.h : from + core.rows * net->scale;
@@ -284,7 +285,8 @@ int32_t sdz_paint(const Picture *p, const Linear *linear, const Network *decoder
     int32_t denoiser_margin, int32_t top, int32_t left, int32_t rows, int32_t columns, uint8_t *rgba) {
   Window core = { top, left, rows, columns };
   CHECK_CALL(is_a(p, PICTURE) && is_a(linear, LINEAR) && is_a(decoder, NETWORK) && inside(p, core) && strength >= 0 && strength <= 16);
-  CHECK_CALL(p->channels == linear->channels && p->l1_limit && p->l1_limit <= linear->l1_limit && fits(decoder, linear));
+  /* a picture with upper functions is the linear stage's alone */
+  CHECK_CALL(!p->upper && p->channels == linear->channels && p->l1_limit && p->l1_limit <= linear->l1_limit && fits(decoder, linear));
   CHECK_CALL(margin >= (linear->overlap > 0) && margin <= 64 && denoiser_margin >= 0 && denoiser_margin <= 64);
   CHECK_CALL(!strength || (is_a(denoiser, NETWORK) && denoiser->role == DENOISER && denoiser->channels == p->channels && p->l1_limit <= denoiser->l1_limit));
   CHECK_CALL(holds(rgba, 4 * (u64)rows * (u64)columns * (u64)(linear->patch * linear->patch), 1));

@@ -10,7 +10,7 @@
 #define SDZ_PLANES_H
 #include "../coder.h"
 
-enum { MEANS, CHANNELS };
+enum { MEANS, CHANNELS, UPPERS };
 enum { A_PLANE = 10 };
 #define PASS(kind, part, plane, band) ((u32)(kind) << 28 | (u32)(part) << 24 | (u32)(plane) << 16 | (u32)(band))
 #define KIND(pass) ((i32)((pass) >> 28))
@@ -34,6 +34,10 @@ typedef struct {
   u8 active[256];
   u32 peak[256];         /* encoder: largest magnitude of each */
   i32 seen_plane;        /* the plane at which the means were last painted for their contexts */
+  /* upper functions */
+  u8 upper_active[UPPER_GROUPS];
+  u32 upper_peak[UPPER_GROUPS]; /* encoder: largest magnitude of each group */
+  const u16 *nothing;           /* cells that are all zero */
   /* means */
   i32 *detail[MEANS_MOST][LEVELS_MOST]; /* encoder: coefficients, laid out as the picture's cells are */
   u32 tall[MEANS_MOST][LEVELS_MOST];    /* encoder: the largest magnitude of each band */
@@ -72,4 +76,7 @@ u32 lay_channels(Tables *t);
 i32 read_channels(Tables *t, Copying *from, i32 *where);
 i32 decode_channel(Run *run, u32 pass);
 i32 encode_channel(Run *run, u32 pass);
+u32 lay_upper(Tables *t);
+i32 read_upper(Tables *t, Copying *from, i32 *where);
+i32 code_group(Run *run, u32 pass); /* its functions one after the other, of each every position */
 #endif

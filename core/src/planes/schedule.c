@@ -2,25 +2,27 @@
  * coding, beside them. */
 #include "planes.h"
 
-enum { PLANE_STATES = 32 };
+enum { PLANE_STATES = 32, FINE_AHEAD = 2 };
 
 Tables *open_planes(const u8 *data, u32 bytes) {
-  CHECK(data[4] && data[5] <= MEANS_MOST && data[5] <= data[4], SDZ_TABLES_CHANNEL, 0);
+  const i32 means = data[5] & 3, groups = data[5] >> 2;
+  CHECK(data[4] && means <= data[4] && groups <= UPPER_GROUPS, SDZ_TABLES_CHANNEL, 0);
   Tables *t = take(sizeof(Tables), TABLES, 0);
   if (!t) return 0;
-  t->kind = 'T', t->channels = data[4], t->means = data[5], t->rate = data[6], t->count_limit = data[7];
-  u32 fixed = 8 + lay_channels(t) + lay_means(t);
-  t->plane_states = t->means ? t->mean_bases[MEAN_SLOTS] : t->bases[CHANNEL_SLOTS];
+  t->kind = 'T', t->channels = data[4], t->means = means, t->groups = groups, t->rate = data[6], t->count_limit = data[7];
+  u32 fixed = 8 + lay_channels(t) + lay_means(t) + lay_upper(t);
   t->states = t->plane_states + PLANE_STATES;
-  t->weights = t->means ? t->mean_sets[MEAN_SETS] : t->sets[CHANNEL_SETS];
   i32 wrong = bytes == fixed + 3 * (u32)t->states + 2 * (u32)t->weights ? 0 : SDZ_TABLES_LENGTH, where = (i32)bytes;
   u8 *room = wrong ? 0 : take((u64)bytes + 64, PART, t);
   if (room) {
     Copying from = { data + 8, room };
+    if (groups) t->upper_step = *from.from++;
     where = -1;
     wrong = read_channels(t, &from, &where);
     i32 of_means = read_means(t, &from);
     if (!wrong) wrong = of_means;
+    i32 of_upper = read_upper(t, &from, &where);
+    if (!wrong) wrong = of_upper;
     t->probability = (u16 *)copied(&from, (u32)t->states, 2);
     t->count = (u8 *)copied(&from, (u32)t->states, 1);
     from.at += 16 - ((size_t)from.at & 15); /* the mixers' vectors */
@@ -39,7 +41,7 @@ Picture *new_picture(i32 kind, i32 channels, i32 rows, i32 columns, i32 planes, 
   CHECK(rows > 0 && columns > 0 && rows <= MAX_SIDE && columns <= MAX_SIDE && channels > 0 && channels < 256, SDZ_BAD_CALL, -1);
   Picture *p = take(sizeof(Picture), PICTURE, 0);
   if (!p) return 0;
-  p->kind = kind, p->channels = channels, p->rows = rows, p->columns = columns, p->planes = planes, p->cut_channel = p->cut_mean = -1;
+  p->kind = kind, p->channels = channels, p->rows = rows, p->columns = columns, p->planes = planes, p->cut_channel = p->cut_mean = p->cut_group = -1;
   for (i32 c = 0; c < channels; c++) p->floor[c] = (u8)planes;
   p->ends = take(4 * (u64)passes + 4, PART, p);
   p->passes = take(4 * (u64)passes + 4, PART, p);
@@ -58,23 +60,39 @@ Picture *finish_picture(Picture *p) {
   for (i32 c = 0; c < p->channels; c++) active += c < p->means ? has_mean(p, c) : p->cells[c] != 0;
   const i32 facts[8] = { p->kind, p->channels, p->rows, p->columns, p->planes, p->complete, p->begun, active };
   __builtin_memcpy(p->facts, facts, sizeof facts);
+  p->facts[12] = p->upper;
 #ifdef __wasm__
   p->facts[8] = (i32)p->ends, p->facts[9] = (i32)p->passes;
 #endif
   return p;
 }
 
+static i32 finer_by(i32 tilt, i32 octaves) { return (tilt * octaves + 8) >> 4; }
+
+/* The order of a pass of channels or upper functions in a picture that has these: finer steps bring less for their bits. Of a channel's
+ * frequency its square's fourth roots of two are counted. */
+static i32 fine_order(const Tables *t, u32 pass, i32 tilt) {
+  i32 band = BAND(pass), part = PART_OF(pass);
+  if (KIND(pass) == UPPERS) return t->upper_order[band * PARTS + part] - finer_by(tilt, t->upper_octaves[band]);
+  u32 u = t->function[t->channels + band], v = t->function[2 * t->channels + band], squares = u * u + v * v;
+  i32 octaves = squares ? 4 * (31 - __builtin_clz(squares * squares)) - 30 : 0;
+  return t->fine_order[band] + (part ? 0 : FINE_AHEAD) - finer_by(tilt, octaves);
+}
+
 /* The passes by falling A_PLANE * plane + order, equal ones by rising kind, then band: insertion over a shrinking gap. A channel's own have
  * different keys, near before far and far before the next plane's near (checked when tables are opened), so the order is one. */
-static i32 order_passes(const Picture *p, u32 *pass, i32 planes, const Tables *t) {
+static i32 order_passes(const Picture *p, u32 *pass, i32 planes, const Tables *t, i32 tilt) {
   i32 n = 0;
   for (i32 plane = planes - 1; plane >= 0; plane--) {
     for (i32 c = 0; c < t->means; c++) for (i32 l = 1; l <= p->levels + 1; l++) pass[n++] = PASS(MEANS, 0, plane, MEAN_BAND(c, l));
     for (i32 c = t->means; c < t->channels; c++) for (i32 far = 0; far < PARTS; far++) pass[n++] = PASS(CHANNELS, far, plane, c);
+    for (i32 g = 0; g < p->groups; g++) for (i32 far = 0; far < PARTS; far++) pass[n++] = PASS(UPPERS, far, plane, g);
   }
 #define ORDER(v) \
-  (KIND(v) == MEANS ? t->mean_order[COLOUR(BAND(v)) * LEVELS_MOST + LEVEL_OF(BAND(v))] : t->order[BAND(v) * PARTS + PART_OF(v)])
-#define KEY(v) ((A_PLANE * PLANE(v) + ORDER(v)) * 8192 - (KIND(v) << 12) - (BAND(v) << 1) - PART_OF(v))
+  (KIND(v) == MEANS ? t->mean_order[COLOUR(BAND(v)) * LEVELS_MOST + LEVEL_OF(BAND(v))]             \
+   : p->groups          ? fine_order(t, v, tilt)                                                   \
+                        : t->order[BAND(v) * PARTS + PART_OF(v)])
+#define KEY(v) ((A_PLANE * PLANE(v) + ORDER(v)) * 16384 - (KIND(v) << 12) - (BAND(v) << 1) - PART_OF(v))
   for (i32 gap = n / 2; gap; gap /= 2) for (i32 i = gap; i < n; i++) {
     u32 v = pass[i];
     i32 key = KEY(v), j = i;
@@ -102,7 +120,7 @@ static i32 code_planes(Run *run, const i32 encode, i32 planes) {
 }
 
 /* A picture without anything in it and a run that begins on it; NULL without memory. */
-static Run *start_run(const Tables *t, i32 rows, i32 columns, i32 step_index, const u8 *in, u8 *out, u32 length) {
+static Run *start_run(const Tables *t, i32 rows, i32 columns, i32 step_index, i32 tilt, const u8 *in, u8 *out, u32 length) {
   Picture *p = new_picture('T', t->channels, rows, columns, MAX_PLANES, 0);
   Run *run = p ? take(sizeof(Run), SCRATCH, 0) : 0;
   if (run) {
@@ -110,6 +128,11 @@ static Run *start_run(const Tables *t, i32 rows, i32 columns, i32 step_index, co
     run->tables = t, run->picture = p, run->step_index = step_index, run->seen_plane = MAX_PLANES + 1;
     p->means = t->means;
     if (p->means) __builtin_memcpy(p->fill, t->mean_fill, sizeof p->fill);
+    if (t->groups && step_index <= t->upper_step) {
+      p->groups = t->groups, p->upper = t->upper;
+      __builtin_memcpy(p->upper_first, t->upper_first, sizeof p->upper_first);
+      for (i32 g = 0; g < t->groups; g++) p->upper_steps[g] = (u8)clamp32(0, step_index - finer_by(tilt, t->upper_octaves[g]), MAX_STEP);
+    }
     while (grid(rows, p->levels) > 1 || grid(columns, p->levels) > 1) p->levels++;
     if (run->significant && start_coder(&run->coder, t, in, out, length)) return run;
   }
@@ -121,12 +144,13 @@ static Run *start_run(const Tables *t, i32 rows, i32 columns, i32 step_index, co
 static i32 schedule(Run *run, i32 planes) {
   Picture *p = run->picture;
   const Tables *t = run->tables;
-  i32 most = planes * (t->means * (p->levels + 1) + (t->channels - t->means) * PARTS);
+  i32 most = planes * (t->means * (p->levels + 1) + (t->channels - t->means + p->groups) * PARTS);
   give(p->ends), give(p->passes);
   p->ends = take(4 * (u64)most + 4, PART, p);
   p->passes = take(4 * (u64)most + 4, PART, p);
   p->planes = planes;
   for (i32 c = 0; c < t->channels; c++) p->floor[c] = (u8)planes;
+  for (i32 g = 0; g < p->groups; g++) p->upper_floor[g] = (u8)planes;
   for (i32 c = 0; c < t->means; c++) for (i32 l = 1; l <= p->levels + 1; l++) p->mean_floor[c][l] = (u8)planes;
   return p->ends && p->passes;
 }
@@ -137,22 +161,32 @@ static void settle(Picture *p, u32 pass, i32 stopped, i32 done) {
   if (stopped) {
     p->cut_reached = done;
     if (KIND(pass) == MEANS) p->cut_mean = band;
+    else if (KIND(pass) == UPPERS) p->cut_group = band;
     else p->cut_channel = band;
   } else if (KIND(pass) == MEANS) p->mean_floor[COLOUR(band)][LEVEL_OF(band)] = (u8)PLANE(pass);
   else {
-    if (PART_OF(pass)) p->floor[band] = (u8)PLANE(pass);
-    p->near[band] = !PART_OF(pass);
+    u8 *floor = KIND(pass) == UPPERS ? p->upper_floor : p->floor, *near = KIND(pass) == UPPERS ? p->upper_near : p->near;
+    if (PART_OF(pass)) floor[band] = (u8)PLANE(pass);
+    near[band] = !PART_OF(pass);
   }
 }
 
-Picture *decode_planes(const Tables *t, const u8 *payload, u32 bytes, i32 rows, i32 columns, i32 step_index) {
-  Run *run = start_run(t, rows, columns, step_index, payload, 0, bytes);
+static i32 decode_pass(Run *run, u32 pass) {
+  return KIND(pass) == MEANS ? code_mean(run, pass, 0) : KIND(pass) == UPPERS ? code_group(run, pass) : decode_channel(run, pass);
+}
+
+static i32 encode_pass(Run *run, u32 pass) {
+  return KIND(pass) == MEANS ? code_mean(run, pass, 1) : KIND(pass) == UPPERS ? code_group(run, pass) : encode_channel(run, pass);
+}
+
+Picture *decode_planes(const Tables *t, const u8 *payload, u32 bytes, i32 rows, i32 columns, i32 step_index, i32 tilt) {
+  Run *run = start_run(t, rows, columns, step_index, tilt, payload, 0, bytes);
   Picture *p = run ? run->picture : 0;
   if (!run || !schedule(run, code_planes(run, 0, -1))) goto lost;
-  i32 passes = run->coder.stopped ? 0 : order_passes(p, p->passes, p->planes, t);
+  i32 passes = run->coder.stopped ? 0 : order_passes(p, p->passes, p->planes, t, tilt);
   for (i32 number = 0; number < passes; number++) {
     u32 pass = p->passes[number];
-    i32 done = KIND(pass) == MEANS ? code_mean(run, pass, 0) : decode_channel(run, pass);
+    i32 done = decode_pass(run, pass);
     if (done < 0) goto lost;
     p->begun = number + 1;
     p->ends[number] = (i32)run->coder.at;
@@ -178,14 +212,19 @@ lost:
 static i32 measure(Run *run) {
   Picture *p = run->picture;
   u32 area = (u32)p->rows * (u32)p->columns, all = 0;
-  for (i32 c = 0; c < run->tables->channels; c++) {
+  for (i32 c = 0, g = 0, channels = run->tables->channels; c < channels + p->upper; c++) {
     u32 most = 0;
     for (u32 i = 0; i < area; i++) {
-      u32 m = magnitude_of(run->source[(u32)c * area + i]);
+      u32 m = magnitude_of(run->source[(size_t)c * area + i]);
       most = m > most ? m : most;
     }
     if (most >> MAX_PLANES) return fail(SDZ_LATENT_RANGE, c);
-    run->peak[c] = most;
+    if (c < channels) run->peak[c] = most;
+    else {
+      while (c - channels >= p->upper_first[g + 1]) g++;
+      run->upper_peak[g] = most > run->upper_peak[g] ? most : run->upper_peak[g];
+      all |= most;
+    }
   }
   if (!split_means(run)) return -SDZ_NO_MEMORY;
   for (i32 c = 0; c < run->tables->channels; c++) {
@@ -196,19 +235,19 @@ static i32 measure(Run *run) {
   return all ? 32 - __builtin_clz(all) : 0;
 }
 
-i32 encode_planes(Tables *t, const i32 *source, i32 rows, i32 columns, i32 step_index, u8 *out, u32 room, u16 *chances, i32 learn) {
+i32 encode_planes(Tables *t, const i32 *source, i32 rows, i32 columns, i32 step_index, i32 tilt, u8 *out, u32 room, u16 *chances, i32 learn) {
   i32 written = -1, planes;
-  Run *run = start_run(t, rows, columns, step_index, 0, out, room);
+  Run *run = start_run(t, rows, columns, step_index, tilt, 0, out, room);
   Picture *p = run ? run->picture : 0;
   if (!run) goto done;
   run->source = source, run->chances = chances;
-  if (chances) __builtin_memset(chances, 0, 2 * (size_t)rows * (size_t)columns * (size_t)t->channels);
+  if (chances) __builtin_memset(chances, 0, 2 * (size_t)rows * (size_t)columns * (size_t)(t->channels + p->upper));
   planes = measure(run);
   if (planes < 0 || !schedule(run, code_planes(run, 1, planes))) goto done;
-  i32 passes = order_passes(p, p->passes, planes, t);
+  i32 passes = order_passes(p, p->passes, planes, t, tilt);
   for (i32 number = 0; number < passes && !run->coder.stopped; number++) {
     u32 pass = p->passes[number];
-    if ((KIND(pass) == MEANS ? code_mean(run, pass, 1) : encode_channel(run, pass)) < 0) goto done;
+    if (encode_pass(run, pass) < 0) goto done;
     settle(p, pass, 0, 0);
   }
   if (!run->coder.stopped) finish_encoder(&run->coder);

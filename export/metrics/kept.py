@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...runtime.files import write_atomically
-from ..metrics.frechet import Features
+from .frechet import Features
 
 
 class Kept:

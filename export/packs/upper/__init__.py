@@ -1,0 +1,1 @@
+"""The upper functions of a pack: what its coder knows of them."""
