@@ -18,6 +18,7 @@ from reference.indices import decode_indices
 from reference.pixels import linear_pixels, read_alpha
 from reference.planes import KnownPlanes, decode_planes
 from reference.reconstruction import channel_steps, filled, guarded, read_palette, reconstruct, reconstruct_indices
+from reference.upper import upper_levels
 
 from sdz.runtime.core import Core, FilterError, PaletteError
 from sdz.runtime.errors import CoreError, CorruptPackError, EncodeInputError, LimitError
@@ -52,10 +53,10 @@ class Opened:
         """All that the core makes of a payload against all that the reference makes of it."""
         pack, core = self.pack, self.core
         held = core.held()
-        known = decode_planes(payload, rows, columns, step_index, pack.planes)
+        known = decode_planes(payload, rows, columns, step_index, pack.planes, tilt)
         steps = channel_steps(step_index, tilt, pack.octaves, pack.channels)
         latents = reconstruct(known, steps, pack.rho, pack.l1_limit)
-        picture = core.decode(self.tables, payload, rows, columns, step_index)
+        picture = core.decode(self.tables, payload, rows, columns, step_index, tilt)
         core.quantization(picture, np.array(steps, np.int32), pack.rho, pack.l1_limit)
         facts = core.facts(picture)
         values, plane = core.known(picture, facts)
@@ -66,7 +67,9 @@ class Opened:
             assert np.array_equal(mine, expected)
         painted = filled(latents, known, steps, pack.rho, pack.planes.mean_fill, pack.l1_limit)
         rgba = core.paint_linear(picture, self.linear, 0, 0, rows, columns, pack.patch)
-        assert np.array_equal(rgba[:, :, :3], linear_pixels(painted, pack.linear, pack.patch, pack.shift, pack.lapping))
+        fine = len(known.integers) > pack.channels
+        more = upper_levels(known, pack.planes, step_index, tilt, pack.rho, pack.files["linear"]) if fine else None
+        assert np.array_equal(rgba[:, :, :3], linear_pixels(painted, pack.linear, pack.patch, pack.shift, pack.lapping, more))
         assert (rgba[:, :, 3] == 255).all()
         lapping = None if pack.lapping is None else np.array(pack.lapping, np.int32)
         for factor in reductions(pack.patch):
@@ -144,6 +147,9 @@ def test_both_directions_on_random_integers(which: str, seed: int, request: pyte
     pack, core = opened.pack, opened.core
     random = np.random.default_rng(seed)
     source, step_index = random_integers(random, pack.channels)
+    if step_index <= pack.planes.upper_step:
+        small = source[:, :2, :2]
+        source = np.concatenate([small, random.integers(-3, 4, (768 - pack.channels, *small.shape[1:])).astype(np.int32)])
     payload, chances = core.encode(opened.tables, source, step_index, room=1 << 20, chances=True)
     rows, columns = source.shape[1:]
     known = decode_planes(payload, rows, columns, step_index, pack.planes)
