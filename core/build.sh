@@ -21,7 +21,7 @@ link() { # module, objects
 	wasm-ld-19 --no-entry --strip-all -z stack-size=65536 --max-memory=1073741824 -o "$out/$module.wasm" "$@"
 }
 compile -O2 planes/channels.c kernels_simd.c reconstruction.c linear.c upper.c lossless/predictor.c lossless/tail.c
-compile -Os memory.c coder.c tables.c planes/schedule.c planes/means.c planes/pyramid.c planes/groups.c indices.c alpha.c networks/weights.c networks/network.c ${FUZZ:+../fuzz.c}
+compile -Os memory.c coder.c tables.c regions.c planes/schedule.c planes/means.c planes/pyramid.c planes/groups.c indices.c alpha.c networks/weights.c networks/network.c ${FUZZ:+../fuzz.c}
 cd "$objects"
-link sdz memory.o coder.o tables.o schedule.o pyramid.o means.o channels.o groups.o indices.o reconstruction.o alpha.o linear.o upper.o weights.o network.o kernels_simd.o ${FUZZ:+fuzz.o predictor.o tail.o}
+link sdz memory.o coder.o tables.o regions.o schedule.o pyramid.o means.o channels.o groups.o indices.o reconstruction.o alpha.o linear.o upper.o weights.o network.o kernels_simd.o ${FUZZ:+fuzz.o predictor.o tail.o}
 link lossless memory.o coder.o predictor.o tail.o

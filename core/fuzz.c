@@ -6,8 +6,8 @@
  * kernels' plain versions, so that also compares these with their vector twins.
  *
  * A case: kind, then what the kind wants. Kinds 'T', 'I', 'N', 'L' open tables, index tables, networks and linear stages and use them a
- * little; 'p', 'i', 'P', 'A', 'e', 'g' decode payloads, palettes and alpha, encode, and guard with those opened by `fuzz_setup`; 'x' decodes a lossless
- * tail, 'X' codes one and decodes it again, whole and damaged. SEEDS and OUT
+ * little; 'p', 'r', 'i', 'P', 'A', 'e', 'R', 'g' decode payloads (with a map), palettes and alpha, encode, and guard with those opened by `fuzz_setup`;
+ * 'x' decodes a lossless tail, 'X' codes one and decodes it again, whole and damaged. SEEDS and OUT
  * are records of u32 length, bytes, and in OUT u64 verdict; the first four of SEEDS are the set-up: the bodies of T, I, L and N.
  */
 #include "sdz_lossless.h"
@@ -170,9 +170,9 @@ uint64_t fuzz_case(const uint8_t *data, uint32_t bytes) {
     Tables *t = sdz_tables(copy, bytes - 1);
     sdz_free(copy);
     if (!t) note_failure();
-    else use_picture(sdz_decode(t, data + 1, 0, 3, 4, 0, 0), t->channels, c);
+    else use_picture(sdz_decode(t, data + 1, 0, 3, 4, 0, 0, 0, 0), t->channels, c);
     if (t && (copy = copy_of(data + 1, bytes > 200 ? 200 : bytes - 1))) {
-      use_picture(sdz_decode(t, copy, bytes > 200 ? 200 : bytes - 1, 3, 4, 0, t->kind == 'T' ? -2 : 0), t->channels, c);
+      use_picture(sdz_decode(t, copy, bytes > 200 ? 200 : bytes - 1, 3, 4, 0, t->kind == 'T' ? -2 : 0, 0, 0), t->channels, c);
       sdz_free(copy);
     }
     sdz_free(t);
@@ -201,8 +201,41 @@ uint64_t fuzz_case(const uint8_t *data, uint32_t bytes) {
     i32 rows = byte(c) % 24 + 1, columns = byte(c) % 24 + 1, tilt = byte(c) % 9 - 4, step = byte(c) % 83;
     u32 rest = (u32)(c->end - c->at);
     void *payload = copy_of(c->at, rest);
-    use_picture(sdz_decode(t, payload, rest, rows, columns, step, tilt), t->channels, c);
+    use_picture(sdz_decode(t, payload, rest, rows, columns, step, tilt, 0, 0), t->channels, c);
     sdz_free(payload);
+  } else if (kind == 'r') {
+    /* a map of so many bytes, then latents */
+    i32 rows = byte(c) % 24 + 1, columns = byte(c) % 24 + 1, step = byte(c) % 81, size = byte(c);
+    u32 rest = (u32)(c->end - c->at), mapped = (u32)size < rest ? (u32)size : rest;
+    u8 *map = copy_of(c->at, mapped), *payload = copy_of(c->at + mapped, rest - mapped), *floors = sdz_alloc(24 * 24);
+    i32 means = sdz_floors(map, mapped, rows, columns, floors);
+    note_number(means);
+    if (means < 0) note_failure();
+    else {
+      u8 *out = sdz_alloc(MOST);
+      i32 written = sdz_regions(means, floors, rows, columns, out, MOST);
+      note(floors, (u64)(rows * columns)), note(out, (u64)written);
+      sdz_free(out);
+    }
+    use_picture(sdz_decode(planes, payload, rest - mapped, rows, columns, step, 0, map, mapped), planes->channels, c);
+    sdz_free(map), sdz_free(payload), sdz_free(floors);
+  } else if (kind == 'R') {
+    /* integers of any kind with floors of any kind */
+    i32 rows = byte(c) % 6 + 1, columns = byte(c) % 6 + 1, step = byte(c) % 81, means = byte(c) % 16;
+    i32 fine = planes->groups && step + 8 * means <= planes->upper_step, count = (planes->channels + (fine ? planes->upper : 0)) * rows * columns;
+    i32 *source = sdz_alloc(4u * (u32)count);
+    u8 *floors = sdz_alloc(36), *map = sdz_alloc(MOST), *out = sdz_alloc(MOST);
+    for (i32 i = 0; i < rows * columns; i++) floors[i] = (u8)(byte(c) % 16);
+    for (i32 i = 0; i < count; i++) source[i] = (i8)byte(c);
+    i32 mapped = sdz_regions(means, floors, rows, columns, map, MOST);
+    i32 written = sdz_encode(planes, source, rows, columns, 0, step, 0, map, (u32)mapped, out, MOST, 0, 0);
+    note_number(written), note(map, (u64)mapped);
+    if (written < 0) note_failure();
+    else {
+      note(out, (u64)written);
+      use_picture(sdz_decode(planes, out, (u32)written, rows, columns, step, 0, map, (u32)mapped), planes->channels, c);
+    }
+    sdz_free(source), sdz_free(floors), sdz_free(map), sdz_free(out);
   } else if (kind == 'P') {
     i32 channels = byte(c), rows = byte(c) % 24, columns = byte(c) % 24;
     u32 rest = (u32)(c->end - c->at);
@@ -229,12 +262,12 @@ uint64_t fuzz_case(const uint8_t *data, uint32_t bytes) {
     for (i32 i = 0; i < count; i++) source[i] = (i32)((u32)((i8)byte(c)) << wide >> 0) / (wide ? 2 : 1);
     u8 *out = sdz_alloc(MOST);
     u16 *chances = sdz_alloc(2u * (u32)count);
-    i32 written = sdz_encode(planes, source, rows, columns, 0, step, tilt, out, MOST, chances, 0);
+    i32 written = sdz_encode(planes, source, rows, columns, 0, step, tilt, 0, 0, out, MOST, chances, 0);
     note_number(written);
     if (written < 0) note_failure();
     else {
       note(out, (u64)written), note(chances, 2 * (u64)count);
-      use_picture(sdz_decode(planes, out, (u32)written, rows, columns, step, tilt), planes->channels, c);
+      use_picture(sdz_decode(planes, out, (u32)written, rows, columns, step, tilt, 0, 0), planes->channels, c);
     }
     sdz_free(source), sdz_free(out), sdz_free(chances);
   } else if (kind == 'g') {

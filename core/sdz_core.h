@@ -49,6 +49,7 @@ enum {
   SDZ_ALPHA_FILTER = 42,    /* a row names a filter that is not there */
   SDZ_LATENT_RANGE = 43,    /* a latent or an index to be coded is out of range */
   SDZ_TAIL_END = 44,        /* a band of a lossless tail ends too early (sdz_lossless.h) */
+  SDZ_REGIONS = 45,         /* a map of regions that ends too early or too late */
 };
 
 typedef struct Tables Tables;   /* what a pack's coder knows before the first bit */
@@ -71,18 +72,25 @@ SDZ_CALL(sdz_where) int32_t sdz_where(void);
 /* A pack's coder tables, FORMAT.md "Contexts" (sdzT) or "Indices" (sdzI), `bytes` of them at `data`, which are copied. */
 SDZ_CALL(sdz_tables) Tables *sdz_tables(const uint8_t *data, uint32_t bytes);
 /* What `payload`, whole or cut anywhere, determines of rows x columns positions. `step_index` (0..80) is the header's; tables of a codebook want
- * 0. */
+ * 0. `regions`: the payload of a map, of which a codebook knows nothing; NULL and 0 without one. */
 SDZ_CALL(sdz_decode)
-Picture *sdz_decode(const Tables *tables, const uint8_t *payload, uint32_t bytes, int32_t rows, int32_t columns, int32_t step_index, int32_t tilt);
+Picture *sdz_decode(const Tables *tables, const uint8_t *payload, uint32_t bytes, int32_t rows, int32_t columns, int32_t step_index, int32_t tilt,
+    const uint8_t *regions, uint32_t regions_bytes);
 /* The same from an inflated palette chunk: entries - 1, the palette, rows x columns indices. NULL for `raw`: nothing is known. */
 SDZ_CALL(sdz_palette) Picture *sdz_palette(const uint8_t *raw, uint32_t bytes, int32_t channels, int32_t rows, int32_t columns);
 /* Codes `source`: integers int32 (C, rows, columns) that, and whose pyramids, stay below 2^15, or codebook entries int32 (rows, columns) of
  * which the first `levels` bits are coded (0: all; 0 for integers). Writes at most `room` bytes to `out` and returns how many; `chances`, if
- * not NULL, u16 (C, rows, columns), gets the probability of a one, of 65,536, of every latent's decision in the lowest plane, 0 for means.
+ * not NULL, u16 (C, rows, columns), gets the probability of a one, of 65,536, of every latent's decision in the lowest plane that
+ * is coded at its position, 0 for means. `regions` as above: means are integers of so many planes higher, latents are zero below their floor.
  * With `learn`, tables keep what they have learned: their starting states change. */
 SDZ_CALL(sdz_encode)
-int32_t sdz_encode(Tables *tables, const int32_t *source, int32_t rows, int32_t columns, int32_t levels, int32_t step_index, int32_t tilt, uint8_t *out,
-    uint32_t room, uint16_t *chances, int32_t learn);
+int32_t sdz_encode(Tables *tables, const int32_t *source, int32_t rows, int32_t columns, int32_t levels, int32_t step_index, int32_t tilt,
+    const uint8_t *regions, uint32_t regions_bytes, uint8_t *out, uint32_t room, uint16_t *chances, int32_t learn);
+/* The floor of the means, and floors u8 (rows, columns), of a map's payload. */
+SDZ_CALL(sdz_floors) int32_t sdz_floors(const uint8_t *payload, uint32_t bytes, int32_t rows, int32_t columns, uint8_t *floors);
+/* The payload of a map: the floor of the means and floors u8 (rows, columns), each 0 to 15, of at most `room` bytes. Returns bytes written. */
+SDZ_CALL(sdz_regions)
+int32_t sdz_regions(int32_t means, uint8_t *floors, int32_t rows, int32_t columns, uint8_t *out, uint32_t room);
 /* Where the starting states stand: u32 addresses of probability (u16), count (u8), weight (i16), and how many states and weights. */
 SDZ_CALL(sdz_states) const uint32_t *sdz_states(Tables *tables);
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 from ..output import as_json, tolerate_names
+from ..runtime.cli import regions
 from ..runtime.files import readable
 from ..runtime.options import DEFAULT_EFFORT, DEFAULT_QUALITY, DEFAULT_TUNE, HEAD_BYTES, MAX_EFFORT, TUNES
 from .commands import COMMANDS, PROGRAM, failed, run
@@ -101,6 +102,7 @@ def _add_build(command: argparse.ArgumentParser) -> None:
         metavar=f"0-{MAX_EFFORT}",
         help=f"time for nearer pictures in as many bytes: 2 a second, 9 half a minute for 512x512 (default {DEFAULT_EFFORT})",
     )
+    regions.add_protection(command)
     command.add_argument(
         "--auto", action="store_true", help="keep an AVIF instead where it is as near by ST-LPIPS in no more bytes (some seconds a photo)"
     )
@@ -250,6 +252,8 @@ def _build(options: argparse.Namespace) -> int:
             options.sizes,
             options.lossless,
             options.head,
+            options.protect,
+            options.worst,
         ),
         pack=options.pack,
         title=None if options.title is None else readable(options.title),

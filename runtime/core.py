@@ -49,7 +49,7 @@ PACK_REASONS: Final = {
 }
 """Why the core refuses what a pack holds, by `sdz_reason`; the number in it is `sdz_where`."""
 
-PALETTE_LENGTH, PALETTE_ENTRY, ALPHA_FILTER, LATENT_RANGE = 40, 41, 42, 43
+PALETTE_LENGTH, PALETTE_ENTRY, ALPHA_FILTER, LATENT_RANGE, REGIONS = 40, 41, 42, 43, 45
 
 
 @functools.cache
@@ -99,6 +99,10 @@ class PaletteError(ValueError):
     def __init__(self, position: int | None) -> None:
         self.position = position
         super().__init__(f"position {position}")
+
+
+class RegionsError(ValueError):
+    """A map of regions ends too early or too late."""
 
 
 class _Room(int):
@@ -220,9 +224,13 @@ class Core(Instance):
 
     # ---- coding ----
 
-    def decode(self, tables: int, payload: bytes, rows: int, columns: int, step_index: int = 0, tilt: int = 0) -> int:
-        """The picture that `payload`, whole or cut anywhere, determines."""
-        return self._open("sdz_decode", tables, payload or None, len(payload), rows, columns, step_index, tilt)
+    def decode(
+        self, tables: int, payload: bytes, rows: int, columns: int, step_index: int = 0, tilt: int = 0, regions: bytes | None = None
+    ) -> int:
+        """The picture that `payload`, whole or cut anywhere, determines; `regions` is the payload of its map, if it has one. Raises
+        RegionsError."""
+        size = (rows, columns, step_index, tilt)
+        return self._open("sdz_decode", tables, payload or None, len(payload), *size, regions, len(regions or b""))
 
     def palette(self, raw: bytes | None, channels: int, rows: int, columns: int) -> int:
         """The picture of an inflated palette chunk; without one nothing is known. Raises PaletteError."""
@@ -235,6 +243,7 @@ class Core(Instance):
         step_index: int = 0,
         tilt: int = 0,
         *,
+        regions: bytes | None = None,
         room: int,
         levels: int = 0,
         chances: bool = False,
@@ -246,12 +255,32 @@ class Core(Instance):
         rows, columns = source.shape[-2:]
         out = self._room(room)
         chance = self._room(2 * source.size) if chances else None
-        with self._given(source, out, chance) as (at, *_):
-            count = self._call("sdz_encode", tables, at, rows, columns, levels, step_index, tilt, out, room, chance or 0, int(learn))
+        with self._given(source, regions, out, chance) as (at, map_at, *_):
+            size = (rows, columns, levels, step_index, tilt, map_at, len(regions or b""))
+            count = self._call("sdz_encode", tables, at, *size, out, room, chance or 0, int(learn))
             if count < 0:
                 self._fail()
             payload = self._bytes(out, count)
             return payload, None if chance is None else self._array(chance, np.uint16, source.size).reshape(source.shape)
+
+    def regions(self, means: int, floors: NDArray[np.uint8]) -> bytes:
+        """The payload of a map: the floor of the means and floors (h, w), each 0 to 15."""
+        rows, columns = floors.shape
+        # a floor costs at most six decisions of eleven bits
+        room = 9 * floors.size + 64
+        out = self._room(room)
+        with self._given(np.ascontiguousarray(floors, np.uint8), out) as (at, _):
+            count = self._call("sdz_regions", means, at, rows, columns, out, room)
+            self._check(count)
+            return self._bytes(out, count)
+
+    def floors(self, payload: bytes, rows: int, columns: int) -> tuple[int, NDArray[np.uint8]]:
+        """What `regions` made a payload of. Raises RegionsError."""
+        out = self._room(rows * columns)
+        with self._given(payload, out) as (at, _):
+            means = self._call("sdz_floors", at, len(payload), rows, columns, out)
+            self._check(means)
+            return means, self._array(out, np.uint8, rows * columns).reshape(rows, columns)
 
     def states(self, tables: int) -> tuple[NDArray[np.uint16], NDArray[np.uint8], NDArray[np.int16]]:
         """The starting probabilities, counts and weights that tables have now: copies."""
@@ -391,6 +420,8 @@ class Core(Instance):
             raise PaletteError(where if reason == PALETTE_ENTRY else None)
         if reason == ALPHA_FILTER:
             raise FilterError(where)
+        if reason == REGIONS:
+            raise RegionsError
         if reason == LATENT_RANGE:
             raise EncodeInputError(f"an integer to be coded is out of range ({where}): use a coarser step")
 

@@ -6,10 +6,11 @@ only where their pack is installed.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from .errors import SdzError
-from .format.container import ALPHA, ALT_TEXT, LOSSLESS, TAGS, Chunk, Container, parse
+from .format.container import ALPHA, ALT_TEXT, LOSSLESS, REGIONS, TAGS, Chunk, Container, parse
 from .limits import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -35,23 +36,26 @@ def describe(data: bytes, engine: Engine | None = None, *, webp: bool = False) -
         "bpp": bits_per_pixel(len(data), header.width, header.height),
         "engine": _engine(pack) if engine is None else _asked(header.pack_id, engine),
         "pack": {"id": header.pack_id.hex(), "name": None if pack is None else pack.name, "exact": None if pack is None else pack.exact},
-        "networks": None if pack is None else not _is_fine(pack, header.step_index),
+        "networks": None if pack is None else not _is_fine(container, pack),
         "step_index": header.step_index,
         "step": round(2.0 ** (header.step_index / 8), 3),
         "tilt": header.tilt,
         "alt": None if alt is None else alt.payload.decode("utf-8"),
         "chunks": [_describe_chunk(chunk) for chunk in container.chunks],
+        "regions": _regions(container, pack),
         "spent": _spent(container),
         "lossless": _lossless(container, data if webp else None),
         "latents": None if pack is None else _spent_on_latents(container, pack),
     }
 
 
-def _is_fine(pack: Pack, step_index: int) -> bool:
-    """Whether the linear stage is all there is of files of that step index."""
+def _is_fine(container: Container, pack: Pack) -> bool:
+    """Whether the linear stage is all there is of the file: by the step outside its regions."""
     from .pack import PLANES
 
-    return pack.quantizer == PLANES and pack.coder.is_fine(step_index)
+    regions = container.find(REGIONS)
+    coarser = 8 * regions.payload[0] if regions is not None and regions.payload else 0
+    return pack.quantizer == PLANES and pack.coder.is_fine(container.header.step_index + coarser)
 
 
 def _engine(pack: Pack | None) -> str | None:
@@ -71,6 +75,21 @@ def _asked(pack_id: bytes, engine: Engine) -> str:
     from .pack import find_pack
 
     return engine_for(find_pack(pack_id), engine)
+
+
+def _regions(container: Container, pack: Pack | None) -> dict[str, int] | None:
+    """How many positions are sent how many octaves finer, or coarser, than the means; None where the file has no map, or its pack is not
+    installed."""
+    chunk = container.find(REGIONS)
+    header = container.header
+    if chunk is None or pack is None or pack.quantizer != "planes" or header.width * header.height > MAX_PIXELS:
+        return None
+    from .format.quantizers import positions
+    from .regions.region_map import RegionMap
+
+    regions = RegionMap.read(chunk.payload, *positions(header, pack), chunk.start)
+    counted = Counter((regions.means - regions.below).ravel().tolist())
+    return {f"{octave:+d}": count for octave, count in sorted(counted.items())}
 
 
 def _mode(container: Container) -> str:
@@ -136,7 +155,7 @@ def _spent_on_latents(container: Container, pack: Pack) -> Report | None:
     chunk = container.find(quantizer.tag)
     if chunk is None or quantizer.spent is None:
         return None
-    spent = quantizer.spent(chunk.payload, header, pack)
+    spent = quantizer.spent(container, pack)
     planes = [{"plane": plane, "bytes": sum(row), "bands": row} for plane, row in enumerate(spent.by_plane.tolist())]
     return {"channels": spent.bands, "planes": planes[::-1]}
 

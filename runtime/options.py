@@ -33,3 +33,13 @@ HEAD_BYTES: Final = 60
 
 DEFAULT_QUALITY: Final = 40.0
 """About 0.3 bits per pixel on photos: where this codec's pictures are pleasant and AVIF's, by ST-LPIPS, just take over."""
+
+Subject = Literal["text", "faces"]
+SUBJECTS: Final[tuple[Subject, ...]] = ("text", "faces")
+"""What can be looked for in a photo and protected (`regions.detectors`)."""
+
+MAX_OCTAVES: Final = 4
+"""A region's step is at most sixteen times as fine, or as coarse, as the rest's."""
+
+DEFAULT_OCTAVES: Final = 1
+"""How much finer what is protected is sent, where nothing else is said: most lettering that could not be read then can (docs/python.md)."""

@@ -23,6 +23,7 @@ from .format.pyramid import quantize_mean
 from .format.reconstruction import step_sizes, step_units
 from .options import Tune
 from .pack import GRID
+from .regions.region_map import RegionMap
 
 STRETCH_LIMIT: Final = 2047
 """Largest |stretch(p)|: ln(p / (1 - p)) * 256, i.e. odds of about 3000 to 1."""
@@ -107,17 +108,26 @@ def rdo_quantize(
     weights: NDArray[np.float32] | None = None,
     steps: NDArray[np.int32] | None = None,
     tilt: int = 0,
+    regions: RegionMap | None = None,
 ) -> NDArray[np.int32]:
     """Signed integers int32 (C, h, w), magnitudes below 2**15, of latents float32 (C, h, w), quantized with rate and distortion in mind.
 
     `step_index` and `tilt` are the file's, which the coder sees; `steps`, int32 (C,), are the channels' (`reconstruction.channel_steps`),
     all the file's where they are None. `weights`, positive float32 (C or 1, h, w), say how much the squared error of each latent counts
-    where a bit has a price; None is the same as ones.
+    where a bit has a price; None is the same as ones. Bits that `regions` leave out are zero.
     """
     if steps is None:
         steps = np.full(len(latents), step_index, np.int32)
+    below: NDArray[np.int32] = np.zeros((1, 1, 1), np.int32)
+    if regions is not None:
+        # a position's own step is so much coarser than the file's; means, which are coded as a whole, have one for all
+        below = np.repeat(regions.below[None], len(latents), axis=0)
+        below[: tables.means] = 0
+        latents = latents * np.exp2(-below).astype(np.float32)
+        steps = steps.copy()
+        steps[: tables.means] = np.minimum(steps[: tables.means] + 8 * regions.means, limits.MAX_STEP_INDEX)
     if not tuning.lagrangian:
-        return dead_zone(latents, steps, tuning.rounding)
+        return dead_zone(latents, steps, tuning.rounding) << below
     integers = dead_zone(latents, steps, tuning.rounding if weights is None else weighted_rounding(weights, tuning))
     size = np.abs(latents) * (GRID / step_sizes(steps)).astype(np.float32)
     for mean in range(tables.means):
@@ -125,9 +135,9 @@ def rdo_quantize(
         integers[mean] = quantize_mean(np.copysign(size[mean], latents[mean]), tuning.lagrangian, counts)
     sign = np.where(latents < 0, np.int32(-1), np.int32(1))
     for _ in range(ROUNDS):
-        magnitude = _cheaper(size, np.abs(integers), last_chances(integers, step_index, tables, tilt), tuning, weights)
-        integers = sign * magnitude
-    return integers
+        chances = last_chances(integers << below, step_index, tables, tilt, None if regions is None else regions.payload)
+        integers = sign * _cheaper(size, np.abs(integers), chances, tuning, weights)
+    return integers << below
 
 
 def posterior_weights(deviation: NDArray[np.float32]) -> NDArray[np.float32]:

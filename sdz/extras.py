@@ -17,12 +17,19 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "server": ("starlette", "uvicorn", "h11", "prometheus_client"),
     "viewer": ("PySide6",),
     "heif": ("pillow_heif",),
+    "protect": ("rapidocr_onnxruntime",),
     "train": ("torch", "diffusers", "safetensors", "onnx", "pytorch_msssim", "scipy", "ssimulacra2", "skimage", "stlpips_pytorch"),
     "bench": ("matplotlib", "pillow_jxl", "bjontegaard", "tabulate"),
 }
 """Modules by the extra of `pyproject.toml` that brings them."""
 
-CONTAINS: Final = {"site": ("encode",), "server": ("encode",), "train": ("encode", "site"), "bench": ("encode", "site", "train")}
+CONTAINS: Final = {
+    "protect": ("encode",),
+    "site": ("encode",),
+    "server": ("encode",),
+    "train": ("encode", "site"),
+    "bench": ("encode", "site", "train"),
+}
 """Extras that bring others with them."""
 
 

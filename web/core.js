@@ -39,6 +39,7 @@ const FILE_REASONS = {
   40: "the zlib stream does not hold exactly a palette and its indices",
   41: "position # names an entry that is not there",
   42: "row # names a filter that is not there",
+  45: "the map ends too early or too late",
 };
 
 /**
@@ -128,9 +129,11 @@ export class Core {
   /**
    * The picture that `payload`, whole or cut anywhere, determines.
    * @param {number} tables @param {Uint8Array} payload @param {number} rows @param {number} columns @param {number} stepIndex @param {number} tilt
+   * @param {Uint8Array | null} regions the payload of its map
    */
-  decode(tables, payload, rows, columns, stepIndex = 0, tilt = 0) {
-    return this.open("sdz_decode", tables, payload.length ? payload : null, payload.length, rows, columns, stepIndex, tilt);
+  decode(tables, payload, rows, columns, stepIndex = 0, tilt = 0, regions = null) {
+    const coded = payload.length ? payload : null;
+    return this.open("sdz_decode", tables, coded, payload.length, rows, columns, stepIndex, tilt, regions, regions?.length ?? 0);
   }
 
   /**
@@ -149,7 +152,7 @@ export class Core {
    */
   encode(tables, source, rows, columns, stepIndex, tilt, room) {
     return this.given([source, room], (at, out) => {
-      const count = this.checked(this.call("sdz_encode", tables, at, rows, columns, 0, stepIndex, tilt, out, room, 0, 0));
+      const count = this.checked(this.call("sdz_encode", tables, at, rows, columns, 0, stepIndex, tilt, 0, 0, out, room, 0, 0));
       return this.bytes(out, count);
     });
   }

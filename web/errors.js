@@ -36,3 +36,18 @@ export function asSdzError(error, code) {
   if (error instanceof SdzError) return error;
   return new SdzError(code, error instanceof Error ? error.message : String(error));
 }
+
+/**
+ * What `use` returns; a CorruptFileError of the core's, which knows no file, gets its place.
+ * @template T
+ * @param {() => T} use @param {number | undefined} offset @param {string} field
+ * @returns {T}
+ */
+export function located(use, offset, field) {
+  try {
+    return use();
+  } catch (error) {
+    if (error instanceof SdzError && error.code === "CorruptFileError") throw new SdzError(error.code, error.message, { offset, field });
+    throw error;
+  }
+}

@@ -3,8 +3,8 @@
  * and its pack, and says what the core needs to open the latents.
  */
 
-import { LATENTS, PALETTE_LATENTS, find } from "./format/container.js";
-import { SdzError } from "./errors.js";
+import { LATENTS, PALETTE_LATENTS, REGIONS, find } from "./format/container.js";
+import { SdzError, located } from "./errors.js";
 import { inflate } from "./format/inflate.js";
 import { MAX_STEP_INDEX } from "./limits.js";
 
@@ -65,22 +65,18 @@ export async function latentsOf(container, pack, h, w) {
     throw new SdzError("CorruptFileError", problem, { offset: 7, field: "step index" });
   }
   const payload = find(container, LATENTS)?.payload ?? new Uint8Array();
-  return { steps, open: (core, tables) => core.decode(tables, payload, h, w, stepIndex, tilt) };
+  const map = steps ? find(container, REGIONS) : undefined;
+  const open = (/** @type {Core} */ core, /** @type {number} */ tables) => core.decode(tables, payload, h, w, stepIndex, tilt, map?.payload);
+  return { steps, open: (core, tables) => located(() => open(core, tables), map?.start, "regions") };
 }
 
 /** @param {Container} container @param {number} channels @param {number} h @param {number} w @returns {Promise<Source["open"]>} */
 async function palette(container, channels, h, w) {
   const chunk = find(container, PALETTE_LATENTS);
   const raw = chunk ? await inflate(chunk.payload, 1 + MAX_ENTRIES * channels + h * w) : null;
-  /** @param {string} problem */
-  const corrupt = (problem) => new SdzError("CorruptFileError", problem, { offset: chunk?.start, field: "palette" });
-  if (chunk && !raw?.length) throw corrupt("the zlib stream does not hold exactly a palette and its indices");
-  return (core) => {
-    try {
-      return core.palette(raw, channels, h, w);
-    } catch (error) {
-      if (error instanceof SdzError && error.code === "CorruptFileError") throw corrupt(error.message);
-      throw error;
-    }
-  };
+  if (chunk && !raw?.length) {
+    const problem = "the zlib stream does not hold exactly a palette and its indices";
+    throw new SdzError("CorruptFileError", problem, { offset: chunk.start, field: "palette" });
+  }
+  return (core) => located(() => core.palette(raw, channels, h, w), chunk?.start, "palette");
 }

@@ -98,6 +98,9 @@ struct Picture {
   i32 groups, upper, cut_group;
   u16 upper_first[UPPER_GROUPS + 1], *upper_cells[UPPER_FUNCTIONS];
   u8 upper_floor[UPPER_GROUPS], upper_near[UPPER_GROUPS], upper_steps[UPPER_GROUPS];
+  /* regions: the lowest plane that is coded at each position, u8 (rows, columns), NULL where it is 0 everywhere; means count from `base` on */
+  u8 *floors;
+  i32 base;
   i32 *ends;
   u32 *passes;
   i32 *node; /* indices: (rows + 2, columns + 2) with a border of zeros */
@@ -107,11 +110,19 @@ struct Picture {
 };
 enum { BORDER = 2, PARTS = 2, MIDDLE = 8 };
 
+/* A map's payload; NULL and 0 without one. */
+typedef struct { const u8 *payload; u32 bytes; } Regions;
+
 Picture *new_picture(i32 kind, i32 channels, i32 rows, i32 columns, i32 planes, i32 passes);
 u16 *cells_of(Picture *picture, i32 channel);
 Picture *finish_picture(Picture *picture);
-Picture *decode_planes(const Tables *t, const u8 *payload, u32 bytes, i32 rows, i32 columns, i32 step_index, i32 tilt);
-i32 encode_planes(Tables *t, const i32 *source, i32 rows, i32 columns, i32 step_index, i32 tilt, u8 *out, u32 room, u16 *chances, i32 learn);
+Picture *decode_planes(const Tables *t, const u8 *payload, u32 bytes, i32 rows, i32 columns, i32 step_index, i32 tilt, Regions regions);
+i32 encode_planes(Tables *t, const i32 *source, i32 rows, i32 columns, i32 step_index, i32 tilt, Regions regions, u8 *out, u32 room, u16 *chances,
+    i32 learn);
+/* Whether a picture has upper functions: by the step of the blocks outside its regions. */
+INLINE i32 is_fine(const Tables *t, i32 step_index, Regions map) {
+  return t->groups && step_index + 8 * (map.bytes ? map.payload[0] : 0) <= t->upper_step;
+}
 Tables *open_planes(const u8 *data, u32 bytes);
 Tables *open_indices(const u8 *data, u32 bytes);
 void keep_states(Tables *tables);

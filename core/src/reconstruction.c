@@ -78,9 +78,25 @@ static void dequantize_mean(const i32 *mean, i32 n, i32 index, i32 plane, i32 *v
   }
 }
 
-/* One row of one channel whose latents are all known down to `plane`. */
-INLINE void dequantize(const u16 *cell, i32 n, i32 index, i32 plane, i32 reconstruction, i32 *values, i32 *levels, i32 *precision, i32 *half_width) {
-  i32 step = step_units(index), middle = (i32)(((((1u << plane) - 1) * (u32)(reconstruction * step)) + 8) >> 4);
+/* Down to which plane each of `n` latents of a band from (y, left) on is known: their sum, and u8 (n) at `plane` where it is not NULL. */
+static OUTLINE i32 planes_in(const Picture *p, const Band *b, i32 y, i32 left, i32 n, u8 *plane) {
+  i32 parts = mixed(b), floor = b->floor, sum = 0;
+  u8 finer[MAX_SIDE];
+  const u8 *floors = p->floors ? p->floors + (size_t)y * (size_t)p->columns + left : 0;
+  if (!floors && !plane) return n * floor - (parts ? finer_in(p, b, y, left, n, 0) : 0);
+  if (parts) finer_in(p, b, y, left, n, finer);
+  for (i32 x = 0; x < n; x++) {
+    i32 k = max32(floors ? floors[x] : 0, floor - (parts ? finer[x] : 0));
+    if (plane) plane[x] = (u8)k;
+    sum += k;
+  }
+  return sum;
+}
+
+/* One row of one channel whose latents are all known down to `plane`, of which the file codes none below `floor`. */
+INLINE void dequantize(const u16 *cell, i32 n, i32 index, i32 plane, i32 floor, i32 reconstruction, i32 *values, i32 *levels, i32 *precision,
+    i32 *half_width) {
+  i32 step = step_units(index), middle = (i32)(((((1u << plane) - (1u << floor)) * (u32)(reconstruction * step)) + 8) >> 4);
   if (values) for (i32 x = 0; x < n; x++) {
     i32 m = cell ? cell[x] >> 1 : 0, negative = cell ? -(cell[x] & 1) : 0, v = m ? m * step + middle : 0;
     values[x] = (v ^ negative) - negative;
@@ -95,15 +111,16 @@ INLINE void dequantize(const u16 *cell, i32 n, i32 index, i32 plane, i32 reconst
 
 /* One row of a band; any of the results may be NULL. */
 static OUTLINE void dequantize_row(const Picture *p, const Band *b, i32 step, i32 y, i32 left, i32 n, i32 *values, i32 *levels, i32 *precision, i32 *half_width) {
-  u8 finer[MAX_SIDE];
+  u8 plane[MAX_SIDE];
   const u16 *cell = row_of(p, b, y, left);
-  i32 parts = mixed(b);
-  if (parts) finer_in(p, b, y, left, n, finer);
+  const u8 *floors = p->floors ? p->floors + (size_t)y * (size_t)p->columns + left : 0;
+  i32 parts = floors || mixed(b);
+  if (parts) planes_in(p, b, y, left, n, plane);
   for (i32 from = 0, to; from < n; from = to) {
     /* a run of latents that are known equally far */
-    for (to = parts ? from + 1 : n; to < n && finer[to] == finer[from];) to++;
-    dequantize(cell ? cell + from : 0, to - from, step, b->floor - (parts ? finer[from] : 0), p->reconstruction, values ? values + from : 0,
-        levels ? levels + from : 0, precision ? precision + from : 0, half_width ? half_width + from : 0);
+    for (to = parts ? from + 1 : n; to < n && plane[to] == plane[from] && (!floors || floors[to] == floors[from]);) to++;
+    dequantize(cell ? cell + from : 0, to - from, step, parts ? plane[from] : b->floor, floors ? floors[from] : 0, p->reconstruction,
+        values ? values + from : 0, levels ? levels + from : 0, precision ? precision + from : 0, half_width ? half_width + from : 0);
   }
 }
 
@@ -137,13 +154,13 @@ void fill(const Picture *p, Window w, i32 *values) {
     for (i32 y = w.top, i = 0; y < w.top + w.rows; y++) {
       Band b = band_of(p, c);
       const u16 *cell = row_of(p, &b, y, w.left);
-      u8 finer[MAX_SIDE];
-      if (mixed(&b)) finer_in(p, &b, y, w.left, w.columns, finer);
+      u8 plane[MAX_SIDE];
+      planes_in(p, &b, y, w.left, w.columns, plane);
       for (i32 x = 0; x < w.columns; x++, i++) {
         if (cell && cell[x] > 1) continue;
         i32 before = mean_value(p, m, y - down, w.left + x - !down), after = mean_value(p, m, y + down, w.left + x + !down);
         i32 guess = kind < 2 ? SLOPE * (before - after) : CURVE * (before + after - 2 * mean_value(p, m, y, w.left + x));
-        i32 most = (step_units(p->steps[c]) << (p->floor[c] - (mixed(&b) ? finer[x] : 0))) >> 3;
+        i32 most = (step_units(p->steps[c]) << plane[x]) >> 3;
         values[(size_t)c * area + (size_t)i] = clamp32(-most, (guess + 128) >> 8, most);
       }
     }
@@ -248,11 +265,7 @@ int32_t sdz_known(const Picture *p, int32_t top, int32_t left, int32_t rows, int
     Band b = band_of(p, c);
     const u16 *cell = row_of(p, &b, top + y, left);
     if (value) for (i32 x = 0; x < columns; x++) value[at + (size_t)x] = !cell ? 0 : cell[x] & 1 ? -(cell[x] >> 1) : cell[x] >> 1;
-    if (plane) {
-      __builtin_memset(plane + at, 0, (size_t)columns);
-      if (mixed(&b)) finer_in(p, &b, top + y, left, columns, plane + at);
-      for (i32 x = 0; x < columns; x++) plane[at + (size_t)x] = (u8)(b.floor - plane[at + (size_t)x]);
-    }
+    if (plane) planes_in(p, &b, top + y, left, columns, plane + at);
   }
   return 0;
 }
@@ -277,10 +290,11 @@ int32_t sdz_quantization(Picture *p, const uint8_t *steps, int32_t reconstructio
       if (failed) return failed;
     }
     for (i32 c = 0; c < p->channels; c++) {
-      p->steps[c] = steps[c];
-      codes += (u64)(steps[c] + 8 * p->floor[c]) * area;
+      p->steps[c] = (u8)(c < p->means ? min32(MAX_STEP, steps[c] + 8 * p->base) : steps[c]);
+      codes += (u64)p->steps[c] * area;
       Band b = band_of(p, c);
-      for (i32 y = 0; y < p->rows && mixed(&b); y++) codes -= 8ull * (u64)finer_in(p, &b, y, 0, p->columns, 0);
+      if (c < p->means || (!p->floors && !mixed(&b))) codes += 8 * (u64)b.floor * area;
+      else for (i32 y = 0; y < p->rows; y++) codes += 8 * (u64)planes_in(p, &b, y, 0, p->columns, 0);
     }
   }
   p->reconstruction = reconstruction, p->l1_limit = l1_limit;

@@ -27,7 +27,7 @@ from ...runtime.encode import encode
 from ...runtime.errors import CorruptPackError, SdzError
 from ...runtime.files import readable
 from ...runtime.format.container import ALPHA, LATENTS, Chunk, parse, serialize
-from ...runtime.options import DEFAULT_EFFORT, DEFAULT_TUNE, HEAD_BYTES, STAGES, Tune
+from ...runtime.options import DEFAULT_EFFORT, DEFAULT_TUNE, HEAD_BYTES, STAGES, Subject, Tune
 from ...runtime.pack import Pack, default_pack, load_pack
 from ...runtime.photo import PreparedPhoto, read_photo
 from ...runtime.pictures.written import on_white
@@ -70,7 +70,7 @@ class PhotoOptions:
     `lossless` publishes an `.sdz` beside them that ends in the photo's exact pixels, in full size. `originals` publishes the files
     themselves, `head` is how many bytes of each picture stand in its page, `keep_metadata` what files say of place and owner, in them and
     in the `.sdz`. `sizes` are the longer sides of the files of each photo, in pixels; None for `SIZES` as far as they are worthwhile. The
-    largest is `max_side` where that is given, and no photo is made larger."""
+    largest is `max_side` where that is given, and no photo is made larger. `protect` and `worst` are `encode`'s."""
 
     quality: float | None = None
     bpp: float | None = None
@@ -86,6 +86,8 @@ class PhotoOptions:
     sizes: tuple[int, ...] | None = None
     lossless: bool = False
     head: int = HEAD_BYTES
+    protect: tuple[Subject, ...] = ()
+    worst: float | None = None
 
     @property
     def longest(self) -> int:
@@ -256,6 +258,8 @@ def _encode(source: PreparedPhoto, options: PhotoOptions, session: Session, *, l
         target_size=options.target_size,
         tune=options.tune,
         effort=options.effort,
+        protect=options.protect,
+        worst=options.worst,
         session=session,
         keep_metadata=options.keep_metadata,
         lossless=lossless,

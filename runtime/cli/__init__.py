@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from ...output import tolerate_names
 from ..errors import SdzError
 from ..options import DEFAULT_EFFORT, DEFAULT_QUALITY, DEFAULT_STAGE, DEFAULT_TUNE, ENGINES, MAX_EFFORT, STAGES, TUNES
-from . import coding, desktop, inspection
+from . import coding, desktop, inspection, regions
 from .batch import PROGRAM, SUFFIX
 
 
@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar=f"0..{MAX_EFFORT}",
         help=f"time for nearer pictures in as many bytes: 2 a second, 9 half a minute for 512x512 (default: {DEFAULT_EFFORT})",
     )
+    regions.add_options(encode)
     encode.add_argument("--lossless", action="store_true", help="add the photo's exact pixels behind the picture")
     encode.add_argument("--alt", metavar="TEXT", help="alternative text to store in the file")
     encode.add_argument("--jobs", type=int, default=1, metavar="N", help="photos encoded at a time, in processes of their own (default: 1)")

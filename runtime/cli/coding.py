@@ -13,6 +13,7 @@ from ..format.container import parse
 from ..info import Report, bits_per_pixel
 from ..pictures.kinds import image_suffixes, left_out
 from .batch import PROGRAM, SUFFIX, Sessions, check_batch, read, run_batch, run_parallel, source, write
+from .regions import asked
 
 
 class Encoder:
@@ -37,6 +38,7 @@ class Encoder:
             target_size=args.target_size,
             tune=args.tune,
             effort=args.effort,
+            **asked(args),
             session=self._session,
             alt=args.alt,
             keep_metadata=args.keep_metadata,

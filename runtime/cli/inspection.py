@@ -49,6 +49,10 @@ def _describe_lines(report: Report) -> str:
         declared = "?" if chunk["declared"] is None else chunk["declared"]
         state = "" if chunk["complete"] else f" (cut: {chunk['bytes']} of {declared})"
         lines.append(f"  chunk {chunk['tag']!r}   {chunk['name']}: {chunk['bytes']} bytes at {chunk['offset']}{state}")
+    if report["regions"] is not None:
+        first, *others = report["regions"].items()
+        counts = ", ".join([f"{first[0]}: {first[1]} positions", *(f"{octaves}: {count}" for octaves, count in others)])
+        lines.append(f"  regions     {counts} (octaves finer than the rest)")
     spent = ", ".join(f"{name} {count} ({100 * count / report['bytes']:.1f} %)" for name, count in report["spent"].items())
     lines.append(f"  spent       {spent}")
     exact = report["lossless"]

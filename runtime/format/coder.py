@@ -69,10 +69,12 @@ def opened(core: Core, stored: bytes) -> int:
 
 
 @contextlib.contextmanager
-def decoded(stored: bytes, payload: bytes, rows: int, columns: int, step_index: int = 0, tilt: int = 0) -> Iterator[tuple[Core, int]]:
-    """An instance and the picture in it that `payload` determines, given back afterwards."""
+def decoded(
+    stored: bytes, payload: bytes, rows: int, columns: int, step_index: int = 0, tilt: int = 0, regions: bytes | None = None
+) -> Iterator[tuple[Core, int]]:
+    """An instance and the picture in it that `payload`, and the payload of a map, determine, given back afterwards."""
     with exact_core() as core:
-        picture = core.decode(opened(core, stored), payload, rows, columns, step_index, tilt)
+        picture = core.decode(opened(core, stored), payload, rows, columns, step_index, tilt, regions)
         try:
             yield core, picture
         finally:

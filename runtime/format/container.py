@@ -14,8 +14,9 @@ An .sdz file is a header and then chunks until the file ends. All integers are l
     '---------------------------------------------------------------------------'
     .- chunk -------------------------------------------------------------------.
     |  tag    u8           'L' latents, 'P' palette latents, 'A' alpha,         |
-    |                      'T' alternative text, 'X' lossless tail, 'E' EXIF;   |
-    |                      any other: skipped; left out where there is one      |
+    |                      'R' regions, 'T' alternative text, 'X' lossless tail, |
+    |                      'E' EXIF; any other: skipped; left out where there   |
+    |                      is one                                               |
     |  length varint       bytes of the payload                                 |
     |  crc    u32          CRC-32 (zlib's) of header, tag and payload; its low  |
     |                      16 bits, of header and payload, of the one chunk     |
@@ -60,6 +61,7 @@ ALPHA: Final = b"A"
 ALT_TEXT: Final = b"T"
 LOSSLESS: Final = b"X"
 EXIF: Final = b"E"
+REGIONS: Final = b"R"
 TAGS: Final = {
     LATENTS: "latents",
     PALETTE_LATENTS: "palette latents",
@@ -67,6 +69,7 @@ TAGS: Final = {
     ALT_TEXT: "alternative text",
     LOSSLESS: "lossless tail",
     EXIF: "EXIF",
+    REGIONS: "regions",
 }
 
 _CUT_ANYWHERE: Final = (LATENTS, LOSSLESS)
@@ -277,6 +280,8 @@ def _parse(data: bytes | _FileBytes, payloads: Collection[bytes] | None) -> Cont
             raise CorruptFileError("bytes behind the only chunk", offset, "chunk tag")
         chunk = _read_chunk(data, offset, seen, header_bytes, payloads, alone)
         chunks.append(chunk)
+        if chunk.tag == REGIONS and LATENTS in seen:
+            raise CorruptFileError("the regions stand behind the latents", offset, "chunk tag")
         if chunk.tag in TAGS:
             seen.add(chunk.tag)
         offset = chunk.start + chunk.length if chunk.complete and chunk.length is not None else len(data)

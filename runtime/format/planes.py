@@ -39,27 +39,39 @@ def plane_count(latents: NDArray[np.int32]) -> int:
     return planes
 
 
-def encode_planes(latents: NDArray[np.int32], step_index: int, tables: CoderTables, tilt: int = 0) -> bytes:
-    """The payload of all planes of int32 latents (C, h, w). Every prefix of it decodes. Raises EncodeInputError where a latent, or a
-    coefficient of the means' pyramid, needs more than `limits.MAX_PLANES` planes."""
+def encode_planes(latents: NDArray[np.int32], step_index: int, tables: CoderTables, tilt: int = 0, regions: bytes | None = None) -> bytes:
+    """The payload of all planes of int32 latents (C, h, w), but for those that a map of regions, of which `regions` is the payload, leaves
+    out. Every prefix of it decodes. Raises EncodeInputError where a latent, or a coefficient of the means' pyramid, needs more than
+    `limits.MAX_PLANES` planes."""
     with exact_core() as core:
-        return code(core, opened(core, tables.stored), latents, step_index, tilt)[0]
+        return code(core, opened(core, tables.stored), latents, step_index, tilt, regions)[0]
 
 
-def last_chances(latents: NDArray[np.int32], step_index: int, tables: CoderTables, tilt: int = 0) -> NDArray[np.uint16]:
-    """Probability (of 65536) of a one that the coder gave to every latent's decision in the lowest plane, uint16 (C, h, w).
+def last_chances(
+    latents: NDArray[np.int32], step_index: int, tables: CoderTables, tilt: int = 0, regions: bytes | None = None
+) -> NDArray[np.uint16]:
+    """Probability (of 65536) of a one that the coder gave to every latent's decision in the lowest plane that is coded there, uint16
+    (C, h, w).
 
     For a latent below 2 that decision is its significance, for any other its last bit; 0 where nothing was asked because the
     whole channel is zero, and for the means, whose decisions are not about single latents.
     """
     with exact_core() as core:
-        chances = code(core, opened(core, tables.stored), latents, step_index, tilt, chances=True)[1]
+        chances = code(core, opened(core, tables.stored), latents, step_index, tilt, regions, chances=True)[1]
     assert chances is not None
     return chances
 
 
 def code(
-    core: Core, handle: int, latents: NDArray[np.int32], step_index: int, tilt: int = 0, *, chances: bool = False, learn: bool = False
+    core: Core,
+    handle: int,
+    latents: NDArray[np.int32],
+    step_index: int,
+    tilt: int = 0,
+    regions: bytes | None = None,
+    *,
+    chances: bool = False,
+    learn: bool = False,
 ) -> tuple[bytes, NDArray[np.uint16] | None]:
     """The payload and the chances, by tables opened in `core`, which `learn` changes."""
     planes = plane_count(latents)
@@ -69,7 +81,7 @@ def code(
     enough = min(most, latents.size + OUTPUT_SLACK)
 
     def into(room: int) -> tuple[bytes, NDArray[np.uint16] | None]:
-        return core.encode(handle, latents, step_index, tilt, room=room, chances=chances, learn=learn)
+        return core.encode(handle, latents, step_index, tilt, regions=regions, room=room, chances=chances, learn=learn)
 
     try:
         return into(enough)
@@ -79,9 +91,18 @@ def code(
         return into(most)
 
 
-def decode_planes(payload: bytes, channels: int, rows: int, columns: int, step_index: int, tables: CoderTables, tilt: int = 0) -> Known:
+def decode_planes(
+    payload: bytes,
+    channels: int,
+    rows: int,
+    columns: int,
+    step_index: int,
+    tables: CoderTables,
+    tilt: int = 0,
+    regions: bytes | None = None,
+) -> Known:
     """What `payload`, whole or cut anywhere, determines of latents (channels, rows, columns)."""
-    with decoded(tables.stored, payload, rows, columns, step_index, tilt) as (core, picture):
+    with decoded(tables.stored, payload, rows, columns, step_index, tilt, regions) as (core, picture):
         facts = core.facts(picture)
         values, plane = core.known(picture, facts)
     assert facts.channels == channels
@@ -89,11 +110,13 @@ def decode_planes(payload: bytes, channels: int, rows: int, columns: int, step_i
     return Known(np.abs(values, out=values), negative, plane, facts.complete)
 
 
-def spent_bytes(payload: bytes, rows: int, columns: int, step_index: int, tables: CoderTables, tilt: int = 0) -> NDArray[np.int64]:
+def spent_bytes(
+    payload: bytes, rows: int, columns: int, step_index: int, tables: CoderTables, tilt: int = 0, regions: bytes | None = None
+) -> NDArray[np.int64]:
     """How many bytes of `payload`, whole or cut anywhere, the passes of each plane of each channel took: int64 (planes, channels, PARTS),
     those of a mean under its first part, and those of groups of upper functions behind the channels, (planes, C + G, PARTS); the sum is the
     payload's length."""
-    with decoded(tables.stored, payload, rows, columns, step_index, tilt) as (core, picture):
+    with decoded(tables.stored, payload, rows, columns, step_index, tilt, regions) as (core, picture):
         facts = core.facts(picture)
     groups = tables.groups if facts.upper else 0
     taken = np.zeros((max(1, facts.planes), facts.channels + groups, PARTS), dtype=np.int64)

@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core import Core
+from ..core import Core, RegionsError
 from ..errors import CorruptFileError
 from ..pack import INDICES, PALETTE, PLANES, Pack
-from .container import LATENTS, PALETTE_LATENTS, Container, Header
+from .container import LATENTS, PALETTE_LATENTS, REGIONS, Container, Header
 from .indices import spent_bytes as spent_on_levels
 from .planes import BANDS
 from .planes import spent_bytes as spent_on_planes
@@ -39,14 +39,14 @@ class Quantizer:
     """One kind.
 
     `tag`: the chunk of the latents. `embedded`: whether every prefix of its payload decodes; of another kind a file is whole or nothing.
-    `open(core, container, pack)`: the core's picture of a file; raises CorruptFileError. `spent(payload, header, pack)`: what its bytes
-    went into; None where no part of them has a purpose of its own.
+    `open(core, container, pack)`: the core's picture of a file; raises CorruptFileError. `spent(container, pack)`: what the
+    bytes of its latents went into; None where no part of them has a purpose of its own.
     """
 
     tag: bytes
     embedded: bool
     open: Callable[[Core, Container, Pack], int]
-    spent: Callable[[bytes, Header, Pack], Spent] | None
+    spent: Callable[[Container, Pack], Spent] | None
 
 
 def quantizer_of(pack: Pack) -> Quantizer:
@@ -67,7 +67,18 @@ def _payload(container: Container) -> bytes:
 def _open_planes(core: Core, container: Container, pack: Pack) -> int:
     header = container.header
     tables = core.tables(pack.coder.stored)
-    return core.decode(tables, _payload(container), *positions(header, pack), header.step_index, header.tilt)
+    regions = container.find(REGIONS)
+    map_bytes = None if regions is None else regions.payload
+    try:
+        return core.decode(tables, _payload(container), *positions(header, pack), header.step_index, header.tilt, map_bytes)
+    except RegionsError:
+        assert regions is not None
+        raise broken_map(regions.start) from None
+
+
+def broken_map(offset: int) -> CorruptFileError:
+    """The error of a map of regions, whose payload begins at `offset`, that is none."""
+    return CorruptFileError("the map ends too early or too late", offset, "regions")
 
 
 def _open_palette(core: Core, container: Container, pack: Pack) -> int:
@@ -87,8 +98,10 @@ def _open_indices(core: Core, container: Container, pack: Pack) -> int:
     return core.decode(core.tables(pack.indices.stored), _payload(container), *positions(header, pack))
 
 
-def _spent_on_planes(payload: bytes, header: Header, pack: Pack) -> Spent:
-    spent = spent_on_planes(payload, *positions(header, pack), header.step_index, pack.coder, header.tilt)
+def _spent_on_planes(container: Container, pack: Pack) -> Spent:
+    header, regions = container.header, container.find(REGIONS)
+    map_bytes = None if regions is None else regions.payload
+    spent = spent_on_planes(_payload(container), *positions(header, pack), header.step_index, pack.coder, header.tilt, map_bytes)
     starts = [start for start in BANDS if start < pack.channels]
     names = [f"{start}-{end - 1}" for start, end in zip(starts, [*starts[1:], pack.channels], strict=True)]
     if spent.shape[1] > pack.channels:
@@ -96,9 +109,9 @@ def _spent_on_planes(payload: bytes, header: Header, pack: Pack) -> Spent:
     return Spent(names, np.add.reduceat(spent.sum(axis=2), starts, axis=1))
 
 
-def _spent_on_indices(payload: bytes, header: Header, pack: Pack) -> Spent:
+def _spent_on_indices(container: Container, pack: Pack) -> Spent:
     # an index's first bit is its most significant one
-    levels = spent_on_levels(payload, *positions(header, pack), pack.indices)
+    levels = spent_on_levels(_payload(container), *positions(container.header, pack), pack.indices)
     return Spent(["indices"], levels[::-1, None])
 
 

@@ -24,6 +24,7 @@ from ..format.planes import encode_planes
 from ..format.reconstruction import Latents, channel_steps
 from ..options import MAX_EFFORT
 from ..pack import GRID, Pack
+from ..regions.region_map import RegionMap
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -66,9 +67,15 @@ class Refiner:
     realism: float
 
     def __call__(
-        self, latents: NDArray[np.float32], step_index: int, tilt: int, quantize: Callable[[NDArray[np.float32]], NDArray[np.int32]]
+        self,
+        latents: NDArray[np.float32],
+        step_index: int,
+        tilt: int,
+        quantize: Callable[[NDArray[np.float32]], NDArray[np.int32]],
+        regions: RegionMap | None = None,
     ) -> bytes:
-        """The payload of the best integers for `latents` float32 (C, h, w), grey levels, in a file of that step index and tilt.
+        """The payload of the best integers for `latents` float32 (C, h, w), grey levels, in a file of that step index, tilt and
+        map.
 
         `quantize` makes integers int32 (C, h, w) of latents.
         """
@@ -77,9 +84,10 @@ class Refiner:
         curvature = 2.0 * _squared_gains(self.session.pack)
         moved, best, least = latents, None, math.inf
         coder = self.session.pack.coder
+        map_bytes = None if regions is None else regions.payload
         for i in range(self.rounds + 1):
-            payload = encode_planes(quantize(moved), step_index, coder)
-            known, codes = self._known(payload, latents.shape[1:], step_index, steps)
+            payload = encode_planes(quantize(moved), step_index, coder, regions=map_bytes)
+            known, codes = self._known(payload, latents.shape[1:], step_index, steps, map_bytes)
             likeness, gradient = self._measure(known, codes, pixels)
             cost = likeness + RATE_SLOPE * math.log(max(len(payload), 1))
             if best is None or cost < least:
@@ -91,10 +99,12 @@ class Refiner:
         assert best is not None
         return best
 
-    def _known(self, payload: bytes, sides: tuple[int, ...], step_index: int, steps: NDArray[np.int32]) -> tuple[Latents, int]:
+    def _known(
+        self, payload: bytes, sides: tuple[int, ...], step_index: int, steps: NDArray[np.int32], map_bytes: bytes | None
+    ) -> tuple[Latents, int]:
         """What a decoder makes of a payload, and the sum of the latents' precision codes."""
         pack, (rows, columns) = self.session.pack, sides
-        with decoded(pack.coder_bytes, payload, rows, columns, step_index) as (core, picture):
+        with decoded(pack.coder_bytes, payload, rows, columns, step_index, regions=map_bytes) as (core, picture):
             core.quantization(picture, steps, pack.reconstruction, pack.l1_limit)
             return Latents(*core.latents(picture, pack.channels, 0, 0, rows, columns)), core.facts(picture).codes
 

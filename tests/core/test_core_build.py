@@ -19,7 +19,7 @@ from networks import CHANNELS, small_networks
 from sdz.export.packs.core_weights import core_weights
 from sdz.export.packs.graph import decoder_graph, denoiser_graph, serialize
 from sdz.runtime.errors import SdzError
-from sdz.runtime.format.container import ALPHA, LATENTS, PALETTE_LATENTS, parse
+from sdz.runtime.format.container import ALPHA, LATENTS, PALETTE_LATENTS, REGIONS, parse
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "core"
@@ -70,7 +70,7 @@ def seeds() -> list[bytes]:
     found += [b"X" + bytes([w, h, k]) + bytes((i * k) & 255 for i in range(900)) for w, h, k in ((12, 5, 3), (2, 20, 0))]
     found += [b"T" + (VECTORS / "pack" / "coder.bin").read_bytes(), b"L" + bytes([linear[4], 2, 12, 3]) + bytes(256) + linear]
     noise = bytes((i * 167 + (i >> 3) * 59) & 255 for i in range(800))
-    found += [b"e" + bytes([2, 3, 40, 0]) + noise, b"g" + bytes([7, 0, 9, 9]) + noise]
+    found += [b"e" + bytes([2, 3, 8, 40, 0]) + noise, b"R" + bytes([2, 3, 40, 1]) + noise, b"g" + bytes([7, 0, 9, 9]) + noise]
     for folder, patch, tag, kind in (
         ("valid", 16, LATENTS, b"p"),
         ("fine", 16, LATENTS, b"p"),
@@ -84,7 +84,11 @@ def seeds() -> list[bytes]:
                 continue
             header, chunk, alpha = container.header, container.find(tag), container.find(ALPHA)
             sides = [-(-header.height // patch), -(-header.width // patch)]
-            if chunk is not None and kind != b"P":
+            regions = container.find(REGIONS)
+            if chunk is not None and regions is not None:
+                head = bytes([sides[0] - 1, sides[1] - 1, header.step_index, len(regions.payload)])
+                found.append(b"r" + head + regions.payload + chunk.payload)
+            elif chunk is not None and kind != b"P":
                 found.append(kind + bytes([sides[0] - 1 & 255, sides[1] - 1 & 255, header.tilt + 4, header.step_index]) + chunk.payload)
             elif chunk is not None and "error" not in json.loads(path.with_suffix(".json").read_bytes()):
                 found.append(kind + bytes([60, sides[0] & 255, sides[1] & 255]) + zlib.decompress(chunk.payload))

@@ -18,11 +18,12 @@ from reference.indices import decode_indices
 from reference.pixels import linear_pixels, read_alpha
 from reference.planes import KnownPlanes, decode_planes
 from reference.reconstruction import channel_steps, filled, guarded, read_palette, reconstruct, reconstruct_indices
+from reference.regions import read_regions
 from reference.upper import upper_levels
 
 from sdz.runtime.core import Core, FilterError, PaletteError
 from sdz.runtime.errors import CoreError, CorruptPackError, EncodeInputError, LimitError
-from sdz.runtime.format.container import ALPHA, LATENTS, PALETTE_LATENTS, parse
+from sdz.runtime.format.container import ALPHA, LATENTS, PALETTE_LATENTS, REGIONS, parse
 from sdz.runtime.format.linear import reductions
 from sdz.runtime.pack import BUILT_IN, DEFAULT
 
@@ -49,14 +50,15 @@ class Opened:
         lapping = None if pack.lapping is None else np.array(pack.lapping, np.int32)
         self.linear = self.core.linear(pack.files["linear"], pack.channels, pack.patch, pack.shift, pack.l1_limit, lapping)
 
-    def compare(self, payload: bytes, rows: int, columns: int, step_index: int, tilt: int = 0) -> None:
+    def compare(self, payload: bytes, rows: int, columns: int, step_index: int, tilt: int = 0, regions: bytes | None = None) -> None:
         """All that the core makes of a payload against all that the reference makes of it."""
         pack, core = self.pack, self.core
         held = core.held()
-        known = decode_planes(payload, rows, columns, step_index, pack.planes, tilt)
+        found_map = None if regions is None else read_regions(regions, 0, rows, columns)
+        known = decode_planes(payload, rows, columns, step_index, pack.planes, tilt, found_map)
         steps = channel_steps(step_index, tilt, pack.octaves, pack.channels)
         latents = reconstruct(known, steps, pack.rho, pack.l1_limit)
-        picture = core.decode(self.tables, payload, rows, columns, step_index, tilt)
+        picture = core.decode(self.tables, payload, rows, columns, step_index, tilt, regions)
         core.quantization(picture, np.array(steps, np.int32), pack.rho, pack.l1_limit)
         facts = core.facts(picture)
         values, plane = core.known(picture, facts)
@@ -98,7 +100,9 @@ def test_valid_vectors(name: str, vectors: Opened) -> None:
     container = parse((FOLDER / "valid" / f"{name}.sdz").read_bytes())
     header, chunk = container.header, container.find(LATENTS)
     sides = (-(-header.height // 16), -(-header.width // 16))
-    vectors.compare(b"" if chunk is None else chunk.payload, *sides, header.step_index, header.tilt)
+    regions = container.find(REGIONS)
+    payloads = [None if found is None else found.payload for found in (chunk, regions)]
+    vectors.compare(payloads[0] or b"", *sides, header.step_index, header.tilt, payloads[1])
 
 
 @pytest.mark.parametrize(
@@ -147,18 +151,27 @@ def test_both_directions_on_random_integers(which: str, seed: int, request: pyte
     pack, core = opened.pack, opened.core
     random = np.random.default_rng(seed)
     source, step_index = random_integers(random, pack.channels)
-    if step_index <= pack.planes.upper_step:
+    base = seed % 3 if seed % 2 else 0
+    if step_index + 8 * base <= pack.planes.upper_step:
         small = source[:, :2, :2]
         source = np.concatenate([small, random.integers(-3, 4, (768 - pack.channels, *small.shape[1:])).astype(np.int32)])
-    payload, chances = core.encode(opened.tables, source, step_index, room=1 << 20, chances=True)
     rows, columns = source.shape[1:]
-    known = decode_planes(payload, rows, columns, step_index, pack.planes)
+    regions, found = None, None
+    if seed % 2:
+        floors = random.integers(0, 4, (rows, columns), np.uint8)
+        source[pack.planes.means :] = np.sign(source[pack.planes.means :]) * (np.abs(source[pack.planes.means :]) >> floors << floors)
+        regions = core.regions(base, floors)
+        found = read_regions(regions, 0, rows, columns)
+        assert found.base == base and np.array_equal(found.floors, floors)
+        assert np.array_equal(core.floors(regions, rows, columns)[1], floors)
+    payload, chances = core.encode(opened.tables, source, step_index, regions=regions, room=1 << 20, chances=True)
+    known = decode_planes(payload, rows, columns, step_index, pack.planes, regions=found)
     assert known.complete and np.array_equal(known.integers, source)
     assert chances is not None and np.array_equal(chances, known.chances)
     # the fewest bytes that say it
-    assert not payload or not decode_planes(payload[:-1], rows, columns, step_index, pack.planes).complete
+    assert not payload or not decode_planes(payload[:-1], rows, columns, step_index, pack.planes, regions=found).complete
     for part in (payload, payload[: len(payload) // 2], payload[: len(payload) // 9], random.bytes(len(payload) // 2 + 1)):
-        opened.compare(part, rows, columns, step_index)
+        opened.compare(part, rows, columns, step_index, regions=regions)
 
 
 def test_learning_keeps_what_it_learned(vectors: Opened) -> None:

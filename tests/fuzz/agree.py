@@ -108,7 +108,7 @@ def invented(data: bytes, numbers: random.Random) -> bytes:
     """A good file's header with chunks made up."""
     out = data[:7] + bytes([data[7] & 0x7F if len(data) > 7 and numbers.random() < 0.8 else 0x80]) + data[8:10]
     for _ in range(numbers.choice((0, 1, 2, 3, 4, 70))):
-        tag = numbers.choice((b"L", b"P", b"A", b"T", b"E", b"X", bytes([numbers.randrange(256)])))
+        tag = numbers.choice((b"L", b"P", b"A", b"R", b"T", b"E", b"X", bytes([numbers.randrange(256)])))
         payload = numbers.randbytes(numbers.choice((0, 1, 5, 40, 300)))
         if tag in b"AP" and numbers.random() < 0.7:
             payload = zlib.compress(payload)

@@ -60,11 +60,16 @@ class Model:
 
     def adaptive_bit(self, coder: Coder, state: int) -> int:
         """One bit from one state, unmixed, which learns."""
-        p, n = self.probability[state], self.count[state]
+        p = self.probability[state]
         bit = coder.bit(clamp(p, 24, 65512))
+        self.learn(state, bit)
+        return bit
+
+    def learn(self, state: int, bit: int) -> None:
+        """One state, after a bit."""
+        p, n = self.probability[state], self.count[state]
         self.probability[state] = p + (((65535 * bit - p) * RATE[n]) >> 16)
         self.count[state] = n if n == self.count_limit else n + 1
-        return bit
 
     def decide(self, coder: Coder, states: list[int], set_a: int, set_b: int) -> int:
         """One decision from `states` and the weight sets that begin at `set_a` and `set_b`; all of them learn."""
@@ -79,7 +84,5 @@ class Model:
             for i, s in enumerate(stretches, first):
                 weights[i] = clamp(weights[i] + ((s * error + 2**17) >> 18), -32767, 32767)
         for i in states:
-            p, n = self.probability[i], self.count[i]
-            self.probability[i] = p + (((65535 * bit - p) * RATE[n]) >> 16)
-            self.count[i] = n if n == self.count_limit else n + 1
+            self.learn(i, bit)
         return bit

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 MAX_SIDE = 16_384
 MAX_CHUNKS = 64
-KNOWN_TAGS = b"LPATXE"
+KNOWN_TAGS = b"LPATERX"
 MOST_BYTES = {b"T": 4_096, b"E": 65_536}
 
 
@@ -130,6 +130,8 @@ def read_container(data: bytes) -> tuple[Header, list[Chunk]]:
         if not header.alone and tag in KNOWN_TAGS and any(chunk.tag[0] == tag for chunk in chunks):
             raise FormatError("CorruptFileError", offset, "chunk tag")
         chunk = read_chunk(data, offset, header)
+        if chunk.tag == b"R" and payload_of(chunks, b"L"):
+            raise FormatError("CorruptFileError", offset, "chunk tag")
         chunks.append(chunk)
         offset = chunk.start + len(chunk.payload)
     return header, chunks

@@ -18,6 +18,7 @@ from .networks import Network, decoded_pixels, denoised
 from .pixels import grey_of, linear_pixels, linear_table, read_alpha
 from .planes import KnownPlanes, PlaneTables, decode_planes
 from .reconstruction import Latents, channel_steps, filled, read_palette, reconstruct, reconstruct_indices
+from .regions import read_regions
 from .upper import upper_levels
 
 
@@ -82,10 +83,10 @@ class Opened:
     @functools.cached_property
     def latents(self) -> Latents:
         """What the linear stage and the networks see."""
-        pack, header = self.pack, self.header
+        pack = self.pack
         if isinstance(self.known, KnownIndices):
             return reconstruct_indices(self.known, pack.indices, pack.l1_limit)
-        steps = channel_steps(header.step_index, header.tilt, pack.octaves, pack.channels)
+        steps = channel_steps(self.header.step_index, self.header.tilt, pack.octaves, pack.channels)
         return reconstruct(self.known, steps, pack.rho, pack.l1_limit)
 
     @property
@@ -151,6 +152,8 @@ def open_file(data: bytes, pack: Pack) -> Opened:
         integers = read_palette(*palette, *shape) if palette else np.zeros(shape, np.int32)
         known = KnownPlanes(integers, np.full(shape, 0 if palette else 15), palette is not None)
     else:
-        known = decode_planes(payload, rows, columns, header.step_index, pack.planes, header.tilt)
+        found = payload_of(chunks, b"R")
+        regions = read_regions(*found, rows, columns) if found else None
+        known = decode_planes(payload, rows, columns, header.step_index, pack.planes, header.tilt, regions)
     alpha = payload_of(chunks, b"A")
     return Opened(header, chunks, pack, known, read_alpha(*alpha, header.width, header.height) if alpha else None)

@@ -96,7 +96,7 @@ def read_mean_pass(decoder: PlaneDecoder, k: int, colour: int, level: int) -> No
     p = decoder.pyramids[colour]
     top = level > p.levels
     rows, columns = (1, 1) if top else (grid(p.rows, level), grid(p.columns, level))
-    absolute, kind_of_level = min(15, (decoder.step_index >> 3) + k), 0 if top else min(level, 5)
+    absolute, kind_of_level = min(15, (decoder.step_index >> 3) + k + decoder.regions.base), 0 if top else min(level, 5)
     others = [decoder.pyramids[c] if c < t.means else None for c in ((1, 2) if colour == 0 else (0, 3 - colour))]
 
     def since(pyramid: Pyramid | None, of: int) -> int:

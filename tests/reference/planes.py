@@ -11,6 +11,7 @@ import numpy as np
 
 from .coder import Coder, EndOfKnownBits, Model, clamp
 from .means import SETS, SLOTS, Pyramid, read_mean_pass
+from .regions import Regions, no_regions
 from .upper import fine_order, read_group_pass, upper_functions, upper_slots
 
 DENSITY = [2, 5, 9, 15, 24, 36, 52, 74, 104, 140]
@@ -84,6 +85,7 @@ class KnownPlanes:
     passes: list[tuple[int, int, int, int]] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     planes: int = 15
+    regions: Regions | None = None
     means: list[Pyramid] = field(default_factory=list)
 
 
@@ -91,10 +93,11 @@ class PlaneDecoder:
     """The latents known so far. `m`, `sign`, `plane` and `chance` hold one list a channel, `significant` one for all, of the picture
     with its border, row after row."""
 
-    def __init__(self, payload: bytes, rows: int, columns: int, step_index: int, tables: PlaneTables) -> None:
+    def __init__(self, payload: bytes, rows: int, columns: int, step_index: int, tables: PlaneTables, regions: Regions) -> None:
+        self.regions = regions
         self.rows, self.columns, self.line, self.step_index, self.tables = rows, columns, columns + 2 * BORDER, step_index, tables
         area = (rows + 2 * BORDER) * self.line
-        self.fine = step_index <= tables.upper_step
+        self.fine = step_index + 8 * regions.base <= tables.upper_step
         bands = tables.channels + (len(tables.upper) if self.fine else 0)
         self.m, self.sign, self.chance = ([[0] * area for _ in range(bands)] for _ in range(3))
         self.plane = [[15] * area for _ in range(bands)]
@@ -122,7 +125,8 @@ class PlaneDecoder:
         for c, pyramid in enumerate(self.pyramids):
             for (y, x), value in np.ndenumerate(pyramid.paint(8)):
                 q = (y + BORDER) * self.line + x + BORDER
-                self.m[c][q], self.sign[c][q] = (abs(int(value)) + 8) >> 4, -1 if value < 0 else 1
+                self.m[c][q] = min(32767, (abs(int(value)) + 8) >> 4 << self.regions.base)
+                self.sign[c][q] = -1 if value < 0 else 1
 
     def read_pass(self, k: int, c: int, far: int) -> None:
         """Plane k of channel c, at positions near what planes above it have found, or at the others."""
@@ -146,7 +150,7 @@ class PlaneDecoder:
             density = 11 if decisions < 16 else bisect_right(DENSITY, 256 * ones // decisions)
             for x in range(self.columns):
                 q = (y + BORDER) * self.line + x + BORDER
-                if found.isdisjoint(q + there for there in around) != bool(far):
+                if found.isdisjoint(q + there for there in around) != bool(far) or self.regions.floors[y, x] > k:
                     continue
                 if self.m[c][q] == 0:
                     significant = self.significance(k, c, q, absolute, density)
@@ -235,7 +239,7 @@ class PlaneDecoder:
 Pass = tuple[int, int, int, int]
 
 
-def pass_order(planes: int, levels: int, tables: PlaneTables, fine: bool, tilt: int) -> list[Pass]:
+def pass_order(planes: int, levels: int, tables: PlaneTables, fine: bool, tilt: int, base: int) -> list[Pass]:
     """All passes (kind, plane, band, part), first to last."""
     passes = [(0, k, 16 * c + level, 0) for k in range(planes) for c in range(tables.means) for level in range(1, levels + 2)]
     passes += [(1, k, c, far) for k in range(planes) for c in range(tables.means, tables.channels) for far in (0, 1)]
@@ -243,21 +247,27 @@ def pass_order(planes: int, levels: int, tables: PlaneTables, fine: bool, tilt: 
 
     def place(one: Pass) -> tuple[int, ...]:
         kind, k, band, part = one
-        order = tables.order[band][part] if kind == 1 else 0 if kind else tables.mean_order[band >> 4][band & 15]
-        if fine and kind:
-            order = fine_order(tables, kind, band, part, tilt)
-        return -10 * k - order, kind, band, part
+        if not kind:
+            return -10 * (k + base) - tables.mean_order[band >> 4][band & 15], kind, band, part
+        below = 0 if k >= base else 2 * (base - k) - 1 + part
+        if below:
+            k, part = base, 1
+        order = fine_order(tables, kind, band, part, tilt) if fine else tables.order[band][part]
+        return -10 * k - order, kind, band, part, below
 
     return sorted(passes, key=place)
 
 
-def decode_planes(payload: bytes, rows: int, columns: int, step_index: int, tables: PlaneTables, tilt: int = 0) -> KnownPlanes:
+def decode_planes(
+    payload: bytes, rows: int, columns: int, step_index: int, tables: PlaneTables, tilt: int = 0, regions: Regions | None = None
+) -> KnownPlanes:
     """What a payload, whole or cut anywhere, determines of latents (C, rows, columns)."""
-    decoder = PlaneDecoder(payload, rows, columns, step_index, tables)
+    regions = regions or no_regions(rows, columns)
+    decoder = PlaneDecoder(payload, rows, columns, step_index, tables, regions)
     passes, ends, planes, complete = [], [], 15, False
     try:
         planes = decoder.read_planes()
-        passes = pass_order(planes, Pyramid(rows, columns).levels, tables, decoder.fine, tilt)
+        passes = pass_order(planes, Pyramid(rows, columns).levels, tables, decoder.fine, tilt, regions.base)
         for kind, k, band, part in passes:
             if kind == 2:
                 read_group_pass(decoder, k, band, part)
@@ -270,9 +280,10 @@ def decode_planes(payload: bytes, rows: int, columns: int, step_index: int, tabl
     except EndOfKnownBits:
         pass
     integers, plane = decoder.picture(decoder.m) * decoder.picture(decoder.sign), decoder.picture(decoder.plane).copy()
+    plane = np.maximum(plane, regions.floors)
     for c, pyramid in enumerate(decoder.pyramids):
         painted = pyramid.paint(0)
         integers[c] = np.sign(painted) * ((abs(painted) + 8) >> 4)
         plane[c] = pyramid.known
     begun = passes[: len(ends) + (not complete)]
-    return KnownPlanes(integers, plane, complete, decoder.picture(decoder.chance), begun, ends, planes, decoder.pyramids)
+    return KnownPlanes(integers, plane, complete, decoder.picture(decoder.chance), begun, ends, planes, regions, decoder.pyramids)

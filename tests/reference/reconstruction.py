@@ -48,14 +48,21 @@ def step_of(i: int) -> int:
     return (M[i % 8] << (i >> 3)) >> 12
 
 
+def coarser_means(known: KnownPlanes, steps: list[int]) -> list[int]:
+    """Step indices, those of means coarser by their floor."""
+    base = known.regions.base if known.regions else 0
+    return [min(80, step + 8 * base) if c < len(known.means) else step for c, step in enumerate(steps)]
+
+
 def reconstruct(known: KnownPlanes, steps: list[int], rho: int, l1_limit: int) -> Latents:
     """Of integers (C, h, w) and means, whose bits below some plane are not known."""
-    found: list[list[int]] = []
+    steps, found = coarser_means(known, steps), list[list[int]]()
     means = [pyramid.paint(rho) for pyramid in known.means]
     for (c, y, x), q in np.ndenumerate(known.integers[: len(steps)]):
         k, i = int(known.plane[c, y, x]), steps[c]
+        floor = int(known.regions.floors[y, x]) if known.regions else 0
         step = step_of(i)
-        sixteenths = abs(int(means[c][y, x])) if c < len(means) else 16 * abs(int(q)) + (2**k - 1) * rho if q else 0
+        sixteenths = abs(int(means[c][y, x])) if c < len(means) else 16 * abs(int(q)) + (2**k - 2**floor) * rho if q else 0
         sign = -1 if (means[c][y, x] if c < len(means) else q) < 0 else 1
         m = sixteenths >> 4 if c < len(means) else abs(int(q))
         value = sign * ((sixteenths * step + 8) >> 4)
@@ -66,7 +73,7 @@ def reconstruct(known: KnownPlanes, steps: list[int], rho: int, l1_limit: int) -
 
 def filled(latents: Latents, known: KnownPlanes, steps: list[int], rho: int, fill: Any, l1_limit: int) -> Any:
     """The values with the slopes and curves that means suggest where nothing of them is known."""
-    values = latents.values.copy()
+    values, steps = latents.values.copy(), coarser_means(known, steps)
     for c, pyramid in enumerate(known.means):
         painted = pyramid.paint(rho)
         mean = np.sign(painted) * np.minimum((abs(painted) * step_of(steps[c]) + 8) >> 4, 1 << 20)

@@ -75,7 +75,7 @@ def read_group_pass(d: PlaneDecoder, k: int, g: int, far: int) -> None:
             density = 11 if decisions < 16 else bisect_right(DENSITY, 256 * ones // decisions)
             for x in range(d.columns):
                 q = (y + 2) * line + x + 2
-                if found.isdisjoint(q + there for there in around) != bool(far):
+                if found.isdisjoint(q + there for there in around) != bool(far) or d.regions.floors[y, x] > k:
                     continue
                 w, n, e, s, nw, ne, sw, se = (min(4, m[q + i] >> k) for i in (-1, -line, 1, line, -line - 1, -line + 1, line - 1, line + 1))
                 level = [0 if other is None else min(4, d.m[other][q] >> k) for other in others]
@@ -137,7 +137,8 @@ def upper_levels(known: KnownPlanes, tables: Any, step_index: int, tilt: int, rh
         g = bisect_right([*accumulate(tables.upper_sizes)], f - tables.channels)
         step = step_of(clamp(step_index - ((tilt * tables.upper_octaves[g] + 8) >> 4), 0, 80))
         q, plane = known.integers[f].astype(np.int64), known.plane[f].astype(np.int64)
-        middle = ((2**plane - 1) * rho * step + 8) >> 4
+        floors = known.regions.floors if known.regions else 0
+        middle = ((2**plane - 2**floors) * rho * step + 8) >> 4
         value = np.where(q == 0, 0, np.sign(q) * (abs(q) * step + middle))
         planes[:, :, k, u, v] = held((held(value) * gains[k] + 2**13) >> 14)
     half = held(signed(np.einsum("hwkuv,uy->hwkyv", planes, waves) + 2**13) >> 14)

@@ -55,6 +55,7 @@ CALLS: dict[str, tuple[list[str], str]] = {
     "pack": (["--out", "pack"], "pack/manifest.json"),
     "bench": (["photos/0.png", "--out", "report", "--quick", "--jobs", "1"], "report/report.json"),
     "cuts": (["photos/0.png", "--quality", "40", "--tune", "natural"], ""),
+    "lettering": (["photos/0.png"], ""),
     "lossless": (["default", "photos/0.png", "--no-posterior"], ""),
     "speed": (["--quick", "--no-browser", "--out", "speed"], "speed/speed.json"),
 }

@@ -31,6 +31,7 @@ MODULES = {"PySide6-Essentials": "PySide6", "prometheus-client": "prometheus_cli
 MODULES |= {
     "pillow-heif": "pillow_heif",
     "pillow-jxl-plugin": "pillow_jxl",
+    "rapidocr-onnxruntime": "rapidocr_onnxruntime",
     "scikit-image": "skimage",
     "stlpips-pytorch": "stlpips_pytorch",
 }
@@ -198,6 +199,7 @@ WITHOUT = {
     "pack": (["pack", "--out", "pack"], "pip install 'sdz[train]'"),
     "bench": (["bench", "--out", "report"], "pip install 'sdz[bench]'"),
     "cuts": (["cuts"], "pip install 'sdz[bench]'"),
+    "lettering": (["lettering"], "pip install 'sdz[bench]'"),
     "lossless": (["lossless", "default"], "pip install 'sdz[bench]'"),
     "speed": (["speed"], "pip install 'sdz[bench]'"),
 }

@@ -54,6 +54,7 @@ from sdz.runtime.format.coder_tables import (  # noqa: E402
 from sdz.runtime.format.container import Chunk, Header, latent_span, parse, serialize  # noqa: E402
 from sdz.runtime.format.palette import encode_palette  # noqa: E402
 from sdz.runtime.format.planes import encode_planes  # noqa: E402
+from sdz.runtime.regions.region_map import RegionMap  # noqa: E402
 
 CHANNELS = 60
 """Beyond 54, where the contexts' last band of channels begins."""
@@ -177,6 +178,14 @@ def make_valid(pack: Any) -> dict[str, bytes]:
     slope[0] = (np.arange(13) * 37 + np.arange(9)[:, None] * 23 - 300) // 2
     slope[1] = (np.arange(13) - 6) ** 2 * 3
     smooth = serialize(header(200, 140, 44), [Chunk(b"L", encode_planes(slope, 44, pack.coder))])
+    # a region two octaves finer, one that is coarser, and means that begin at plane 2
+    floors = np.full((3, 4), 2, np.uint8)
+    floors[0, 1:3], floors[2, 0] = 0, 5
+    regions = RegionMap(2, floors)
+    below = np.where(np.arange(CHANNELS)[:, None, None] < MEANS_LIMIT, 0, regions.below)
+    mapped = encode_planes(make_latents(61, 35, 9, 11) >> below << below, 24, pack.coder, regions=regions.payload)
+    region = serialize(header(61, 35, 24), [Chunk(b"R", regions.payload), Chunk(b"L", mapped)])
+    flat = RegionMap(0, np.full((3, 4), 15, np.uint8))
     unknown = (Chunk(b"x", b"skip me"), Chunk(b"x", b"and me"), Chunk(b"\0", b""))
     return (
         {
@@ -205,6 +214,20 @@ def make_valid(pack: Any) -> dict[str, bytes]:
             "tilt-below-the-finest-step": picture(33, 17, 2, 12, tilt=3),
             "tilt-beyond-the-coarsest-step": picture(33, 17, 79, 3, tilt=-3),
             "tilt-cut": picture(61, 35, 32, 8, keep=300, tilt=2),
+            "regions": region,
+            "regions-cut": region[: parse(region).chunks[0].start + 2],
+            "regions-without-latents": region[: parse(region).chunks[1].offset],
+            "regions-of-nothing": serialize(
+                header(61, 35, 24),
+                [Chunk(b"R", flat.payload), Chunk(b"L", encode_planes(make_latents(61, 35, 0, 1), 24, pack.coder, regions=flat.payload))],
+            ),
+            "regions-beyond-the-coarsest-step": serialize(
+                header(61, 35, 72),
+                [
+                    Chunk(b"R", regions.payload),
+                    Chunk(b"L", encode_planes(make_latents(61, 35, 3, 2) >> below << below, 72, pack.coder, regions=regions.payload)),
+                ],
+            ),
             "grey-alpha": picture(37, 21, 40, 7, grey=True, before=side["before"][1:]),
             "unknown-chunks": picture(18, 18, 44, 6, before=unknown, after=unknown),
             "64-chunks": serialize(header(20, 10, 48), [Chunk(b"x", b"")] * 63 + [Chunk(b"L", b"")]),
@@ -217,6 +240,7 @@ def make_valid(pack: Any) -> dict[str, bytes]:
             "cut-in-exif": full[: end + 9],
             "length-beyond-the-end": serialize(header(20, 10, 48), []) + b"L\xff\xff\xff\xff\x0f" + bytes(4) + b"\x5a\xa5\x3c",
         }
+        | {f"regions-cut-{n}": region[: latent_span(region)[0] + n] for n in (0, 7, 50, 120, 200, 300, 420)}
         | {f"smooth-cut-{n}": smooth[: latent_span(smooth)[0] + n] for n in range(4, 40, 3)}
         | {f"plain-cut-{n}": plain[: latent_span(plain)[0] + n] for n in (1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377)}
     )
@@ -233,6 +257,7 @@ def make_invalid(pack: Any) -> dict[str, bytes]:
         return head + chunk(b"A", zlib.compress(rows))
 
     good = head + chunk(b"L", b"\x12\x34\x56")
+    regions = RegionMap(1, np.array([[1, 0]], np.uint8)).payload
     rows = bytes(10 * 21)
     return {
         "empty": b"",
@@ -286,6 +311,12 @@ def make_invalid(pack: Any) -> dict[str, bytes]:
         "alpha-cut-stream": head + chunk(b"A", zlib.compress(rows)[:-2]),
         "alpha-trailing-bytes": head + chunk(b"A", zlib.compress(rows) + b"\0"),
         "alpha-wrong-adler": head + chunk(b"A", zlib.compress(rows)[:-1] + b"\x7f"),
+        "regions-empty": head + chunk(b"R", b""),
+        "regions-too-short": head + chunk(b"R", regions[:-1]),
+        "regions-too-long": head + chunk(b"R", regions + bytes(8)),
+        "regions-behind-latents": good + chunk(b"R", regions),
+        "regions-behind-latents-cut": good + chunk(b"R", regions)[:3],
+        "second-regions": head + chunk(b"R", regions) * 2,
         "alpha-filter-5": alpha(b"\x05" + rows[1:]),
     }
 

@@ -45,7 +45,7 @@ function expected(core, data) {
   const [h, w] = [Math.ceil(header.height / 16), Math.ceil(header.width / 16)];
   const tables = core.tables(read(`${VECTORS}pack/coder.bin`));
   const payload = find(container, "L")?.payload ?? new Uint8Array();
-  const picture = core.decode(tables, payload, h, w, header.stepIndex);
+  const picture = core.decode(tables, payload, h, w, header.stepIndex, header.tilt, find(container, "R")?.payload);
   core.quantization(picture, Uint8Array.from(channelSteps(header, octaves, pack.channels)), pack.reconstruction, pack.l1Limit);
   const { values, plane } = core.known(picture, core.facts(picture));
   for (const handle of [picture, tables]) core.free(handle);

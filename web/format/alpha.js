@@ -2,7 +2,7 @@
  * Decodes the alpha chunk: a zlib stream of PNG-filtered rows -> one 8-bit channel, lossless. The twin of runtime/format/alpha.py.
  */
 
-import { SdzError } from "../errors.js";
+import { SdzError, located } from "../errors.js";
 import { inflate } from "./inflate.js";
 
 /** @import { Core } from "../core.js" */
@@ -22,10 +22,5 @@ export async function decodeAlpha(payload, height, width, offset, core) {
     throw new SdzError("CorruptFileError", problem, { offset, field: "alpha" });
   }
   const unfilter = await core();
-  try {
-    return unfilter.unfilter(rows, height, width);
-  } catch (error) {
-    if (error instanceof SdzError && error.code === "CorruptFileError") throw new SdzError(error.code, error.message, { offset, field: "alpha" });
-    throw error;
-  }
+  return located(() => unfilter.unfilter(rows, height, width), offset, "alpha");
 }

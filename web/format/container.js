@@ -31,6 +31,7 @@ export const ALPHA = "A";
 export const ALT_TEXT = "T";
 export const LOSSLESS = "X";
 export const EXIF = "E";
+export const REGIONS = "R";
 
 /** Length of the longest header: once this many bytes have arrived, a header that is still incomplete is an error. */
 export const MAX_HEADER_BYTES = 8 + 2 * MAX_VARINT_BYTES;
@@ -41,7 +42,7 @@ const TILT_SHIFT = 5;
 const FLAG_ALONE = 128;
 
 /** @type {Record<string, string>} */
-const TAGS = { L: "latents", P: "palette latents", A: "alpha", T: "alternative text", X: "lossless tail", E: "EXIF" };
+const TAGS = { L: "latents", P: "palette latents", A: "alpha", R: "regions", T: "alternative text", X: "lossless tail", E: "EXIF" };
 
 /** @type {Record<string, number>} */
 const MAX_PAYLOAD = { T: MAX_ALT_BYTES, E: MAX_EXIF_BYTES };
@@ -194,6 +195,9 @@ export function parse(data) {
     if (alone && chunks.length) throw new SdzError("CorruptFileError", "bytes behind the only chunk", { offset, field: "chunk tag" });
     const chunk = readChunk(data, offset, seen, headerBytes, alone);
     chunks.push(chunk);
+    if (chunk.tag === REGIONS && seen.has(LATENTS)) {
+      throw new SdzError("CorruptFileError", "the regions stand behind the latents", { offset, field: "chunk tag" });
+    }
     if (chunk.tag in TAGS) seen.add(chunk.tag);
     offset = chunk.complete ? chunk.start + chunk.payload.length : data.length;
   }

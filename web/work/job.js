@@ -287,7 +287,8 @@ export class Job {
   /** The stage that is the last one, as far as is known. @returns {Stage} */
   get #last() {
     const { wanted } = this;
-    if (this.#reduce > 1 || (this.#pack && isFine(this.#stepIndex, this.#pack))) return "linear";
+    const fine = this.#picture ? this.#picture.facts.upper : this.#pack && isFine(this.#stepIndex, this.#pack);
+    if (this.#reduce > 1 || fine) return "linear";
     if (this.#picture && this.#opened === this.#bytes.length) return reached(this.#picture, wanted, this.strength);
     return wanted === "denoised" && !(this.strength && this.#pack?.denoiserMinStepIndex !== null) ? "decoded" : wanted;
   }

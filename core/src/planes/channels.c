@@ -72,7 +72,10 @@ static i32 see_means(Run *run) {
     run->active[c] = 1;
     for (i32 y = 0, i = 0; y < p->rows; y++) {
       u16 *cell = p->cells[c] + (size_t)(y + BORDER) * (size_t)(p->columns + 2 * BORDER) + BORDER;
-      for (i32 x = 0; x < p->columns; x++, i++) cell[x] = (u16)((magnitude_of(values[i]) + 8) >> 4 << 1 | (values[i] < 0));
+      for (i32 x = 0; x < p->columns; x++, i++) {
+        u32 m = (u32)min32(MEAN_LIMIT >> 4, (i32)(((magnitude_of(values[i]) + 8) >> 4) << p->base));
+        cell[x] = (u16)(m << 1 | (values[i] < 0));
+      }
     }
   }
   give(values);
@@ -129,13 +132,14 @@ INLINE i32 code_channel(Run *run, const u32 pass, const i32 encode) {
   for (i32 y = 0; y < h; y++) {
     i32 density = seen < 16 ? DENSITIES : reached((i32)((u64)ones * 256 / seen), DENSITY_STEPS, 10), b4 = bases[4] + density * ENERGY_LEVELS;
     i32 at = (y + BORDER) * W + BORDER;
+    const u8 *floors = picture->floors ? picture->floors + y * w : 0;
 #define LEVEL(offset) level(cell[at + (offset)], plane)
     /* the neighbourhood slides: three levels are looked up per position */
     i32 nw, n = LEVEL(-W - 1), ne = LEVEL(-W), we, here = LEVEL(-1), ea = LEVEL(0), sw, so = LEVEL(W - 1), se = LEVEL(W);
     for (i32 x = 0; x < w; x++, at++) {
       nw = n, n = ne, ne = LEVEL(-W + 1), we = here, here = ea, ea = LEVEL(1), sw = so, so = se, se = LEVEL(W + 1);
       /* levels from 2 on were there before this plane: the same positions are near whatever this plane has brought so far */
-      if (((nw | n | ne | we | here | ea | sw | so | se) & 6 ? 0 : FAR) != far) {
+      if (((nw | n | ne | we | here | ea | sw | so | se) & 6 ? 0 : 1) != far || (floors && floors[x] > plane)) {
         done++;
         continue;
       }

@@ -103,11 +103,12 @@ i32 code_group(Run *run, u32 pass) {
     for (i32 y = 0; y < h; y++) {
       i32 density = seen < 16 ? DENSITIES : reached((i32)((u64)ones * 256 / seen), DENSITY_STEPS, 10), b4 = bases[4] + density * ENERGY_LEVELS;
       i32 at = (y + BORDER) * W + BORDER;
+      const u8 *floors = picture->floors ? picture->floors + y * w : 0;
 #define LEVEL(offset) level(cell[at + (offset)], plane)
       i32 nw, n = LEVEL(-W - 1), ne = LEVEL(-W), we, here = LEVEL(-1), ea = LEVEL(0), sw, so = LEVEL(W - 1), se = LEVEL(W);
       for (i32 x = 0; x < w; x++, at++) {
         nw = n, n = ne, ne = LEVEL(-W + 1), we = here, here = ea, ea = LEVEL(1), sw = so, so = se, se = LEVEL(W + 1);
-        if (((nw | n | ne | we | here | ea | sw | so | se) & 6 ? 0 : FAR) != far) {
+        if (((nw | n | ne | we | here | ea | sw | so | se) & 6 ? 0 : FAR) != far || (floors && floors[x] > plane)) {
           done++;
           continue;
         }

@@ -44,7 +44,7 @@ i32 code_mean(Run *run, const u32 pass, const i32 encode) {
   const Tables *t = run->tables;
   const i32 colour = COLOUR(BAND(pass)), l = LEVEL_OF(BAND(pass)), plane = PLANE(pass), top = l > p->levels;
   const i32 h = top ? 1 : grid(p->rows, l), w = top ? 1 : grid(p->columns, l), all = 3 * h * w, W = w + 2;
-  const i32 absolute = min32(ABSOLUTES - 1, (run->step_index >> 3) + plane), class = top ? 0 : min32(l, CLASSES - 1);
+  const i32 absolute = min32(ABSOLUTES - 1, (run->step_index >> 3) + plane + p->base), class = top ? 0 : min32(l, CLASSES - 1);
   const i32 *bases = t->mean_bases, *sets = t->mean_sets;
   const i32 one = colour == 0, two = colour == 2 ? 1 : 2; /* the other two colours */
   i32 slot[7];

@@ -1,5 +1,6 @@
 /* Integer latents to embedded bit-planes and back (FORMAT.md, "Planes"): the passes of all kinds of bands in one order; palettes, which need no
  * coding, beside them. */
+#include "../regions.h"
 #include "planes.h"
 
 enum { PLANE_STATES = 32, FINE_AHEAD = 2 };
@@ -80,7 +81,8 @@ static i32 fine_order(const Tables *t, u32 pass, i32 tilt) {
 }
 
 /* The passes by falling A_PLANE * plane + order, equal ones by rising kind, then band: insertion over a shrinking gap. A channel's own have
- * different keys, near before far and far before the next plane's near (checked when tables are opened), so the order is one. */
+ * different keys, near before far and far before the next plane's near (checked when tables are opened), so the order is one. Means begin
+ * at plane `base`; planes of others below it, which finer regions alone have, follow on the last one that all positions have. */
 static i32 order_passes(const Picture *p, u32 *pass, i32 planes, const Tables *t, i32 tilt) {
   i32 n = 0;
   for (i32 plane = planes - 1; plane >= 0; plane--) {
@@ -92,7 +94,11 @@ static i32 order_passes(const Picture *p, u32 *pass, i32 planes, const Tables *t
   (KIND(v) == MEANS ? t->mean_order[COLOUR(BAND(v)) * LEVELS_MOST + LEVEL_OF(BAND(v))]             \
    : p->groups          ? fine_order(t, v, tilt)                                                   \
                         : t->order[BAND(v) * PARTS + PART_OF(v)])
-#define KEY(v) ((A_PLANE * PLANE(v) + ORDER(v)) * 16384 - (KIND(v) << 12) - (BAND(v) << 1) - PART_OF(v))
+#define RANK(v) ((A_PLANE * PLANE(v) + ORDER(v)) * 16384 - (KIND(v) << 12) - (BAND(v) << 1) - PART_OF(v))
+#define BELOW(v) (KIND(v) == MEANS ? 0 : max32(0, 2 * (p->base - PLANE(v)) - 1 + PART_OF(v)))
+/* a pass as if it were the far one of plane `base`, or the plane that a mean's is */
+#define AS(v) (KIND(v) == MEANS ? (v) + ((u32)p->base << 16) : BELOW(v) ? PASS(KIND(v), 1, p->base, BAND(v)) : (v))
+#define KEY(v) (RANK(AS(v)) * 32 - BELOW(v))
   for (i32 gap = n / 2; gap; gap /= 2) for (i32 i = gap; i < n; i++) {
     u32 v = pass[i];
     i32 key = KEY(v), j = i;
@@ -120,15 +126,19 @@ static i32 code_planes(Run *run, const i32 encode, i32 planes) {
 }
 
 /* A picture without anything in it and a run that begins on it; NULL without memory. */
-static Run *start_run(const Tables *t, i32 rows, i32 columns, i32 step_index, i32 tilt, const u8 *in, u8 *out, u32 length) {
+static Run *start_run(const Tables *t, i32 rows, i32 columns, i32 step_index, i32 tilt, Regions regions, const u8 *in, u8 *out, u32 length) {
   Picture *p = new_picture('T', t->channels, rows, columns, MAX_PLANES, 0);
   Run *run = p ? take(sizeof(Run), SCRATCH, 0) : 0;
+  if (run && regions.payload) {
+    p->floors = take((u64)rows * (u64)columns, PART, p);
+    if (!p->floors || decode_regions(regions, rows, columns, &p->base, p->floors)) run = 0;
+  }
   if (run) {
     run->significant = take(2 * (u64)(rows + 2 * BORDER) * (u64)(columns + 2 * BORDER), SCRATCH, 0);
     run->tables = t, run->picture = p, run->step_index = step_index, run->seen_plane = MAX_PLANES + 1;
     p->means = t->means;
     if (p->means) __builtin_memcpy(p->fill, t->mean_fill, sizeof p->fill);
-    if (t->groups && step_index <= t->upper_step) {
+    if (is_fine(t, step_index, regions)) {
       p->groups = t->groups, p->upper = t->upper;
       __builtin_memcpy(p->upper_first, t->upper_first, sizeof p->upper_first);
       for (i32 g = 0; g < t->groups; g++) p->upper_steps[g] = (u8)clamp32(0, step_index - finer_by(tilt, t->upper_octaves[g]), MAX_STEP);
@@ -179,8 +189,8 @@ static i32 encode_pass(Run *run, u32 pass) {
   return KIND(pass) == MEANS ? code_mean(run, pass, 1) : KIND(pass) == UPPERS ? code_group(run, pass) : encode_channel(run, pass);
 }
 
-Picture *decode_planes(const Tables *t, const u8 *payload, u32 bytes, i32 rows, i32 columns, i32 step_index, i32 tilt) {
-  Run *run = start_run(t, rows, columns, step_index, tilt, payload, 0, bytes);
+Picture *decode_planes(const Tables *t, const u8 *payload, u32 bytes, i32 rows, i32 columns, i32 step_index, i32 tilt, Regions regions) {
+  Run *run = start_run(t, rows, columns, step_index, tilt, regions, payload, 0, bytes);
   Picture *p = run ? run->picture : 0;
   if (!run || !schedule(run, code_planes(run, 0, -1))) goto lost;
   i32 passes = run->coder.stopped ? 0 : order_passes(p, p->passes, p->planes, t, tilt);
@@ -235,9 +245,10 @@ static i32 measure(Run *run) {
   return all ? 32 - __builtin_clz(all) : 0;
 }
 
-i32 encode_planes(Tables *t, const i32 *source, i32 rows, i32 columns, i32 step_index, i32 tilt, u8 *out, u32 room, u16 *chances, i32 learn) {
+i32 encode_planes(Tables *t, const i32 *source, i32 rows, i32 columns, i32 step_index, i32 tilt, Regions regions, u8 *out, u32 room, u16 *chances,
+    i32 learn) {
   i32 written = -1, planes;
-  Run *run = start_run(t, rows, columns, step_index, tilt, 0, out, room);
+  Run *run = start_run(t, rows, columns, step_index, tilt, regions, 0, out, room);
   Picture *p = run ? run->picture : 0;
   if (!run) goto done;
   run->source = source, run->chances = chances;

@@ -31,12 +31,12 @@ from ...runtime.options import DEFAULT_QUALITY, TUNES, Tune
 from ...runtime.pack import default_pack, load_pack
 from ...runtime.photo import PreparedPhoto, read_photo
 from ...runtime.session import Session
+from ..bench.run import BenchInputError, find_photos
 from ..commands import failed, parser
 from ..markdown import table
 from ..metrics.artefacts import block_colour
 from ..metrics.pictures import psnr
 from ..workers import Call, Lost, run
-from .run import BenchInputError, find_photos
 
 CUTS = (25, 37, 50, 62, 75, 87)
 """Per cent of a file's bytes that are kept."""

@@ -12,7 +12,7 @@ from PIL import Image
 from standins import StandInSession
 
 from sdz.export.bench import cuts
-from sdz.export.bench.cuts import CUTS, Cut, cut_table, main, measure
+from sdz.export.compare.cuts import CUTS, Cut, cut_table, main, measure
 from sdz.export.metrics.artefacts import block_colour
 from sdz.export.metrics.pictures import psnr
 from sdz.runtime.decode import decode

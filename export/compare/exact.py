@@ -25,9 +25,9 @@ from ...runtime.errors import SdzError
 from ...runtime.pack import default_pack, load_pack
 from ...runtime.photo import PreparedPhoto, read_photo
 from ...runtime.session import Session
+from ..bench.run import BenchInputError, find_photos
 from ..commands import failed, parser
 from ..markdown import table
-from .run import BenchInputError, find_photos
 
 BASE_BPP = 0.1
 """Of the picture that stands before the tail."""

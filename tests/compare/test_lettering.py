@@ -1,0 +1,74 @@
+"""`sdz lettering`: what is read wrong in each codec's picture of a sign, and its table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from sdz.export.compare.lettering import Lettering, distance, largest_avif, lettering_table, main, measure
+from sdz.runtime.pack import default_pack
+from sdz.runtime.session import Session
+
+LINES = ("The grandeur of its", "scenery and its deep", "blue skies have never", "been forgotten")
+
+
+def sign() -> Image.Image:
+    """Small lettering on a textured ground."""
+    picture = Image.effect_noise((320, 192), 40).convert("RGB")
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((30, 24, 290, 168), fill=(225, 220, 190))
+    for number, line in enumerate(LINES):
+        draw.text((48, 36 + 32 * number), line, (50, 40, 30), ImageFont.load_default(19))
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "edits"), [("", "", 0), ("abc", "abc", 0), ("kitten", "sitting", 3), ("", "abc", 3), ("abc", "", 3)]
+)
+def test_distance_is_levenshteins(one: str, other: str, edits: int) -> None:
+    assert distance(one, other) == edits
+
+
+def test_lettering_that_is_protected_is_read_better(tmp_path: Path) -> None:
+    path = tmp_path / "sign.png"
+    sign().save(path)
+    found = measure(path, Session(default_pack()), "natural", 0.25)
+    assert found is not None
+    # spaces are not always read
+    assert 60 <= found.characters <= sum(map(len, LINES))
+    assert found.protected < found.plain
+    assert found.sizes[1] == found.sizes[2] == 320 * 192 // 32
+    assert found.sizes[0] <= found.sizes[1]
+
+
+def test_a_photo_without_lettering_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "grey.png"
+    Image.new("RGB", (64, 64), (90, 90, 90)).save(path)
+    assert measure(path, Session(default_pack()), "natural", 0.3) is None
+
+
+def test_the_largest_avif_fits_and_one_that_cannot_is_the_smallest() -> None:
+    picture = sign()
+    assert 1500 < len(largest_avif(picture, 2000)) <= 2000
+    assert len(largest_avif(picture, 1)) > 1
+
+
+def test_the_table_weighs_by_characters() -> None:
+    photos = [("a.png", Lettering(30, 0.5, 0.4, 0.1, (1, 2, 2))), ("b.png", Lettering(10, 1.0, 0.8, 0.9, (1, 2, 2)))]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lettering_table(photos).splitlines()]
+    assert rows[0] == ["photo", "characters", "AVIF", "sdz", "sdz, text protected"]
+    assert rows[2:] == [
+        ["a.png", "30", "50 %", "40 %", "10 %"],
+        ["b.png", "10", "100 %", "80 %", "90 %"],
+        ["all", "40", "62 %", "50 %", "30 %"],
+    ]
+
+
+def test_the_command_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "sign.png"
+    sign().save(path)
+    assert main([str(path), "--bpp", "0.3"]) == 0
+    assert "| sign.png" in capsys.readouterr().out
+    assert main([str(tmp_path / "none.png")]) == 1
