@@ -1,6 +1,7 @@
 #!/bin/sh
-# The core's two modules, from Debian's clang-19 and lld-19 (1:19.1.7-3~deb12u1), the same bytes on every run: sdz.wasm and lossless.wasm beside
-# this file, or in the folder named. With FUZZ set, sdz.wasm holds the tail's coder too, and the fuzzer's calls.
+# The core's modules, from Debian's clang-19 and lld-19 (1:19.1.7-3~deb12u1), the same bytes on every run: sdz.wasm, reader.wasm, which is the same
+# without what encoders, tools and tests call, and lossless.wasm beside this file, or in the folder named. With FUZZ set, sdz.wasm holds the
+# tail's coder too, and the fuzzer's calls.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=$(realpath -m "${1:-$here}")
@@ -12,7 +13,7 @@ compile() { # level, files: what runs per decision or per pixel is made fast, th
 	shift
 	for file in "$@"; do
 		clang-19 --target=wasm32 -std=c11 -ffreestanding -nostdlib "$level" -msimd128 -mbulk-memory -mno-relaxed-simd -fno-math-errno -ffp-contract=off \
-			-Wall -Wextra -Werror -Wno-unused-function -c -o "$objects/$(basename "$file" .c).o" "$file"
+			-Wall -Wextra -Werror -Wno-unused-function $define -c -o "$objects/$(basename "$file" .c).o" "$file"
 	done
 }
 link() { # module, objects
@@ -20,8 +21,13 @@ link() { # module, objects
 	shift
 	wasm-ld-19 --no-entry --strip-all -z stack-size=65536 --max-memory=1073741824 -o "$out/$module.wasm" "$@"
 }
-compile -O2 planes/channels.c kernels_simd.c reconstruction.c linear.c upper.c lossless/predictor.c lossless/tail.c
-compile -Os memory.c coder.c tables.c regions.c planes/schedule.c planes/means.c planes/pyramid.c planes/groups.c indices.c alpha.c networks/weights.c networks/network.c ${FUZZ:+../fuzz.c}
+core="memory.o coder.o tables.o regions.o schedule.o pyramid.o means.o channels.o groups.o indices.o reconstruction.o alpha.o linear.o upper.o weights.o
+	network.o kernels_simd.o"
+for define in -DSDZ_READER ""; do
+	compile -O2 planes/channels.c kernels_simd.c reconstruction.c linear.c upper.c lossless/predictor.c lossless/tail.c
+	compile -Os memory.c coder.c tables.c regions.c planes/schedule.c planes/means.c planes/pyramid.c planes/groups.c indices.c alpha.c networks/weights.c networks/network.c ${FUZZ:+../fuzz.c}
+	[ -z "$define" ] || (cd "$objects" && link reader $core)
+done
 cd "$objects"
-link sdz memory.o coder.o tables.o regions.o schedule.o pyramid.o means.o channels.o groups.o indices.o reconstruction.o alpha.o linear.o upper.o weights.o network.o kernels_simd.o ${FUZZ:+fuzz.o predictor.o tail.o}
+link sdz $core ${FUZZ:+fuzz.o predictor.o tail.o}
 link lossless memory.o coder.o predictor.o tail.o

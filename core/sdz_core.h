@@ -20,6 +20,12 @@
 #else
 #define SDZ_CALL(name) __attribute__((visibility("default")))
 #endif
+/* Calls of encoders, tools and tests: the module that pages load (SDZ_READER) is without them, and without what they alone need. */
+#ifdef SDZ_READER
+#define SDZ_WRITER_CALL(name)
+#else
+#define SDZ_WRITER_CALL(name) SDZ_CALL(name)
+#endif
 
 /* Why a call failed. */
 enum {
@@ -83,16 +89,16 @@ SDZ_CALL(sdz_palette) Picture *sdz_palette(const uint8_t *raw, uint32_t bytes, i
  * not NULL, u16 (C, rows, columns), gets the probability of a one, of 65,536, of every latent's decision in the lowest plane that
  * is coded at its position, 0 for means. `regions` as above: means are integers of so many planes higher, latents are zero below their floor.
  * With `learn`, tables keep what they have learned: their starting states change. */
-SDZ_CALL(sdz_encode)
+SDZ_WRITER_CALL(sdz_encode)
 int32_t sdz_encode(Tables *tables, const int32_t *source, int32_t rows, int32_t columns, int32_t levels, int32_t step_index, int32_t tilt,
     const uint8_t *regions, uint32_t regions_bytes, uint8_t *out, uint32_t room, uint16_t *chances, int32_t learn);
 /* The floor of the means, and floors u8 (rows, columns), of a map's payload. */
-SDZ_CALL(sdz_floors) int32_t sdz_floors(const uint8_t *payload, uint32_t bytes, int32_t rows, int32_t columns, uint8_t *floors);
+SDZ_WRITER_CALL(sdz_floors) int32_t sdz_floors(const uint8_t *payload, uint32_t bytes, int32_t rows, int32_t columns, uint8_t *floors);
 /* The payload of a map: the floor of the means and floors u8 (rows, columns), each 0 to 15, of at most `room` bytes. Returns bytes written. */
-SDZ_CALL(sdz_regions)
+SDZ_WRITER_CALL(sdz_regions)
 int32_t sdz_regions(int32_t means, uint8_t *floors, int32_t rows, int32_t columns, uint8_t *out, uint32_t room);
 /* Where the starting states stand: u32 addresses of probability (u16), count (u8), weight (i16), and how many states and weights. */
-SDZ_CALL(sdz_states) const uint32_t *sdz_states(Tables *tables);
+SDZ_WRITER_CALL(sdz_states) const uint32_t *sdz_states(Tables *tables);
 
 /* ---- what is known ---- */
 /* {kind ('T' or 'I'), channels, rows, columns, planes or levels, complete, passes begun, channels that are not all zero} as int32, then the
@@ -134,16 +140,16 @@ int32_t sdz_paint(const Picture *picture, const Linear *linear, const Network *d
  * latents + moves, not guarded, at `out`; a decoder, which takes no levels and half widths, RGBA with the `linear` it stands on. With `layer` >= 0
  * it stops there and gives that convolution's or addition's levels instead, u8 (height, width, channels), zero point added; they are counted
  * as the graph has them, from the stem at 0. Returns bytes written. `room` is that of `out`. */
-SDZ_CALL(sdz_run)
+SDZ_WRITER_CALL(sdz_run)
 int32_t sdz_run(const Network *network, const Linear *linear, const int32_t *values, const int32_t *levels, const int32_t *precision,
     const int32_t *half_width, int32_t rows, int32_t columns, int32_t layer, uint8_t *out, uint32_t room);
 
 /* ---- the small ones ---- */
 /* Alpha: rows of one filter byte and `width` bytes -> the plane (height, width), and back with the least sum of differences. */
 SDZ_CALL(sdz_unfilter) int32_t sdz_unfilter(const uint8_t *filtered, int32_t height, int32_t width, uint8_t *plane);
-SDZ_CALL(sdz_filter) int32_t sdz_filter(const uint8_t *plane, int32_t height, int32_t width, uint8_t *filtered);
+SDZ_WRITER_CALL(sdz_filter) int32_t sdz_filter(const uint8_t *plane, int32_t height, int32_t width, uint8_t *filtered);
 /* The entry of a palette int8 (entries, C) for each of double source (rows, columns, C), dithered or not -> u8 (rows, columns). */
-SDZ_CALL(sdz_assign)
+SDZ_WRITER_CALL(sdz_assign)
 int32_t sdz_assign(const double *source, int32_t rows, int32_t columns, int32_t channels, const int8_t *palette, int32_t entries, int32_t dither,
     uint8_t *indices);
 #endif

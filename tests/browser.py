@@ -155,8 +155,7 @@ def scripts() -> dict[str, bytes | Path]:
     files: dict[str, bytes | Path] = {
         path.relative_to(WEB).as_posix(): path for room in ("*.js", "format/*.js", "page/*.js", "work/*.js") for path in WEB.glob(room)
     }
-    for name in ("sdz.wasm", "lossless.wasm"):
-        files[name] = CORE / name
+    files |= {"sdz.wasm": CORE / "reader.wasm", "lossless.wasm": CORE / "lossless.wasm"}
     for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"):
         files[f"ort/{name}"] = ORT / name
     return files

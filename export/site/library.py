@@ -44,9 +44,9 @@ SERVICE_WORKER = "sw.js"
 ONNX_SERVICE_WORKER = "sw-onnx.js"
 """The service worker, and the one that brings onnxruntime-web."""
 
-CORE = ROOT / "core" / "sdz.wasm"
-CORE_FILE = CORE.name
-"""The exact core, and its path inside the library."""
+CORE = ROOT / "core" / "reader.wasm"
+CORE_FILE = "sdz.wasm"
+"""The exact core without what encoders call, and its path inside the library."""
 
 EXACT = ROOT / "core" / "lossless.wasm"
 """The core's second module, which a page loads only where it reads a lossless tail."""

@@ -26,7 +26,7 @@ from ...runtime.decode import Opened, decode, open_latents
 from ...runtime.encode import encode
 from ...runtime.errors import CorruptPackError, SdzError
 from ...runtime.files import readable
-from ...runtime.format.container import ALPHA, LATENTS, Chunk, parse, serialize
+from ...runtime.format.container import ALPHA, LATENTS, REGIONS, Chunk, parse, serialize
 from ...runtime.options import DEFAULT_EFFORT, DEFAULT_TUNE, HEAD_BYTES, STAGES, Subject, Tune
 from ...runtime.pack import Pack, default_pack, load_pack
 from ...runtime.photo import PreparedPhoto, read_photo
@@ -426,13 +426,17 @@ def title_of(source: Path) -> str:
 
 
 def head_of(data: bytes, size: int) -> str:
-    """The first `size` bytes that a file would have without texts, in base64; none of a picture with transparency, whose alpha comes first,
-    or of one without embedded latents."""
+    """The first `size` bytes that a file would have without texts, and those of its map of regions more, in base64; none of a picture with
+    transparency, whose alpha comes first, or of one without embedded latents."""
     container = parse(data)
     latents = container.find(LATENTS)
     if not size or latents is None or container.find(ALPHA) is not None:
         return ""
-    return base64.b64encode(serialize(container.header, [Chunk(LATENTS, latents.payload)])[:size]).decode()
+    regions = container.find(REGIONS)
+    chunks = [Chunk(chunk.tag, chunk.payload) for chunk in (regions, latents) if chunk is not None]
+    file = serialize(container.header, chunks)
+    more = len(file) - len(serialize(container.header, chunks[-1:]))
+    return base64.b64encode(file[: size + more]).decode()
 
 
 def placeholder_colors(picture: Image.Image) -> str:

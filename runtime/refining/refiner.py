@@ -100,7 +100,7 @@ class Refiner:
         return best
 
     def _known(
-        self, payload: bytes, sides: tuple[int, ...], step_index: int, steps: NDArray[np.int32], map_bytes: bytes | None
+        self, payload: bytes, sides: tuple[int, ...], step_index: int, steps: NDArray[np.int32], map_bytes: bytes | None = None
     ) -> tuple[Latents, int]:
         """What a decoder makes of a payload, and the sum of the latents' precision codes."""
         pack, (rows, columns) = self.session.pack, sides

@@ -171,7 +171,7 @@ def test_a_site_is_built_and_served(full: Environment, photos: Path, tmp_path: P
     done = full.run("sdz", "build", photos, "--out", "site", "--judge", "0", "--jobs", "1", cwd=tmp_path)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     (core,) = (tmp_path / "site").glob("assets/sdz-*/sdz.wasm")
-    assert core.read_bytes() == (ROOT / "core" / "sdz.wasm").read_bytes()
+    assert core.read_bytes() == (ROOT / "core" / "reader.wasm").read_bytes()
     command = [full.bin / "sdz", "serve", "site", "--port", "0", "--quiet"]
     with subprocess.Popen(command, cwd=tmp_path, env=surroundings(), stdout=subprocess.PIPE, text=True) as server:
         try:

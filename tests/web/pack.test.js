@@ -6,6 +6,7 @@ import { deflateSync } from "node:zlib";
 
 import { readPicture } from "../../web/decode.js";
 import { loadPack } from "../../web/pack.js";
+import { isFine } from "../../web/quantizer.js";
 import { file, neutralTables, sha256, thrown } from "./support.js";
 
 /**
@@ -181,4 +182,11 @@ test("a manifest that is not JSON", async () => {
   const manifest = new TextEncoder().encode("{");
   const error = await thrown(() => loadPack(sha256(manifest).slice(0, 6), reader({ "manifest.json": manifest })));
   assert.equal(error.code, "CorruptPackError");
+});
+
+test("files up to the coarsest step of a pack's upper functions are fine, and of a pack without them none is", () => {
+  const pack = { quantizer: "planes", coder: new Uint8Array([0, 0, 0, 0, 192, 3 | (10 << 2), 0, 0, 37]) };
+  assert.deepEqual([0, 37, 38].map((step) => isFine(step, /** @type {any} */ (pack))), [true, true, false]);
+  assert.equal(isFine(0, /** @type {any} */ ({ ...pack, coder: new Uint8Array([0, 0, 0, 0, 192, 3, 0, 0, 37]) })), false);
+  assert.equal(isFine(0, /** @type {any} */ ({ ...pack, quantizer: "indices" })), false);
 });

@@ -17,9 +17,9 @@ const OUT = join(ROOT, "build", "npm");
 /** The default pack, as in runtime/pack.py. */
 const PACK = join(ROOT, "runtime", "packs", "tiny");
 
-/** The exact core, in two modules. */
+/** The exact core without what encoders call, and its second module, by their names in the package. */
 const CORE = join(ROOT, "core");
-const CORE_FILES = ["sdz.wasm", "lossless.wasm"];
+const CORE_FILES = { "sdz.wasm": "reader.wasm", "lossless.wasm": "lossless.wasm" };
 
 /** Parts of web/ that are not copied as they are. */
 const LEFT_OUT = new Set(["demo", "npm"]);
@@ -86,7 +86,7 @@ function layOutScripts() {
   mkdirSync(join(OUT, "web/npm/site"), { recursive: true });
   for (const name of ["node.js", "sdz-assets.js"]) copyFileSync(join(WEB, "npm", name), join(OUT, "web/npm", name));
   copyFileSync(join(WEB, "assets.js"), join(OUT, "web/npm/site/assets.js"));
-  for (const name of CORE_FILES) copyFileSync(join(CORE, name), join(OUT, "web", name));
+  for (const [name, file] of Object.entries(CORE_FILES)) copyFileSync(join(CORE, file), join(OUT, "web", name));
   copyFileSync(join(WEB, "npm/README.md"), join(OUT, "README.md"));
   copyFileSync(join(ROOT, "LICENSE"), join(OUT, "LICENSE"));
 }

@@ -6,7 +6,7 @@
 import { coreFile, packFolder } from "../assets.js";
 import { Core, MEMORY_LIMIT } from "../core.js";
 import { finish, readContainer } from "../work/stages.js";
-import { ALPHA, LATENTS, find } from "../format/container.js";
+import { ALPHA, LATENTS, REGIONS, find } from "../format/container.js";
 import { ACCEPT } from "../format/transfer.js";
 import { MANIFEST, TABLES, packOf, tableOf } from "../pack.js";
 import { channelSteps } from "../quantizer.js";
@@ -69,7 +69,7 @@ export function paintNow(address) {
     if (pack.quantizer !== "planes") return null;
     const [rows, columns] = [header.height, header.width].map((side) => Math.ceil(side / pack.patch));
     const payload = find(container, LATENTS)?.payload ?? new Uint8Array();
-    const handle = core.decode(tables, payload, rows, columns, header.stepIndex, header.tilt);
+    const handle = core.decode(tables, payload, rows, columns, header.stepIndex, header.tilt, find(container, REGIONS)?.payload);
     core.quantization(handle, channelSteps(header, pack.octaves, pack.channels), pack.reconstruction, pack.l1Limit);
     const canvas = document.createElement("canvas");
     Object.assign(canvas, { width: header.width, height: header.height });
