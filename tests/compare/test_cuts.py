@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from standins import StandInSession
 
-from sdz.export.bench import cuts
+from sdz.export.compare import cuts
 from sdz.export.compare.cuts import CUTS, Cut, cut_table, main, measure
 from sdz.export.metrics.artefacts import block_colour
 from sdz.export.metrics.pictures import psnr

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from standins import StandInSession
 
-from sdz.export.bench import exact
 from sdz.export.bench.run import BenchInputError
+from sdz.export.compare import exact
 from sdz.export.compare.exact import Cost, coders, exact_table, main, measure
 from sdz.runtime.decode import decode
 from sdz.runtime.photo import read_photo
