@@ -98,7 +98,8 @@ def files(session: Session) -> dict[str, bytes]:
     alpha.putalpha(Image.fromarray(np.add.outer(np.arange(70), np.arange(90)).astype(np.uint8)))
     return {
         "plain.sdz": encode(picture(256, 192), session=session),
-        "odd.sdz": encode(picture(333, 217, 1), quality=70, session=session, alt="Sine waves"),
+        "odd.sdz": encode(picture(333, 217, 1), quality=65, session=session, alt="Sine waves"),
+        "fine.sdz": encode(picture(75, 50, 6), quality=90, session=session),
         "tiny.sdz": encode(picture(1, 1), session=session),
         "narrow.sdz": encode(picture(17, 300, 2), quality=30, session=session),
         "grey.sdz": encode(picture(120, 75, 4).convert("L"), session=session),

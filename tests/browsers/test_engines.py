@@ -54,7 +54,8 @@ def files() -> dict[str, bytes]:
     return {
         "face.sdz": encode(odd, quality=40),
         "cup.sdz": encode(coffee.resize((300, 200)), target_size=1500),
-        "faithful.sdz": encode(odd.resize((90, 130)), quality=70, tune="faithful"),
+        "faithful.sdz": encode(odd.resize((90, 130)), quality=65, tune="faithful"),
+        "fine.sdz": encode(odd.resize((90, 130)), quality=90),
         "grey.sdz": encode(odd.convert("L"), quality=30),
         "cut.sdz": encode(coffee.resize((300, 200)), quality=50)[:900],
     }
