@@ -228,7 +228,7 @@ export class Job {
       this.turns.wake();
     }
     this.#received = true;
-    this.#bytes = buffer.subarray(0, size);
+    if (!this.#cut) this.#bytes = buffer.subarray(0, size);
     this.#look();
     this.#total ??= size;
     const whole = this.#bytes;
