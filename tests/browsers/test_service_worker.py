@@ -326,7 +326,7 @@ def test_the_element_works_offline(site: Site, page: Any, photos: dict[str, byte
     loaded = "[...document.querySelectorAll('sdz-img')].every(({ complete, naturalWidth }) => complete && naturalWidth)"
     until(page, loaded)
     until(page, f"({KEPT})('sdz-files').then((kept) => ['plain.sdz', 'small.sdz', 'sdz.wasm'].every((name) => kept.includes(name)))")
-    until(page, f"({KEPT})('sdz-pages').then((kept) => ['sdz.js', 'worker.js', 'decode.js'].every((name) => kept.includes(name)))")
+    until(page, f"({KEPT})('sdz-pages').then((kept) => ['sdz.js', 'worker.js', 'stages.js'].every((name) => kept.includes(name)))")
     session_of_devtools = page.context.new_cdp_session(page)
     session_of_devtools.send("Network.clearBrowserCache")
     page.evaluate("caches.delete('sdz-pixels')")
