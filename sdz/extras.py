@@ -17,9 +17,9 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "server": ("starlette", "uvicorn", "h11", "prometheus_client"),
     "viewer": ("PySide6",),
     "heif": ("pillow_heif",),
-    "protect": ("rapidocr_onnxruntime",),
     "train": ("torch", "diffusers", "safetensors", "onnx", "pytorch_msssim", "scipy", "ssimulacra2", "skimage", "stlpips_pytorch"),
     "bench": ("matplotlib", "pillow_jxl", "bjontegaard", "tabulate"),
+    "protect": ("rapidocr_onnxruntime", "skimage"),
 }
 """Modules by the extra of `pyproject.toml` that brings them."""
 

@@ -95,11 +95,11 @@ def sizes(integers: NDArray[np.int32], step_index: int, pack: Pack) -> dict[str,
 
 def compare(photos: list[Pixels], session: Session) -> dict[int, dict[str, float]]:
     """Bits per pixel by step and coder, of all photos together."""
-    totals = {step: dict.fromkeys(CODERS, 0.0) for step in STEPS}
+    totals = {step: dict.fromkeys(CODERS, 0.0) for step in STEPS if not session.pack.coder.is_fine(step)}
     pixels = sum(photo[..., 0].size for photo in photos)
     for photo in tqdm(photos, desc="coders", disable=None):
         latents = encode_latents(photo, session)
-        for step in STEPS:
+        for step in totals:
             for coder, size in sizes(dead_zone(latents, step, TYPICAL_ROUNDING), step, session.pack).items():
                 totals[step][coder] += 8.0 * size / pixels
     return totals
@@ -153,7 +153,7 @@ def posterior_table(savings: list[Saving]) -> str:
 
 def _files(photo: Pixels, latents: NDArray[np.float32], weights: NDArray[np.float32] | None, tune: Tune, pack: Pack) -> Iterator[bytes]:
     height, width = photo.shape[:2]
-    for step in POSTERIOR_STEPS:
+    for step in (step for step in POSTERIOR_STEPS if not pack.coder.is_fine(step)):
         integers = rdo_quantize(latents, step, pack.coder, TUNINGS[tune], weights)
         payload = encode_planes(integers, step, pack.coder)
         yield serialize(Header(width, height, step, pack.id), [Chunk(LATENTS, payload)])

@@ -41,7 +41,7 @@ POINTS = (NATURAL, FAITHFUL)
 TUNES: dict[str, Tune] = {NATURAL: "natural", FAITHFUL: "faithful"}
 STAGES: dict[str, Stage] = {NATURAL: "denoised", FAITHFUL: "decoded"}
 
-CODER_STEPS = (32, 40, 48)
+CODER_STEPS = (40, 48, 56)
 """Step indices at which the coder is compared on the same integers."""
 
 CUTS = (0.125, 0.25, 0.5)

@@ -245,7 +245,7 @@ def test_a_new_pack_measures_only_its_own_part_again(tmp_path: Path, monkeypatch
     again = run.measure(picture(1), "a", tmp_path, session, SMALL)
     assert calls == ["peers", *first_pack]
     assert (again.id, again.points) == (first.id, first.points)
-    other: Any = StandInSession(StandInPack(id=b"\x05\x06\x07\x08"))
+    other: Any = StandInSession(StandInPack(id=b"\x05\x06\x07"))
     run.measure(picture(1), "a", tmp_path, other, SMALL)
     assert calls == ["peers", *first_pack, *other_pack]
     run.measure(picture(1), "a", tmp_path, session, SMALL)

@@ -174,14 +174,16 @@ def test_inputs_beyond_the_checked_bounds_are_refused(graphs: dict[str, bytes]) 
             core.run(network, 0, good, room)  # type: ignore[arg-type]
 
 
-def test_the_header_says_what_is_exported() -> None:
-    """The module's exports are the header's calls, no more and no less, and it imports nothing."""
+@pytest.mark.parametrize(("name", "kinds"), [("sdz", ("", "WRITER_")), ("reader", ("",))])
+def test_the_header_says_what_is_exported(name: str, kinds: tuple[str, ...]) -> None:
+    """A module's exports are the header's calls, no more and no less, and it imports nothing; the readers' is without those of writers."""
     import re
 
     import wasmtime
 
-    header = (Path(__file__).resolve().parents[2] / "core" / "sdz_core.h").read_text()
-    calls = set(re.findall(r"SDZ_CALL\((sdz_\w+)\)", header))
-    module = wasmtime.Module(wasmtime.Engine(), (Path(__file__).resolve().parents[2] / "core" / "sdz.wasm").read_bytes())
+    core = Path(__file__).resolve().parents[2] / "core"
+    header = (core / "sdz_core.h").read_text()
+    calls = {call for kind in kinds for call in re.findall(rf"SDZ_{kind}CALL\((sdz_\w+)\)", header)}
+    module = wasmtime.Module(wasmtime.Engine(), (core / f"{name}.wasm").read_bytes())
     assert {export.name for export in module.exports} == calls | {"memory"}
     assert not list(module.imports)

@@ -182,7 +182,7 @@ def test_an_error_of_several_lines_is_shown_whole(window: Window, folder: Path) 
     wait(lambda: window.middle.currentWidget() is window.error)
     text = window.error.text
     assert text.text() == (
-        "Model pack 6e6f6e65 is not installed: get the pack of that id from whoever made the file, "
+        "Model pack 6e6f6e is not installed: get the pack of that id from whoever made the file, "
         "and name its folder with --pack or its parent folder in $SDZ_PACKS"
     )
     assert text.height() >= text.fontMetrics().boundingRect(0, 0, text.width(), 1000, Qt.TextFlag.TextWordWrap, text.text()).height()
