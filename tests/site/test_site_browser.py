@@ -102,8 +102,7 @@ def test_byte_slider_and_divider_by_keyboard(chromium: Any, served: Site, built:
     page.focus(".bytes input")
     page.keyboard.press("Home")
     assert page.text_content(".used") == "24"
-    # with so few bytes next to nothing is known, and no denoiser runs
-    page.wait_for_selector('.study[data-shown="decoded"]')
+    page.wait_for_function("() => [...document.querySelectorAll('.study small span')].some((part) => part.textContent === '24 B')")
     page.keyboard.press("End")
     assert page.text_content(".used") == f"{photo.sdz.bytes:,}"
     page.focus(".divider")
