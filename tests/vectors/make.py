@@ -82,25 +82,33 @@ class Numbers:
 
 def make_tables() -> CoderTables:
     """Arbitrary coder tables that bring every field into play."""
-    numbers = Numbers(1)
-    layout = TableLayout(CHANNELS, MEANS_LIMIT)
+    # a mean without curves among them, and channels of any kind
+    return arbitrary_tables(Numbers(1), TableLayout(CHANNELS, MEANS_LIMIT), [[3, 4, 10, 11], [20, 7, 0, 0], [5, 59, 9, 3]])
+
+
+def near_and_far(numbers: Numbers, count: int) -> NDArray[np.int16]:
+    """An order of passes (count, 2): near ones stand before far ones, by every distance that is allowed."""
+    ahead = np.stack([np.arange(count) % A_PLANE, np.zeros(count)], 1)
+    return (numbers.array((count, 1), -12, 12, np.int64) + ahead).astype(np.int16)
+
+
+def arbitrary_tables(numbers: Numbers, layout: TableLayout, fill: list[list[int]]) -> CoderTables:
+    """Coder tables of that layout, but for the upper functions' arrays, drawn from `numbers`."""
+    channels = layout.channels
     return CoderTables(
         means=MEANS_LIMIT,
-        # near passes stand before far ones, by every distance that is allowed
-        order=numbers.array((CHANNELS, 1), -12, 12, np.int16)
-        + np.stack([np.arange(CHANNELS) % A_PLANE, np.zeros(CHANNELS)], 1).astype(np.int16),
-        energy_space=numbers.array((CHANNELS, 6), 0, 40, np.uint8),
-        energy_cross_channel=numbers.array((CHANNELS, CROSS_TERMS), 0, CHANNELS - 1, np.uint8),
-        energy_cross=numbers.array((CHANNELS, CROSS_TERMS), 0, 20, np.uint8),
-        prediction_channel=numbers.array((CHANNELS, PREDICTION_TERMS), 0, CHANNELS - 1, np.uint8),
-        prediction_dy=numbers.array((CHANNELS, PREDICTION_TERMS), -2, 2, np.int8),
-        prediction_dx=numbers.array((CHANNELS, PREDICTION_TERMS), -2, 2, np.int8),
-        prediction=numbers.array((CHANNELS, PREDICTION_TERMS), -90, 90, np.int16),
+        order=near_and_far(numbers, channels),
+        energy_space=numbers.array((channels, 6), 0, 40, np.uint8),
+        energy_cross_channel=numbers.array((channels, CROSS_TERMS), 0, channels - 1, np.uint8),
+        energy_cross=numbers.array((channels, CROSS_TERMS), 0, 20, np.uint8),
+        prediction_channel=numbers.array((channels, PREDICTION_TERMS), 0, channels - 1, np.uint8),
+        prediction_dy=numbers.array((channels, PREDICTION_TERMS), -2, 2, np.int8),
+        prediction_dx=numbers.array((channels, PREDICTION_TERMS), -2, 2, np.int8),
+        prediction=numbers.array((channels, PREDICTION_TERMS), -90, 90, np.int16),
         energy_thresholds=np.sort(numbers.array((ENERGY_LEVELS - 1,), 1, 2000, np.uint16)),
         # some levels change places with their neighbours
         mean_order=(8 * np.arange(LEVELS) + numbers.array((MEANS_LIMIT, LEVELS), -6, 6, np.int64)).astype(np.int16),
-        # a mean without curves among them, and channels of any kind
-        mean_fill=np.array([[3, 4, 10, 11], [20, 7, 0, 0], [5, 59, 9, 3]], np.uint8).reshape(MEANS_LIMIT, FILLS),
+        mean_fill=np.array(fill, np.uint8).reshape(MEANS_LIMIT, FILLS),
         probability=numbers.array((layout.states,), 2000, 63000, np.uint16),
         count=numbers.array((layout.states,), 0, 60, np.uint8),
         weights=numbers.array((layout.weights,), -4000, 12000, np.int32),
@@ -431,17 +439,17 @@ def make() -> dict[str, bytes]:
     return files
 
 
-def main() -> None:
-    files = make()
-    for path in (path for kind in ("pack", "valid", "invalid", "palette") for path in (FOLDER / kind).glob("*")):
-        if path.relative_to(FOLDER).as_posix() not in files:
+def write(folder: Path, files: dict[str, bytes], kinds: tuple[str, ...] = (".",)) -> None:
+    """Writes files by their paths below `folder`, and takes away those below its `kinds` that are no longer made."""
+    for path in [path for kind in kinds for path in (folder / kind).rglob("*") if path.is_file()]:
+        if path.relative_to(folder).as_posix() not in files:
             path.unlink()
     for name, data in files.items():
-        path = FOLDER / name
-        path.parent.mkdir(exist_ok=True)
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    print(f"{len(files)} files in {FOLDER}")
+    print(f"{len(files)} files in {folder}")
 
 
 if __name__ == "__main__":
-    main()
+    write(FOLDER, make(), ("pack", "valid", "invalid", "palette"))

@@ -9,26 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from make import Numbers, expect_valid
+from make import Numbers, arbitrary_tables, expect_valid, near_and_far, write
 from numpy.typing import NDArray
 
-from sdz.runtime.format.coder_tables import (
-    A_PLANE,
-    CROSS_TERMS,
-    ENERGY_LEVELS,
-    FILLS,
-    LEVELS,
-    MEANS_LIMIT,
-    PREDICTION_TERMS,
-    UPPER_TERMS,
-    CoderTables,
-    TableLayout,
-)
+from sdz.runtime.format.coder_tables import MEANS_LIMIT, UPPER_TERMS, CoderTables, TableLayout
 from sdz.runtime.format.container import Chunk, Header, latent_span, serialize
 from sdz.runtime.format.planes import encode_planes
 from sdz.runtime.format.separable import SeparableTable, upper_functions
@@ -53,35 +43,14 @@ PARAMETERS = {"channels": CHANNELS, "reconstruction": 7, "l1_limit": 1 << 16, "l
 def make_tables() -> CoderTables:
     """Arbitrary coder tables that bring every field into play."""
     numbers, groups = Numbers(31), len(SIZES)
-    layout = TableLayout(CHANNELS, MEANS_LIMIT, groups)
-
-    def near_and_far(count: int) -> NDArray[np.int16]:
-        ahead = np.stack([np.arange(count) % A_PLANE, np.zeros(count)], 1)
-        return (numbers.array((count, 1), -12, 12, np.int64) + ahead).astype(np.int16)
-
-    return CoderTables(
-        means=MEANS_LIMIT,
-        order=near_and_far(CHANNELS),
-        energy_space=numbers.array((CHANNELS, 6), 0, 40, np.uint8),
-        energy_cross_channel=numbers.array((CHANNELS, CROSS_TERMS), 0, CHANNELS - 1, np.uint8),
-        energy_cross=numbers.array((CHANNELS, CROSS_TERMS), 0, 20, np.uint8),
-        prediction_channel=numbers.array((CHANNELS, PREDICTION_TERMS), 0, CHANNELS - 1, np.uint8),
-        prediction_dy=numbers.array((CHANNELS, PREDICTION_TERMS), -2, 2, np.int8),
-        prediction_dx=numbers.array((CHANNELS, PREDICTION_TERMS), -2, 2, np.int8),
-        prediction=numbers.array((CHANNELS, PREDICTION_TERMS), -90, 90, np.int16),
-        energy_thresholds=np.sort(numbers.array((ENERGY_LEVELS - 1,), 1, 2000, np.uint16)),
-        mean_order=(8 * np.arange(LEVELS) + numbers.array((MEANS_LIMIT, LEVELS), -6, 6, np.int64)).astype(np.int16),
-        mean_fill=np.array([[3, 4, 6, 0], [7, 0, 0, 0], [0, 8, 0, 0]], np.uint8).reshape(MEANS_LIMIT, FILLS),
-        probability=numbers.array((layout.states,), 2000, 63000, np.uint16),
-        count=numbers.array((layout.states,), 0, 60, np.uint8),
-        weights=numbers.array((layout.weights,), -4000, 12000, np.int32),
-        mix_rate=3,
-        count_limit=127,
+    tables = arbitrary_tables(numbers, TableLayout(CHANNELS, MEANS_LIMIT, groups), [[3, 4, 6, 0], [7, 0, 0, 0], [0, 8, 0, 0]])
+    return replace(
+        tables,
         upper_step=np.array([UPPER_STEP], np.uint8),
         function=np.array(FUNCTIONS, np.uint8).T,
         fine_order=numbers.array((CHANNELS,), -20, 8, np.int8),
         upper_sizes=np.array(SIZES, np.uint8),
-        upper_order=near_and_far(groups),
+        upper_order=near_and_far(numbers, groups),
         upper_octaves=numbers.array((groups,), -64, 64, np.int8),
         upper_weights=numbers.array((groups, UPPER_TERMS), 0, 60, np.uint8),
     )
@@ -180,16 +149,5 @@ def make() -> dict[str, bytes]:
     return out
 
 
-def main() -> None:
-    """Writes the files, and takes away those that are no longer made."""
-    made = make()
-    for path in FOLDER.rglob("*"):
-        if path.is_file() and path.relative_to(FOLDER).as_posix() not in made:
-            path.unlink()
-    for name, data in made.items():
-        (FOLDER / name).parent.mkdir(parents=True, exist_ok=True)
-        (FOLDER / name).write_bytes(data)
-
-
 if __name__ == "__main__":
-    main()
+    write(FOLDER, make())

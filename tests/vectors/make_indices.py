@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from make import Numbers, digest, expect_invalid
+from make import Numbers, digest, expect_invalid, write
 from numpy.typing import NDArray
 
 from sdz.runtime.decode import decode
@@ -152,17 +152,5 @@ def make() -> dict[str, bytes]:
     return files
 
 
-def main() -> None:
-    files = make()
-    for path in [path for path in FOLDER.rglob("*") if path.is_file()]:
-        if path.relative_to(FOLDER).as_posix() not in files:
-            path.unlink()
-    for name, data in files.items():
-        path = FOLDER / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    print(f"{len(files)} files in {FOLDER}")
-
-
 if __name__ == "__main__":
-    main()
+    write(FOLDER, make())

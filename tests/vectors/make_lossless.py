@@ -140,17 +140,5 @@ def make() -> dict[str, bytes]:
     return files
 
 
-def main() -> None:
-    files = make()
-    for path in [path for path in FOLDER.rglob("*") if path.is_file()]:
-        if path.relative_to(FOLDER).as_posix() not in files:
-            path.unlink()
-    for name, data in files.items():
-        path = FOLDER / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    print(f"{len(files)} files in {FOLDER}")
-
-
 if __name__ == "__main__":
-    main()
+    vectors.write(FOLDER, make())
