@@ -29,7 +29,7 @@ from ...runtime.session import Session
 from ..bench.run import BenchInputError, find_photos
 from ..commands import failed, parser
 from ..markdown import table
-from ..metrics.pictures import AVIF_SPEED
+from ..metrics.pictures import avif_bytes
 
 RATE: Final = 0.15
 """Bits per pixel."""
@@ -89,14 +89,12 @@ def largest_avif(picture: Image.Image, size: int) -> bytes:
     low, high, best = 0, 100, b""
     while low <= high:
         quality = (low + high) // 2
-        target = io.BytesIO()
-        picture.save(target, "AVIF", quality=quality, speed=AVIF_SPEED)
-        if len(target.getvalue()) <= size:
-            low, best = quality + 1, target.getvalue()
+        file = avif_bytes(picture, quality)
+        if len(file) <= size:
+            low, best = quality + 1, file
         else:
             high = quality - 1
-            best = best or (target.getvalue() if quality == 0 else b"")
-    return best
+    return best or avif_bytes(picture, 0)
 
 
 def lettering_table(photos: Sequence[tuple[str, Lettering]]) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..core import Core, RegionsError
 from ..errors import CorruptFileError
 from ..pack import INDICES, PALETTE, PLANES, Pack
-from .container import LATENTS, PALETTE_LATENTS, REGIONS, Container, Header
+from .container import LATENTS, PALETTE_LATENTS, REGIONS, Chunk, Container, Header
 from .indices import spent_bytes as spent_on_levels
 from .planes import BANDS
 from .planes import spent_bytes as spent_on_planes
@@ -68,12 +68,15 @@ def _open_planes(core: Core, container: Container, pack: Pack) -> int:
     header = container.header
     tables = core.tables(pack.coder.stored)
     regions = container.find(REGIONS)
-    map_bytes = None if regions is None else regions.payload
     try:
-        return core.decode(tables, _payload(container), *positions(header, pack), header.step_index, header.tilt, map_bytes)
+        return core.decode(tables, _payload(container), *positions(header, pack), header.step_index, header.tilt, _map(regions))
     except RegionsError:
         assert regions is not None
         raise broken_map(regions.start) from None
+
+
+def _map(regions: Chunk | None) -> bytes | None:
+    return None if regions is None else regions.payload
 
 
 def broken_map(offset: int) -> CorruptFileError:
@@ -99,9 +102,8 @@ def _open_indices(core: Core, container: Container, pack: Pack) -> int:
 
 
 def _spent_on_planes(container: Container, pack: Pack) -> Spent:
-    header, regions = container.header, container.find(REGIONS)
-    map_bytes = None if regions is None else regions.payload
-    spent = spent_on_planes(_payload(container), *positions(header, pack), header.step_index, pack.coder, header.tilt, map_bytes)
+    header, regions = container.header, _map(container.find(REGIONS))
+    spent = spent_on_planes(_payload(container), *positions(header, pack), header.step_index, pack.coder, header.tilt, regions)
     starts = [start for start in BANDS if start < pack.channels]
     names = [f"{start}-{end - 1}" for start, end in zip(starts, [*starts[1:], pack.channels], strict=True)]
     if spent.shape[1] > pack.channels:

@@ -7,9 +7,9 @@
  */
 #include "planes.h"
 
-enum { DENSITIES = 11, BANDS = 4, FAR = 1 };
+enum { BANDS = 4 };
 static const u16 PREDICTION_STEPS[] = { 1, 2, 3, 4, 5, 6, 8, 11, 16, 24, 36 }, SIGN_STEPS[] = { 1, 2, 4, 8, 16 },
-  DENSITY_STEPS[] = { 2, 5, 9, 15, 24, 36, 52, 74, 104, 140 }, COUNT_STEPS[] = { 1, 2, 3, 5, 8, 13, 21 };
+  COUNT_STEPS[] = { 1, 2, 3, 5, 8, 13, 21 };
 
 /* The same buckets by table: the last entry stands for all larger values. */
 static u8 PREDICTION[37], SIGN[17], COUNT[22];
@@ -130,7 +130,7 @@ INLINE i32 code_channel(Run *run, const u32 pass, const i32 encode) {
   i32 slot[7], done = 0;
   u32 ones = 0, seen = 0;
   for (i32 y = 0; y < h; y++) {
-    i32 density = seen < 16 ? DENSITIES : reached((i32)((u64)ones * 256 / seen), DENSITY_STEPS, 10), b4 = bases[4] + density * ENERGY_LEVELS;
+    i32 b4 = bases[4] + density_of(ones, seen) * ENERGY_LEVELS;
     i32 at = (y + BORDER) * W + BORDER;
     const u8 *floors = picture->floors ? picture->floors + y * w : 0;
 #define LEVEL(offset) level(cell[at + (offset)], plane)
@@ -139,7 +139,7 @@ INLINE i32 code_channel(Run *run, const u32 pass, const i32 encode) {
     for (i32 x = 0; x < w; x++, at++) {
       nw = n, n = ne, ne = LEVEL(-W + 1), we = here, here = ea, ea = LEVEL(1), sw = so, so = se, se = LEVEL(W + 1);
       /* levels from 2 on were there before this plane: the same positions are near whatever this plane has brought so far */
-      if (((nw | n | ne | we | here | ea | sw | so | se) & 6 ? 0 : 1) != far || (floors && floors[x] > plane)) {
+      if (((nw | n | ne | we | here | ea | sw | so | se) & 6 ? 0 : FAR) != far || (floors && floors[x] > plane)) {
         done++;
         continue;
       }

@@ -1,14 +1,13 @@
 /* Bit-planes of the functions that no channel has (FORMAT.md, "Contexts of the upper functions"), one near and one far pass for each plane of each
  * group of them: what predicts them lies around them in the plane of frequencies as much as in space. Signs are not predicted.
  *
- * Cells are those of channels. All cells of a group exist once one of its functions is active.
- One function codes in both directions: pictures without these
- * functions should not have to load two.
+ * Cells are those of channels; a function's exist once it has a value. One function codes in both directions: pictures without these functions
+ * should not have to load two.
  */
 #include "planes.h"
 
-enum { COLOURS = 3, DENSITIES = 11, COUNTS = 12, ABSOLUTES = 16, AROUND = 12, FAR = 1 };
-static const u16 DENSITY_STEPS[] = { 2, 5, 9, 15, 24, 36, 52, 74, 104, 140 }, COUNT_STEPS[] = { 1, 2, 3, 5, 8, 12, 17, 24, 32, 44, 60 };
+enum { COLOURS = 3, COUNTS = 12, ABSOLUTES = 16, AROUND = 12 };
+static const u16 COUNT_STEPS[] = { 1, 2, 3, 5, 8, 12, 17, 24, 32, 44, 60 };
 static u8 COUNT[61];
 
 u32 lay_upper(Tables *t) {
@@ -101,7 +100,7 @@ i32 code_group(Run *run, u32 pass) {
               b3 = bases[3] + ((k * 8 + (u >> 1)) * 8 + (v >> 1)) * 8 + clamp32(0, absolute - 2, 7);
     u32 ones = 0, seen = 0;
     for (i32 y = 0; y < h; y++) {
-      i32 density = seen < 16 ? DENSITIES : reached((i32)((u64)ones * 256 / seen), DENSITY_STEPS, 10), b4 = bases[4] + density * ENERGY_LEVELS;
+      i32 b4 = bases[4] + density_of(ones, seen) * ENERGY_LEVELS;
       i32 at = (y + BORDER) * W + BORDER;
       const u8 *floors = picture->floors ? picture->floors + y * w : 0;
 #define LEVEL(offset) level(cell[at + (offset)], plane)

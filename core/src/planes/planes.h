@@ -57,6 +57,11 @@ INLINE i32 level(u32 cell, i32 plane) { return min32(4, (i32)(cell >> (plane + 1
 INLINE i32 sign_of(u32 cell) { return cell ? 1 - 2 * (i32)(cell & 1) : 0; }
 static const i32 LEVEL_WEIGHT[5] = { 0, 3, 5, 7, 9 };
 
+enum { FAR = 1, DENSITIES = 11 };
+static const u16 DENSITY_STEPS[] = { 2, 5, 9, 15, 24, 36, 52, 74, 104, 140 };
+/* How many of a pass's decisions of significance were ones as a row begins, in steps; DENSITIES while there were too few to tell. */
+INLINE i32 density_of(u32 ones, u32 seen) { return seen < 16 ? DENSITIES : reached((i32)((u64)ones * 256 / seen), DENSITY_STEPS, DENSITIES - 1); }
+
 /* pyramid.c: the levels of a picture, the transform in both directions */
 INLINE i32 grid(i32 side, i32 level) { return (side + (1 << level) - 1) >> level; }
 /* Cells of one of the three orientations of a level, with their border of one. */
