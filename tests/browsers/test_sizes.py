@@ -80,8 +80,12 @@ ASKED = [
 
 
 def tags(kind: str, suffix: str, density: float) -> str:
-    sources = [(a.replace(".*", suffix), b) for a, b, d in ASKED if d == density]
-    return "".join(f'<{kind} src="s{suffix}" srcset="{a}"{f" sizes={chr(34)}{b}{chr(34)}" if b else ""}></{kind}>' for a, b in sources)
+    """One element for each entry. Every address is asked for once: Chromium takes a larger file that an `<img>` before has loaded."""
+    sources = [(f"{suffix}?{n}", widths, sizes) for n, (widths, sizes, d) in enumerate(ASKED) if d == density]
+    return "".join(
+        f'<{kind} src="s{end}" srcset="{widths.replace(".*", end)}"{f" sizes={chr(34)}{sizes}{chr(34)}" if sizes else ""}></{kind}>'
+        for end, widths, sizes in sources
+    )
 
 
 TAKEN = "[...document.querySelectorAll('.kind')].map((e) => e.currentSrc.split('/').pop().split('.')[0])"
