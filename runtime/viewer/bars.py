@@ -12,14 +12,16 @@ from PySide6.QtCore import QPointF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPaintEvent, QPalette, QPen
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QSlider, QToolButton, QWidget
 
-from ..options import DEFAULT_STAGE, STAGES, Stage
+from ..options import DEFAULT_STAGE, STAGES
+from .decoding.messages import SHOWN, Shown
 
 SPLIT_STEPS: Final = 1000
 
-STAGE_HELP: Final[dict[Stage, str]] = {
+STAGE_HELP: Final[dict[Shown, str]] = {
     "linear": "Linear: no neural network",
     "decoded": "Decoded: the decoder network",
     "denoised": "Denoised: the denoiser, then the decoder network",
+    "exact": "Exact: the photo itself, as the file holds it",
 }
 
 
@@ -40,19 +42,19 @@ def plain_tooltip(text: str) -> str:
 
 
 class StageDots(QWidget):
-    """A dot for each stage, filled as the stages arrive, and the name of the latest one."""
+    """A dot for each stage, filled as the stages arrive, and the name of the latest; one more where a file holds the photo itself."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.stage: Stage | None = None
-        self.reached: Stage = DEFAULT_STAGE
+        self.stage: Shown | None = None
+        self.reached: Shown = DEFAULT_STAGE
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
 
-    def show_stage(self, stage: Stage | None, reached: Stage) -> None:
+    def show_stage(self, stage: Shown | None, reached: Shown) -> None:
         """`stage` is on the screen (None: nothing yet), `reached` the last one there will be."""
         self.stage, self.reached = stage, reached
         text = "Nothing decoded yet" if stage is None else STAGE_HELP[stage]
-        if reached != STAGES[-1] and stage == reached:
+        if reached in STAGES[:-1] and stage == reached:
             text += ". Further stages are not needed here, or not asked for"
         self.setToolTip(text)
         self.setAccessibleName(text)
@@ -61,7 +63,7 @@ class StageDots(QWidget):
     def sizeHint(self) -> QSize:
         """Room for the longest name."""
         metrics = QFontMetrics(self.font())
-        return QSize(len(STAGES) * 13 + 8 + max(metrics.horizontalAdvance(name) for name in STAGES), metrics.height() + 4)
+        return QSize(len(SHOWN) * 13 + 8 + max(metrics.horizontalAdvance(name) for name in SHOWN), metrics.height() + 4)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Dots, then the name."""
@@ -69,9 +71,10 @@ class StageDots(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         accent = self.palette().color(QPalette.ColorRole.Highlight)
         faint = self.palette().color(QPalette.ColorRole.PlaceholderText)
-        now = -1 if self.stage is None else STAGES.index(self.stage)
-        last = STAGES.index(self.reached)
-        for i in range(len(STAGES)):
+        now = -1 if self.stage is None else SHOWN.index(self.stage)
+        last = SHOWN.index(self.reached)
+        dots = max(len(STAGES), last + 1)
+        for i in range(dots):
             at = QPointF(6 + 13 * i, self.height() / 2)
             painter.setPen(Qt.PenStyle.NoPen)
             if i <= now:
@@ -85,7 +88,7 @@ class StageDots(QWidget):
                 painter.setBrush(QColor(faint.red(), faint.green(), faint.blue(), 110))
                 painter.drawEllipse(at, 1.6, 1.6)
         painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
-        left = len(STAGES) * 13 + 6
+        left = dots * 13 + 6
         painter.drawText(left, 0, self.width() - left, self.height(), Qt.AlignmentFlag.AlignVCenter, self.stage or "")
         painter.end()
 

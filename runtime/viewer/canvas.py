@@ -14,8 +14,7 @@ from PySide6.QtCore import QPointF, QRect, QRectF, Qt, QTimer, Signal
 from PySide6.QtGui import QImage, QMouseEvent, QPainter, QPaintEvent, QPalette, QResizeEvent, QTransform, QWheelEvent
 from PySide6.QtWidgets import QWidget
 
-from ..options import STAGES, Stage
-from .decoding.messages import DIRECT_TILES, Side, Tile, Version
+from .decoding.messages import DIRECT_TILES, SHOWN, Shown, Side, Tile, Version
 from .layer import MAX_TILES, Layer
 from .painting import background, paint_layer, paint_line, paint_name
 from .view import ZOOM_STEP, Fit, View
@@ -89,13 +88,13 @@ class Canvas(QWidget):
         self._quiet()
         self.update()
 
-    def paint_whole(self, side: Side, version: Version, stage: Stage, image: QImage, reduce: int, final: bool) -> None:
+    def paint_whole(self, side: Side, version: Version, stage: Shown, image: QImage, reduce: int, final: bool) -> None:
         """Replaces the overview of a side."""
         self.layers[side].set_overview(version, stage, image, reduce, final)
         self._quiet()
         self.update()
 
-    def paint_tile(self, side: Side, version: Version, stage: Stage, image: QImage, tile: Tile, final: bool) -> None:
+    def paint_tile(self, side: Side, version: Version, stage: Shown, image: QImage, tile: Tile, final: bool) -> None:
         """Replaces one tile of a side."""
         self.layers[side].set_tile(version, stage, image, tile, final)
         self._quiet()
@@ -124,7 +123,7 @@ class Canvas(QWidget):
 
         return tuple(sorted(tiles, key=distance))
 
-    def stage_in_view(self, side: Side = "shown") -> Stage | None:
+    def stage_in_view(self, side: Side = "shown") -> Shown | None:
         """The earliest stage of any part in view, None before the first."""
         layer = self.layers.get(side)
         if layer is None:
@@ -132,7 +131,7 @@ class Canvas(QWidget):
         stages = [layer.tiles[tile].stage if tile in layer.tiles else layer.stage for tile in self._in_view(side)]
         if layer.overview is None and any(tile not in layer.tiles for tile in self._in_view(side)):
             return None
-        return min(stages, key=STAGES.index, default=layer.stage)
+        return min(stages, key=SHOWN.index, default=layer.stage)
 
     def _in_view(self, side: Side) -> Iterator[Tile]:
         if side in self.layers and "shown" in self.layers:

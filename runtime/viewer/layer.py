@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QRect, Qt
 from PySide6.QtGui import QImage
 
-from ..options import Stage
-from .decoding.messages import TILE_PIXELS, Tile, Version
+from .decoding.messages import TILE_PIXELS, Shown, Tile, Version
 
 MAX_TILES: Final = 40
 """Most tiles of a layer in memory: 160 MB. Where more are in view, the overview is painted instead."""
@@ -57,7 +56,7 @@ class TileImage:
     """A tile's pixels, their stage, and whether no later stage will follow."""
 
     image: Mipmap
-    stage: Stage
+    stage: Shown
     final: bool
 
 
@@ -73,7 +72,7 @@ class Layer:
     name: str
     version: Version | None = None
     overview: Mipmap | None = None
-    stage: Stage = "linear"
+    stage: Shown = "linear"
     reduce: int = 1
     complete: bool = False
     tiles: OrderedDict[Tile, TileImage] = field(default_factory=OrderedDict)
@@ -98,13 +97,13 @@ class Layer:
         """Whether there are no pixels yet."""
         return self.overview is None and not self.tiles
 
-    def set_overview(self, version: Version, stage: Stage, image: QImage, reduce: int, final: bool) -> None:
+    def set_overview(self, version: Version, stage: Shown, image: QImage, reduce: int, final: bool) -> None:
         """Replaces the overview; tiles of another version are out of date."""
         if self.version != version:
             self.tiles = OrderedDict()
         self.version, self.stage, self.overview, self.reduce, self.complete = version, stage, Mipmap(image), reduce, final
 
-    def set_tile(self, version: Version, stage: Stage, image: QImage, tile: Tile, final: bool) -> None:
+    def set_tile(self, version: Version, stage: Shown, image: QImage, tile: Tile, final: bool) -> None:
         """Replaces a tile. Tiles of another version stay until they are replaced too."""
         if self.version != version:
             self.version = version

@@ -24,7 +24,7 @@ from .bridge import Bridge
 from .browsing.browsing import Browsing
 from .browsing.drops import Drops
 from .canvas import Canvas
-from .decoding.messages import CPU, Described, Device, Event, Export, Exported, Facts, Failed, Goal, Loaded, Painted, Side, Version
+from .decoding.messages import CPU, Described, Device, Event, Export, Exported, Facts, Failed, Goal, Loaded, Painted, Shown, Side, Version
 from .decoding.worker import Worker
 from .folder import Walk, copy_of, original_of, shown_in
 from .menus import DEVICES, Menus
@@ -42,7 +42,7 @@ class _Shown:
     serial: int
     facts: Facts | None = None
     limit: int | None = None
-    reached: Stage = DEFAULT_STAGE
+    reached: Shown = DEFAULT_STAGE
 
 
 class Window(QMainWindow):

@@ -27,6 +27,7 @@ import sdz.runtime.viewer.dialogs
 import sdz.runtime.viewer.window
 from sdz.runtime.cli import main
 from sdz.runtime.decode import decode
+from sdz.runtime.encode import encode
 from sdz.runtime.format.container import ALT_TEXT, Chunk, Header, latent_span, serialize
 from sdz.runtime.options import STAGES
 from sdz.runtime.viewer.appearance import Appearance
@@ -162,6 +163,18 @@ def test_keys_walk_the_folder(window: Window, folder: Path) -> None:
     with Image.open(folder / "a.png") as image:
         assert np.array_equal(painted(window, 200, 120), np.asarray(image))
     assert window.bottom.slider.isHidden() and window.bottom.stages.isHidden()
+
+
+@pytest.mark.parametrize("quality", [40, 80])
+def test_the_photo_itself_is_the_last_stage_of_a_file_that_holds_it(window: Window, tmp_path: Path, quality: int) -> None:
+    """Files of quality 80 have the linear stage before it, and no network."""
+    photo = np.random.default_rng(4).integers(0, 256, (120, 200, 3), dtype=np.uint8)
+    (tmp_path / "a.sdz").write_bytes(encode(photo, quality=quality, session=StandInSession(), lossless=True))  # type: ignore[arg-type]
+    window.open(tmp_path / "a.sdz")
+    wait(lambda: window.canvas.stage_in_view() == "exact")
+    assert np.array_equal(painted(window, 200, 120), photo)
+    assert window.bottom.stages.toolTip() == "Exact: the photo itself, as the file holds it"
+    assert window.canvas.wanted("shown", Version(1, None, "denoised")) == ()
 
 
 def test_an_error_is_said_in_the_window_and_the_next_picture_shown(window: Window, folder: Path) -> None:

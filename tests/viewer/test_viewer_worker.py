@@ -110,7 +110,8 @@ def test_the_photo_itself_takes_the_place_of_the_last_stage(driver: Driver, tmp_
     driver.worker.aim({"shown": goal})
     driver.wait(lambda: bool(driver.painted()) and np.array_equal(driver.painted()[-1].pixels, photo))
     event = driver.painted()[-1]
-    assert (event.tile, event.final, event.stage) == ((0, 0), True, event.reached)
+    assert (event.tile, event.final, event.stage, event.reached) == ((0, 0), True, "exact", "exact")
+    assert [e.final for e in driver.painted()[:-1]] == [False] * (len(driver.painted()) - 1)
     # with fewer bytes, or another stage, there is none of it
     for serial, version in enumerate((Version(1, path.stat().st_size - 1, "denoised"), Version(1, None, "linear")), 1):
         driver.worker.aim({"shown": Goal(path, version, ((0, 0),), describe=True)})

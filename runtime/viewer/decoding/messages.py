@@ -1,6 +1,6 @@
 """What the window asks of the worker, and what the worker answers: goals, and events with pixels. Plain records, without Qt.
 
-Stages are those of the whole project (`runtime.options`): linear, decoded, denoised.
+Stages are those of the whole project (`runtime.options`), linear, decoded, denoised, and the photo itself of files that hold it, exact.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...info import Report
-from ...options import Stage
+from ...options import STAGES, Stage
 
 Side = Literal["shown", "other"]
 SIDES: Final[tuple[Side, ...]] = ("shown", "other")
+
+Shown = Stage | Literal["exact"]
+SHOWN: Final[tuple[Shown, ...]] = (*STAGES, "exact")
+"""What may be on the screen, each nearer to the photo than the one before."""
 
 Tile = tuple[int, int]
 """Row and column of a tile of TILE_PIXELS a side."""
@@ -92,12 +96,12 @@ class Painted:
 
     side: Side
     version: Version
-    stage: Stage
+    stage: Shown
     pixels: NDArray[np.uint8]
     tile: Tile | None
     reduce: int
     final: bool
-    reached: Stage
+    reached: Shown
     seconds: dict[str, float]
 
 

@@ -17,7 +17,7 @@ from ...files import write_atomically
 from ...format.container import ALPHA, ALT_TEXT, LATENTS, Container, parse
 from ...limits import MAX_PIXELS
 from ...options import Stage
-from .messages import TILE_PIXELS, Facts, Tile, Version
+from .messages import TILE_PIXELS, Facts, Shown, Tile, Version
 
 if TYPE_CHECKING:
     from ...decode import Opened, Stopwatch
@@ -42,8 +42,7 @@ class Picture:
     """The file opened as number `serial`: an .sdz (`container`) or an ordinary image (`photo`), and what of it has been painted.
 
     `opened` are the latents of the first `opened_limit` bytes, `painted` the last stage of each tile, `overview` whether the whole
-    picture has been painted at the linear stage. `bands` are those of a lossless tail that are yet to come, `exact` those that have, and
-    `exact_tiles` the tiles that were painted of them.
+    picture has been painted at the linear stage. `bands` are those of a lossless tail that are yet to come, `exact` those that have.
     """
 
     serial: int
@@ -59,10 +58,9 @@ class Picture:
     failed: bool = False
     reduce: int = 1
     alpha: NDArray[np.uint8] | None = None
-    painted: dict[Tile, Stage] = field(default_factory=dict)
+    painted: dict[Tile, Shown] = field(default_factory=dict)
     bands: Iterator[tuple[slice, NDArray[np.uint8]]] | None = None
     exact: list[NDArray[np.uint8]] = field(default_factory=list)
-    exact_tiles: set[Tile] = field(default_factory=set)
     watch: Stopwatch | None = None
 
     @property

@@ -24,6 +24,7 @@ from ...options import STAGES, Stage
 from .messages import (
     CPU,
     DIRECT_TILES,
+    SHOWN,
     SIDES,
     Described,
     Device,
@@ -34,6 +35,7 @@ from .messages import (
     Goal,
     Loaded,
     Painted,
+    Shown,
     Side,
     Version,
 )
@@ -182,13 +184,16 @@ class Worker:
             self._begin(held, version)
             held.overview = False
         reached = held.opened.reached(version.stage)
+        last: Shown = "exact" if version.stage == STAGES[-1] and held.opened.tail is not None else reached
         if not held.overview:
             held.overview = True
             pixels = whole(held.opened, held.reduce, held.alpha, held.watch)
-            final = reached == "linear" and held.reduce == 1
-            self._tell(Painted(side, version, "linear", pixels, None, held.reduce, final, reached, dict(held.watch.seconds)))
+            final = last == "linear" and held.reduce == 1
+            self._tell(Painted(side, version, "linear", pixels, None, held.reduce, final, last, dict(held.watch.seconds)))
             return True
-        if self._paint_a_tile(side, goal, held, reached) or self._exact_step(side, goal, held, reached):
+        if self._paint_exactly(side, goal, held) or self._paint_a_tile(side, goal, held, reached, last):
+            return True
+        if last == "exact" and self._decode_a_band(held):
             return True
         if goal.describe and held.described != (version.limit, version.serial):
             held.described = (version.limit, version.serial)
@@ -232,9 +237,9 @@ class Worker:
         with self._news:
             held.version = version
             held.painted = {}
-            held.bands, held.exact, held.exact_tiles = None, [], set()
+            held.bands, held.exact = None, []
 
-    def _paint_a_tile(self, side: Side, goal: Goal, held: Picture, reached: Stage) -> bool:
+    def _paint_a_tile(self, side: Side, goal: Goal, held: Picture, reached: Stage, last: Shown) -> bool:
         opened = held.opened
         assert opened is not None and held.watch is not None
         if reached == "linear" and held.reduce == 1:
@@ -244,7 +249,7 @@ class Worker:
         for stage in stages:
             for tile in goal.tiles:
                 done = held.painted.get(tile)
-                if done is not None and STAGES.index(done) >= STAGES.index(stage):
+                if done is not None and SHOWN.index(done) >= SHOWN.index(stage):
                     continue
                 pixels = held.tile(tile, stage, None if stage == "linear" else self._session(opened))
                 if pixels is None:
@@ -252,30 +257,32 @@ class Worker:
                 self._tell_device()
                 with self._news:
                     held.painted[tile] = stage
-                self._tell(Painted(side, goal.version, stage, pixels, tile, 1, stage == reached, reached, dict(held.watch.seconds)))
+                self._tell(Painted(side, goal.version, stage, pixels, tile, 1, stage == last, last, dict(held.watch.seconds)))
                 return True
         return False
 
-    def _exact_step(self, side: Side, goal: Goal, held: Picture, reached: Stage) -> bool:
-        """Decodes a band of a lossless tail, and paints tiles of the photo itself once all bands are there."""
-        opened = held.opened
-        assert opened is not None and held.watch is not None
-        if goal.version.stage != STAGES[-1] or opened.tail is None:
-            return False
+    def _paint_exactly(self, side: Side, goal: Goal, held: Picture) -> bool:
+        """Paints a tile of the photo itself whose rows have come out of the lossless tail."""
+        assert held.watch is not None
+        for tile in goal.tiles if held.exact else ():
+            pixels = None if held.painted.get(tile) == "exact" else held.exact_tile(tile)
+            if pixels is not None:
+                with self._news:
+                    held.painted[tile] = "exact"
+                self._tell(Painted(side, goal.version, "exact", pixels, tile, 1, True, "exact", dict(held.watch.seconds)))
+                return True
+        return False
+
+    def _decode_a_band(self, held: Picture) -> bool:
+        """Decodes the next rows of the lossless tail; False where there are no more."""
+        assert held.opened is not None and held.watch is not None
         if held.bands is None:
-            held.bands = opened.exact_bands()
+            held.bands = held.opened.exact_bands()
         with held.watch("lossless"):
             band = next(held.bands, None)
         if band is not None:
             held.exact.append(band[1])
-            return True
-        for tile in goal.tiles:
-            pixels = None if tile in held.exact_tiles else held.exact_tile(tile)
-            if pixels is not None:
-                held.exact_tiles.add(tile)
-                self._tell(Painted(side, goal.version, reached, pixels, tile, 1, True, reached, dict(held.watch.seconds)))
-                return True
-        return False
+        return band is not None
 
     def _serve(self, export: Export) -> None:
         try:
