@@ -112,6 +112,11 @@ class DesktopError(SdzError):
     """The desktop lacks something that is needed: a display, a system library, or a tool that registers files."""
 
 
+def reason(error: BaseException) -> str:
+    """`in_words` for a sentence that names the file already."""
+    return error.strerror if isinstance(error, OSError) and error.strerror else in_words(error)
+
+
 def in_words(error: BaseException) -> str:
     """One line that says what went wrong, without the class's name or a number that only programs read."""
     if isinstance(error, MemoryError):

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ...output import tolerate_names
-from ..errors import SdzError
+from ..errors import SdzError, in_words
 from ..options import DEFAULT_EFFORT, DEFAULT_QUALITY, DEFAULT_STAGE, DEFAULT_TUNE, ENGINES, MAX_EFFORT, STAGES, TUNES
 from . import coding, desktop, inspection, regions
 from .batch import PROGRAM, SUFFIX
@@ -33,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # the reader of our output has gone; Python would complain again when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"{PROGRAM}: {in_words(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted", file=sys.stderr)

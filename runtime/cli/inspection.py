@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import CorruptFileError, EncodeInputError, MissingPackError
+from ..errors import CorruptFileError, EncodeInputError, MissingPackError, SdzError, reason
 from ..files import Job
 from ..format.container import ALPHA, TAGS, Container, parse
 from ..info import Report, describe
@@ -102,7 +102,10 @@ def verify(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     if args.against is not None:
         from ..photo import read_photo
 
-        against = read_photo(Path(args.against))
+        try:
+            against = read_photo(Path(args.against))
+        except (OSError, SdzError) as error:
+            raise EncodeInputError(f"the photo {args.against} cannot be read: {reason(error)}") from None
 
     def work(job: Job) -> Report:
         container = parse(read(job.source))

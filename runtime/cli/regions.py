@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from ..errors import EncodeInputError
+from ..errors import EncodeInputError, reason
 from ..options import DEFAULT_OCTAVES, MAX_OCTAVES, SUBJECTS
 from ..regions.subjects import subjects_of
 
@@ -95,4 +95,4 @@ def _mask(path: Path) -> Any:
         with Image.open(path) as image:
             return image.convert("L")
     except (OSError, UnidentifiedImageError) as error:
-        raise EncodeInputError(f"the mask {path} cannot be read: {error}") from None
+        raise EncodeInputError(f"the mask {path} cannot be read: {reason(error)}") from None

@@ -137,6 +137,11 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "b.sdz", "--against", "a.png"]) == 1
     problems = capsys.readouterr().err
     assert "2000 pixels differ from the photo's" in problems and "the file has no lossless tail" in problems
+    Path("broken.png").write_bytes(b"\x89PNG")
+    unreadable = {"none.png": "No such file or directory", "broken.png": "not an image that Pillow can read", ".": "Is a directory"}
+    for path, why in unreadable.items():
+        assert main(["verify", "a.sdz", "--against", path]) == 1
+        assert capsys.readouterr().err == f"sdz: the photo {path} cannot be read: {why}\n"
     assert main(["info", "--json", "--webp", "a.sdz", "b.sdz"]) == 0
     first, second = json.loads(capsys.readouterr().out)["files"]
     tail = parse(Path("a.sdz").read_bytes()).find(LOSSLESS)

@@ -162,7 +162,7 @@ def test_a_mask_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     photo = tmp_path / "photo.png"
     Image.fromarray(PHOTO).save(photo)
     assert main(["encode", str(photo), "-o", str(tmp_path / "photo.sdz"), "--mask", str(tmp_path / "none.png")]) == 1
-    assert "none.png cannot be read" in capsys.readouterr().err
+    assert f"the mask {tmp_path}/none.png cannot be read: No such file or directory\n" in capsys.readouterr().err
     assert not (tmp_path / "photo.sdz").exists()
 
 
