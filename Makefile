@@ -68,7 +68,7 @@ site: setup
 	mkdir -p build && rm -rf build/photos && cp -R docs/demo build/photos
 	data=$$($(BIN)/python -c 'import pathlib, skimage; print(pathlib.Path(skimage.__file__).parent / "data")') && \
 	for photo in $(PHOTOS); do cp "$$data/$${photo##*/}" "build/photos/$$photo" || exit 1; done
-	$(BIN)/python -m sdz build build/photos --out $(SITE) --title "Eight photos" --originals --jobs $(JOBS)
+	$(BIN)/python -m sdz build build/photos --out $(SITE) --title "Eight photos" --originals --lossless --jobs $(JOBS)
 
 serve:
 	$(BIN)/python -m sdz serve $(SITE) --port $(PORT) --quiet

@@ -35,12 +35,14 @@ ACCEPTED = "a path, the bytes of an image file, a file opened for binary reading
 @dataclass(frozen=True)
 class PreparedPhoto:
     """A photo as the encoder wants it: `rgb` uint8 (H, W, 3) in sRGB, upright; `alpha` uint8 (H, W) or None where opaque;
-    `grey` whether it had one colour channel; `exif` the TIFF block without its orientation, b"" where there is none."""
+    `grey` whether it had one colour channel; `exif` the TIFF block without its orientation, b"" where there is none; `made_of` the sides of
+    the picture that it was made smaller of, None where it was not."""
 
     rgb: NDArray[np.uint8]
     alpha: NDArray[np.uint8] | None
     grey: bool
     exif: bytes
+    made_of: tuple[int, int] | None = None
 
     @property
     def width(self) -> int:
@@ -51,6 +53,11 @@ class PreparedPhoto:
     def height(self) -> int:
         """Rows of pixels."""
         return int(self.rgb.shape[0])
+
+    @property
+    def whole(self) -> tuple[int, int]:
+        """Width and height before it was made smaller."""
+        return self.made_of or (self.width, self.height)
 
     def to_pil(self) -> Image.Image:
         """The photo for Pillow: mode L, LA, RGB or RGBA, without metadata."""
@@ -68,7 +75,7 @@ class PreparedPhoto:
         scale = longest / max(self.width, self.height)
         size = max(1, round(self.width * scale)), max(1, round(self.height * scale))
         small = prepare(self.to_pil().resize(size, Image.Resampling.LANCZOS))
-        return replace(small, grey=self.grey, exif=self.exif)
+        return replace(small, grey=self.grey, exif=self.exif, made_of=self.whole)
 
 
 def read_photo(given: ImageInput | PreparedPhoto, longest: int | None = None) -> PreparedPhoto:
@@ -176,11 +183,17 @@ def prepare(image: Image.Image, longest: int | None = None) -> PreparedPhoto:
         raise EncodeInputError("floating-point samples have no defined range: convert the image to 8 bits first")
     profile = _profile_of(image)
     try:
+        made_of = None
         if longest is not None:
+            whole = image.size
             image = read_small(image, longest)
+            made_of = None if image.size == whole else whole
             _check_size(*image.size)
         image.load()
+        read = image.size
         image, exif = _upright(image)
+        if made_of is not None and image.size != read:
+            made_of = made_of[::-1]
         if image.mode in ("RGBa", "La"):
             image = image.convert(image.mode.upper())
         alpha = _alpha_of(image)
@@ -191,7 +204,7 @@ def prepare(image: Image.Image, longest: int | None = None) -> PreparedPhoto:
         raise EncodeInputError(f"the image cannot be read: {error}") from error
     if alpha is not None:
         rgb = fill_transparent(rgb, alpha)
-    return PreparedPhoto(rgb, alpha, grey, exif)
+    return PreparedPhoto(rgb, alpha, grey, exif, made_of)
 
 
 def _check_size(width: int, height: int) -> None:

@@ -10,6 +10,9 @@ import hashlib
 import json
 import mimetypes
 import queue
+import re
+import select
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -60,7 +63,9 @@ class Gate:
 
 
 class Site:
-    """Serves `files` (path below the prefix -> bytes, or a file on disk) on a free port of loopback."""
+    """Serves `files` (path below the prefix -> bytes, or a file on disk) on a free port of loopback. With `ranges` files have ETags, and
+    may be asked for from a byte on; `spans` are the paths and bytes of those that were, `given_up` the paths whose clients left while they
+    were held back."""
 
     def __init__(self, prefix: str = "/") -> None:
         self.prefix = prefix
@@ -68,6 +73,9 @@ class Site:
         self.headers: dict[str, str] = {}
         self.gates: dict[str, Gate] = {}
         self.requests: list[str] = []
+        self.ranges = False
+        self.spans: list[tuple[str, int]] = []
+        self.given_up: list[str] = []
         self.reports: queue.Queue[bytes] = queue.Queue()
         site = self
 
@@ -105,6 +113,20 @@ class Site:
         """The requests so far for paths with one of these endings."""
         return [path for path in self.requests if path.endswith(endings)]
 
+    def wait(self, gate: Gate, handler: BaseHTTPRequestHandler, path: str) -> None:
+        """Until the gate is open, or the client has gone."""
+        for _ in range(1200):
+            if gate.open.wait(0.05):
+                return
+            if select.select([handler.connection], [], [], 0)[0] and not handler.connection.recv(1, socket.MSG_PEEK):
+                self.given_up.append(path)
+                raise ConnectionResetError
+
+    def start_of(self, handler: BaseHTTPRequestHandler, body: bytes) -> int | None:
+        """The first byte that is asked for; None for the whole file, also where it is not the one that is meant."""
+        wanted = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
+        return int(wanted[1]) if wanted and handler.headers.get("If-Range", etag_of(body)) == etag_of(body) else None
+
     def take_report(self, handler: BaseHTTPRequestHandler) -> None:
         """Keeps what a page posts in `reports`."""
         self.reports.put(handler.rfile.read(int(handler.headers["Content-Length"])))
@@ -116,8 +138,15 @@ class Site:
         self.requests.append(path)
         content = self.files.get(path)
         body = content.read_bytes() if isinstance(content, Path) else content
-        handler.send_response(404 if body is None else 200)
+        start = self.start_of(handler, body) if self.ranges and body is not None else None
+        handler.send_response(404 if body is None else 200 if start is None else 206)
         body = b"" if body is None else body
+        if self.ranges:
+            handler.send_header("ETag", etag_of(body))
+        if start is not None:
+            self.spans.append((path, start))
+            handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+            body = body[start:]
         suffix = Path(path).suffix
         handler.send_header("Content-Type", TYPES.get(suffix) or mimetypes.guess_type(path)[0] or "application/octet-stream")
         if suffix == ".wasm" and "gzip" in handler.headers.get("Accept-Encoding", ""):
@@ -127,16 +156,21 @@ class Site:
         for name, value in self.headers.items():
             handler.send_header(name, value)
         handler.end_headers()
-        gate = self.gates.get(path, Gate(len(body)))
+        gate = Gate(len(body)) if start is not None else self.gates.get(path, Gate(len(body)))
         try:
             handler.wfile.write(body[: gate.at])
             handler.wfile.flush()
             if gate.at < len(body):
-                gate.open.wait(60)
+                self.wait(gate, handler, path)
                 handler.wfile.write(body[gate.at :])
         except OSError:
             # the page gave up on the request, as some tests want it to
             handler.close_connection = True
+
+
+def etag_of(body: bytes) -> str:
+    """A strong validator."""
+    return f'"{hashlib.sha256(body).hexdigest()[:16]}"'
 
 
 _compressed: dict[int, bytes] = {}

@@ -53,7 +53,8 @@ ROOMS: dict[str, set[str]] = {
     "export/packs/upper": {"export/models", "runtime/refining"},
     "export/packs/foreign": {"export/packs", "export/families", "export/models", "export"},
     "export/training": {"export/packs", "export/packs/foreign", "export/families", "export/models", "export/metrics", "export"},
-    "export/site": {"export/metrics", "export", "export/site/theme"},
+    "export/site": {"export/metrics", "export", "export/site/theme", "export/site/parts", "runtime/lossless"},
+    "export/site/parts": {"export/site", "export/metrics", "runtime/lossless"},
     "export/site/theme": set(),
     "export/plain": {"export/site", "export"},
     "export/speed": {"export/site", "export"},
@@ -143,7 +144,7 @@ def test_no_circle_of_imports() -> None:
 
 def test_rooms_are_small() -> None:
     """No folder with more than 16 files beside sub-folders, no file over 500 lines."""
-    web = ("web", "web/format", "web/page", "web/work", "web/demo")
+    web = ("web", "web/format", "web/page", "web/work", "web/demo", "web/demo/panel")
     folders = [ROOT / name for name in (*ROOMS, "core", "core/src", "core/src/networks", "core/src/lossless", *web)]
     crowded = {str(f.relative_to(ROOT)): n for f in folders if (n := sum(p.is_file() for p in f.iterdir())) > 16}
     long = {
@@ -189,10 +190,11 @@ def test_nothing_heavy_is_loaded_in_fact(code: str) -> None:
     assert out.stdout == "\n"
 
 
-def web_imports(module: Path) -> list[str]:
-    """What a module of `web/` imports by a statement; types in comments and `import()` do not count."""
+def web_imports(module: Path, later: bool = False) -> list[str]:
+    """What a module of `web/` imports by a statement, and where it is asked for by `import()`; types in comments do not count."""
     text = re.sub(r"/\*.*?\*/", "", module.read_text(encoding="utf-8"), flags=re.DOTALL)
-    return re.findall(r"""(?:\bfrom|^import)\s+["']([^"']+)["']""", text, re.MULTILINE)
+    deferred = re.findall(r"""\bimport\(["']([^"']+)["']\)""", text) if later else []
+    return deferred + re.findall(r"""(?:\bfrom|^import)\s+["']([^"']+)["']""", text, re.MULTILINE)
 
 
 BROWSER = [path for path in sorted((ROOT / "web").rglob("*.js")) if path.parent.name != "npm"]
@@ -218,3 +220,10 @@ def test_no_circle_in_web() -> None:
         order.index(web / "core.js") < order.index(web / "engine.js") < order.index(web / "work/stages.js") < order.index(web / "worker.js")
     )
     assert not {path for module in graph if module.parent == web / "format" for path in graph[module] if path.parent == web / "page"}
+
+
+def test_no_circle_in_web_by_what_is_loaded_later() -> None:
+    graph = {module: {(module.parent / target).resolve() for target in web_imports(module, later=True)} for module in BROWSER}
+    later = {target for module in BROWSER for target in web_imports(module, later=True)} - {t for m in BROWSER for t in web_imports(m)}
+    assert {"../session.js", "./exact.js", "./photo.js", "./upgrade.js"} <= later
+    tuple(graphlib.TopologicalSorter(graph).static_order())

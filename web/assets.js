@@ -1,7 +1,6 @@
 /**
  * Default addresses of the core, of pack files and of onnxruntime-web: beside the scripts, as in every built site. The npm package has its own
- * version of this module (written by npm/package.js), in which each address is a literal that bundlers understand, and no import is a dynamic
- * one: of a worker, several bundlers make a single file only.
+ * version of this module (written by npm/package.js), in which each address is a literal that bundlers understand.
  */
 
 import { fetchReader } from "./pack.js";
@@ -20,11 +19,5 @@ export const packFolder = (id) => new URL(`packs/${id}/`, import.meta.url);
 /** @param {string} id of a pack @returns {Read} */
 export const packReader = (id) => fetchReader(/** @type {URL} */ (packFolder(id)));
 
-/** The module that runs graphs on onnxruntime-web. */
-export const graphRunner = () => import("./session.js");
-
 /** @param {string} name of one of onnxruntime-web's files @returns {string | undefined} its address; undefined where it is not provided */
 export const runtimeFile = (name) => new URL(`ort/${name}`, import.meta.url).href;
-
-/** The module that reads lossless tails. */
-export const exactReader = () => import("./work/exact.js");

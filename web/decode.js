@@ -3,9 +3,9 @@
  * photo itself. The twin of runtime/decode.py.
  */
 
-import { exactReader } from "./assets.js";
 import { LOSSLESS, find } from "./format/container.js";
 import { Sessions } from "./sessions.js";
+import { exactReader } from "./work/later.js";
 import { paint, reached, readContainer, readPicture, strengthOf } from "./work/stages.js";
 
 /** @import { Header } from "./format/container.js" */

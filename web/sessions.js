@@ -4,10 +4,11 @@
  * needed: few pages ever need either.
  */
 
-import { graphRunner, packReader } from "./assets.js";
+import { packReader } from "./assets.js";
 import { CoreNetworks } from "./engine.js";
 import { asSdzError } from "./errors.js";
 import { fetchReader, loadPack } from "./pack.js";
+import { graphRunner } from "./work/later.js";
 
 /** @import { Window } from "./core.js" */
 /** @import { Network, Picture } from "./engine.js" */

@@ -20,6 +20,7 @@ import { PACK_CACHE, stored } from "./pack.js";
 import { Sessions } from "./sessions.js";
 import { reductionOf } from "./format/sparse.js";
 import { enlarged } from "./work/enlarged.js";
+import { withoutTail } from "./work/untailed.js";
 
 /** @import { Stage } from "./work/stages.js" */
 
@@ -114,6 +115,15 @@ function keep(bound, key, response) {
   return keeping;
 }
 
+/**
+ * Caches a picture's file without its lossless tail: the page has that of the same download, if it wants it.
+ * @param {Bound} bound @param {string} key @param {Response} response
+ */
+async function keepPicture(bound, key, response) {
+  const bytes = await withoutTail(response, MAX_PART_BYTES).catch(() => null);
+  if (bytes) await keep(bound, key, new Response(bytes, { headers: response.headers }));
+}
+
 /** @param {Bound} bound */
 async function trim(bound) {
   const cache = await open(bound);
@@ -132,10 +142,7 @@ async function download(url) {
   const response = await fetch(url, { headers: { Accept: ACCEPT }, credentials: "same-origin" }).catch(() => undefined);
   if (!response || response.status >= 500) return undefined;
   if (!response.ok) throw new SdzError("NetworkError", `${url}: HTTP status ${response.status}`);
-  if (Number(response.headers.get("content-length")) > MAX_DOWNLOAD_BYTES) {
-    throw new SdzError("LimitError", `${url} is larger than ${MAX_DOWNLOAD_BYTES} bytes`);
-  }
-  return new Uint8Array(await response.arrayBuffer());
+  return withoutTail(response, MAX_DOWNLOAD_BYTES);
 }
 
 /**
@@ -247,9 +254,9 @@ async function answerPart(event, bound) {
     const response = await fetch(request);
     const length = Number(response.headers.get("content-length"));
     const secret = /no-store|private/.test(response.headers.get("cache-control") ?? "");
-    if (response.status === 200 && response.type === "basic" && !secret && length <= MAX_PART_BYTES) {
-      event.waitUntil(keep(bound, request.url, response.clone()));
-    }
+    if (response.status !== 200 || response.type !== "basic" || secret) return response;
+    if (new URL(request.url).pathname.endsWith(SUFFIX)) event.waitUntil(keepPicture(bound, request.url, response.clone()));
+    else if (length <= MAX_PART_BYTES) event.waitUntil(keep(bound, request.url, response.clone()));
     return response;
   } catch (error) {
     const kept = await (await open(bound))?.match(request.url, { ignoreVary: true });

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
@@ -68,19 +68,25 @@ def _above(source: Source) -> list[tuple[tuple[str, ...], Path]]:
     return [(inside[: named + depth], source.folder.joinpath(*below[:depth])) for depth in range(len(below))]
 
 
-def make_albums(title: str | None, made: Sequence[tuple[Source, Photo]], order: str, default: str = "") -> tuple[Album, list[str]]:
+def read_folders(sources: Iterable[Source]) -> dict[Path, Folder]:
+    """What is written in the folders of photos, and in those above them."""
+    photos_of: dict[Path, list[str]] = {}
+    for source in sources:
+        photos_of.setdefault(source.path.parent, []).append(source.path.name)
+        for _, above in _above(source):
+            photos_of.setdefault(above, [])
+    return {path: read_folder(path, names) for path, names in photos_of.items()}
+
+
+def make_albums(
+    title: str | None, made: Sequence[tuple[Source, Photo]], folders: Mapping[Path, Folder], order: str, default: str = ""
+) -> tuple[Album, list[str]]:
     """The root of the tree, whose title is the site's: `title`, or its folder's own, or else `default`; and a line for each text that could
-    not be used.
+    not be used. `folders` are those of all photos.
 
     In an album, what its `order.txt` names stands first; then come photos by the time they were taken, those that do not say last, or with
     `order` "name" by name; sub-albums stand by name.
     """
-    photos_of: dict[Path, list[str]] = {}
-    for source, _ in made:
-        photos_of.setdefault(source.path.parent, []).append(source.path.name)
-        for _, above in _above(source):
-            photos_of.setdefault(above, [])
-    folders = {path: read_folder(path, names) for path, names in photos_of.items()}
     problems = [problem for folder in folders.values() for problem in folder.problems]
     root = Album(title or default)
     known: dict[tuple[str, ...], Album] = {(): root}

@@ -7,10 +7,10 @@ rename; then the manifest; last, files only the previous manifest names go.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...runtime.files import evenly, sync_folder
@@ -18,7 +18,7 @@ from ...runtime.pack import Pack
 from ..photo_files import NoPhotosError, Source, find_photos
 from ..workers import Call, Lost, run
 from . import library
-from .albums import Album, make_albums
+from .albums import Album, make_albums, read_folders
 from .assets import BROTLI_QUALITY, Asset, copy_asset, digest, hashed_name, write_asset
 from .feeds import feeds
 from .library import Library
@@ -28,6 +28,7 @@ from .pages import INDEX, Pages, path_of, size_rules
 from .photos import PhotoJob, PhotoOptions, PhotoResult, make_photo, open_pack
 from .place import SiteWriteError, apart, check_folder, check_pages, remove, skipped, sweep
 from .report import Decoder, Report, summarize
+from .texts import Folder, Texts
 from .theme.theme import Theme
 
 
@@ -84,7 +85,9 @@ def build(options: BuildOptions, progress: Progress = lambda done, count, result
             known = Known(paths=known.paths)
         journal = Journal(options.site, afresh=options.force)
         try:
-            assets, results = _make(options, sources, names, pack, shared, known, journal, progress)
+            folders = read_folders(sources)
+            jobs = _jobs(options, sources, names, pack, known, folders)
+            assets, results = _make(options, jobs, shared, known, journal, progress)
         except BaseException:
             sweep(options.site)
             raise
@@ -93,7 +96,7 @@ def build(options: BuildOptions, progress: Progress = lambda done, count, result
         if not made:
             raise NoPhotosError("\n".join([*problems, *found.left_out, "no photo could be read: the site was left as it was"]))
         decoder = Decoder(pack.id.hex(), pack.exact, pack.denoiser_min_step_index is not None)
-        albums, notes = make_albums(options.title, made, options.order, options.theme.words["images"])
+        albums, notes = make_albums(options.title, made, folders, options.order, options.theme.words["images"])
         photos = albums.all_photos()
         reused = sum(r.reused for r in results)
         report = summarize(options.site, decoder, photos, assets, shared, reused, problems, found.left_out, notes)
@@ -107,39 +110,49 @@ def build(options: BuildOptions, progress: Progress = lambda done, count, result
     return report
 
 
+def _jobs(
+    options: BuildOptions, sources: list[Source], names: list[str], pack: Pack, known: Known, folders: Mapping[Path, Folder]
+) -> list[PhotoJob]:
+    """What is to be made of each source; what stands beside a photo of its regions counts for it."""
+    judged = set(evenly(range(len(sources)), options.judged))
+    jobs = []
+    for index, (source, name) in enumerate(zip(sources, names, strict=True)):
+        texts = folders[source.path.parent].photos.get(source.path.name, Texts())
+        own = replace(options.photo, regions=texts.regions or ())
+        if texts.protect is not None:
+            own = replace(own, protect=texts.protect)
+        key = source_key(source.inside)
+        jobs.append(PhotoJob(source.path, key, name, index in judged, options.site, options.pack, pack.id, own, known.photos.get(key)))
+    return jobs
+
+
 def _make(
     options: BuildOptions,
-    sources: list[Source],
-    names: list[str],
-    pack: Pack,
+    jobs: list[PhotoJob],
     shared: Library,
     known: Known,
     journal: Journal,
     progress: Progress,
 ) -> tuple[list[Asset], list[PhotoResult]]:
-    """The library's files, sorted by path, and the photos in the order of their sources; what is done is in the journal at once."""
+    """The library's files, sorted by path, and the photos in the order of their jobs; what is done is in the journal at once."""
     calls = [
         Call(_write_known, (options.site, path, data, options.brotli_quality, known.twin(options.site, digest(data), path)))
         for path, data in ((shared.path(name), data) for name, data in shared.files.items())
     ]
     files = len(calls)
-    judged = set(evenly(range(len(sources)), options.judged))
-    for index, (source, name) in enumerate(zip(sources, names, strict=True)):
-        key = source_key(source.inside)
-        job = PhotoJob(source.path, key, name, index in judged, options.site, options.pack, pack.id, options.photo, known.photos.get(key))
-        calls.append(Call(make_photo, (job,), options.time_limit))
+    calls += [Call(make_photo, (job,), options.time_limit) for job in jobs]
     assets: list[Asset] = []
     results: dict[int, PhotoResult] = {}
     with closing(run(calls, options.jobs)) as finished:
         for index, result in finished:
             if index >= files:
-                path = sources[index - files].path
+                path = jobs[index - files].source
                 made = PhotoResult(path, None, problem=f"{path}: {result.reason}") if isinstance(result, Lost) else result
                 results[index] = made
                 if made.photo is not None and not made.reused:
                     known.add([], [made.photo])
                     journal.photo(made.photo)
-                progress(len(results), len(sources), made)
+                progress(len(results), len(jobs), made)
             elif isinstance(result, Lost):
                 raise SiteWriteError(f"{calls[index].arguments[1]}: {result.reason}")
             else:

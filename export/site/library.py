@@ -51,10 +51,11 @@ CORE_FILE = "sdz.wasm"
 EXACT = ROOT / "core" / "lossless.wasm"
 """The core's second module, which a page loads only where it reads a lossless tail."""
 
-STYLES = ("base.css", "gallery.css", "photo.css", "how.css")
-"""The demo's style sheets, in the order of their rules; pages load them as one."""
+STYLE, PANEL_STYLE = "demo/style.css", "demo/panel.css"
+"""The demo's style sheets: of every page, and of the panel that few readers open."""
 
-STYLE = "demo/style.css"
+STYLES = {STYLE: ("base.css", "gallery.css", "photo.css"), PANEL_STYLE: ("how.css", "panel/panel.css")}
+"""What they are made of, in the order of their rules."""
 
 ORT_DISTS = (WEB / "ort", ROOT / "node_modules/onnxruntime-web/dist")
 """Where onnxruntime-web lies: in an installed package, in a checkout."""
@@ -116,8 +117,8 @@ def collect(pack: Pack, webgpu: bool = False) -> Library:
     """All files of the library, with `webgpu` those that only WebGPU needs as well; raises MissingPartError, or CorruptPackError for a pack
     that fails its digests."""
     try:
-        style = b"\n".join((DEMO / name).read_bytes() for name in STYLES)
-        files = {**_modules(), STYLE: style, CORE_FILE: CORE.read_bytes(), EXACT.name: EXACT.read_bytes()}
+        styles = {sheet: b"\n".join((DEMO / name).read_bytes() for name in parts) for sheet, parts in STYLES.items()}
+        files = {**_modules(), **styles, CORE_FILE: CORE.read_bytes(), EXACT.name: EXACT.read_bytes()}
     except OSError as error:
         raise MissingPartError(f"{error.filename}: {error.strerror}: install sdz again, or repair the checkout") from error
     except MinifyError as error:

@@ -17,7 +17,7 @@ from ...runtime.files import write_atomically
 from .assets import WORK, Asset
 from .report import Photo, Report
 
-FORMAT = 3
+FORMAT = 4
 """Of the site's manifest; another one is built anew."""
 
 MANIFEST = "manifest.json"

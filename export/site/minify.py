@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-MODULES = ("*.js", "format/*.js", "page/*.js", "work/*.js", "demo/*.js")
+MODULES = ("*.js", "format/*.js", "page/*.js", "work/*.js", "demo/*.js", "demo/panel/*.js")
 """The modules of `web/`."""
 
 NAMED = (

@@ -6,6 +6,7 @@ prefix; nothing inline runs or styles, so a strict Content-Security-Policy holds
 
 from __future__ import annotations
 
+import base64
 import math
 import posixpath
 import re
@@ -17,17 +18,14 @@ from urllib.parse import quote
 from ...runtime.options import STAGES
 from .albums import Album
 from .assets import Asset
-from .library import CHOOSER, DEMO, ENTRY, FALLBACK, STYLE, Library, MissingPartError, module_graph
-from .report import Photo, Report, kilobytes, payback
+from .library import CHOOSER, DEMO, ENTRY, FALLBACK, PANEL_STYLE, STYLE, Library, MissingPartError, module_graph
+from .report import LEAST_BYTES, Photo, Report, kilobytes, payback
 from .theme.numbers import fixed, grouped, photo_count
 from .theme.theme import Theme, explained
 from .theme.words import Words
 
 CURVE_WIDTH, CURVE_HEIGHT = 600, 72
 """Units of the rate curve's drawing; it is stretched to the slider's width."""
-
-CURVE_LEAST_BYTES = 24
-"""Where the byte slider begins (LEAST_BYTES of `web/demo/photo.js`)."""
 
 PHOTOS = 200
 """Most photos on a page of an album."""
@@ -41,21 +39,37 @@ TEMPLATES = ("layout.html", "parts.html", "index.html", "photo.html", "how.html"
 
 INDEX = "index.html"
 
-SCRIPTED = ("B", "used", "natural", "faithful", "original", "approximate", "same", "differ", "share")
+SCRIPTED = ("B", "kB", "used", "natural", "faithful", "original", "approximate", "same", "same_exact", "differ", "share", "fetching")
 """Words that the panel's script writes."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """PSNR over bytes, to be drawn above the byte slider and like it logarithmic in bytes: `low` and `high` in dB, the points of a line
-    and of the area under it in units of `width` and `height`."""
+    """PSNR over bytes, to be drawn above the byte slider and like it logarithmic in bytes: `low` and `high` in dB, None where it ends in
+    the photo itself; the points of a line and of the area under it in units of `width` and `height`, and where the stops are."""
 
     low: float
-    high: float
+    high: float | None
     line: str
     area: str
+    marks: list[float]
     width: int = CURVE_WIDTH
     height: int = CURVE_HEIGHT
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A place on the byte slider that has a name, one of `STOPS`: so many bytes, and PSNR of what is shown there in dB, None where that is
+    the photo itself; `known` says whether it was measured."""
+
+    name: str
+    bytes: int
+    psnr: float | None
+    known: bool
+
+
+STOPS = ("head", "picture", "exact")
+"""What stands in the page itself, the picture that the page shows, the photo itself."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +109,11 @@ class Page:
     def sheets(self) -> list[Asset]:
         """The style sheets."""
         return [self._shared(STYLE), self.styles]
+
+    @property
+    def panel_sheet(self) -> Asset:
+        """The style sheet of a photo's panel."""
+        return self._shared(PANEL_STYLE)
 
     @property
     def entry(self) -> Asset:
@@ -247,22 +266,40 @@ def choice(photo: Photo, words: Words) -> str:
     return words[kind].format(sdz=grouped(photo.sdz.bytes, words), avif=grouped(photo.compared or 0, words))
 
 
+def stops(photo: Photo) -> list[Stop]:
+    """The places on a photo's byte slider that have names, from left to right."""
+    levels = dict(photo.ladder)
+    head = len(base64.b64decode(photo.head))
+    out = [Stop("head", head, levels.get(head), head in levels)] if 0 < head < photo.sdz.bytes else []
+    out.append(Stop("picture", photo.sdz.bytes, photo.best.psnr, True))
+    if photo.itself is not None:
+        out.append(Stop("exact", photo.itself.file.bytes, None, True))
+    return out
+
+
 def rate_curve(photo: Photo) -> Curve | None:
     """The drawing of a photo's ladder; None where there is too little to draw."""
-    if len(photo.ladder) < 2 or photo.sdz.bytes <= CURVE_LEAST_BYTES:
+    if len(photo.ladder) < 2 or photo.sdz.bytes <= LEAST_BYTES:
         return None
-    span = math.log(photo.sdz.bytes / CURVE_LEAST_BYTES)
-    levels = [level for _, level in photo.ladder]
+    span = math.log(photo.ladder[-1][0] / LEAST_BYTES)
+    levels = [level for _, level in photo.ladder if level is not None]
     low, high = min(levels), max(levels)
     points = [
         (
-            round(CURVE_WIDTH * max(0.0, math.log(count / CURVE_LEAST_BYTES)) / span, 1),
-            round(CURVE_HEIGHT * (0.96 - 0.9 * (level - low) / max(high - low, 1e-6)), 1),
+            _across(count, span),
+            0 if level is None else round(CURVE_HEIGHT * (0.96 - 0.9 * (level - low) / max(high - low, 1e-6)), 1),
         )
         for count, level in photo.ladder
     ]
     line = " ".join(f"{x:g},{y:g}" for x, y in points)
-    return Curve(low, high, line, f"{points[0][0]:g},{CURVE_HEIGHT} {line} {points[-1][0]:g},{CURVE_HEIGHT}")
+    area = f"{points[0][0]:g},{CURVE_HEIGHT} {line} {points[-1][0]:g},{CURVE_HEIGHT}"
+    marks = [_across(stop.bytes, span) for stop in stops(photo)]
+    return Curve(low, None if photo.ladder[-1][1] is None else high, line, area, marks)
+
+
+def _across(count: int, span: float) -> float:
+    """Where a number of bytes is in the curve's drawing."""
+    return round(CURVE_WIDTH * max(0.0, math.log(count / LEAST_BYTES)) / span, 1)
 
 
 def _gallery(album: Album, report: Report, number: int, words: Words) -> dict[str, object]:
@@ -304,6 +341,8 @@ def _study(photo: Photo, report: Report, words: Words) -> dict[str, object]:
         "decodes": photo.avif is None,
         "sized": bool(photo.sizes),
         "curve": rate_curve(photo),
+        "stops": stops(photo),
+        "least": min(LEAST_BYTES, photo.sdz.bytes),
         "stages": STAGES,
         # nothing to hold the browser's pixels against where the pack promises none
         "digest": photo.best.sha256 if report.decoder.exact else "",

@@ -7,11 +7,8 @@ previous manifest, with its files intact, is taken over unchanged.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
 import json
-import math
 import time
 import unicodedata
 from dataclasses import asdict, dataclass, replace
@@ -19,33 +16,32 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from ...runtime.decode import Opened, decode, open_latents
+from ...runtime.decode import decode
 from ...runtime.encode import encode
 from ...runtime.errors import CorruptPackError, SdzError
 from ...runtime.files import readable
-from ...runtime.format.container import ALPHA, LATENTS, REGIONS, Chunk, parse, serialize
-from ...runtime.options import DEFAULT_EFFORT, DEFAULT_TUNE, HEAD_BYTES, STAGES, Subject, Tune
+from ...runtime.format.container import parse
+from ...runtime.lossless.writing import with_tail
+from ...runtime.options import DEFAULT_EFFORT, DEFAULT_TUNE, HEAD_BYTES, Subject, Tune
 from ...runtime.pack import Pack, default_pack, load_pack
 from ...runtime.photo import PreparedPhoto, read_photo
 from ...runtime.pictures.written import on_white
+from ...runtime.regions.written import Box
 from ...runtime.session import Session
-from ..metrics.pictures import avif_bytes, psnr
+from ..metrics.pictures import avif_bytes
 from .assets import Asset, digest, hashed_name, write_asset
 from .metadata import read_facts
 from .originals import published
-from .report import Measured, Photo, Size
+from .parts.exact import tail_ladder
+from .parts.measures import Decoded, Original, decode_stages, measured, rgba_digest
+from .parts.protected import closer, floors_of, inside, outline, scaled
+from .parts.standins import FALLBACK_AVIF_SPEED, fallback_bytes, head_of, in_base64, placeholder_colors
+from .report import Exact, Photo, Protection, Size
 
-RECIPE = 6
+RECIPE = 7
 """Raised when this module would make other files or figures of the same photo; part of every key."""
-
-FALLBACK_QUALITY = {"avif": 50, "webp": 75, "jpeg": 80}
-"""What visitors without JavaScript see: the formats' customary quality for the web, no more."""
-
-FALLBACK_AVIF_SPEED = 6
-"""Of libaom: a fifth of the time of the comparisons' speed 4, for files some 3 % larger."""
 
 RENDERED_QUALITY = 90
 """JPEG quality of the decoded picture, for those who download it and for previews on other sites."""
@@ -56,21 +52,16 @@ SIZES = (320, 480, 960, 1920)
 WORTHWHILE = 0.625
 """Of the next file's longer side: a size above that would spare a reader too little to be worth its file."""
 
-LADDER_RUNGS = 6
-"""Cuts of each file at which PSNR is measured, for the curve beside the byte slider."""
-
-LADDER_PIXELS = 1 << 22
-"""Photos over four megapixels go without the curve: so many more decodes would double the time they take."""
-
 
 @dataclass(frozen=True)
 class PhotoOptions:
     """What decides about a photo's bytes and figures; at most one of the three rates is set. `auto` keeps an AVIF instead where that is as
     near in no more bytes. `ms_ssim` asks for a figure that only torch can measure, which takes longer to load than a photo to make.
     `lossless` publishes an `.sdz` beside them that ends in the photo's exact pixels, in full size. `originals` publishes the files
-    themselves, `head` is how many bytes of each picture stand in its page, `keep_metadata` what files say of place and owner, in them and
-    in the `.sdz`. `sizes` are the longer sides of the files of each photo, in pixels; None for `SIZES` as far as they are worthwhile. The
-    largest is `max_side` where that is given, and no photo is made larger. `protect` and `worst` are `encode`'s."""
+    themselves, and of a photo with regions a file of as many bytes without, for comparison. `head` is how many bytes of each picture stand
+    in its page, `keep_metadata` what files say of place and owner, in them and in the `.sdz`. `sizes` are the longer sides of the files of
+    each photo, in pixels; None for `SIZES` as far as they are worthwhile. The largest is `max_side` where that is given, and no photo is
+    made larger. `protect` and `worst` are `encode`'s, `regions` boxes with octaves, in pixels of the whole photo."""
 
     quality: float | None = None
     bpp: float | None = None
@@ -88,6 +79,7 @@ class PhotoOptions:
     head: int = HEAD_BYTES
     protect: tuple[Subject, ...] = ()
     worst: float | None = None
+    regions: tuple[tuple[Box, int], ...] = ()
 
     @property
     def longest(self) -> int:
@@ -151,8 +143,8 @@ def make_photo(job: PhotoJob) -> PhotoResult:
         known = _known(job, key)
         if known is not None:
             return PhotoResult(job.source, known, reused=True)
-        photo = read_photo(data, job.options.longest)
-        return PhotoResult(job.source, _make(job, key, data, photo, open_session(job.pack)))
+        source = _Source(data, read_photo(data, job.options.longest))
+        return PhotoResult(job.source, _make(job, key, source, open_session(job.pack)))
     except SdzError as error:
         return PhotoResult(job.source, None, problem=f"{job.source}: {error}")
     except OSError as error:
@@ -192,30 +184,10 @@ def _known(job: PhotoJob, key: str) -> Photo | None:
 
 
 @dataclass(frozen=True)
-class _Original:
-    """A photo: its file's bytes; prepared for Pillow, and as a page shows it, uint8 (H, W, 3), transparency on white."""
-
-    data: bytes
-    picture: Image.Image
-    shown: NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
 class _Encoded:
     """The photo's `.sdz`, and what encoding it took."""
 
     data: bytes
-    milliseconds: float
-
-
-@dataclass(frozen=True)
-class _Decoded:
-    """What the file decodes to: the figures of each stage, the pixels of the last one on white, PSNR at some cuts of the file."""
-
-    step_index: int
-    stages: list[Measured]
-    shown: NDArray[np.uint8]
-    ladder: list[tuple[int, float]]
     milliseconds: float
 
 
@@ -233,88 +205,93 @@ class _Judged:
     """Of that AVIF."""
 
 
-def _make(job: PhotoJob, key: str, data: bytes, source: PreparedPhoto, session: Session) -> Photo:
-    picture = source.to_pil()
-    original = _Original(data, picture, np.asarray(on_white(picture)))
-    encoded = _encode(source, job.options, session)
-    decoded = _decode(encoded.data, original, job.options, session)
+@dataclass(frozen=True)
+class _Source:
+    """A photo: the file's bytes, and what it is published as, no larger than the options say."""
+
+    data: bytes
+    photo: PreparedPhoto
+
+
+def _make(job: PhotoJob, key: str, source: _Source, session: Session) -> Photo:
+    picture, options = source.photo.to_pil(), job.options
+    original = Original(source.data, picture, np.asarray(on_white(picture)))
+    encoded = _encode(source, options, session)
+    head = head_of(encoded.data, options.head)
+    decoded = decode_stages(encoded.data, original, len(head), options.ms_ssim, session)
     judged = _judge(job, original, encoded, decoded)
-    sizes = [_smaller(job, source, size, judged, session) for size in job.options.below(max(source.width, source.height))]
-    exact = _exact(job, data, session) if job.options.lossless else None
-    return _write(job, key, original, encoded, decoded, judged, sizes, exact)
+    sizes = [_smaller(job, source, size, judged, session) for size in options.below(max(picture.size))]
+    made = _write(job, key, original, encoded, decoded, judged, sizes, in_base64(head))
+    if made.avif is None:
+        made = replace(made, protection=_protection(job, source, original, encoded, decoded, session))
+    return _with_exact(job, made, source, original, encoded, decoded, session) if options.lossless else made
 
 
-def _exact(job: PhotoJob, data: bytes, session: Session) -> Asset:
-    """The file that ends in the photo's exact pixels, which no page shows: as large as the photo is."""
-    return _written(job, _encode(read_photo(data), job.options, session, lossless=True).data, ".sdz")
-
-
-def _encode(source: PreparedPhoto, options: PhotoOptions, session: Session, *, lossless: bool = False) -> _Encoded:
+def _encode(source: _Source, options: PhotoOptions, session: Session, *, plain: int | None = None) -> _Encoded:
+    """The photo's file; with `plain`, one of so many bytes that has no regions."""
     start = time.perf_counter()
+    given = plain is None
     data = encode(
-        source,
-        quality=options.quality,
-        bpp=options.bpp,
-        target_size=options.target_size,
+        source.photo,
+        quality=options.quality if given else None,
+        bpp=options.bpp if given else None,
+        target_size=options.target_size if given else plain,
         tune=options.tune,
         effort=options.effort,
-        protect=options.protect,
-        worst=options.worst,
+        regions=_regions(source, options) if given else None,
+        protect=options.protect if given else (),
+        worst=options.worst if given else None,
         session=session,
         keep_metadata=options.keep_metadata,
-        lossless=lossless,
     )
     return _Encoded(data, 1000.0 * (time.perf_counter() - start))
 
 
-def _decode(data: bytes, original: _Original, options: PhotoOptions, session: Session) -> _Decoded:
-    """Decodes the latents once and every stage from them."""
-    start = time.perf_counter()
-    opened = open_latents(data, pack=session.pack)
-    alpha = opened.alpha()[:, :, None] if opened.has_alpha else None
-    opening = time.perf_counter() - start
-    stages = []
-    for stage in STAGES:
-        if opened.reached(stage) != stage:
-            continue
-        start = time.perf_counter()
-        pixels = opened.paint(stage, session)
-        painting = time.perf_counter() - start
-        measured, shown = _measured(stage, pixels if alpha is None else np.concatenate([pixels, alpha], axis=2), original, options)
-        stages.append(measured)
-    ladder = _ladder(data, opened, stages[-1], original, session)
-    return _Decoded(opened.header.step_index, stages, shown, ladder, 1000.0 * (opening + painting))
+def _regions(source: _Source, options: PhotoOptions) -> tuple[tuple[Box, int], ...] | None:
+    """The boxes that were asked for, in the pixels of what is published."""
+    if not options.regions:
+        return None
+    return scaled(options.regions, source.photo.whole, (source.photo.width, source.photo.height))
 
 
-def _measured(stage: str, pixels: NDArray[np.uint8], original: _Original, options: PhotoOptions) -> tuple[Measured, NDArray[np.uint8]]:
-    """The figures of decoded pixels, uint8 (H, W, 1 to 4), and the pixels as a page shows them."""
-    picture = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    shown = np.asarray(on_white(picture))
-    error = psnr(shown, original.shown)
-    structure = None
-    if options.ms_ssim:
-        from ..metrics import similarity  # torch takes seconds to load: not in a process that finds nothing to do
-
-        structure = similarity.structural_similarity(shown, original.shown)
-    rgba = hashlib.sha256(picture.convert("RGBA").tobytes()).hexdigest()
-    return Measured(stage, error if math.isfinite(error) else None, structure, rgba), shown
-
-
-def _ladder(data: bytes, opened: Opened, best: Measured, original: _Original, session: Session) -> list[tuple[int, float]]:
-    """PSNR at some cuts of the file, the whole of it last; nothing for a large photo."""
-    if opened.header.width * opened.header.height > LADDER_PIXELS:
-        return []
-    ladder = []
-    for cut in _cuts(len(data)):
-        if cut == len(data):
-            level = math.inf if best.psnr is None else best.psnr
-        else:
-            level = psnr(np.asarray(on_white(decode(data, session=session, max_bytes=cut).to_pil())), original.shown)
-        ladder.append((cut, round(level, 3)))
-    return ladder
+def _protection(
+    job: PhotoJob, source: _Source, original: Original, encoded: _Encoded, decoded: Decoded, session: Session
+) -> Protection | None:
+    """What the page shows of the file's regions; None without any."""
+    patch, size = session.pack.patch, original.picture.size
+    floors = floors_of(parse(encoded.data), patch)
+    if floors is None:
+        return None
+    drawn = Protection(outline(floors, patch, *size), closer(floors, patch, *size))
+    if not job.options.originals:
+        return drawn
+    plain = _encode(source, job.options, session, plain=len(encoded.data)).data
+    shown = np.asarray(on_white(decode(plain, session=session).to_pil()))
+    near = tuple(round(inside(floors, patch, pixels, original.shown), 2) for pixels in (decoded.shown, shown))
+    return replace(drawn, plain=_written(job, plain, ".sdz"), inside=(near[0], near[1]))
 
 
-def _judge(job: PhotoJob, original: _Original, encoded: _Encoded, decoded: _Decoded) -> _Judged:
+def _with_exact(
+    job: PhotoJob, made: Photo, source: _Source, original: Original, encoded: _Encoded, decoded: Decoded, session: Session
+) -> Photo:
+    """With the file that ends in the photo's exact pixels, which no page loads by itself: as large as the photo is, made of its picture's
+    file where that is as large. A photo that is too large for one is published without, and says so."""
+    photo, data = source.photo, encoded.data
+    if photo.made_of is not None:
+        try:
+            photo = read_photo(source.data)
+            data = _encode(replace(source, photo=photo), job.options, session).data
+        except SdzError as error:
+            return replace(made, not_exact=str(error))
+    whole = with_tail(data, photo, session.pack)
+    file = _written(job, whole, ".sdz")
+    made = replace(made, exact=Exact(file, photo.width, photo.height, rgba_digest(photo.to_pil())))
+    if made.itself is None or not made.ladder:
+        return made
+    return replace(made, ladder=[*made.ladder, *tail_ladder(whole, decoded.shown, original.shown)])
+
+
+def _judge(job: PhotoJob, original: Original, encoded: _Encoded, decoded: Decoded) -> _Judged:
     """Compares the file with AVIF and, where the build may choose, chooses."""
     auto = job.options.auto
     if not (job.judged or auto):
@@ -339,16 +316,16 @@ def _choice(sdz: int, avif: int, kept: bool) -> str:
     return f"sdz: {sdz:,} bytes against {avif:,} at the same ST-LPIPS" if avif else f"sdz: {sdz:,} bytes, no AVIF is as near by ST-LPIPS"
 
 
-def _smaller(job: PhotoJob, source: PreparedPhoto, longest: int, judged: _Judged, session: Session) -> Size:
+def _smaller(job: PhotoJob, source: _Source, longest: int, judged: _Judged, session: Session) -> Size:
     """Makes a smaller file of a photo, as its largest was made and in proportion as large."""
     options = job.options
-    photo = source.shrunk(longest)
-    picture = photo.to_pil()
+    photo = replace(source, photo=source.photo.shrunk(longest))
+    picture = photo.photo.to_pil()
     if judged.avif:
         avif = _written(job, avif_bytes(picture, judged.quality, FALLBACK_AVIF_SPEED), ".avif")
         return Size(picture.width, picture.height, avif, None)
     if options.target_size is not None:
-        options = replace(options, target_size=None, bpp=8.0 * options.target_size / (source.width * source.height))
+        options = replace(options, target_size=None, bpp=8.0 * options.target_size / (source.photo.width * source.photo.height))
     shown = _written(job, _encode(photo, options, session).data, ".sdz")
     fallback = None
     if options.fallback != "none":
@@ -363,12 +340,12 @@ def _written(job: PhotoJob, data: bytes, suffix: str) -> Asset:
 def _write(
     job: PhotoJob,
     key: str,
-    original: _Original,
+    original: Original,
     encoded: _Encoded,
-    decoded: _Decoded,
+    decoded: Decoded,
     judged: _Judged,
     sizes: list[Size],
-    exact: Asset | None,
+    head: str,
 ) -> Photo:
     """Writes the photo's files, and says what the manifest keeps of it."""
     written = partial(_written, job)
@@ -378,8 +355,8 @@ def _write(
     if judged.avif:
         avif = written(judged.avif, ".avif")
         with Image.open(io.BytesIO(judged.avif)) as opened:
-            measured, shown = _measured("avif", np.asarray(opened), original, job.options)
-            stages, ladder = [measured], []
+            found, shown = measured("avif", np.asarray(opened), original, job.options.ms_ssim)
+            stages, ladder = [found], []
     else:
         sdz = written(encoded.data, ".sdz")
         if job.options.fallback != "none":
@@ -413,8 +390,7 @@ def _write(
         facts=read_facts(original.data),
         file_title=title,
         colors=placeholder_colors(original.picture),
-        head=head_of(encoded.data, job.options.head),
-        exact=exact,
+        head=head,
     )
 
 
@@ -423,44 +399,3 @@ def title_of(source: Path) -> str:
     stem = unicodedata.normalize("NFC", readable(source.stem))
     words = " ".join(stem.replace("_", " ").replace("-", " ").split()) or stem
     return words[:1].upper() + words[1:]
-
-
-def head_of(data: bytes, size: int) -> str:
-    """The first `size` bytes that a file would have without texts, and those of its map of regions more, in base64; none of a picture with
-    transparency, whose alpha comes first, or of one without embedded latents."""
-    container = parse(data)
-    latents = container.find(LATENTS)
-    if not size or latents is None or container.find(ALPHA) is not None:
-        return ""
-    regions = container.find(REGIONS)
-    chunks = [Chunk(chunk.tag, chunk.payload) for chunk in (regions, latents) if chunk is not None]
-    file = serialize(container.header, chunks)
-    more = len(file) - len(serialize(container.header, chunks[-1:]))
-    return base64.b64encode(file[: size + more]).decode()
-
-
-def placeholder_colors(picture: Image.Image) -> str:
-    """The means of the upper, middle and lower third as CSS colours; none of a picture with transparency, which would show them."""
-    if picture.mode in ("LA", "RGBA"):
-        return ""
-    small = picture.convert("RGB").resize((1, 3), Image.Resampling.BOX)
-    return " ".join(f"#{bytes(small.getpixel((0, y))).hex()}" for y in range(3))  # type: ignore[arg-type] # three integers
-
-
-def fallback_bytes(picture: Image.Image, kind: str) -> bytes:
-    """The picture as `avif`, `webp` or `jpeg` for visitors without JavaScript; JPEG lays transparency on white."""
-    target = io.BytesIO()
-    quality = FALLBACK_QUALITY[kind]
-    if kind == "avif":
-        return avif_bytes(picture, quality, FALLBACK_AVIF_SPEED)
-    if kind == "webp":
-        picture.save(target, "WEBP", quality=quality, method=6)
-    else:
-        on_white(picture).save(target, "JPEG", quality=quality, optimize=True, progressive=True)
-    return target.getvalue()
-
-
-def _cuts(size: int) -> list[int]:
-    """Byte counts up to `size`, each a constant factor above the one before, from 1/64 of the file on."""
-    rungs: NDArray[np.float64] = np.geomspace(max(24, size / 64), size, LADDER_RUNGS)
-    return sorted({min(size, round(n)) for n in rungs.tolist()})

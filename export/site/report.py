@@ -17,6 +17,12 @@ from .metadata import Facts
 from .theme.numbers import fixed, grouped, photo_count
 from .theme.words import ENGLISH, WORDS, Words
 
+LEAST_BYTES = 30
+"""Where the byte slider of a photo's page begins: a header, and the first bits of a colour."""
+
+Ladder = list[tuple[int, float | None]]
+"""Byte counts and PSNR of what so many bytes decode to, in dB; None where that is the photo itself."""
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -49,6 +55,40 @@ class Size:
 
 
 @dataclass(frozen=True)
+class Exact:
+    """The `.sdz` of a photo that ends in its exact pixels: their sides, and the SHA-256 of them as RGBA, row by row."""
+
+    file: Asset
+    width: int
+    height: int
+    sha256: str
+
+    @staticmethod
+    def from_json(entry: dict[str, Any]) -> Exact:
+        """The inverse of `dataclasses.asdict`; raises KeyError or TypeError for anything else."""
+        return Exact(**{**entry, "file": Asset(**entry["file"])})
+
+
+@dataclass(frozen=True)
+class Protection:
+    """What a page shows of a photo's regions: the borders between blocks of different precision as an SVG path, and a box around the
+    largest of the finest regions, (left, top, width, height), all in pixels of the largest file. `plain` is an `.sdz` of as many bytes
+    without regions, where there is one, and `inside` PSNR of the finest blocks in dB, with regions and in `plain`."""
+
+    outline: str
+    closer: tuple[int, int, int, int]
+    plain: Asset | None = None
+    inside: tuple[float, float] | None = None
+
+    @staticmethod
+    def from_json(entry: dict[str, Any]) -> Protection:
+        """The inverse of `dataclasses.asdict`; raises KeyError or TypeError for anything else."""
+        plain = Asset(**entry["plain"]) if entry["plain"] is not None else None
+        inside = entry["inside"]
+        return Protection(**{**entry, "closer": tuple(entry["closer"]), "plain": plain, "inside": inside and (inside[0], inside[1])})
+
+
+@dataclass(frozen=True)
 class Photo:
     """What the manifest says of a photo; files are paths relative to the site. Width, height and all figures are those of the largest file,
     `sizes` are the smaller ones, the smallest first.
@@ -57,7 +97,8 @@ class Photo:
     near, None where the picture is too small to be compared. Where `avif` was, there is no file `sdz`, only its record, and
     no fallback: the AVIF needs none. `rendered` is a JPEG of the decoded pixels, `original` what was published of the file itself. `facts`
     are those of the file, `file_title` is made of its name; of these and of what stands beside it `title`, `alt`, `caption` and `taken`
-    (as in `Facts`) were chosen.
+    (as in `Facts`) were chosen. `ladder` goes on to the end of the file `exact` where that has the size of the picture; `not_exact` says
+    why a photo of a lossless build has no such file.
     """
 
     key: str
@@ -72,7 +113,7 @@ class Photo:
     rendered: Asset
     original: Asset | None
     stages: list[Measured]
-    ladder: list[tuple[int, float]]
+    ladder: Ladder
     encode_ms: float
     decode_ms: float
     st_lpips: float | None = None
@@ -91,8 +132,10 @@ class Photo:
     head: str = ""
     """The first bytes of the picture, in base64, which a page paints before it asks for the file."""
     sizes: list[Size] = field(default_factory=list)
-    exact: Asset | None = None
-    """An `.sdz` that ends in the photo's exact pixels, in full size, for those who download it."""
+    exact: Exact | None = None
+    """An `.sdz` that ends in the photo's exact pixels, in full size, for those who ask for it."""
+    not_exact: str | None = None
+    protection: Protection | None = None
 
     @property
     def shown(self) -> Asset:
@@ -109,19 +152,29 @@ class Photo:
         """The last stage."""
         return self.stages[-1]
 
+    @property
+    def itself(self) -> Exact | None:
+        """The file that ends in the photo, where its picture has the size of the page's: the byte slider goes on in it."""
+        same = self.exact is not None and self.avif is None and (self.exact.width, self.exact.height) == (self.width, self.height)
+        return self.exact if same else None
+
     def assets(self) -> list[Asset]:
         """All files of the photo."""
-        own = (self.shown, self.rendered, self.fallback, self.original, self.exact)
+        exact = None if self.exact is None else self.exact.file
+        plain = None if self.protection is None else self.protection.plain
+        own = (self.shown, self.rendered, self.fallback, self.original, exact, plain)
         return [*(asset for asset in own if asset is not None), *(asset for size in self.sizes for asset in size.assets())]
 
     @staticmethod
     def from_json(entry: dict[str, Any]) -> Photo:
         """The inverse of `dataclasses.asdict`; raises KeyError or TypeError for anything else."""
-        assets = {
-            k: Asset(**entry[k]) if entry[k] is not None else None for k in ("sdz", "fallback", "rendered", "original", "avif", "exact")
+        assets: dict[str, Any] = {
+            k: Asset(**entry[k]) if entry[k] is not None else None for k in ("sdz", "fallback", "rendered", "original", "avif")
         }
+        assets["exact"] = Exact.from_json(entry["exact"]) if entry["exact"] is not None else None
+        assets["protection"] = Protection.from_json(entry["protection"]) if entry["protection"] is not None else None
         stages = [Measured(**stage) for stage in entry["stages"]]
-        ladder = [(int(n), float(p)) for n, p in entry["ladder"]]
+        ladder = [(int(n), None if p is None else float(p)) for n, p in entry["ladder"]]
         sizes = [Size.from_json(size) for size in entry["sizes"]]
         return Photo(**{**entry, **assets, "sizes": sizes, "stages": stages, "ladder": ladder, "facts": Facts.from_json(entry["facts"])})
 
@@ -309,8 +362,9 @@ def text_report(report: Report) -> str:
     lost = len(report.problems) + len(report.left_out)
     made += f", {plural(lost, 'file')} left out" * bool(lost) + f"; pack {report.decoder.pack}"
     silent = [_without_alt(report.without_alt)] if report.without_alt else []
+    inexact = [f"{photo.source}: no lossless file: {photo.not_exact}" for photo in report.photos if photo.not_exact is not None]
     compared = [payback(report)] if report.saving is not None else []
-    return "\n\n".join([verdict(report), *("\n".join(_columns(table)) for table in tables if table), *compared, *silent, made])
+    return "\n\n".join([verdict(report), *("\n".join(_columns(table)) for table in tables if table), *compared, *silent, *inexact, made])
 
 
 def _without_alt(sources: list[str]) -> str:

@@ -14,8 +14,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from ...runtime.errors import EncodeInputError
 from ...runtime.files import readable
+from ...runtime.options import Subject
+from ...runtime.regions.subjects import subjects_of
+from ...runtime.regions.written import Box, regions_of
 from .metadata import day_of
 
 MAX_BYTES = 1 << 20
@@ -23,18 +28,24 @@ MAX_BYTES = 1 << 20
 
 ALBUM, TABLE, ORDER = "album", "photos.csv", "order.txt"
 
-_FIELD = re.compile(r"(title|alt|caption|date|cover)[ \t]*:[ \t]*(.*)", re.IGNORECASE)
+COLUMNS = ("title", "alt", "caption", "date", "protect", "regions")
+"""Of the table, beside `file`."""
+
+_FIELD = re.compile(r"(title|alt|caption|date|cover|protect|regions)[ \t]*:[ \t]*(.*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Texts:
-    """What was written; None where nothing was. `date` as in `Facts.taken`, `cover` a file's name."""
+    """What was written; None where nothing was. `date` as in `Facts.taken`, `cover` a file's name; `protect` and `regions` are what of the
+    photo is sent finer, as `encode` takes them."""
 
     title: str | None = None
     alt: str | None = None
     caption: str | None = None
     date: str | None = None
     cover: str | None = None
+    protect: tuple[Subject, ...] | None = None
+    regions: tuple[tuple[Box, int], ...] | None = None
 
     def over(self, other: Texts) -> Texts:
         """These, and of `other` what these do not say."""
@@ -61,6 +72,8 @@ def read_folder(folder: Path, files: Iterable[str]) -> Folder:
             if text is not None:
                 by_stem[path.stem] = _parse(text, path, out)
     out.album = by_stem.pop(ALBUM, Texts())
+    if out.album.protect or out.album.regions:
+        out.problems.append(f"{readable(folder)}: protect and regions are of one photo: write them beside it")
     table = _table(folder / TABLE, out)
     for name in files:
         texts = table.pop(name, Texts()).over(by_stem.get(Path(name).stem, Texts()))
@@ -104,7 +117,7 @@ def _table(path: Path, folder: Folder) -> dict[str, Texts]:
             if name is None:
                 folder.problems.append(f"{readable(path)}, line {number}: the column 'file' has no name")
                 continue
-            known = {key: value for key, value in cells.items() if key in ("title", "alt", "caption", "date")}
+            known = {key: value for key, value in cells.items() if key in COLUMNS}
             out[name] = _checked(known, f"{readable(path)}, line {number}", folder)
     except csv.Error as error:
         folder.problems.append(f"{readable(path)}: {error}")
@@ -117,7 +130,15 @@ def _checked(found: dict[str, str | None], where: str, folder: Folder) -> Texts:
         found["date"] = day_of(date)
         if found["date"] is None:
             folder.problems.append(f"{where}: '{date}' is no date: write it as 2024-05-31 or 2024-05-31 18:30")
-    return Texts(**found)
+    read: dict[str, Any] = {**found}
+    for name, meaning in (("protect", subjects_of), ("regions", regions_of)):
+        text = read.pop(name, None)
+        try:
+            if text is not None:
+                read[name] = meaning(text)
+        except EncodeInputError as error:
+            folder.problems.append(f"{where}: {name}: {error}")
+    return Texts(**read)
 
 
 def _read(path: Path, folder: Folder) -> str | None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ..errors import EncodeInputError, reason
 from ..options import DEFAULT_OCTAVES, MAX_OCTAVES, SUBJECTS
 from ..regions.subjects import subjects_of
-
-REGION: Final = re.compile(r"(\d+),(\d+),(\d+),(\d+)(?::([+-]?\d+))?")
+from ..regions.written import FORM, Box, region_of
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--region",
         type=region,
         action="append",
-        metavar="X,Y,W,H[:+N]",
+        metavar=FORM,
         help=f"pixels to send N octaves finer, or coarser with -N, up to {MAX_OCTAVES} (default: +{DEFAULT_OCTAVES}); may be repeated",
     )
     where.add_argument("--mask", type=Path, metavar="IMAGE", help=f"an image of the photo's size: what is white is sent {_finer()}")
@@ -53,16 +51,12 @@ def asked(args: argparse.Namespace) -> dict[str, Any]:
     return {"regions": regions, "protect": args.protect, "worst": args.worst}
 
 
-def region(text: str) -> tuple[tuple[int, int, int, int], int]:
+def region(text: str) -> tuple[Box, int]:
     """The box and octaves of `X,Y,W,H[:+N]`."""
-    found = REGION.fullmatch(text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"'{text}' is not X,Y,W,H or X,Y,W,H:+N")
-    x, y, width, height = (int(number) for number in found.groups()[:4])
-    octaves = DEFAULT_OCTAVES if found[5] is None else int(found[5])
-    if abs(octaves) > MAX_OCTAVES:
-        raise argparse.ArgumentTypeError(f"{octaves} octaves are too many, at most {MAX_OCTAVES} are possible")
-    return (x, y, width, height), octaves
+    try:
+        return region_of(text)
+    except EncodeInputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def subjects(text: str) -> tuple[str, ...]:

@@ -46,6 +46,19 @@ def encode_tail(pixels: NDArray[np.uint8], base: NDArray[np.uint8]) -> bytes:
     return bytes(out)
 
 
+def band_ends(payload: bytes, height: int, planes: int) -> Iterator[tuple[int, int]]:
+    """Of each band of a whole payload of a photo of so many rows and planes, how many rows are there with it, and where it ends; decodes
+    nothing."""
+    # the last plane's rows are coded so many steps after the first's
+    late = planes - 1
+    steps, done, at = height + late, 0, 1
+    while done < steps:
+        done = min(steps, done + (1 << payload[0]))
+        done = steps if steps - done <= late else done
+        at += LENGTH_BYTES + int.from_bytes(payload[at : at + LENGTH_BYTES], "little")
+        yield done - late, at
+
+
 def tail_bands(
     chunk: Chunk, shape: tuple[int, int, int], base: Callable[[slice], NDArray[np.uint8]]
 ) -> Iterator[tuple[slice, NDArray[np.uint8]]]:

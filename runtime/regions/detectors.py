@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import EncodeInputError, MissingExtraError, SdzError
 from ..options import Subject
-from .maps import Box
+from .written import Box
 
 SMALLEST_FACE: Final = 32
 """Pixels on a side: below, the detector finds more leaves than faces."""

@@ -17,9 +17,7 @@ from PIL import Image
 from ..errors import EncodeInputError
 from ..options import DEFAULT_OCTAVES, MAX_OCTAVES
 from .region_map import RegionMap
-
-Box: TypeAlias = tuple[int, int, int, int]
-"""Left, top, width and height, in pixels."""
+from .written import Box
 
 OctaveMap: TypeAlias = NDArray[np.int8]
 

@@ -92,6 +92,45 @@ def test_a_page_that_names_a_stage_gets_no_tail(stage: str, site: Site, page: An
     release.set()
 
 
+def test_a_tail_that_is_late_is_downloaded_from_where_the_first_download_ended(site: Site, page: Any, photo: bytes) -> None:
+    site.ranges = True
+    release = site.hold("photo.sdz", tail_of(photo) + 200)
+    events = told(site, page)
+    assert events[-2:] == [["progress", "exact", len(photo)], ["load", None, None]]
+    assert np.array_equal(shown(page), np.asarray(picture(WIDTH, HEIGHT)))
+    assert (len(site.asked("photo.sdz")), site.spans) == (2, [("photo.sdz", tail_of(photo) + 200)])
+    release.set()
+
+
+def test_where_the_file_has_changed_meanwhile_the_new_one_comes_whole(site: Site, page: Any, photo: bytes, session: Session) -> None:
+    site.ranges = True
+    release = site.hold("photo.sdz", tail_of(photo) + 200)
+    later = encode(picture(WIDTH, HEIGHT, 1), session=session, lossless=True)
+    site.files["index.html"] = f'{HEAD}<sdz-img src="photo.sdz"></sdz-img>'.encode()
+    site.hold("work/exact.js", 0)
+    page.goto(site.url("index.html"))
+    page.wait_for_function("window.told.length > 0")
+    site.files["photo.sdz"] = later
+    site.gates.pop("photo.sdz")
+    site.gates["work/exact.js"].open.set()
+    page.wait_for_function("window.told.some(([type]) => type !== 'progress')")
+    assert page.evaluate("window.told").pop(-2) == ["progress", "exact", len(later)]
+    assert np.array_equal(shown(page), np.asarray(picture(WIDTH, HEIGHT, 1)))
+    assert site.spans == []
+    release.set()
+
+
+def test_a_host_without_ranges_sends_the_file_again(site: Site, page: Any, photo: bytes) -> None:
+    release = site.hold("photo.sdz", tail_of(photo) + 200)
+    site.files["index.html"] = f'{HEAD}<sdz-img src="photo.sdz"></sdz-img>'.encode()
+    page.goto(site.url("index.html"))
+    page.wait_for_function("window.told.length > 0")
+    release.set()
+    page.wait_for_function("window.told.some(([type]) => type !== 'progress')")
+    assert page.evaluate("window.told").pop(-2) == ["progress", "exact", len(photo)]
+    assert len(site.asked("photo.sdz")) == 2
+
+
 def test_a_tail_that_is_cut_leaves_the_other_rows_as_they_are(site: Site, page: Any, photo: bytes) -> None:
     site.files["photo.sdz"] = photo[:-1]
     events = told(site, page)

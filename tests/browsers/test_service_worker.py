@@ -6,7 +6,7 @@ import hashlib
 import io
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from PIL import Image
 
 from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode
+from sdz.runtime.format.container import LOSSLESS, parse
 from sdz.runtime.options import Stage
 from sdz.runtime.pack import Pack
 from sdz.runtime.session import Session
@@ -205,6 +206,59 @@ def test_without_onnxruntime_web_such_a_pack_gets_to_the_linear_stage(
     show(site, page, '<img id="plain" src="plain.sdz" alt="">')
     page.wait_for_function(SHOWN)
     assert page.evaluate(PIXELS, "plain") == sha256(photos["plain"], session, "linear")
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if holds():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it has not come about")
+
+
+def tailed(session: Session) -> tuple[bytes, int]:
+    """A file with a lossless tail, and where that begins."""
+    data = encode(picture(300, 200), session=session, lossless=True)
+    tail = parse(data).find(LOSSLESS)
+    assert tail is not None
+    return data, tail.offset
+
+
+def test_of_a_lossless_tail_nothing_is_downloaded(site: Site, page: Any, session: Session) -> None:
+    """The picture is there although the host sends no more than its latents, and the connection is given up."""
+    data, end = tailed(session)
+    show(site, page, "")
+    site.files["photo.sdz"] = data
+    site.hold("photo.sdz", end + 100)
+    page.evaluate(
+        "(name) => void (async () => { const i = new Image(); i.id = name; i.src = name + '.sdz'; document.body.append(i); })()", "photo"
+    )
+    page.wait_for_function(SHOWN)
+    assert page.evaluate(PIXELS, "photo") == sha256(data[:end], session)
+    assert site.asked("lossless.wasm") == []
+    wait_for(lambda: site.given_up == ["photo.sdz"])
+    # the same file is known again by what stands before the tail
+    page.evaluate("(name) => { document.getElementById(name).src = name + '.sdz?again'; }", "photo")
+    page.wait_for_function(SHOWN)
+    assert len(site.asked("photo.sdz")) == 2
+
+
+def test_what_an_element_loads_is_kept_without_its_tail(site: Site, page: Any, session: Session) -> None:
+    data, end = tailed(session)
+    site.files["photo.sdz"] = data
+    body = '<script type="module" src="sdz.js"></script><sdz-img id="photo" src="photo.sdz"></sdz-img>'
+    show(site, page, body)
+    page.wait_for_function("document.getElementById('photo').currentStage === 'exact'")
+    kept = """async () => {
+      const response = await (await caches.open('sdz-files')).match(new URL('photo.sdz', location.href).href);
+      return response && (await response.arrayBuffer()).byteLength;
+    }"""
+    until(page, f"({kept})().then((bytes) => bytes === {end})")
+    # a page that wants no tail ends the download with it
+    site.hold("photo.sdz", end + 100)
+    page.evaluate("document.getElementById('photo').dataset.stage = 'linear'")
+    page.wait_for_function("document.getElementById('photo').complete && document.getElementById('photo').currentStage === 'linear'")
+    wait_for(lambda: site.given_up == ["photo.sdz"])
 
 
 def test_caches_are_bounded(site: Site, page: Any, photos: dict[str, bytes]) -> None:

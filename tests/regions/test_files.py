@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage import data
 
-from sdz.export.site.photos import head_of
+from sdz.export.site.parts.standins import head_of
 from sdz.runtime.cli import main
 from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode, step_index_for
@@ -174,8 +173,8 @@ def test_a_pack_without_planes_has_no_regions() -> None:
 
 def test_the_first_bytes_in_a_page_hold_the_map(session: Session) -> None:
     plain, region = (encode(PHOTO, quality=30, regions=regions, session=session) for regions in (None, [(BOX, 1)]))
-    assert base64.b64decode(head_of(plain, 60)) == plain[:60]
-    head, chunk = base64.b64decode(head_of(region, 60)), parse(region).find(REGIONS)
+    assert head_of(plain, 60) == plain[:60]
+    head, chunk = head_of(region, 60), parse(region).find(REGIONS)
     # the map and what frames it: its tag, length and CRC, and of the latents' a tag and half a CRC
     assert chunk is not None and head == region[: 60 + len(chunk.payload) + 6 + 3]
     errors = [error_in(decode(data, stage="linear").pixels, (0, 0, 224, 192)) for data in (head, plain[:60])]

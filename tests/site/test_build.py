@@ -146,14 +146,14 @@ def test_lossless_publishes_a_file_that_ends_in_the_photo(photos: Path, pack: Pa
     report = build(replace(wanted, photo=replace(wanted.photo, lossless=True, originals=False, fallback="none"), judged=0))
     for photo in report.photos:
         assert photo.exact is not None
-        data = (report.site / photo.exact.path).read_bytes()
+        data = (report.site / photo.exact.file.path).read_bytes()
         source = read_photo(photos / photo.source)
         decoded = decode(data, pack=load_pack(pack))
         assert np.array_equal(decoded.pixels[..., : 1 if source.grey else 3], source.rgb[..., : 1 if source.grey else 3])
         # the page offers it, and shows another one
-        page = next(path for path in report.site.rglob("*.html") if f"{photo.exact.path}" in path.read_text())
+        page = next(path for path in report.site.rglob("*.html") if f"{photo.exact.file.path}" in path.read_text())
         assert f'download="{photo.title}.sdz"' in page.read_text()
-        assert f'src="{photo.exact.path}"' not in page.read_text()
+        assert f'src="{photo.exact.file.path}"' not in page.read_text()
 
 
 def test_scripts_of_the_first_paint_keep_their_budget(pack: Path) -> None:
@@ -234,8 +234,9 @@ def test_a_part_that_cannot_be_read_is_noticed_before_any_work(
 
 def test_style_sheets_are_one_in_order(built: Report) -> None:
     sheet = next((built.site / "assets").glob("sdz-*/demo/style.css")).read_bytes()
-    assert sheet == b"\n".join((library.DEMO / name).read_bytes() for name in ("base.css", "gallery.css", "photo.css", "how.css"))
-    assert {path.name for path in library.DEMO.glob("*.css")} == set(library.STYLES)
+    assert sheet == b"\n".join((library.DEMO / name).read_bytes() for name in ("base.css", "gallery.css", "photo.css"))
+    parts = [name for names in library.STYLES.values() for name in names]
+    assert {path.relative_to(library.DEMO).as_posix() for path in library.DEMO.rglob("*.css")} == set(parts) and len(parts) == 5
 
 
 def test_addresses_are_relative_and_lead_somewhere(built: Report) -> None:

@@ -17,7 +17,8 @@ from sdz.export.metrics import similarity
 from sdz.export.metrics.pictures import avif_bytes, psnr
 from sdz.export.site import library
 from sdz.export.site.assets import Asset, hashed_name, write_asset
-from sdz.export.site.photos import placeholder_colors, title_of
+from sdz.export.site.parts.standins import placeholder_colors
+from sdz.export.site.photos import title_of
 from sdz.export.site.report import Decoder, Download, Measured, Photo, kilobytes, payback, summarize, text_report, verdict
 
 # small parts

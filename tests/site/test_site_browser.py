@@ -101,8 +101,8 @@ def test_byte_slider_and_divider_by_keyboard(chromium: Any, served: Site, built:
     page.wait_for_selector(".divider:not([hidden])")
     page.focus(".bytes input")
     page.keyboard.press("Home")
-    assert page.text_content(".used") == "24"
-    page.wait_for_function("() => [...document.querySelectorAll('.study small span')].some((part) => part.textContent === '24 B')")
+    assert page.text_content(".used") == "30"
+    page.wait_for_function("() => [...document.querySelectorAll('.study small span')].some((part) => part.textContent === '30 B')")
     page.keyboard.press("End")
     assert page.text_content(".used") == f"{photo.sdz.bytes:,}"
     page.focus(".divider")

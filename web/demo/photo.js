@@ -1,17 +1,17 @@
 /**
- * The panel of a photo's page: the picture from any prefix of its file at any stage, beside the original. Takes the numbers in the page's data
- * attributes, asks the shared worker for tiles, checks the finished pixels against the digest that Python computed.
+ * The panel of a photo's page: the picture from any prefix of its file at any stage, up to the photo itself, beside the original. Takes the
+ * numbers in the page's data attributes, asks the shared worker for tiles, checks finished pixels against the digests that Python computed.
  */
 
-import { request, savingData } from "../page/client.js";
-import { ACCEPT } from "../format/transfer.js";
+import { savingData } from "../page/client.js";
+import { Painting, fetched } from "./panel/painting.js";
+import { Pair, outline } from "./panel/protected.js";
+import { ByteSlider } from "./panel/slider.js";
 
-/** @import { Stage } from "../work/stages.js" */
+/** @import { Shown } from "../work/stages.js" */
+/** @import { Painted } from "./panel/painting.js" */
 
-/** Smallest prefix the slider offers, where the file has as many: with less, not even the header is whole. */
-const LEAST_BYTES = 24;
-
-/** Milliseconds without a movement of the byte slider after which the networks run on the prefix. */
+/** Milliseconds without a movement of the byte slider after which the networks run on the prefix, or the lossless tail is read. */
 const REST_MS = 140;
 
 /** @template {Element} T @param {string} selector @param {ParentNode} [root] @returns {T} */
@@ -19,23 +19,33 @@ const need = (selector, root = document) => /** @type {T} */ (root.querySelector
 
 const study = /** @type {HTMLElement} */ (need(".study"));
 const compare = /** @type {HTMLElement} */ (need(".compare"));
-const canvas = /** @type {HTMLCanvasElement} */ (need("canvas", compare));
+const canvas = /** @type {HTMLCanvasElement} */ (need(".decoded", compare));
 const other = /** @type {HTMLElement} */ (need(".other", compare));
 const image = /** @type {HTMLImageElement} */ (need("img", other));
+const plain = /** @type {HTMLCanvasElement | null} */ (need(".plain", other));
 const divider = /** @type {HTMLInputElement} */ (need(".divider", compare));
 const controls = /** @type {HTMLElement} */ (need(".controls"));
-const slider = /** @type {HTMLInputElement} */ (need(".bytes input"));
 const dial = /** @type {HTMLInputElement} */ (need(".dial input"));
+const guarded = /** @type {HTMLElement | null} */ (need(".protected", controls));
 const verdict = /** @type {HTMLElement} */ (need(".verdict"));
+const tag = /** @type {HTMLElement} */ (need(".left", compare));
+const slider = new ByteSlider(need(".bytes input"), need(".stops"), Number(study.dataset.least));
+/** Bytes of the picture's file; what is beyond is of the file that ends in the photo itself. */
 const total = Number(study.dataset.bytes);
 /** The last stage that the pack has. */
 const best = study.dataset.best;
-const pixels = Number(study.dataset.width) * Number(study.dataset.height);
-const context = canvas.getContext("2d", { colorSpace: "srgb" });
+const pixels = canvas.width * canvas.height;
+const painting = new Painting(canvas);
+const pair = guarded && plain && guarded.dataset.plain ? new Pair(guarded, plain) : null;
 
 /** Empty until it has arrived. */
 let file = new Blob();
-let stop = () => {};
+/** The file that ends in the photo itself, once it has been asked for. @type {Promise<Blob> | null} */
+let whole = null;
+/** The last stage of the latents that was chosen. */
+let below = /** @type {Shown} */ (best);
+/** Number of the newest request. */
+let newest = 0;
 
 /** What is written here, in the panel's language. @type {Record<string, string>} */
 const words = JSON.parse(study.dataset.words ?? "{}");
@@ -47,90 +57,108 @@ const grouped = (n, places = 0) => n.toLocaleString(language, { minimumFractionD
 /** @param {string} name @param {Record<string, string>} [values] what stands for {…} in it @returns {string} */
 const say = (name, values = {}) => words[name].replace(/\{(\w+)\}/g, (_, value) => values[value]);
 
-/** @returns {number} the bytes that the slider stands for: each step adds the same share, as the eye counts quality */
-const chosenBytes = () => {
-  const least = Math.min(LEAST_BYTES, total);
-  return Math.round(least * (total / least) ** (Number(slider.value) / Number(slider.max)));
-};
+/** @returns {Shown} */
+const chosenStage = () => /** @type {Shown} */ (/** @type {HTMLInputElement} */ (need("input[name=stage]:checked")).value);
 
-/** @returns {Stage} */
-const chosenStage = () => /** @type {Stage} */ (/** @type {HTMLInputElement} */ (need("input[name=stage]:checked")).value);
+/** @param {Shown} stage */
+const choose = (stage) => (/** @type {HTMLInputElement} */ (need(`input[value=${stage}]`)).checked = true);
 
 /** @param {string} stage @returns {HTMLElement} the label of a stage's button */
 const badge = (stage) => /** @type {HTMLElement} */ (need(`input[value=${stage}]`).parentElement);
 
-/**
- * Decodes the first `bytes` of the file and paints what comes.
- * @param {number} bytes @param {Stage} stage
- */
-function show(bytes, stage) {
-  stop();
-  if (!file.size) return;
-  const start = performance.now();
-  const url = URL.createObjectURL(file.slice(0, bytes));
-  const whole = bytes === total;
-  let painting = new Uint8ClampedArray(4 * pixels);
-  const realism = Number(dial.value) / Number(dial.max);
-  const asked = request(url, { stage, realism }, {
-    header: () => {},
-    tile(tile) {
-      context?.putImageData(new ImageData(tile.pixels, tile.width, tile.height), tile.x, tile.y);
-      for (let row = 0; row < tile.height; row++) {
-        const line = tile.pixels.subarray(4 * row * tile.width, 4 * (row + 1) * tile.width);
-        painting.set(line, 4 * ((tile.y + row) * canvas.width + tile.x));
-      }
-    },
-    stage(progress) {
-      if (canvas.hidden) {
-        canvas.hidden = false;
-        // only now, so that the original does not stand in the picture's way
-        beside();
-      }
-      const label = badge(progress.stage);
-      label.dataset.reached = "";
-      need("small", label).replaceChildren(
-        ...[`${Math.round(performance.now() - start)} ms`, `${grouped(bytes)} ${say("B")}`].map((text) => {
-          const part = document.createElement("span");
-          part.textContent = text;
-          return part;
-        }),
-      );
-      if (!progress.final) return;
-      URL.revokeObjectURL(url);
-      study.dataset.shown = progress.stage;
-      if (whole && stage === best && realism === 1) check(painting);
-      painting = new Uint8ClampedArray();
-    },
-    error: fail,
-  }, { seen: true, lazy: false });
-  stop = () => {
-    asked.end();
-    URL.revokeObjectURL(url);
-  };
+const realism = () => Number(dial.value) / Number(dial.max);
+
+/** The file that goes on to the photo itself: asked for when a reader wants it. @returns {Promise<Blob>} */
+function toTheEnd() {
+  whole ??= fetched(/** @type {string} */ (study.dataset.exact));
+  whole.catch(() => (whole = null));
+  return whole;
 }
 
-/** @param {Uint8ClampedArray<ArrayBuffer>} rgba */
-async function check(rgba) {
-  if (!study.dataset.digest) {
+/** Decodes what the slider stands for and paints what comes. @param {Shown} stage */
+async function show(stage) {
+  const number = ++newest;
+  const { bytes } = slider;
+  const start = performance.now();
+  let from = file;
+  painting.stop();
+  verdict.hidden = true;
+  if (bytes > total) {
+    if (!whole) tag.textContent = say("fetching", { bytes: `${grouped(slider.most / 1000)} ${say("kB")}` });
+    try {
+      from = await toTheEnd();
+    } catch (error) {
+      if (number === newest) tell({ code: "NetworkError", message: String(error) });
+      return;
+    }
+    if (number !== newest) return;
+    label(bytes);
+  }
+  if (!from.size) return;
+  const wanted = { stage: bytes > total ? "exact" : stage, realism: realism() };
+  painting.show(from.slice(0, bytes), wanted, {
+    painted: (painted) => took(painted, wanted.stage, bytes, performance.now() - start),
+    error: fail,
+  });
+}
+
+/**
+ * A stage is on the canvas.
+ * @param {Painted} painted @param {Shown} wanted @param {number} bytes @param {number} milliseconds since it was asked for
+ */
+function took({ stage, final, rgba }, wanted, bytes, milliseconds) {
+  if (canvas.hidden) {
+    canvas.hidden = false;
+    // only now, so that the original does not stand in the picture's way
+    beside();
+  }
+  // of a tail that is cut, rows of the photo itself: the stage is that of the others
+  const exact = final && wanted === "exact";
+  const reached = badge(exact ? "exact" : stage);
+  reached.dataset.reached = "";
+  const [time, size] = [`${Math.round(milliseconds)} ms`, `${grouped(exact ? bytes : Math.min(bytes, total))} ${say("B")}`].map((text) => {
+    const part = document.createElement("span");
+    part.textContent = text;
+    return part;
+  });
+  need("small", reached).replaceChildren(time, " ", size);
+  if (!final) return;
+  study.dataset.shown = stage;
+  if (stage === "exact") check(rgba, study.dataset.exactDigest, "same_exact");
+  else if (bytes === total && wanted === best && realism() === 1) check(rgba, study.dataset.digest, "same");
+  pair?.show(canvas, bytes, bytes === total, { stage: wanted === "exact" ? /** @type {Shown} */ (best) : wanted, realism: realism() });
+}
+
+/** @param {Uint8ClampedArray<ArrayBuffer>} rgba @param {string | undefined} expected @param {string} praise */
+async function check(rgba, expected, praise) {
+  if (!expected) {
     verdict.hidden = false;
     verdict.textContent = say("approximate");
     return;
   }
+  const number = newest;
   const digest = await crypto.subtle.digest("SHA-256", rgba);
+  if (number !== newest) return;
   const hex = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
-  const same = hex === study.dataset.digest;
+  const same = hex === expected;
   study.dataset.pixels = hex;
   verdict.hidden = false;
   verdict.dataset.same = String(same);
-  verdict.textContent = same ? say("same", { count: grouped(rgba.length) }) : say("differ");
+  verdict.textContent = same ? say(praise, { count: grouped(rgba.length) }) : say("differ");
+}
+
+/** @param {{code: string, message: string}} error */
+function tell({ code, message }) {
+  verdict.hidden = false;
+  verdict.dataset.same = "false";
+  verdict.textContent = `${code}: ${message}`;
 }
 
 /** @param {{code: string, message: string}} error */
 function fail(error) {
   for (const part of [canvas, other, divider, controls, ...compare.querySelectorAll(".tag")]) /** @type {HTMLElement} */ (part).hidden = true;
-  verdict.hidden = false;
-  verdict.dataset.same = "false";
-  verdict.textContent = `${error.code}: ${error.message}`;
+  compare.removeAttribute("data-outlined");
+  tell(error);
 }
 
 /** Moves the divider: a property of CSS, so that no markup carries styles. */
@@ -140,36 +168,61 @@ function divide() {
 }
 
 function beside() {
-  const against = /** @type {HTMLInputElement} */ (need("input[name=against]:checked")).value;
-  const source = canvas.hidden ? undefined : image.dataset[against];
-  for (const part of [other, divider, need(".right", compare)]) /** @type {HTMLElement} */ (part).hidden = !source;
-  if (!source) return;
-  if (image.getAttribute("src") !== source) image.src = source;
-  need(".right", compare).textContent = against === "original" ? say("original") : (image.dataset.fallbackName ?? against);
+  const { value, dataset } = /** @type {HTMLInputElement} */ (need("input[name=against]:checked"));
+  const source = image.dataset[value];
+  const shown = !canvas.hidden && value !== "none";
+  for (const part of [other, divider, need(".right", compare)]) /** @type {HTMLElement} */ (part).hidden = !shown;
+  if (!shown) return;
+  image.hidden = !source;
+  if (plain) plain.hidden = value !== "plain";
+  if (source && image.getAttribute("src") !== source) image.src = source;
+  need(".right", compare).textContent = dataset.tag ?? "";
 }
+
+/** @param {number} bytes */
+const label = (bytes) => (tag.textContent = `sdz · ${grouped(bytes)} ${say("B")}`);
 
 /** Writes what the byte slider stands for. */
 function count() {
-  const bytes = chosenBytes();
+  const { bytes, most } = slider;
   need(".used").textContent = grouped(bytes);
-  need(".bpp").textContent = grouped((8 * bytes) / pixels, 3);
-  slider.setAttribute("aria-valuetext", say("used", { used: grouped(bytes), total: grouped(total) }));
-  need(".left", compare).textContent = `sdz · ${grouped(bytes)} ${say("B")}`;
+  const bpp = (8 * bytes) / pixels;
+  need(".bpp").textContent = grouped(bpp, bpp < 0.01 ? 4 : 3);
+  slider.input.setAttribute("aria-valuetext", say("used", { used: grouped(bytes), total: grouped(most) }));
+  slider.mark();
+  label(bytes);
+}
+
+/** Chooses the stage that the bytes have. */
+function follow() {
+  if (slider.bytes > total) choose("exact");
+  else if (chosenStage() === "exact") choose(below);
+  dial.disabled = chosenStage() !== "denoised";
 }
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let resting;
 
-slider.addEventListener("input", () => {
+slider.input.addEventListener("input", () => {
   count();
-  show(chosenBytes(), "linear");
+  follow();
   clearTimeout(resting);
-  if (chosenStage() !== "linear") resting = setTimeout(() => show(chosenBytes(), chosenStage()), REST_MS);
+  const stage = chosenStage();
+  if (stage !== "exact") void show("linear");
+  if (stage !== "linear") resting = setTimeout(() => show(stage), REST_MS);
 });
 for (const button of controls.querySelectorAll("input[name=stage]")) {
   button.addEventListener("change", () => {
-    dial.disabled = chosenStage() !== "denoised";
-    show(chosenBytes(), chosenStage());
+    const stage = chosenStage();
+    if (stage === "exact") slider.bytes = slider.most;
+    else {
+      below = stage;
+      if (slider.bytes > total) slider.bytes = total;
+    }
+    count();
+    follow();
+    clearTimeout(resting);
+    void show(stage);
   });
 }
 dial.addEventListener("input", () => {
@@ -177,25 +230,25 @@ dial.addEventListener("input", () => {
   need(".dial output").textContent = text;
   dial.setAttribute("aria-valuetext", text);
   clearTimeout(resting);
-  resting = setTimeout(() => show(chosenBytes(), chosenStage()), REST_MS);
+  resting = setTimeout(() => show(chosenStage()), REST_MS);
 });
 for (const button of controls.querySelectorAll("input[name=against]")) button.addEventListener("change", beside);
 divider.addEventListener("input", divide);
+if (guarded) outline(guarded, compare);
 
 try {
-  const response = await fetch(/** @type {string} */ (study.dataset.src), { headers: { Accept: ACCEPT } });
-  if (!response.ok) throw new Error(`HTTP status ${response.status}`);
-  file = await response.blob();
-  const first = /** @type {HTMLInputElement} */ (need(`input[value=${savingData() ? "linear" : best}]`));
-  first.checked = true;
+  [file] = await Promise.all([fetched(/** @type {string} */ (study.dataset.src)), pair?.load()]);
+  below = savingData() ? "linear" : /** @type {Shown} */ (best);
+  choose(below);
   if (best !== "denoised") {
     for (const part of [badge("denoised"), need(".dial")]) /** @type {HTMLElement} */ (part).hidden = true;
   }
-  dial.disabled = chosenStage() !== "denoised";
-  /** @type {HTMLElement} */ (need(".left", compare)).hidden = false;
+  tag.hidden = false;
+  slider.bytes = total;
   count();
+  follow();
   divide();
-  show(total, chosenStage());
+  void show(below);
 } catch (error) {
   fail({ code: "NetworkError", message: String(error) });
 }

@@ -152,9 +152,24 @@ addEventListener("resize", place);
 full.hidden = !document.fullscreenEnabled;
 full.addEventListener("click", fill);
 
-/** Loads what the panel does, once. */
+/** Loads what the panel looks like, once. */
+function dress() {
+  how.dataset.styling = "";
+  const sheet = Object.assign(document.createElement("link"), { rel: "stylesheet", href: how.dataset.sheet });
+  // one that is lost leaves the figures readable
+  sheet.onload = sheet.onerror = () => how.removeAttribute("data-styling");
+  // a theme's own sheet stays behind it
+  document.querySelector("link[rel=stylesheet]")?.after(sheet);
+}
+
+let dressed = false;
+
+/** Loads the panel's sheet and what it does. */
 const open = () => {
-  if (how.open && how.querySelector("canvas")) void import("./photo.js");
+  if (!how.open) return;
+  if (!dressed) dress();
+  dressed = true;
+  if (how.querySelector("canvas")) void import("./photo.js");
 };
 how.addEventListener("toggle", open);
 open();

@@ -213,6 +213,15 @@ export function find(container, tag) {
   return container.chunks.find((chunk) => chunk.tag === tag && (chunk.complete || tag === LATENTS || tag === LOSSLESS));
 }
 
+/**
+ * Where the lossless tail begins, behind all of the latents that it builds on.
+ * @param {Container} container @returns {number} -1 where there is none yet
+ */
+export function tailStart({ chunks }) {
+  const at = chunks.findIndex(({ tag }) => tag === LOSSLESS);
+  return chunks.slice(0, at + 1).some(({ tag, complete }) => complete && (tag === LATENTS || tag === PALETTE_LATENTS)) ? chunks[at].offset : -1;
+}
+
 /** @param {Container} container @returns {string | undefined} the file's alternative text, where it carries one */
 export function altText(container) {
   const chunk = find(container, ALT_TEXT);

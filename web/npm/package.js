@@ -37,8 +37,6 @@ const assets = (id, small, files) => `/**
  */
 
 import { fetchFile } from "./pack.js";
-import * as runner from "./session.js";
-import * as reader from "./work/exact.js";
 
 const PACK = "${id}";
 
@@ -63,10 +61,6 @@ export const packReader = (id) => async (name, fresh) => {
   return name in FILES ? fetchFile(FILES[name](), fresh) : null;
 };
 
-export const graphRunner = async () => runner;
-
-export const exactReader = async () => reader;
-
 /** A page that needs onnxruntime-web says where it is: a bundler would put its 14 MB into every application. */
 export const runtimeFile = () => undefined;
 `;
@@ -77,15 +71,26 @@ const START = `/** Starts the worker, by an address that bundlers replace by the
 export const startWorker = () => new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "sdz" });
 `;
 
+/** The package's work/later.js. */
+const LATER = `/** Modules that a site loads when they are first needed: of a worker, several bundlers make a single file only. Only in the npm package. */
+
+import * as runner from "../session.js";
+import * as reader from "./exact.js";
+
+export const graphRunner = async () => runner;
+
+export const exactReader = async () => reader;
+`;
+
 /** For `document.querySelector("sdz-img")`, which JSDoc cannot say. */
 const TAG = '\ndeclare global {\n  interface HTMLElementTagNameMap {\n    "sdz-img": SdzImg;\n  }\n}\n';
 
 /** Copies the modules, the README and the licence. */
 function layOutScripts() {
   cpSync(WEB, join(OUT, "web"), { recursive: true, filter: (path) => !LEFT_OUT.has(basename(path)) || path === WEB });
-  mkdirSync(join(OUT, "web/npm/site"), { recursive: true });
+  mkdirSync(join(OUT, "web/npm/site/work"), { recursive: true });
   for (const name of ["node.js", "sdz-assets.js"]) copyFileSync(join(WEB, "npm", name), join(OUT, "web/npm", name));
-  copyFileSync(join(WEB, "assets.js"), join(OUT, "web/npm/site/assets.js"));
+  for (const name of ["assets.js", "work/later.js"]) copyFileSync(join(WEB, name), join(OUT, "web/npm/site", name));
   for (const [name, file] of Object.entries(CORE_FILES)) copyFileSync(join(CORE, file), join(OUT, "web", name));
   copyFileSync(join(WEB, "npm/README.md"), join(OUT, "README.md"));
   copyFileSync(join(ROOT, "LICENSE"), join(OUT, "LICENSE"));
@@ -103,6 +108,7 @@ function layOutPack() {
   const read = ["manifest.json", ...files].map((name) => /** @type {const} */ ([name, readFileSync(join(PACK, name))]));
   const small = Object.fromEntries(read.filter(([, data]) => data.length <= SMALL));
   writeFileSync(join(OUT, "web/start.js"), START);
+  writeFileSync(join(OUT, "web/work/later.js"), LATER);
   writeFileSync(join(OUT, "web/assets.js"), assets(id, small, files.filter((name) => !(name in small))));
 }
 

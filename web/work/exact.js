@@ -10,6 +10,8 @@ import { SdzError } from "../errors.js";
 import { LATENTS, LOSSLESS, PALETTE_LATENTS, find } from "../format/container.js";
 import { finish } from "./stages.js";
 
+export { toTheEnd } from "./rest.js";
+
 /** @import { Picture } from "../engine.js" */
 /** @import { Chunk, Container } from "../format/container.js" */
 /** @import { Tile } from "./stages.js" */

@@ -5,13 +5,13 @@
 
 import { paint, reached, readContainer, readPicture, strengthOf } from "./stages.js";
 import { SdzError } from "../errors.js";
-import { exactReader } from "../assets.js";
-import { LATENTS, LOSSLESS, MAX_HEADER_BYTES, PALETTE_LATENTS, altText } from "../format/container.js";
+import { MAX_HEADER_BYTES, altText, tailStart } from "../format/container.js";
 import { reductionOf } from "../format/sparse.js";
 import { ACCEPT, sha256 } from "../format/transfer.js";
 import { LARGE_PIXELS, MAX_DOWNLOAD_BYTES } from "../limits.js";
 import { isFine } from "../quantizer.js";
 import { Bitmap } from "./bitmap.js";
+import { exactReader } from "./later.js";
 
 /** @import { Shown, Stage } from "./stages.js" */
 /** @import { Picture } from "../engine.js" */
@@ -63,6 +63,8 @@ export class Job {
   #bytes = new Uint8Array();
   /** @type {number | null} */
   #total = null;
+  /** Of the whole file, where it goes on behind `#total`. @type {number | null} */
+  #size = null;
   /** Whether the last byte is there, and whether all is known that the last stage needs. */
   #received = false;
   #done = false;
@@ -70,10 +72,12 @@ export class Job {
   #stepIndex = 0;
   /** SHA-256 of the whole file. @type {string | undefined} */
   #digest = undefined;
-  /** Whether the file goes on, with a lossless tail, behind the bytes at hand; the whole file, if it came at once. */
+  /** Whether the file goes on, with a lossless tail, behind the bytes at hand; all that came of it, and by what it is known again. */
   #cut = false;
-  /** @type {Uint8Array<ArrayBuffer> | null} */
-  #whole = null;
+  /** @type {Uint8Array<ArrayBuffer>} */
+  #arrived = new Uint8Array();
+  /** @type {string | null} */
+  #validator = null;
   /** Size of the prefix that is worth a paint. */
   #paintAt = 0;
   /** Size of the prefix that the last paint was of. */
@@ -197,7 +201,10 @@ export class Job {
     const response = await fetch(this.src, { headers: { Accept: ACCEPT }, signal }).catch((error) => this.#refuse(error.message));
     if (!response.ok || !response.body) this.#refuse(`HTTP status ${response.status}`);
     const length = Number(response.headers.get("content-length"));
-    this.#total = length > 0 && !response.headers.get("content-encoding") ? length : null;
+    const plain = !response.headers.get("content-encoding");
+    this.#total = length > 0 && plain ? length : null;
+    // of other origins, ranges would have to be asked for beforehand
+    this.#validator = plain && response.type === "basic" ? response.headers.get("etag") : null;
     let buffer = new Uint8Array(this.#total !== null && this.#total <= MAX_DOWNLOAD_BYTES ? this.#total : 1 << 14);
     let size = 0;
     const reader = response.body.getReader();
@@ -221,27 +228,27 @@ export class Job {
       if (this.#received) break;
       if (size < Math.max(MAX_HEADER_BYTES, this.head.length)) continue;
       this.#look();
-      if (this.#original !== "loading" && this.#endBeforeTail()) {
+      if (this.#endBeforeTail()) {
         reader.cancel().catch(() => {});
         break;
       }
       this.turns.wake();
     }
     this.#received = true;
-    if (!this.#cut) this.#bytes = buffer.subarray(0, size);
+    this.#arrived = buffer.subarray(0, size);
+    if (!this.#cut) this.#bytes = this.#arrived;
     this.#look();
     this.#total ??= size;
-    const whole = this.#bytes;
-    if (this.#original !== "loading" && !this.#cut && this.#endBeforeTail()) this.#whole = whole;
+    if (!this.#cut) this.#endBeforeTail();
   }
 
   /** Forgets what stands behind the latents where that is a lossless tail: the photo is painted without. @returns {boolean} whether it is */
   #endBeforeTail() {
-    const { chunks } = readContainer(this.#bytes);
-    const at = chunks.findIndex(({ tag }) => tag === LOSSLESS);
-    if (at < 0 || !chunks.slice(0, at).some(({ tag, complete }) => complete && (tag === LATENTS || tag === PALETTE_LATENTS))) return false;
-    this.#bytes = this.#bytes.subarray(0, chunks[at].offset);
-    this.#total = this.#bytes.length;
+    const end = tailStart(readContainer(this.#bytes));
+    if (end < 0) return false;
+    this.#bytes = this.#bytes.subarray(0, end);
+    this.#size = this.#total;
+    this.#total = end;
     this.#cut = true;
     if (this.exact) this.#original = "wanted";
     return true;
@@ -370,12 +377,13 @@ export class Job {
     }
   }
 
-  /** Downloads the file once more, to its end. */
+  /** Downloads what is missing of the file. */
   async #loadOriginal() {
     this.#original = "loading";
     try {
-      if (this.#whole) this.#bytes = this.#whole;
-      else await this.#receive();
+      const { toTheEnd } = await exactReader();
+      this.#bytes = await toTheEnd(this.src, this.#arrived, this.#size, this.#validator, this.#abort.signal);
+      this.#total = this.#bytes.length;
       this.#original = "there";
       this.turns.wake();
     } catch (error) {

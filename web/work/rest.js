@@ -1,0 +1,58 @@
+/**
+ * The rest of a file of which the first bytes are there: what stands behind the latents is downloaded by itself. Where the host knows no ranges,
+ * or the file has changed, the whole file comes.
+ */
+
+import { SdzError } from "../errors.js";
+import { ACCEPT } from "../format/transfer.js";
+import { MAX_DOWNLOAD_BYTES } from "../limits.js";
+
+const PARTIAL = 206;
+
+/**
+ * @param {string} address @param {Uint8Array<ArrayBuffer>} have its first bytes @param {number | null} size of all of it, where that is known
+ * @param {string | null} validator the ETag that came with them @param {AbortSignal} signal
+ * @returns {Promise<Uint8Array<ArrayBuffer>>} the whole file
+ * @throws {SdzError} NetworkError, LimitError
+ */
+export async function toTheEnd(address, have, size, validator, signal) {
+  if (have.length === size) return have;
+  /** @type {Record<string, string>} */
+  const headers = { Accept: ACCEPT };
+  // a weak one says that files look the same, not that their bytes are
+  if (validator?.startsWith('"')) Object.assign(headers, { Range: `bytes=${have.length}-`, "If-Range": validator });
+  /** @param {string} problem @returns {never} */
+  const refuse = (problem) => {
+    signal.throwIfAborted();
+    throw new SdzError("NetworkError", `${address}: ${problem}`);
+  };
+  const response = await fetch(address, { headers, signal }).catch((error) => refuse(error.message));
+  if (!response.ok || !response.body) return refuse(`HTTP status ${response.status}`);
+  const goesOn = response.status === PARTIAL;
+  if (goesOn && !response.headers.get("content-range")?.startsWith(`bytes ${have.length}-`)) refuse("another range than was asked for");
+  const parts = goesOn ? [have] : [];
+  let length = goesOn ? have.length : 0;
+  const reader = response.body.getReader();
+  for (;;) {
+    const { done, value } = await reader.read().catch((error) => refuse(error.message));
+    if (done) break;
+    parts.push(value);
+    length += value.length;
+    if (length > MAX_DOWNLOAD_BYTES) {
+      reader.cancel().catch(() => {});
+      throw new SdzError("LimitError", `${address} is larger than ${MAX_DOWNLOAD_BYTES} bytes`);
+    }
+  }
+  return joined(parts, length);
+}
+
+/** @param {Uint8Array[]} parts @param {number} length */
+function joined(parts, length) {
+  const out = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
