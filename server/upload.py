@@ -1,8 +1,9 @@
 """`POST /encode`: an image in, an .sdz in the catalogue out. Disabled unless a folder and a token are given.
 
-The body is the image itself, as `curl --data-binary @photo.jpg` sends it; `?quality=` and `?alt=` are the only options. It is streamed to
-a file, up to the limit, and encoded in a child process, two at a time; a few more may wait, all others are answered with 503. No metadata
-is kept, no name that a client sends is used, and a failed upload leaves nothing behind.
+The body is the image itself, as `curl --data-binary @photo.jpg` sends it; the options are those of `sdz encode` of the same names:
+`?quality=`, `?alt=` and `?lossless=1`. It is streamed to a file, up to the limit, and encoded in a child process, two at a time; a few more
+may wait, all others are answered with 503. No metadata is kept, no name that a client sends is used, and a failed upload leaves nothing
+behind.
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ QUEUE: Final = 8
 
 SECONDS: Final = 30.0
 """Time limit of one encode."""
+
+LOSSLESS_PIXELS: Final = 12_500_000
+"""Most pixels of a photo whose exact pixels are kept: those of most phones."""
+
+LOSSLESS_SECONDS: Final = 60.0
+"""Time limit of such an encode: twice what so many pixels take on a quiet machine."""
 
 RECEIVE_SECONDS: Final = 60.0
 """Time limit for the body to arrive: a slow client must not block a place for ever."""
@@ -79,6 +86,8 @@ class Uploads:
     max_bytes: int = MAX_BYTES
     max_pixels: int = MAX_PIXELS
     seconds: float = SECONDS
+    lossless_pixels: int = LOSSLESS_PIXELS
+    lossless_seconds: float = LOSSLESS_SECONDS
     memory: int = MEMORY
     at_a_time: int = AT_A_TIME
     queue: int = QUEUE
@@ -161,9 +170,9 @@ class Encoder:
         length = request.headers.get("content-length", "0")
         if length.isdecimal() and int(length) > self.uploads.max_bytes:
             raise self._too_large()
-        unknown = set(request.query_params) - {"quality", "alt"}
+        unknown = set(request.query_params) - {"quality", "alt", "lossless"}
         if unknown or len(request.query_params.multi_items()) > len(request.query_params):
-            raise RequestError(422, "EncodeInputError", "the options are quality and alt, each at most once")
+            raise RequestError(422, "EncodeInputError", "the options are quality, alt and lossless, each at most once")
         quality = request.query_params.get("quality")
         alt = request.query_params.get("alt")
         try:
@@ -174,7 +183,10 @@ class Encoder:
             raise RequestError(422, "EncodeInputError", "quality must be a number in 0..100")
         if alt is not None and len(alt.encode("utf-8", "replace")) > MAX_ALT_BYTES:
             raise RequestError(422, "EncodeInputError", f"alt has over {MAX_ALT_BYTES} bytes")
-        return {"quality": number, "alt": alt}
+        lossless = request.query_params.get("lossless", "0")
+        if lossless not in ("0", "1"):
+            raise RequestError(422, "EncodeInputError", "lossless must be 1 or 0")
+        return {"quality": number, "alt": alt, "lossless": lossless == "1"}
 
     async def _receive(self, request: Request, path: Path) -> None:
         """Streams the body to `path`, up to the limit."""
@@ -196,14 +208,18 @@ class Encoder:
             raise RequestError(422, "EncodeInputError", "the body is empty")
 
     async def _encode(self, path: Path, options: dict[str, Any]) -> bytes:
-        job = {"kind": "encode", "path": str(path), "max_pixels": self.uploads.max_pixels, **options}
+        uploads = self.uploads
+        pixels, seconds = uploads.max_pixels, uploads.seconds
+        if options["lossless"]:
+            pixels, seconds = min(pixels, uploads.lossless_pixels), uploads.lossless_seconds
+        job = {"kind": "encode", "path": str(path), "max_pixels": pixels, **options}
         try:
             with self.metrics.encode_seconds.time():
-                _, data = await self.workers.run(job)
+                _, data = await self.workers.run(job, seconds=seconds)
         except WorkerRefusedError as error:
             raise RequestError(STATUS.get(error.code, 500), error.code, error.message) from error
         except WorkerTimeoutError as error:
-            detail = f"encoding took more than {self.uploads.seconds:g} s"
+            detail = f"encoding took more than {seconds:g} s"
             raise RequestError(503, "TimeoutError", detail, {"Retry-After": RETRY_AFTER}) from error
         except WorkerDiedError as error:
             raise RequestError(413, "LimitError", "the picture needs more memory than this server gives one") from error

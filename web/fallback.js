@@ -7,12 +7,33 @@
   /** As long as the element itself waits for something to paint. */
   const PATIENCE_MS = 2000;
 
+  /** The page's own markup, where a policy wants to know of it: a name of its own, since the modules may come after all and need theirs. */
+  let trusted = function (/** @type {string} */ markup) {
+    return markup;
+  };
+  let asked = false;
+
+  function ask() {
+    const types = /** @type {any} */ (window).trustedTypes;
+    if (asked || !types) return;
+    asked = true;
+    try {
+      const policy = types.createPolicy("sdz-fallback", { createHTML: trusted });
+      trusted = function (markup) {
+        return policy.createHTML(markup);
+      };
+    } catch {
+      // the page does not allow it: where it requires one, the places stay empty
+    }
+  }
+
   function standIn() {
     if (window.customElements && customElements.get("sdz-img")) return;
+    ask();
     document.querySelectorAll("sdz-img noscript").forEach(function (noscript) {
       const holder = document.createElement("div");
       // the page's own markup: a browser with scripts on keeps it as text
-      holder.innerHTML = noscript.textContent || "";
+      holder.innerHTML = trusted(noscript.textContent || "");
       noscript.replaceWith(...holder.childNodes);
     });
   }

@@ -90,19 +90,20 @@ def decode_picture(job: Message, data: bytes) -> tuple[Message, bytes]:
 
 
 def encode_upload(job: Message, data: bytes) -> tuple[Message, bytes]:
-    """The image file `job["path"]` as an .sdz without metadata. `job` has `quality` and `alt`, each may be None; `data` is not read."""
+    """The image file `job["path"]` as an .sdz without metadata. `job` has `quality` and `alt`, each may be None, and
+    `lossless`; `data` is not read."""
     from ...runtime.encode import encode
     from ...runtime.format.container import parse
     from ...runtime.photo import open_image
 
     with open_image(Path(job["path"]), UPLOAD_FORMATS) as image:
-        _check_size(image, job["max_pixels"])
-        out = encode(image, quality=job["quality"], alt=job["alt"], session=_encoding_session())
+        _check_size(image, job["max_pixels"], " without loss" if job["lossless"] else "")
+        out = encode(image, quality=job["quality"], alt=job["alt"], lossless=job["lossless"], session=_encoding_session())
     header = parse(out).header
     return {"width": header.width, "height": header.height, "pack": header.pack_id.hex()}, out
 
 
-def _check_size(image: Image.Image, most: int) -> None:
+def _check_size(image: Image.Image, most: int, how: str) -> None:
     width, height = image.size
     if width * height > most:
-        raise LimitError(f"{width}x{height} pixels, this server encodes at most {most}", None, "width x height")
+        raise LimitError(f"{width}x{height} pixels, this server encodes at most {most}{how}", None, "width x height")

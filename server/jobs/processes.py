@@ -62,16 +62,17 @@ class Workers:
         self._children = _Children()
         self._finalizer = weakref.finalize(self, _end, self._children)
 
-    async def run(self, job: Message, data: bytes = b"") -> tuple[Message, bytes]:
-        """Has a child perform `job` on `data` and returns its result. Raises WorkerRefusedError, WorkerTimeoutError or WorkerDiedError."""
-        return await asyncio.wrap_future(self._threads.submit(self._perform, job, data))
+    async def run(self, job: Message, data: bytes = b"", *, seconds: float | None = None) -> tuple[Message, bytes]:
+        """Has a child perform `job` on `data`, within `seconds` where they are given, and returns its result. Raises WorkerRefusedError,
+        WorkerTimeoutError or WorkerDiedError."""
+        return await asyncio.wrap_future(self._threads.submit(self._perform, job, data, self.seconds if seconds is None else seconds))
 
     def close(self) -> None:
         """Kills the children, and with them the jobs under way."""
         self._finalizer()
         self._threads.shutdown(cancel_futures=True)
 
-    def _perform(self, job: Message, data: bytes) -> tuple[Message, bytes]:
+    def _perform(self, job: Message, data: bytes, seconds: float) -> tuple[Message, bytes]:
         child = self._children.idle.pop() if self._children.idle else self._start()
         assert child.stdin is not None and child.stdout is not None
         late = threading.Event()
@@ -80,7 +81,7 @@ class Workers:
             late.set()
             child.kill()
 
-        timer = threading.Timer(self.seconds, kill)
+        timer = threading.Timer(seconds, kill)
         timer.daemon = True
         timer.start()
         try:

@@ -72,6 +72,33 @@ def wait_for_paint(page: Any, expected: bytes) -> None:
     raise AssertionError("the fallback is not what is painted")
 
 
+TRUSTED = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; img-src 'self' blob:; \
+style-src 'self' 'unsafe-inline'; require-trusted-types-for 'script'; trusted-types sdz sdz-fallback"
+
+
+@pytest.mark.parametrize("part", ["sdz.js", "page/load.js", "worker.js", "a.sdz"])
+def test_a_part_that_is_not_there_under_trusted_types(site: Site, page: Any, painted: bytes, part: str) -> None:
+    """Also where the pictures inside <noscript> are markup that a policy has to know of: the classic script's, or the element's."""
+    site.headers = {"Content-Security-Policy": TRUSTED}
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if "Trusted" in message.text else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    del site.files[part]
+    page.goto(site.url("index.html"))
+    wait_for_paint(page, painted)
+    assert complaints == []
+
+
+def test_modules_that_come_late_have_their_own_policy(site: Site, page: Any, painted: bytes) -> None:
+    site.headers = {"Content-Security-Policy": TRUSTED}
+    release = site.hold("page/load.js")
+    page.goto(site.url("index.html"), wait_until="commit")
+    wait_for_paint(page, painted)
+    release.set()
+    page.wait_for_function("() => window.seen.length > 0")
+    assert page.evaluate("window.seen") == [["load", None]]
+
+
 @pytest.mark.parametrize("part", [*BEFORE_PAINT, *WEIGHTS])
 def test_a_part_that_is_not_there(site: Site, page: Any, painted: bytes, part: str) -> None:
     del site.files[path_of(site, part)]

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx2 as httpx
 import pytest
@@ -26,7 +26,7 @@ from starlette.testclient import TestClient
 from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode
 from sdz.runtime.errors import NotAnSdzError
-from sdz.runtime.format.container import ALT_TEXT, Chunk, Header, parse, serialize
+from sdz.runtime.format.container import ALT_TEXT, LOSSLESS, Chunk, Header, parse, serialize
 from sdz.server.__main__ import main
 from sdz.server.app import create_app
 from sdz.server.headers import IMMUTABLE
@@ -97,6 +97,42 @@ def test_upload(client: TestClient, store: Path) -> None:
     assert leftovers(store) == []
 
 
+def test_a_lossless_upload_is_the_picture_and_the_photo_itself(client: TestClient) -> None:
+    photo = picture(120, 80, 5)
+    made = client.post("/encode?lossless=1&quality=40", content=image_bytes(photo, "PNG"))
+    assert made.status_code == 201
+    data = client.get(made.json()["url"]).content
+    assert len(data) == made.json()["bytes"]
+    decoded = decode(data)
+    assert (decoded.exact_rows, decoded.pixels.tobytes()) == (80, photo.tobytes())
+    # one stored file: what a page takes is the part before the tail
+    tail = parse(data).find(LOSSLESS)
+    assert tail is not None
+    assert client.get(made.json()["url"] + "?bytes=latents").content == data[: tail.offset]
+    plain = client.post("/encode?lossless=0&quality=40", content=image_bytes(photo, "PNG"))
+    assert (plain.status_code, plain.json()["bytes"] < len(data)) == (201, True)
+
+
+def test_a_lossless_upload_has_limits_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdz.server.upload.Workers", StandIn)
+    StandIn.may, StandIn.error = asyncio.Event(), None
+    StandIn.may.set()
+    StandIn.jobs.clear()
+    with TestClient(create_app(tmp_path, uploads=Uploads(tmp_path / "store", TOKEN)), headers=AUTHORIZATION) as client:
+        for query in ("", "?lossless=1", "?lossless=0"):
+            assert client.post(f"/encode{query}", content=PNG).status_code in (200, 201)
+    assert StandIn.jobs == [(50_000_000, 30.0), (12_500_000, 60.0), (50_000_000, 30.0)]
+
+
+def test_a_photo_too_large_to_be_kept_without_loss(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "store", TOKEN, lossless_pixels=9_599)
+    with TestClient(create_app(tmp_path, uploads=uploads), headers=AUTHORIZATION) as client:
+        refused = client.post("/encode?lossless=1", content=image_bytes(picture(120, 80), "PNG"))
+        assert (refused.status_code, refused.json()["title"]) == (413, "LimitError")
+        assert "120x80 pixels, this server encodes at most 9599 without loss" in refused.json()["detail"]
+        assert client.post("/encode", content=image_bytes(picture(120, 80), "PNG")).status_code == 201
+
+
 def test_the_endpoint_takes_nothing_but_uploads(client: TestClient) -> None:
     for method in ("GET", "HEAD", "PUT", "DELETE", "OPTIONS"):
         refused = client.request(method, "/encode")
@@ -158,6 +194,9 @@ OVER = image_bytes(picture(300, 201), "JPEG", quality=20)
         ("?quality=1&quality=2", {}, PNG, 422, "EncodeInputError"),
         ("?name=../../etc/passwd", {}, PNG, 422, "EncodeInputError"),
         (f"?alt={'x' * 4097}", {}, PNG, 422, "EncodeInputError"),
+        ("?lossless=", {}, PNG, 422, "EncodeInputError"),
+        ("?lossless=yes", {}, PNG, 422, "EncodeInputError"),
+        ("?lossless=1&lossless=1", {}, PNG, 422, "EncodeInputError"),
     ],
 )
 def test_refused(
@@ -212,8 +251,10 @@ class StandIn(Workers):
     may = asyncio.Event()
     running = 0
     most = 0
+    jobs: ClassVar[list[tuple[int, float | None]]] = []
 
-    async def run(self, job: Message, data: bytes = b"") -> tuple[Message, bytes]:
+    async def run(self, job: Message, data: bytes = b"", *, seconds: float | None = None) -> tuple[Message, bytes]:
+        StandIn.jobs.append((job["max_pixels"], seconds))
         size = len(Path(job["path"]).read_bytes())
         StandIn.running += 1
         StandIn.most = max(StandIn.most, StandIn.running)

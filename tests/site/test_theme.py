@@ -120,7 +120,7 @@ def test_a_theme_of_its_own(one: Path, pack: Path, tmp_path: Path, folder: Path)
     assert sheet.endswith(f"{Theme(accent='#06c').rules()}.wall {{ gap: 0 }}\n")
     page = (report.site / "photos/a.html").read_text()
     assert ("Herunterladen" in page, '<span class="place">1 von 2</span>' in page) == (True, True)
-    assert '<details class="how">\n<summary>Wie dieses Bild gesendet wurde <small>' in page
+    assert re.search(r'<details class="how" data-sheet="[^"]+">\n<summary>Wie dieses Bild gesendet wurde <small>', page)
     # another theme makes no photo again
     again = built(one, pack, tmp_path, Theme())
     assert again.reused == 3
