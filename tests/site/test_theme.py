@@ -153,6 +153,15 @@ def test_no_folder_of_templates(one: Path, pack: Path, tmp_path: Path) -> None:
         built(one, pack, tmp_path, Theme(tmp_path / "gone"))
 
 
+def test_words_of_another_direction_keep_their_order(one: Path, pack: Path, tmp_path: Path) -> None:
+    """English between Hebrew: "1 of 2" and not "of 2 1"; what has no letters follows the page."""
+    (one / "a.txt").write_text("title: 12:30\ndate: 2024-05-03\n\nA wave.")
+    pages = {lang: (built(one, pack, tmp_path / lang, Theme(lang=lang)).site / "photos/a.html").read_text() for lang in ("he", "en")}
+    own = [re.findall(r"<bdi>([^<]+)</bdi>", pages[lang]) for lang in ("he", "en")]
+    assert own == [["Three &amp; more", "1 of 2", "3 May 2024", "A wave."], []]
+    assert "<h1>12:30</h1>" in pages["he"] and "<p>A wave.</p>" in pages["en"]
+
+
 def test_from_right_to_left(chromium: Any, one: Path, pack: Path, tmp_path: Path) -> None:
     """What comes next lies to the left, for keys and for the eye."""
     pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright")

@@ -72,12 +72,12 @@ export class Job {
   #stepIndex = 0;
   /** SHA-256 of the whole file. @type {string | undefined} */
   #digest = undefined;
-  /** Whether the file goes on, with a lossless tail, behind the bytes at hand; all that came of it, and by what it is known again. */
+  /** Whether the file goes on, with a lossless tail, behind the bytes at hand; all that came of it, and in which answer. */
   #cut = false;
   /** @type {Uint8Array<ArrayBuffer>} */
   #arrived = new Uint8Array();
-  /** @type {string | null} */
-  #validator = null;
+  /** @type {Response | undefined} */
+  #answer;
   /** Size of the prefix that is worth a paint. */
   #paintAt = 0;
   /** Size of the prefix that the last paint was of. */
@@ -201,10 +201,8 @@ export class Job {
     const response = await fetch(this.src, { headers: { Accept: ACCEPT }, signal }).catch((error) => this.#refuse(error.message));
     if (!response.ok || !response.body) this.#refuse(`HTTP status ${response.status}`);
     const length = Number(response.headers.get("content-length"));
-    const plain = !response.headers.get("content-encoding");
-    this.#total = length > 0 && plain ? length : null;
-    // of other origins, ranges would have to be asked for beforehand
-    this.#validator = plain && response.type === "basic" ? response.headers.get("etag") : null;
+    this.#total = length > 0 && !response.headers.get("content-encoding") ? length : null;
+    this.#answer = response;
     let buffer = new Uint8Array(this.#total !== null && this.#total <= MAX_DOWNLOAD_BYTES ? this.#total : 1 << 14);
     let size = 0;
     const reader = response.body.getReader();
@@ -382,7 +380,7 @@ export class Job {
     this.#original = "loading";
     try {
       const { toTheEnd } = await exactReader();
-      this.#bytes = await toTheEnd(this.src, this.#arrived, this.#size, this.#validator, this.#abort.signal);
+      this.#bytes = await toTheEnd(this.src, this.#arrived, this.#size, this.#answer, this.#abort.signal);
       this.#total = this.#bytes.length;
       this.#original = "there";
       this.turns.wake();

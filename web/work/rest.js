@@ -11,14 +11,16 @@ const PARTIAL = 206;
 
 /**
  * @param {string} address @param {Uint8Array<ArrayBuffer>} have its first bytes @param {number | null} size of all of it, where that is known
- * @param {string | null} validator the ETag that came with them @param {AbortSignal} signal
+ * @param {Response | undefined} answer with which they came @param {AbortSignal} signal
  * @returns {Promise<Uint8Array<ArrayBuffer>>} the whole file
  * @throws {SdzError} NetworkError, LimitError
  */
-export async function toTheEnd(address, have, size, validator, signal) {
+export async function toTheEnd(address, have, size, answer, signal) {
   if (have.length === size) return have;
   /** @type {Record<string, string>} */
   const headers = { Accept: ACCEPT };
+  // of other origins, ranges would have to be asked for beforehand
+  const validator = answer?.type === "basic" && !answer.headers.get("content-encoding") ? answer.headers.get("etag") : null;
   // a weak one says that files look the same, not that their bytes are
   if (validator?.startsWith('"')) Object.assign(headers, { Range: `bytes=${have.length}-`, "If-Range": validator });
   /** @param {string} problem @returns {never} */
