@@ -30,6 +30,14 @@ i32 start_coder(Coder *c, const Tables *t, const u8 *in, u8 *out, u32 length) {
   return 1;
 }
 
+i32 decide_seven(Coder *c, i32 encode, i32 bit, const i32 *slot, i32 set_a, i32 set_b) {
+  return decide(c, ENCODES(encode), bit, 7, slot, set_a, set_b);
+}
+
+i32 decide_three(Coder *c, i32 encode, i32 bit, const i32 *slot, i32 set_a, i32 set_b) {
+  return decide(c, ENCODES(encode), bit, 3, slot, set_a, set_b);
+}
+
 void finish_encoder(Coder *c) {
   for (i32 count = 0; count < 5; count++) {
     u64 mask = (1ull << (32 - 8 * count)) - 1, value = (c->low + mask) & ~mask;

@@ -24,6 +24,13 @@ typedef struct {
   i16 *weight;
 } Coder;
 
+/* Whether a function for both directions encodes: never in the module that pages load. */
+#ifdef SDZ_READER
+#define ENCODES(wanted) ((void)(wanted), 0)
+#else
+#define ENCODES(wanted) (wanted)
+#endif
+
 extern i16 STRETCH[4096];
 extern u16 SQUASH[4096], RATES[256];
 
@@ -140,6 +147,10 @@ INLINE i32 decide(Coder *c, const i32 encode, i32 bit, const i32 n, const i32 *s
   }
   return bit;
 }
+
+/* The same, not inlined: for bands whose decisions are few beside the channels'. `encode` counts for nothing in a module that only reads. */
+i32 decide_seven(Coder *c, i32 encode, i32 bit, const i32 *slot, i32 set_a, i32 set_b);
+i32 decide_three(Coder *c, i32 encode, i32 bit, const i32 *slot, i32 set_a, i32 set_b);
 
 /* How many of rising `steps` are <= v, for small tables that are read once per row or built once. */
 INLINE i32 reached(i32 v, const u16 *steps, i32 count) {

@@ -66,7 +66,7 @@ static i32 begin_group(Run *run, i32 g, i32 plane, i32 absolute) {
   Coder *d = &run->coder;
   u32 p = (u32)clamp32(500, d->probability[run->tables->upper_bases[10] + g * ABSOLUTES + absolute], 65000);
   i32 flag = run->upper_peak[g] >> plane != 0;
-  if (run->source) encode_bit(d, p, flag);
+  if (ENCODES(run->source != 0)) encode_bit(d, p, flag);
   else flag = decode_bit(d, p);
   return flag;
 }
@@ -77,7 +77,7 @@ i32 code_group(Run *run, u32 pass) {
   const Tables *t = run->tables;
   const i32 h = picture->rows, w = picture->columns, W = w + 2 * BORDER, plane = PLANE(pass), g = BAND(pass), far = PART_OF(pass);
   const i32 absolute = min32(ABSOLUTES - 1, (run->step_index >> 3) + plane), first = t->upper_first[g], end = t->upper_first[g + 1];
-  const i32 encode = run->source != 0;
+  const i32 encode = ENCODES(run->source != 0);
   const u8 *bucket = t->bucket, *weight = t->upper_weights + g * UPPER_TERMS;
   const i32 *bases = t->upper_bases, *sets = t->upper_sets;
   i32 slot[7], done = 0;
@@ -129,13 +129,13 @@ i32 code_group(Run *run, u32 pass) {
           slot[4] = b4 + energy;
           slot[5] = b5 + COUNT[min32(60, sum)];
           slot[6] = b6 + min32(2, l[10]) * 3 + min32(2, l[11]);
-          bit = decide(d, encode, encode && magnitude_of(value) >> plane != 0, 7, slot, sets[0] + energy * STRIDE, sets[1] + g * STRIDE);
+          bit = decide_seven(d, encode, encode && magnitude_of(value) >> plane != 0, slot, sets[0] + energy * STRIDE, sets[1] + g * STRIDE);
         } else {
           i32 beyond = min32(3, (i32)(known >> (plane + 2))) - 1;
           slot[0] = bases[7] + (g * 3 + beyond) * 4 + min32(3, (we + n) >> 1);
           slot[1] = bases[8] + energy * 3 + beyond;
           slot[2] = bases[9] + absolute * 3 + beyond;
-          bit = decide(d, encode, encode ? (i32)(magnitude_of(value) >> plane) & 1 : 0, 3, slot, sets[2] + energy * STRIDE, sets[3] + g * STRIDE);
+          bit = decide_three(d, encode, encode ? (i32)(magnitude_of(value) >> plane) & 1 : 0, slot, sets[2] + energy * STRIDE, sets[3] + g * STRIDE);
         }
         if (UNLIKELY(d->stopped)) return done;
         if (encode && run->chances) run->chances[place] = (u16)d->chance;

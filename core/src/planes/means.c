@@ -38,10 +38,11 @@ static i32 since(const Picture *p, i32 colour, i32 l, i32 plane) {
 }
 
 /* Codes a pass. Returns how many places' orientations of it are known, in their order: all, or fewer where the bytes end; -1 without memory. */
-i32 code_mean(Run *run, const u32 pass, const i32 encode) {
+i32 code_mean(Run *run, const u32 pass) {
   Coder *d = &run->coder;
   Picture *p = run->picture;
   const Tables *t = run->tables;
+  const i32 encode = ENCODES(run->source != 0);
   const i32 colour = COLOUR(BAND(pass)), l = LEVEL_OF(BAND(pass)), plane = PLANE(pass), top = l > p->levels;
   const i32 h = top ? 1 : grid(p->rows, l), w = top ? 1 : grid(p->columns, l), all = 3 * h * w, W = w + 2;
   const i32 absolute = min32(ABSOLUTES - 1, (run->step_index >> 3) + plane + p->base), class = top ? 0 : min32(l, CLASSES - 1);
@@ -54,7 +55,7 @@ i32 code_mean(Run *run, const u32 pass, const i32 encode) {
       slot[0] = bases[13] + band * ABSOLUTES + absolute;
       slot[1] = bases[14] + band * 3 + since(p, colour, l + 1, plane);
       slot[2] = bases[15] + band * 3 + since(p, one, l, plane);
-      i32 flag = decide(d, encode, encode && run->tall[colour][l] >> plane != 0, 3, slot, sets[6], sets[7] + colour * STRIDE);
+      i32 flag = decide_three(d, encode, encode && run->tall[colour][l] >> plane != 0, slot, sets[6], sets[7] + colour * STRIDE);
       if (d->stopped) return 0;
       if (!flag) return all;
     }
@@ -93,14 +94,14 @@ i32 code_mean(Run *run, const u32 pass, const i32 encode) {
       slot[4] = bases[4] + ((pair * 5 + level(elder, plane)) * 5 + level(twin, plane)) * 5 + level(third, plane);
       slot[5] = bases[5] + ((pair * 5 + level(near, plane)) * 5 + level(far, plane)) * 5 + min32(4, OWN_BUCKET[own] >> 2);
       slot[6] = bases[6] + (colour * 5 + min32(4, level(elder, plane + 1) + level(elder, plane + 2))) * AROUND + energy;
-      i32 bit = decide(d, encode, encode && magnitude_of(value) >> plane != 0, 7, slot, sets[0] + energy * STRIDE, sets[1] + group * STRIDE);
+      i32 bit = decide_seven(d, encode, encode && magnitude_of(value) >> plane != 0, slot, sets[0] + energy * STRIDE, sets[1] + group * STRIDE);
       if (UNLIKELY(d->stopped)) return done;
       if (!bit) continue;
       i32 across = (colour * 3 + o);
       slot[0] = bases[7] + (across * CLASSES + class) * 9 + (sign_of(a) + 1) * 3 + sign_of(b) + 1;
       slot[1] = bases[8] + across * 9 + (sign_of(near) + 1) * 3 + sign_of(far) + 1;
       slot[2] = bases[9] + across * 27 + ((sign_of(e) + 1) * 3 + sign_of(f) + 1) * 3 + sign_of(elder) + 1;
-      i32 negative = decide(d, encode, value < 0, 3, slot, sets[2] + across * STRIDE, sets[3] + (colour * CLASSES + class) * STRIDE);
+      i32 negative = decide_three(d, encode, value < 0, slot, sets[2] + across * STRIDE, sets[3] + (colour * CLASSES + class) * STRIDE);
       if (UNLIKELY(d->stopped)) return done;
       *cell = (u16)(2 << plane | negative);
     } else {
@@ -108,7 +109,7 @@ i32 code_mean(Run *run, const u32 pass, const i32 encode) {
       slot[0] = bases[10] + (colour * CLASSES + class) * 3 + beyond;
       slot[1] = bases[11] + energy * 3 + beyond;
       slot[2] = bases[12] + (colour * ABSOLUTES + absolute) * 3 + beyond;
-      i32 bit = decide(d, encode, encode ? (i32)(magnitude_of(value) >> plane) & 1 : 0, 3, slot, sets[4] + energy * STRIDE,
+      i32 bit = decide_three(d, encode, encode ? (i32)(magnitude_of(value) >> plane) & 1 : 0, slot, sets[4] + energy * STRIDE,
           sets[5] + (colour * CLASSES + class) * STRIDE);
       if (UNLIKELY(d->stopped)) return done;
       if (bit) *cell = (u16)(known + (2u << plane));

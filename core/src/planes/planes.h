@@ -76,7 +76,7 @@ i32 split_means(Run *run);
  * a pass, of which it returns how many places are known, all or fewer where the bytes end, -1 without memory. */
 u32 lay_means(Tables *t);
 i32 read_means(Tables *t, Copying *from);
-i32 code_mean(Run *run, u32 pass, i32 encode); /* both directions in one: there are few of them */
+i32 code_mean(Run *run, u32 pass); /* both directions in one: there are few of them */
 u32 lay_channels(Tables *t);
 i32 read_channels(Tables *t, Copying *from, i32 *where);
 i32 decode_channel(Run *run, u32 pass);

@@ -115,7 +115,7 @@ static i32 code_planes(Run *run, const i32 encode, i32 planes) {
   for (i32 k = MAX_PLANES; k > 0; k--) {
     i32 slot = run->tables->plane_states + min32(PLANE_STATES - 1, (run->step_index >> 3) + k), p = d->probability[slot], bit = planes == k;
     u32 chance = (u32)clamp32(24, p, 65512);
-    if (encode) encode_bit(d, chance, bit);
+    if (ENCODES(encode)) encode_bit(d, chance, bit);
     else bit = decode_bit(d, chance);
     if (d->stopped) return MAX_PLANES;
     d->probability[slot] = (u16)(p + (i32)(((i64)(bit * 65535 - p) * RATES[d->count[slot]]) >> 16));
@@ -182,11 +182,11 @@ static void settle(Picture *p, u32 pass, i32 stopped, i32 done) {
 }
 
 static i32 decode_pass(Run *run, u32 pass) {
-  return KIND(pass) == MEANS ? code_mean(run, pass, 0) : KIND(pass) == UPPERS ? code_group(run, pass) : decode_channel(run, pass);
+  return KIND(pass) == MEANS ? code_mean(run, pass) : KIND(pass) == UPPERS ? code_group(run, pass) : decode_channel(run, pass);
 }
 
 static i32 encode_pass(Run *run, u32 pass) {
-  return KIND(pass) == MEANS ? code_mean(run, pass, 1) : KIND(pass) == UPPERS ? code_group(run, pass) : encode_channel(run, pass);
+  return KIND(pass) == MEANS ? code_mean(run, pass) : KIND(pass) == UPPERS ? code_group(run, pass) : encode_channel(run, pass);
 }
 
 Picture *decode_planes(const Tables *t, const u8 *payload, u32 bytes, i32 rows, i32 columns, i32 step_index, i32 tilt, Regions regions) {
