@@ -2,7 +2,7 @@
 
 Takes float latents (grey levels) of training photos, returns `runtime.format.coder.CoderTables`. Neighbour weights come from
 non-negative and ordinary least squares on simulated partial knowledge; starting states and mixing weights are what the
-coder itself has learned after coding the training latents at many steps.
+coder itself learns of the training latents at many steps (`learning.states`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 from tqdm import tqdm
 
-from ...runtime.core import Core
 from ...runtime.files import write_atomically
 from ...runtime.format.coder import WEIGHT_ONE
 from ...runtime.format.coder_tables import (
@@ -29,21 +28,21 @@ from ...runtime.format.coder_tables import (
     MEANS_LIMIT,
     PARTS,
     PREDICTION_TERMS,
-    CoderState,
     CoderTables,
     TableLayout,
 )
-from ...runtime.format.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT, code
-from ...runtime.format.pyramid import split
+from ...runtime.format.planes import LEVEL_WEIGHT, MAGNITUDE_LIMIT
 from ...runtime.format.reconstruction import finer_by
-from ...runtime.quantize import TUNINGS, TYPICAL_ROUNDING, dead_zone
+from ...runtime.quantize import TUNINGS, TYPICAL_ROUNDING
 from ..commands import failed, parser
 from ..crops import CropSampler, TrainingDataError, load_photos
 from ..models import TinyAutoencoder
 from .graph import decoder_table
-from .pass_order import A_LEVEL, measure_order
+from .learning.pass_order import A_LEVEL, measure_order
+from .learning.runs import coarse_runs, fine_runs, plain_runs
+from .learning.states import learned
 from .upper.gains import upper_gains
-from .upper.tables import DraftStage, with_upper
+from .upper.tables import DraftStage, analysed, learn_upper
 from .worth import decoder_worth
 
 STEP_INDICES = (24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 64, 68)
@@ -70,17 +69,11 @@ PROBABILITY_STEPS = (
 PREDICTOR_CANDIDATES = 8
 """Coarsest channels offered, with their neighbours, to every channel's linear predictor."""
 
-COUNT_CAP = 30
-"""Starting counts stop here, so that a file can still teach the states something."""
+COUNT_LIMIT_IN_FILES = 255
+"""Counts stop here while a file is coded: 127 costs 0.1 to 0.15 %, 60 costs 0.4 %."""
 
-COUNT_LIMIT_IN_FILES = 127
-"""Counts stop here while a file is coded: within one photo statistics drift."""
-
-LEARNING_MIX_RATE, MIX_RATE = 6, 3
-"""Steps of the mixers while tables are learned, and in files."""
-
-ACTIVITY_RATE = 0.02
-"""How fast the activity flags' probabilities follow the photos."""
+MIX_RATE = 14
+"""Step of the mixers in files: 8 to 18 are as good, 3 costs 0.1 to 0.4 %, most at low rates."""
 
 REGRESSION_PHOTOS = 100
 """Photos for the regressions."""
@@ -91,9 +84,8 @@ ORDER_SHARE, ORDER_PHOTOS = 4, 60
 WORTH_PHOTOS = 12
 """Photos on which the decoder's gains are measured."""
 
-LOGIT_STEP, WEIGHT_STEP, PREDICTION_STEP = 0.5, 1024, 8
-"""What starting states (log odds), mixing weights and prediction weights are rounded to: a page loads the tables before its first paint. On
-eleven photos 53 kB became 17 (brotli) for 0.04 to 0.08 % more bytes; 1,024 is a sixteenth of a weight of one."""
+PREDICTION_STEP = 8
+"""What prediction weights are rounded to: a page loads the tables before its first paint."""
 
 Functions = Sequence[tuple[int, int, int]]
 """Of each channel its colour, its frequency down and its frequency across."""
@@ -295,15 +287,15 @@ def _starting_tables(channels: int, functions: Functions | None, neighbours: dic
         prediction_channel=neighbours["prediction_channel"].astype(np.uint8),
         prediction_dy=neighbours["prediction_dy"].astype(np.int8),
         prediction_dx=neighbours["prediction_dx"].astype(np.int8),
-        prediction=neighbours["prediction"].astype(np.int16),
+        prediction=(np.round(neighbours["prediction"] / PREDICTION_STEP) * PREDICTION_STEP).astype(np.int16),
         energy_thresholds=np.round(np.array(PROBABILITY_STEPS) * ENERGY_UNIT).astype(np.uint16),
         mean_order=np.tile(A_LEVEL * np.arange(LEVELS, dtype=np.int16), (MEANS_LIMIT if means else 0, 1)),
         mean_fill=_fill(functions, means) if functions and means else np.zeros((0, FILLS), np.uint8),
         probability=np.full(layout.states, 32768, dtype=np.uint16),
         count=np.zeros(layout.states, dtype=np.uint8),
         weights=weights.ravel(),
-        mix_rate=LEARNING_MIX_RATE,
-        count_limit=255,
+        mix_rate=MIX_RATE,
+        count_limit=COUNT_LIMIT_IN_FILES,
     )
 
 
@@ -312,80 +304,18 @@ def prime(
     worth: NDArray[np.floating],
     *,
     functions: Functions | None = None,
-    order: NDArray[np.int16] | None = None,
     seed: int = 0,
 ) -> CoderTables:
     """Tables learned from float latents (N, C, h, w), grey levels; `worth` (C,) is what a squared error of each channel costs in the
     pixels (`worth.decoder_worth`). `functions`, where the channels are a DCT's, tell which of the first are means of blocks, to be coded
-    as pyramids. `order` (C, 2), where it is given, is that of the channels' passes, which are then not measured."""
+    as pyramids."""
     rng = np.random.default_rng(seed)
     channels = latents.shape[1]
     tables = _starting_tables(channels, functions, fit_neighbours(latents[:REGRESSION_PHOTOS], rng, means_of(functions)))
-    if order is not None:
-        tables = replace(tables, order=order)
-    state = _learn_states(latents[: len(latents) // ORDER_SHARE], tables, rng)
-    learned = replace(tables, probability=state.probability.astype(np.uint16), weights=state.weights)
-    measured, mean_order = measure_order(latents[:ORDER_PHOTOS], learned, worth, STEP_INDICES)
-    tables = replace(tables, order=measured if order is None else order, mean_order=mean_order)
-    state = _learn_states(latents, tables, rng)
-    return replace(
-        tables,
-        probability=state.probability.astype(np.uint16),
-        count=np.minimum(state.count, COUNT_CAP).astype(np.uint8),
-        weights=state.weights,
-        mix_rate=MIX_RATE,
-        count_limit=COUNT_LIMIT_IN_FILES,
-    )
-
-
-def _learn_states(latents: NDArray[np.float32], tables: CoderTables, rng: np.random.Generator) -> CoderState:
-    """States and mixing weights after coding every photo at some steps, in random order."""
-    core = Core()
-    handle = core.tables(tables.stored)
-    layout = TableLayout(tables.channels, tables.means)
-    rounds = [(photo, int(index)) for photo in range(len(latents)) for index in rng.choice(STEP_INDICES, STEPS_PER_PHOTO, replace=False)]
-    for i in tqdm(rng.permutation(len(rounds)), desc="states", disable=None):
-        photo, index = rounds[i]
-        source = dead_zone(latents[photo], index, TYPICAL_ROUNDING)
-        code(core, handle, source, index, learn=True)
-        probability, count, _ = core.states(handle)
-        _count_activity(probability, layout, tables.means, source, index)
-        core.set_states(handle, probability, count)
-    probability, count, weights = core.states(handle)
-    return CoderState(probability.astype(np.int32), count.astype(np.int32), weights.astype(np.int32), tables.count_limit)
-
-
-def rounded(tables: CoderTables) -> CoderTables:
-    """The same tables, rounded so that they compress well; rounding again changes nothing."""
-    chance = tables.probability.astype(np.float64).clip(1, 65535) / 65536
-    odds = np.round(np.log(chance / (1 - chance)) / LOGIT_STEP) * LOGIT_STEP
-    weights = np.round(tables.weights / WEIGHT_STEP).clip(-31, 31) * WEIGHT_STEP
-    return replace(
-        tables,
-        probability=np.round(65536 / (1 + np.exp(-odds))).clip(1, 65535).astype(np.uint16),
-        weights=weights.astype(np.int32),
-        prediction=(np.round(tables.prediction / PREDICTION_STEP) * PREDICTION_STEP).astype(np.int16),
-    )
-
-
-def _planes_of(source: NDArray[np.int32], means: int) -> int:
-    """How many planes integers (C, h, w) need, means as their pyramids."""
-    most = int(np.abs(source[means:]).max(initial=0))
-    for mean in source[:means]:
-        most = max([most, *(int(np.abs(detail).max(initial=0)) for level in split(mean) for detail in level)])
-    return most.bit_length()
-
-
-def _count_activity(probability: NDArray[np.uint16], layout: TableLayout, means: int, source: NDArray[np.int32], step_index: int) -> None:
-    """Move the channels' activity flags' probabilities, which the coder never adapts, towards what this photo showed."""
-    peak = np.abs(source).max(axis=(1, 2))
-    planes = _planes_of(source, means)
-    for c in range(means, layout.channels):
-        top = int(peak[c]).bit_length()
-        for plane in range(planes - 1, max(top - 2, -1), -1):
-            k = layout.bases[13] + c * 16 + min(15, (step_index >> 3) + plane)
-            before = int(probability[k])
-            probability[k] = before + int(((65535 if plane == top - 1 else 0) - before) * ACTIVITY_RATE)
+    some = plain_runs(latents[: max(1, len(latents) // ORDER_SHARE)], STEP_INDICES, STEPS_PER_PHOTO, rng)
+    order, mean_order = measure_order(latents[:ORDER_PHOTOS], learned(tables, some), worth, STEP_INDICES)
+    tables = replace(tables, order=order, mean_order=mean_order)
+    return learned(tables, plain_runs(latents, STEP_INDICES, STEPS_PER_PHOTO, rng))
 
 
 def photo_latents(
@@ -413,7 +343,7 @@ def main(arguments: list[str]) -> int:
     command.add_argument("--weights", type=Path, required=True, metavar="RUN", help="directory with autoencoder/")
     command.add_argument("--data", type=Path, nargs="+", required=True, metavar="PHOTOS", help="folders or .tar shards of training photos")
     command.add_argument("--out", type=Path, required=True, metavar="FILE", help="file to write: a pack's coder.bin")
-    command.add_argument("--order", type=Path, metavar="FILE", help="coder tables whose order of the channels' passes is kept")
+    command.add_argument("--keep", type=Path, metavar="FILE", help="coder tables of which only states and mixing weights are learned anew")
     command.add_argument("--count", type=int, default=600, metavar="N", help=f"crops of {CROP} pixels to learn from (default 600)")
     command.add_argument("--seed", type=int, default=0, metavar="N", help="of the random draws of crops and steps (default 0)")
     options = command.parse_args(arguments)
@@ -421,8 +351,6 @@ def main(arguments: list[str]) -> int:
         latents, worth, functions = photo_latents(options.weights, options.data, options.count, options.seed)
     except TrainingDataError as error:
         return failed("prime", error)
-    order = None if options.order is None else CoderTables.from_bytes(options.order.read_bytes()).order
-    tables = prime(latents, worth, functions=functions, order=order, seed=options.seed)
     autoencoder = TinyAutoencoder.from_pretrained(options.weights / "autoencoder", low_cpu_mem_usage=False).eval()
     sampler = CropSampler(load_photos(options.data, CROP), CROP, options.seed)
     crops = (sampler.batch(1)[0].round().byte().permute(1, 2, 0).numpy() for _ in range(min(options.count, UPPER_PHOTOS)))
@@ -430,7 +358,19 @@ def main(arguments: list[str]) -> int:
     assert linear.factors is not None and functions is not None  # of the project's own networks
     factors = replace(linear.factors, upper=upper_gains()).to_bytes()
     stage = DraftStage(factors, np.ascontiguousarray(linear.weight.T), linear.shift, linear.lapping)
-    data = rounded(with_upper(tables, stage, list(functions), crops, seed=options.seed)).to_bytes()
+    exact, reach = analysed(crops, stage)
+    if options.keep is None:
+        tables = learn_upper(
+            prime(latents, worth, functions=functions, seed=options.seed), exact, list(functions), reach, seed=options.seed
+        )
+    else:
+        tables = CoderTables.from_bytes(options.keep.read_bytes())
+    rng = np.random.default_rng(options.seed)
+    tables = replace(tables, mix_rate=MIX_RATE, count_limit=COUNT_LIMIT_IN_FILES)
+    octaves = np.array(autoencoder.octaves, np.int32)
+    for upper, runs in ((False, coarse_runs(latents, tables, rng)), (True, fine_runs(exact, tables, octaves, rng))):
+        tables = learned(tables, [runs[i] for i in rng.permutation(len(runs))], upper=upper, activity=False)
+    data = tables.to_bytes()
     write_atomically(options.out, data)
     print(f"{options.out}: {len(data)} bytes")
     return 0

@@ -15,13 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ....runtime.core import Core
 from ....runtime.format.coder import WEIGHT_ONE
 from ....runtime.format.coder_tables import INPUTS, PARTS, UPPER_TERMS, CoderTables, TableLayout
-from ....runtime.format.planes import code
 from ....runtime.format.separable import upper_functions
-from ....runtime.quantize import TYPICAL_ROUNDING, dead_zone
 from ....runtime.refining.analysis import analysis_of, exact_latents
+from ..learning.runs import plain_runs
+from ..learning.states import learned
 from .neighbours import Function, fit_weights, group_of
 from .order import measure_fine_order
 
@@ -32,10 +31,8 @@ better than the networks, which know the channels only."""
 STEP_INDICES: Final = (4, 8, 12, 16, 20, 24, 28, 32, 36)
 """Steps at which photos are coded to learn states."""
 
-LEARNING_MIX_RATE: Final = 6
-COUNT_CAP: Final = 30
-ACTIVITY_RATE: Final = 0.02
-
+PASSES: Final = 2
+"""At how many of them each photo is coded."""
 
 _Kind = TypeVar("_Kind", bound=np.integer)
 
@@ -83,14 +80,11 @@ class DraftStage:
     lapping: NDArray[np.int32] | None
 
 
-def with_upper(
-    tables: CoderTables, stage: DraftStage, functions: list[Function], photos: Iterable[NDArray[np.uint8]], *, seed: int = 0
-) -> CoderTables:
-    """`tables` of a pack with that stage, whose channels have those `functions`, with a section for the upper functions, learned from
-    `photos` (H, W, 3)."""
-    latents = [exact_latents(photo, stage) for photo in photos]
-    reach = np.square(np.linalg.inv(analysis_of(stage)[0])).sum(axis=1)
-    return learn_upper(tables, latents, functions, reach, seed=seed)
+def analysed(photos: Iterable[NDArray[np.uint8]], stage: DraftStage) -> tuple[list[NDArray[np.float32]], NDArray[np.floating]]:
+    """Of photos (H, W, 3) the latents (n, h, w) in all functions of the stage, and of each function the pixels' squared error by a
+    latent's."""
+    latents = [exact_latents(photo, stage) for photo in tqdm(photos, "exact latents", disable=None)]
+    return latents, np.square(np.linalg.inv(analysis_of(stage)[0])).sum(axis=1)
 
 
 def learn_upper(
@@ -100,49 +94,6 @@ def learn_upper(
     rng = np.random.default_rng(seed)
     fresh = starting_tables(tables, functions)
     fresh = replace(fresh, upper_weights=fit_weights(latents, functions, rng))
-    learned = _learned(fresh, latents, rng)
-    fine_order, upper_order = measure_fine_order(learned, latents, reach, STEP_INDICES)
-    return replace(learned, fine_order=fine_order, upper_order=upper_order)
-
-
-def _learned(tables: CoderTables, latents: list[NDArray[np.float32]], rng: np.random.Generator) -> CoderTables:
-    """The upper functions' states and mixing weights after every photo was coded twice; all others stay."""
-    layout = TableLayout(tables.channels, tables.means, tables.groups)
-    states, sets = slice(*layout.upper_bases[[0, -1]]), slice(*layout.upper_sets[[0, -1]])
-    core = Core()
-    handle = core.tables(replace(tables, mix_rate=LEARNING_MIX_RATE, count_limit=255).to_bytes())
-    for number in tqdm(np.concatenate([rng.permutation(len(latents)) for _ in range(2)]), desc="upper states", disable=None):
-        index = int(rng.choice(STEP_INDICES))
-        source = dead_zone(latents[number], index, TYPICAL_ROUNDING)
-        code(core, handle, source, index, learn=True)
-        probability, count, _ = core.states(handle)
-        _count_activity(probability, layout, tables, source, index)
-        core.set_states(handle, probability, count)
-    probability, count, weights = core.states(handle)
-
-    def with_new(old: NDArray[_Kind], new: NDArray[_Kind], part: slice) -> NDArray[_Kind]:
-        out = old.copy()
-        out[part] = new[part]
-        return out
-
-    return replace(
-        tables,
-        probability=with_new(tables.probability, probability, states),
-        count=with_new(tables.count, np.minimum(count, COUNT_CAP), states),
-        weights=with_new(tables.weights, weights.astype(np.int32), sets),
-    )
-
-
-def _count_activity(
-    probability: NDArray[np.uint16], layout: TableLayout, tables: CoderTables, source: NDArray[np.int32], step_index: int
-) -> None:
-    """Move the activity flags' probabilities, which the coder never adapts, towards what this photo showed."""
-    planes = int(np.abs(source).max()).bit_length()
-    first = tables.channels
-    for group, size in enumerate(tables.upper_sizes.tolist()):
-        top = int(np.abs(source[first : first + size]).max()).bit_length()
-        first += size
-        for plane in range(planes - 1, max(top - 2, -1), -1):
-            k = int(layout.upper_bases[10]) + group * 16 + min(15, (step_index >> 3) + plane)
-            before = int(probability[k])
-            probability[k] = before + int(((65535 if plane == top - 1 else 0) - before) * ACTIVITY_RATE)
+    known = learned(fresh, plain_runs(latents, STEP_INDICES, PASSES, rng), upper=True)
+    fine_order, upper_order = measure_fine_order(known, latents, reach, STEP_INDICES)
+    return replace(known, fine_order=fine_order, upper_order=upper_order)

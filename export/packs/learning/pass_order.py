@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
 
-from ...runtime.core import Core
-from ...runtime.format.coder import WINDOW_BYTES
-from ...runtime.format.coder_tables import A_PLANE, LEVELS, MEANS, MEANS_LIMIT, PARTS, CoderTables
-from ...runtime.format.planes import code
-from ...runtime.format.pyramid import split
-from ...runtime.quantize import TYPICAL_ROUNDING, dead_zone
-from ..models.truncation import RECONSTRUCTION
+from ....runtime.core import Core
+from ....runtime.format.coder import WINDOW_BYTES
+from ....runtime.format.coder_tables import A_PLANE, LEVELS, MEANS, MEANS_LIMIT, PARTS, CoderTables
+from ....runtime.format.planes import code
+from ....runtime.format.pyramid import split
+from ....runtime.quantize import TYPICAL_ROUNDING, dead_zone
+from ...models.truncation import RECONSTRUCTION
 
 SLOPE_PRIOR_BITS = 200.0
 """Added to a channel's bits, so that a channel hardly ever used is not brought forward by chance."""
