@@ -202,11 +202,12 @@ def _model_pack(options: argparse.Namespace) -> Path:
         options.pack_from, options.subfolder, options.revision, options.variant, options.local_files_only, options.decoder_from,
         options.decoder_subfolder, options.precision, options.quantizer, options.steps, options.denoiser,
     )  # fmt: skip
+    from .site.manifest import is_ours
     from .site.place import apart, check_folder, skipped
 
     apart(options.photos, options.out)
     photos = find_photos(options.calibrate or options.photos, lambda folder: skipped(folder, options.out)).photos
-    check_folder(options.out, options.force)
+    check_folder(options.out, is_ours(options.out), options.force)
     made = pack_for_site(options.out, model, [photo.path for photo in photos], force=options.force)
     for figure, value in made.figures.items():
         _complain(f"{figure}: {value:.4g}")

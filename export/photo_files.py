@@ -6,6 +6,7 @@ content where a file is named itself.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -46,7 +47,7 @@ def find_photos(inputs: Iterable[str | Path], skip: Callable[[Path], str | None]
     """
     names = [str(name) for name in inputs]
     several = sum(Path(name).is_dir() for name in names) > 1
-    photos: dict[Path, Source] = {}
+    photos: dict[str, Source] = {}
     found = Found([], [], [])
     for given in find_inputs(names, Wanted(image_suffixes(), left_out, skip)):
         path = Path(given.name)
@@ -58,7 +59,7 @@ def find_photos(inputs: Iterable[str | Path], skip: Callable[[Path], str | None]
             inside = PurePath(path.name) if given.folder is None else path.relative_to(given.folder)
             if several and given.folder is not None:
                 inside = PurePath(given.folder.resolve().name) / inside
-            photos.setdefault(path.resolve(), Source(path, inside, given.folder))
+            photos.setdefault(os.path.realpath(path), Source(path, inside, given.folder))
     if not photos:
         hint = "no photos: name picture files, or folders that hold some"
         raise NoPhotosError("\n".join([*found.problems, *found.left_out, hint]))

@@ -9,13 +9,17 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, as_completed
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import get_context, parent_process
 from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
+
+AHEAD = 4
+"""Calls for each process that are taken before they are due, so that none has to wait for the next."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,10 @@ class Lost:
     reason: str
 
 
-def run(calls: Sequence[Call], jobs: int) -> Generator[tuple[int, Any], None, None]:
+def run(calls: Iterable[Call], jobs: int) -> Generator[tuple[int, Any], None, None]:
     """Runs the calls in `jobs` worker processes, or here one after the other where `jobs` is 0; no call has a time limit then.
+
+    A call is taken out of `calls` when it is due, or `AHEAD` before that: those of ten thousand photos are never there at once.
 
     Yields (index of the call, its result or `Lost`) as they end. What a call raises is raised here. Workers are stopped, whatever they
     do, when the iteration ends or is closed: wrap it in `contextlib.closing`.
@@ -44,20 +50,28 @@ def run(calls: Sequence[Call], jobs: int) -> Generator[tuple[int, Any], None, No
         for index, call in enumerate(calls):
             yield index, call.function(*call.arguments)
         return
-    pool = ProcessPool(min(jobs, len(calls)) or 1, initializer=_start, context=get_context("spawn"))
+    waiting = enumerate(calls)
+    due = list(islice(waiting, AHEAD * jobs))
+    pool = ProcessPool(min(jobs, len(due)) or 1, initializer=_start, context=get_context("spawn"))
     try:
-        indices: dict[Future[Any], int] = {}
-        for index, call in enumerate(calls):
-            indices[pool.schedule(call.function, args=call.arguments, timeout=call.seconds)] = index
-        for future in as_completed(indices):
-            index = indices[future]
-            error = future.exception()
-            if isinstance(error, ProcessExpired):
-                yield index, Lost("the process that worked on it died; was there enough memory?")
-            elif isinstance(error, TimeoutError) and error.args[:1] == ("Task timeout",):
-                yield index, Lost(f"given up after {calls[index].seconds:g} seconds")
-            else:
-                yield index, future.result()
+        given: dict[Future[Any], tuple[int, Call]] = {}
+
+        def give(entries: Iterable[tuple[int, Call]]) -> None:
+            for index, call in entries:
+                given[pool.schedule(call.function, args=call.arguments, timeout=call.seconds)] = index, call
+
+        give(due)
+        while given:
+            for future in wait(given, return_when=FIRST_COMPLETED).done:
+                index, call = given.pop(future)
+                give(islice(waiting, 1))
+                error = future.exception()
+                if isinstance(error, ProcessExpired):
+                    yield index, Lost("the process that worked on it died; was there enough memory?")
+                elif isinstance(error, TimeoutError) and error.args[:1] == ("Task timeout",):
+                    yield index, Lost(f"given up after {call.seconds:g} seconds")
+                else:
+                    yield index, future.result()
     finally:
         pool.stop()  # type: ignore[no-untyped-call]
         pool.join()

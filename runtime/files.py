@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias, TypeVar
@@ -94,8 +94,10 @@ def evenly(items: Sequence[Item], count: int) -> list[Item]:
     return [items[round((i + 0.5) * len(items) / count - 0.5)] for i in range(count)]
 
 
-def write_atomically(path: Path, data: bytes, durable: bool = False, flush: bool = False, beside: Path | None = None) -> None:
-    """Writes `data` to a temporary file, then renames: readers and interruptions never see half a file.
+def write_atomically(
+    path: Path, data: bytes | Iterable[bytes], durable: bool = False, flush: bool = False, beside: Path | None = None
+) -> None:
+    """Writes `data`, in one piece or in many, to a temporary file, then renames: readers and interruptions never see half a file.
 
     The temporary file lies beside `path`, or in the folder `beside` of the same file system; its own name does not depend on that of
     `path`, which may be as long as a file system allows. `flush`: the bytes are on the disk before they have their name, so that not even
@@ -105,7 +107,7 @@ def write_atomically(path: Path, data: bytes, durable: bool = False, flush: bool
     partial = (beside or path.parent) / f".{secrets.token_hex(8)}.part"
     try:
         with partial.open("xb") as file:
-            file.write(data)
+            file.writelines([data] if isinstance(data, bytes) else data)
             if flush or durable:
                 file.flush()
                 os.fsync(file.fileno())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,11 @@ WORK = ".sdz-build"
 """Folder of a site in which temporary files lie while it is built."""
 
 
-@dataclass(frozen=True)
+Write = Callable[[Path, str, bytes], None]
+"""Writes bytes to a path of the site, or sees to it that they will stand there."""
+
+
+@dataclass(frozen=True, slots=True)
 class Asset:
     """One file of the site. `brotli` and `gzip` are the bytes of its siblings, None where there is none."""
 
@@ -70,11 +75,15 @@ def hashed_name(stem: str, data: bytes, suffix: str) -> str:
     return f"assets/{stem}.{digest(data)[:DIGEST_DIGITS]}{suffix}"
 
 
-def write_asset(site: Path, path: str, data: bytes, quality: int = BROTLI_QUALITY) -> Asset:
-    """Write `data` and its compressed siblings, where they are smaller; raises OSError.
+def write_file(site: Path, path: str, data: bytes) -> None:
+    """Writes a file of the site, whose bytes are on the disk before they have its name. Raises OSError."""
+    (site / path).parent.mkdir(parents=True, exist_ok=True)
+    (site / WORK).mkdir(exist_ok=True)
+    write_atomically(site / path, data, flush=True, beside=site / WORK)
 
-    The bytes are on the disk before they have their names.
-    """
+
+def write_asset(site: Path, path: str, data: bytes, quality: int = BROTLI_QUALITY, write: Write = write_file) -> Asset:
+    """Writes `data` and its compressed siblings, where they are smaller. Raises OSError."""
     target = site / path
     sizes: dict[str, int | None] = {".br": None, ".gz": None}
     if target.suffix in COMPRESSIBLE:
@@ -85,23 +94,39 @@ def write_asset(site: Path, path: str, data: bytes, quality: int = BROTLI_QUALIT
         }
         for suffix, small in packed.items():
             if len(small) < len(data):
-                _write(site, path + suffix, small)
+                write(site, path + suffix, small)
                 sizes[suffix] = len(small)
-    _write(site, path, data)
+    write(site, path, data)
     return Asset(path, len(data), digest(data), sizes[".br"], sizes[".gz"])
 
 
-def copy_asset(site: Path, known: Asset, path: str) -> Asset:
+def copy_asset(site: Path, known: Asset, path: str, write: Write = write_file) -> Asset:
     """`known`, an intact asset of this site, under another path as well; saves compressing the same bytes again."""
     for source in known.paths():
-        _write(site, path + source.removeprefix(known.path), (site / source).read_bytes())
+        write(site, path + source.removeprefix(known.path), (site / source).read_bytes())
     return Asset(path, known.bytes, known.sha256, known.brotli, known.gzip)
 
 
-def _write(site: Path, path: str, data: bytes) -> None:
-    (site / path).parent.mkdir(parents=True, exist_ok=True)
-    (site / WORK).mkdir(exist_ok=True)
-    write_atomically(site / path, data, flush=True, beside=site / WORK)
+class Staged:
+    """Files that are written beside a site's others and get their places together: none has replaced an older one before all are there."""
+
+    def __init__(self) -> None:
+        self._paths: list[str] = []
+
+    def write(self, site: Path, path: str, data: bytes) -> None:
+        """Writes the file of a site that is to stand at `path`. Raises OSError."""
+        write_file(site, self._waiting(len(self._paths)), data)
+        self._paths.append(path)
+
+    def place(self, site: Path) -> None:
+        """Puts all of them where they are to stand. Raises OSError."""
+        for number, path in enumerate(self._paths):
+            (site / path).parent.mkdir(parents=True, exist_ok=True)
+            (site / self._waiting(number)).replace(site / path)
+
+    def _waiting(self, number: int) -> str:
+        # as the temporary files that `place.sweep` removes
+        return f"{WORK}/.{number}.part"
 
 
 def _size(path: Path) -> int | None:

@@ -7,10 +7,11 @@ rename; then the manifest; last, files only the previous manifest names go.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from ...runtime.files import evenly, sync_folder
@@ -19,13 +20,13 @@ from ..photo_files import NoPhotosError, Source, find_photos
 from ..workers import Call, Lost, run
 from . import library
 from .albums import Album, make_albums, read_folders
-from .assets import BROTLI_QUALITY, Asset, copy_asset, digest, hashed_name, write_asset
-from .feeds import feeds
+from .assets import BROTLI_QUALITY, Asset, Staged, Write, copy_asset, digest, hashed_name, write_asset, write_file
+from .feeds import FEED, SITEMAP, feeds
 from .library import Library
 from .manifest import MANIFEST, Journal, Known, read_known, write_manifest
 from .names import names_for, source_key
-from .pages import INDEX, Pages, path_of, size_rules
-from .photos import PhotoJob, PhotoOptions, PhotoResult, make_photo, open_pack
+from .pages import INDEX, Pages, page_paths, path_of, size_rules
+from .photos import PhotoJob, PhotoOptions, PhotoResult, known_key, make_photo, open_pack
 from .place import SiteWriteError, apart, check_folder, check_pages, remove, skipped, sweep
 from .report import Decoder, Report, summarize
 from .texts import Folder, Texts
@@ -75,9 +76,9 @@ def build(options: BuildOptions, progress: Progress = lambda done, count, result
     pages = Pages(options.theme)
     rules = options.theme.rules().encode() + options.theme.sheet()
     try:
-        check_folder(options.site, options.force)
-        sweep(options.site)
         known = read_known(options.site)
+        check_folder(options.site, known.ours, options.force)
+        sweep(options.site)
         names = names_for([source.inside for source in sources], {key: photo.name for key, photo in known.photos.items()})
         fixed = (INDEX, MANIFEST, library.SERVICE_WORKER)
         check_pages(options.site, [*fixed, *map(path_of, names)], known, options.force)
@@ -87,20 +88,20 @@ def build(options: BuildOptions, progress: Progress = lambda done, count, result
         try:
             folders = read_folders(sources)
             jobs = _jobs(options, sources, names, pack, known, folders)
-            assets, results = _make(options, jobs, shared, known, journal, progress)
+            assets, results = _make(options, sources, jobs, shared, known, journal, progress)
+            problems += [r.problem for r in results if r.problem is not None]
+            made = [(source, r.photo) for source, r in zip(sources, results, strict=True) if r.photo is not None]
+            if not made:
+                raise NoPhotosError("\n".join([*problems, *found.left_out, "no photo could be read: the site was left as it was"]))
+            decoder = Decoder(pack.id.hex(), pack.exact, pack.denoiser_min_step_index is not None)
+            albums, notes = make_albums(options.title, made, folders, options.order, options.theme.words["images"])
+            photos = albums.all_photos()
+            reused = sum(r.reused for r in results)
+            report = summarize(options.site, decoder, photos, assets, shared, reused, problems, found.left_out, notes)
+            _publish(options, report, albums, pages, rules, assets, shared, known)
         except BaseException:
             sweep(options.site)
             raise
-        problems += [r.problem for r in results if r.problem is not None]
-        made = [(source, r.photo) for source, r in zip(sources, results, strict=True) if r.photo is not None]
-        if not made:
-            raise NoPhotosError("\n".join([*problems, *found.left_out, "no photo could be read: the site was left as it was"]))
-        decoder = Decoder(pack.id.hex(), pack.exact, pack.denoiser_min_step_index is not None)
-        albums, notes = make_albums(options.title, made, folders, options.order, options.theme.words["images"])
-        photos = albums.all_photos()
-        reused = sum(r.reused for r in results)
-        report = summarize(options.site, decoder, photos, assets, shared, reused, problems, found.left_out, notes)
-        _publish(options, report, albums, pages, rules, assets, shared, known)
         journal.close()
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
@@ -112,49 +113,51 @@ def build(options: BuildOptions, progress: Progress = lambda done, count, result
 
 def _jobs(
     options: BuildOptions, sources: list[Source], names: list[str], pack: Pack, known: Known, folders: Mapping[Path, Folder]
-) -> list[PhotoJob]:
+) -> Iterator[PhotoJob]:
     """What is to be made of each source; what stands beside a photo of its regions counts for it."""
     judged = set(evenly(range(len(sources)), options.judged))
-    jobs = []
     for index, (source, name) in enumerate(zip(sources, names, strict=True)):
         texts = folders[source.path.parent].photos.get(source.path.name, Texts())
         own = replace(options.photo, regions=texts.regions or ())
         if texts.protect is not None:
             own = replace(own, protect=texts.protect)
         key = source_key(source.inside)
-        jobs.append(PhotoJob(source.path, key, name, index in judged, options.site, options.pack, pack.id, own, known.photos.get(key)))
-    return jobs
+        standing = known_key(known.photos.get(key), options.site, name, index in judged, own.auto)
+        yield PhotoJob(source.path, key, name, index in judged, options.site, options.pack, pack.id, own, standing)
 
 
 def _make(
     options: BuildOptions,
-    jobs: list[PhotoJob],
+    sources: list[Source],
+    jobs: Iterator[PhotoJob],
     shared: Library,
     known: Known,
     journal: Journal,
     progress: Progress,
 ) -> tuple[list[Asset], list[PhotoResult]]:
-    """The library's files, sorted by path, and the photos in the order of their jobs; what is done is in the journal at once."""
-    calls = [
+    """The library's files, sorted by path, and the photos in the order of their sources; what is done is in the journal at once."""
+    files = [(shared.path(name), data) for name, data in shared.files.items()]
+    writing = (
         Call(_write_known, (options.site, path, data, options.brotli_quality, known.twin(options.site, digest(data), path)))
-        for path, data in ((shared.path(name), data) for name, data in shared.files.items())
-    ]
-    files = len(calls)
-    calls += [Call(make_photo, (job,), options.time_limit) for job in jobs]
+        for path, data in files
+    )
+    making = (Call(make_photo, (job,), options.time_limit) for job in jobs)
     assets: list[Asset] = []
     results: dict[int, PhotoResult] = {}
-    with closing(run(calls, options.jobs)) as finished:
+    with closing(run(chain(writing, making), options.jobs)) as finished:
         for index, result in finished:
-            if index >= files:
-                path = jobs[index - files].source
-                made = PhotoResult(path, None, problem=f"{path}: {result.reason}") if isinstance(result, Lost) else result
-                results[index] = made
-                if made.photo is not None and not made.reused:
+            if index >= len(files):
+                source = sources[index - len(files)]
+                made = PhotoResult(source.path, None, problem=f"{source.path}: {result.reason}") if isinstance(result, Lost) else result
+                if made.reused:
+                    made = replace(made, photo=known.photos[source_key(source.inside)])
+                elif made.photo is not None:
                     known.add([], [made.photo])
                     journal.photo(made.photo)
-                progress(len(results), len(jobs), made)
+                results[index] = made
+                progress(len(results), len(sources), made)
             elif isinstance(result, Lost):
-                raise SiteWriteError(f"{calls[index].arguments[1]}: {result.reason}")
+                raise SiteWriteError(f"{files[index][0]}: {result.reason}")
             else:
                 assets.append(result)
                 known.add([result], [])
@@ -162,11 +165,11 @@ def _make(
     return sorted(assets, key=lambda asset: asset.path), [results[index] for index in sorted(results)]
 
 
-def _write_known(site: Path, path: str, data: bytes, quality: int, twin: Asset | None) -> Asset:
+def _write_known(site: Path, path: str, data: bytes, quality: int, twin: Asset | None, write: Write = write_file) -> Asset:
     """Writes a file of which the site may have a twin."""
     if twin is not None:
-        return twin if twin.path == path else copy_asset(site, twin, path)
-    return write_asset(site, path, data, quality)
+        return twin if twin.path == path else copy_asset(site, twin, path, write)
+    return write_asset(site, path, data, quality, write)
 
 
 def _publish(
@@ -180,25 +183,33 @@ def _publish(
     known: Known,
 ) -> None:
     """The pages, the manifest, and the end of known files that it does not name."""
+    of_feeds = (FEED, SITEMAP) if options.url is not None else ()
+    check_pages(options.site, chain(page_paths(albums), of_feeds), known, options.force)
     rules = size_rules(report.photos).encode() + rules
 
-    def write(path: str, data: bytes) -> Asset:
-        return _write_known(options.site, path, data, options.brotli_quality, known.twin(options.site, digest(data), path))
+    def put(path: str, data: bytes, write: Write = write_file) -> Asset:
+        twin = known.twin(options.site, digest(data), path)
+        return _write_known(options.site, path, data, options.brotli_quality, twin, write)
 
-    styles = write(hashed_name("sizes", rules, ".css"), rules)
+    styles = put(hashed_name("sizes", rules, ".css"), rules)
+    texts = chain(
+        # at the root, so that its scope is the whole site; no page registers it unless its owner adds that line
+        [(library.SERVICE_WORKER, f'import "./{shared.path(library.service_worker(shared))}";\n')],
+        pages.render(albums, report, assets, shared, styles, options.url, options.webgpu, options.watched),
+        feeds(albums, options.url) if options.url is not None else [],
+    )
     # all of them before the first is replaced
-    texts = pages.render(albums, report, assets, shared, styles, options.url, options.webgpu, options.watched)
-    texts += feeds(albums, options.url) if options.url is not None else []
-    check_pages(options.site, [path for path, _ in texts], known, options.force)
-    # at the root, so that its scope is the whole site; no page registers it unless its owner adds that line
-    texts.insert(0, (library.SERVICE_WORKER, f'import "./{shared.path(library.service_worker(shared))}";\n'))
+    staged = Staged()
+    written = [put(path, text.encode(), staged.write) for path, text in texts]
     listed = [*assets, styles, *(a for p in report.photos for a in p.assets())]
     _sync(options.site, listed)
-    written = [write(path, text.encode()) for path, text in texts]
+    staged.place(options.site)
     _sync(options.site, written)
     listed += written
     write_manifest(albums.title, report, listed)
-    for path in sorted(known.paths - {MANIFEST} - {path for asset in listed for path in asset.paths()}, reverse=True):
+    for asset in listed:
+        known.paths.difference_update(asset.paths())
+    for path in sorted(known.paths - {MANIFEST}, reverse=True):
         remove(options.site, path)
 
 

@@ -7,13 +7,14 @@ done and goes when the manifest stands; its last line may be half written.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ...runtime.files import write_atomically
+from ..documents import members, pieces
 from .assets import WORK, Asset
 from .report import Photo, Report
 
@@ -31,15 +32,18 @@ OPENING = b'{"journal": "sdz build"}'
 KEYS = frozenset(("format", "title", "pack", "photos", "downloads", "files"))
 """By which a manifest is known as ours, whatever its version: other programs have files of that name as well."""
 
+Record = TypeVar("Record")
+
 
 @dataclass
 class Known:
-    """Photos by the source's path below the folder that was named, and files by the digest of their bytes, that earlier builds made;
-    `paths` are all that may be removed."""
+    """Photos by the source's path below the folder that was named, and other files by the digest of their bytes, that earlier builds made;
+    `paths` are all that may be removed. `ours`: the folder holds a site that sdz built, or began to build."""
 
     photos: dict[str, Photo] = field(default_factory=dict)
     files: dict[str, list[Asset]] = field(default_factory=dict)
     paths: set[str] = field(default_factory=set)
+    ours: bool = False
 
     def add(self, files: Iterable[Asset], photos: Iterable[Photo]) -> None:
         """Takes in what a build made; of two photos of one source the later one is known."""
@@ -58,36 +62,60 @@ class Known:
 
 def is_ours(site: Path) -> bool:
     """Whether a folder holds a site that sdz built, or began to build."""
-    with suppress(OSError), (site / JOURNAL).open("rb") as file:
-        if file.readline().rstrip(b"\n") == OPENING:
-            return True
-    return _manifest(site) is not None
+    if _begun(site):
+        return True
+    with suppress(OSError, ValueError), (site / MANIFEST).open(encoding="utf-8") as file:
+        return {name for name, _ in members(file)} >= KEYS
+    return False
 
 
 def read_known(site: Path) -> Known:
     """What the last build and the journal say; of a manifest of another version, only which files are ours."""
-    known = Known()
-    manifest = _manifest(site)
-    if manifest is not None:
-        with suppress(KeyError, TypeError):
-            known.paths.update(path for entry in manifest["files"] for path in Asset(**entry).paths())
-        with suppress(ValueError, KeyError, TypeError):
-            if manifest["format"] == FORMAT:
-                known.add([Asset(**entry) for entry in manifest["files"]], [Photo.from_json(entry) for entry in manifest["photos"]])
-        known.paths.add(MANIFEST)
+    known = _last_whole(site)
+    known.ours |= _begun(site)
     for entry in _lines(site / JOURNAL):
         with suppress(KeyError, TypeError, ValueError, AttributeError):
             known.add([Asset(**entry["file"])] if "file" in entry else [], [Photo.from_json(entry["photo"])] if "photo" in entry else [])
     return known
 
 
-def _manifest(site: Path) -> dict[str, Any] | None:
-    """A site's manifest, if the file of that name is one."""
-    with suppress(OSError, ValueError):
-        manifest = json.loads((site / MANIFEST).read_bytes())
-        if isinstance(manifest, dict) and manifest.keys() >= KEYS:
-            return manifest
-    return None
+def _last_whole(site: Path) -> Known:
+    """What the manifest says; nothing where it is none of ours."""
+    known = Known()
+    names: set[str] = set()
+    version = None
+    with suppress(OSError, ValueError), (site / MANIFEST).open(encoding="utf-8") as file:
+        for name, value in members(file):
+            if name == "format":
+                version = value
+            elif name == "photos" and version == FORMAT:
+                known.add([], _records(value, Photo.from_json))
+            elif name == "files":
+                for asset in _records(value, lambda entry: Asset(**entry)):
+                    if version == FORMAT and asset.path not in known.paths:
+                        known.add([asset], [])
+                    # a photo's, which no other file is a twin of
+                    known.paths.update(asset.paths())
+            names.add(name)
+        known.ours = names >= KEYS
+    if not known.ours:
+        return Known()
+    known.paths.add(MANIFEST)
+    return known
+
+
+def _records(entries: Any, record: Callable[[Any], Record]) -> Iterator[Record]:
+    """The records of those entries that are some."""
+    for entry in entries if isinstance(entries, Iterator) else ():
+        with suppress(KeyError, TypeError, ValueError, AttributeError):
+            yield record(entry)
+
+
+def _begun(site: Path) -> bool:
+    """Whether the site's journal is ours."""
+    with suppress(OSError), (site / JOURNAL).open("rb") as file:
+        return file.readline().rstrip(b"\n") == OPENING
+    return False
 
 
 def begin(site: Path) -> None:
@@ -139,13 +167,12 @@ class Journal:
 
 def write_manifest(title: str, report: Report, files: Iterable[Asset]) -> None:
     """The manifest of a site that is whole; raises OSError."""
-    manifest = {
-        "format": FORMAT,
-        "title": title,
-        "pack": report.decoder.pack,
-        "photos": [asdict(photo) for photo in report.photos],
-        "downloads": {name: asdict(download) for name, download in report.downloads.items()},
-        "files": [asdict(asset) for asset in sorted(files, key=lambda asset: asset.path)],
-    }
-    data = (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()
-    write_atomically(report.site / MANIFEST, data, durable=True, beside=report.site / WORK)
+    manifest = (
+        ("format", FORMAT),
+        ("title", title),
+        ("pack", report.decoder.pack),
+        ("photos", iter(report.photos)),
+        ("downloads", report.downloads),
+        ("files", iter(sorted(files, key=lambda asset: asset.path))),
+    )
+    write_atomically(report.site / MANIFEST, (text.encode() for text in pieces(manifest)), durable=True, beside=report.site / WORK)

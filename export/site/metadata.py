@@ -35,7 +35,7 @@ _XMP = {
 _DATE = re.compile(r"(\d{4})[:-](\d\d)[:-](\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?)?")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What a file says. `taken` is a local time, `YYYY-MM-DDTHH:MM:SS`, or a day; `capture` are names and values for people."""
 

@@ -20,6 +20,8 @@ MAX_CHARACTERS, MAX_BYTES = 64, 160
 FALLBACK = "photo"
 """Of a file whose name has neither letters nor digits."""
 
+_DIGITS = re.compile("(-[0-9a-f]{6,64})?")
+
 
 def names_for(insides: Sequence[PurePath], known: Mapping[str, str]) -> list[str]:
     """A unique name for each source, by its path below the folder that was named: the names of its folders, and its own.
@@ -33,7 +35,7 @@ def names_for(insides: Sequence[PurePath], known: Mapping[str, str]) -> list[str
     for key, plain in plain_names.items():
         name = known.get(key, "")
         # no other name, whoever wrote it down
-        if re.fullmatch(re.escape(plain) + "(-[0-9a-f]{6,64})?", name) and name not in taken:
+        if name.startswith(plain) and _DIGITS.fullmatch(name, len(plain)) and name not in taken:
             names[key] = name
             taken.add(name)
     for key, plain in plain_names.items():

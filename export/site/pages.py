@@ -7,11 +7,12 @@ prefix; nothing inline runs or styles, so a strict Content-Security-Policy holds
 from __future__ import annotations
 
 import base64
+import gc
 import math
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -80,6 +81,8 @@ class Page:
     assets: dict[str, Asset]
     shared: Library
     styles: Asset
+    graphs: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
+    """What modules import, of all pages, as far as it is known."""
 
     def address(self, asset: Asset) -> str:
         """The relative address of a file."""
@@ -133,7 +136,9 @@ class Page:
         """What the page's modules import: a browser would discover it one by one. `sized`: with what chooses among sizes."""
         entries = [ENTRY, f"demo/{script}"]
         wanted = [*entries, CHOOSER] if sized else entries
-        return [self._shared(name) for name in module_graph(self.shared, wanted) if name not in entries]
+        if tuple(wanted) not in self.graphs:
+            self.graphs[tuple(wanted)] = module_graph(self.shared, wanted)
+        return [self._shared(name) for name in self.graphs[tuple(wanted)] if name not in entries]
 
     def _shared(self, name: str) -> Asset:
         return self.assets[self.shared.path(name)]
@@ -182,15 +187,18 @@ class Pages:
         url: str | None = None,
         webgpu: bool = False,
         watched: bool = False,
-    ) -> list[tuple[str, str]]:
-        """All pages as (path relative to the site, HTML), albums after photos, the gallery last; `styles` is the asset that holds
-        `size_rules`; `url` the site's address, ending in a slash; `webgpu`: the networks run on WebGPU where there is one;
-        `watched`: pages load themselves again when they have changed."""
+    ) -> Iterator[tuple[str, str]]:
+        """Each of `page_paths` with its HTML, one at a time; `styles` is the asset that holds `size_rules`; `url` the site's address,
+        ending in a slash; `webgpu`: the networks run on WebGPU where there is one; `watched`: pages load themselves again when they
+        have changed."""
         by_path = {asset.path: asset for asset in [*assets, styles]}
         provider = "webgpu" if webgpu else ""
         common = {"site": albums, "report": report, "pack": report.decoder.pack, "provider": provider, "url": url, "watched": watched}
         with explained():
-            return list(self._all(albums, report, common, by_path, shared, styles))
+            for page in self._all(albums, report, common, by_path, shared, styles):
+                yield page
+                # what a template was filled with are objects in circles, which would stay until there are a hundred thousand of them
+                gc.collect(0)
 
     def _all(
         self,
@@ -202,16 +210,24 @@ class Pages:
         styles: Asset,
     ) -> Iterator[tuple[str, str]]:
         words = self.theme.words
+        graphs: dict[tuple[str, ...], list[str]] = {}
         for album in reversed(albums.everything()):
             for index, photo in enumerate(album.photos):
                 before, after = (album.photos[i] if 0 <= i < len(album.photos) else None for i in (index - 1, index + 1))
-                page = Page(path_of(photo.name), by_path, shared, styles)
+                page = Page(path_of(photo.name), by_path, shared, styles, graphs)
                 own = {"album": album, "photo": photo, "before": before, "after": after, "number": index + 1, "up": index // PHOTOS + 1}
                 yield page.path, self.templates["photo.html"].render(**common, **own, **_study(photo, report, words), page=page)
             for number in range(page_count(album), 0, -1):
-                page = Page(album_path(album, number), by_path, shared, styles)
+                page = Page(album_path(album, number), by_path, shared, styles, graphs)
                 told = _gallery(album, report, number, words)
                 yield page.path, self.templates["index.html"].render(**common, **told, album=album, page=page)
+
+
+def page_paths(albums: Album) -> Iterator[str]:
+    """The paths of all pages, relative to the site: albums after their photos, the gallery last."""
+    for album in reversed(albums.everything()):
+        yield from (path_of(photo.name) for photo in album.photos)
+        yield from (album_path(album, number) for number in range(page_count(album), 0, -1))
 
 
 def page_count(album: Album) -> int:

@@ -100,7 +100,7 @@ class PhotoOptions:
 @dataclass(frozen=True)
 class PhotoJob:
     """One photo to make: `inside` is its source's path as the manifest has it, `name` is unique on the site and fit for addresses; `judged`
-    asks for ST-LPIPS and its AVIF."""
+    asks for ST-LPIPS and its AVIF, and `known` is the key of what stands in the site already, whole, "" where nothing does."""
 
     source: Path
     inside: str
@@ -110,12 +110,13 @@ class PhotoJob:
     pack: Path | None
     pack_id: bytes
     options: PhotoOptions
-    previous: Photo | None
+    known: str = ""
 
 
 @dataclass(frozen=True)
 class PhotoResult:
-    """A photo, or the line that says why there is none; `reused` when nothing had to be made."""
+    """A photo, or the line that says why there is none; neither when nothing had to be made, `reused`, as what made it is not sent to and
+    fro between processes."""
 
     source: Path
     photo: Photo | None
@@ -125,7 +126,7 @@ class PhotoResult:
     @property
     def line(self) -> str:
         """What became of the photo, in a line."""
-        made = "left out" if self.photo is None else "unchanged" if self.reused else f"{self.photo.shown.bytes:,} bytes"
+        made = "unchanged" if self.reused else "left out" if self.photo is None else f"{self.photo.shown.bytes:,} bytes"
         return f"{self.source}: {made}"
 
 
@@ -140,9 +141,8 @@ def make_photo(job: PhotoJob) -> PhotoResult:
     try:
         data = job.source.read_bytes()
         key = _key(data, job.options, pack)
-        known = _known(job, key)
-        if known is not None:
-            return PhotoResult(job.source, known, reused=True)
+        if key == job.known:
+            return PhotoResult(job.source, None, reused=True)
         source = _Source(data, read_photo(data, job.options.longest))
         return PhotoResult(job.source, _make(job, key, source, open_session(job.pack)))
     except SdzError as error:
@@ -173,14 +173,12 @@ def _key(data: bytes, options: PhotoOptions, pack: Pack) -> str:
     return digest(json.dumps(parts, sort_keys=True).encode())
 
 
-def _known(job: PhotoJob, key: str) -> Photo | None:
-    """The photo of the previous build, if it is the same in every respect and its files are there."""
-    photo = job.previous
-    if photo is None or photo.key != key or photo.name != job.name:
-        return None
-    if job.judged and not job.options.auto and photo.st_lpips is None:
-        return None
-    return photo if all(asset.intact(job.site) for asset in photo.assets()) else None
+def known_key(photo: Photo | None, site: Path, name: str, judged: bool, auto: bool) -> str:
+    """The key of a photo of an earlier build that will do under this name, if its source is as it was: "" where it lacks figures, or
+    files."""
+    if photo is None or photo.name != name or (judged and not auto and photo.st_lpips is None):
+        return ""
+    return photo.key if all(asset.intact(site) for asset in photo.assets()) else ""
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,10 @@ def skipped(folder: Path, site: Path) -> str | None:
     return "a site that sdz built" if is_ours(folder) else None
 
 
-def check_folder(site: Path, force: bool) -> None:
-    """Raises SiteWriteError where the site's folder holds other things, unless `force`; OSError where it cannot be read."""
-    if site.is_dir() and not is_ours(site):
+def check_folder(site: Path, ours: bool, force: bool) -> None:
+    """Raises SiteWriteError where the site's folder, which is not `ours`, holds other things, unless `force`; OSError where it cannot be
+    read."""
+    if site.is_dir() and not ours:
         others = sorted(path.name for path in site.iterdir() if not _is_kept_pack(path))
         if others and not force:
             raise SiteWriteError(

@@ -24,7 +24,7 @@ Ladder = list[tuple[int, float | None]]
 """Byte counts and PSNR of what so many bytes decode to, in dB; None where that is the photo itself."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Measured:
     """A stage of the decoded photo, or "avif": PSNR in dB (None when equal), MS-SSIM, and the SHA-256 of its RGBA bytes, row by row."""
 
@@ -34,7 +34,7 @@ class Measured:
     sha256: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Size:
     """A smaller file of a photo, and its fallback."""
 
@@ -54,7 +54,7 @@ class Size:
         return Size(**{**entry, "shown": Asset(**entry["shown"]), "fallback": fallback})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Exact:
     """The `.sdz` of a photo that ends in its exact pixels: their sides, and the SHA-256 of them as RGBA, row by row."""
 
@@ -69,7 +69,7 @@ class Exact:
         return Exact(**{**entry, "file": Asset(**entry["file"])})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Protection:
     """What a page shows of a photo's regions: the borders between blocks of different precision as an SVG path, and a box around the
     largest of the finest regions, (left, top, width, height), all in pixels of the largest file. `plain` is an `.sdz` of as many bytes
@@ -88,7 +88,7 @@ class Protection:
         return Protection(**{**entry, "closer": tuple(entry["closer"]), "plain": plain, "inside": inside and (inside[0], inside[1])})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Photo:
     """What the manifest says of a photo; files are paths relative to the site. Width, height and all figures are those of the largest file,
     `sizes` are the smaller ones, the smallest first.

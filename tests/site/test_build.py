@@ -25,7 +25,7 @@ from sdz.export.photo_files import NoPhotosError
 from sdz.export.site import build as builder
 from sdz.export.site import library, minify, pages
 from sdz.export.site import manifest as memory
-from sdz.export.site.assets import Asset, write_asset
+from sdz.export.site.assets import Asset, Write, write_asset
 from sdz.export.site.build import BuildOptions, SiteWriteError, build
 from sdz.export.site.library import MissingPartError, MissingRuntimeError
 from sdz.export.site.photos import PhotoOptions
@@ -370,7 +370,7 @@ def test_interruption_keeps_the_old_pages_and_the_work_done(
     (copied / memory.JOURNAL).with_name(".0123abcd.part").write_bytes(b"half")
     with (copied / memory.JOURNAL).open("ab") as journal:
         journal.write(b'\n{"photo": {"key": "half a li')
-    assert build(wanted).reused == sum(result.photo is not None for result in made)
+    assert build(wanted).reused == sum(result.problem is None for result in made)
     listed = {path for entry in manifest(copied)["files"] for path in Asset(**entry).paths()} | {"manifest.json"}
     assert listed == {str(p.relative_to(copied)) for p in copied.rglob("*") if p.is_file()}
 
@@ -381,9 +381,9 @@ def test_a_build_cut_off_compresses_nothing_twice(photos: Path, pack: Path, tmp_
 
     written: list[str] = []
 
-    def counted(site: Path, path: str, data: bytes, quality: int = 1) -> Asset:
+    def counted(site: Path, path: str, data: bytes, quality: int, write: Write) -> Asset:
         written.append(path)
-        return write_asset(site, path, data, 1)
+        return write_asset(site, path, data, 1, write)
 
     wanted = options(photos, pack, tmp_path / "site", judged=0)
     monkeypatch.setattr(builder, "write_asset", counted)

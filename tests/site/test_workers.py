@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from browser import picture
 
 from sdz.export.site import library
-from sdz.export.workers import Call, Lost, run
+from sdz.export.workers import AHEAD, Call, Lost, run
 
 PATIENCE = 120.0
 """Seconds after which something that must happen counts as not happening; nothing is measured."""
@@ -30,6 +31,24 @@ def test_calls_that_die_or_hang_are_lost_alone() -> None:
         results = dict(finished)
     died = Lost("the process that worked on it died; was there enough memory?")
     assert results == {0: 3, 1: died, 2: Lost("given up after 0.5 seconds"), 3: 4}
+
+
+def test_calls_are_taken_as_they_are_due() -> None:
+    taken: list[int] = []
+
+    def calls() -> Iterator[Call]:
+        for number in range(1000):
+            taken.append(number)
+            yield Call(abs, (-number,))
+
+    with closing(run(calls(), 2)) as finished:
+        found = [next(finished) for _ in range(20)]
+        assert sorted(found) == [(number, number) for number in sorted(index for index, _ in found)]
+        assert len(taken) == 20 + 2 * AHEAD
+    with closing(run(calls(), 0)) as finished:
+        taken.clear()
+        assert next(finished) == (0, 0)
+        assert taken == [0]
 
 
 def test_what_a_call_raises_is_raised() -> None:
