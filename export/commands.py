@@ -34,10 +34,7 @@ COMMANDS: Final = {
     "pack": Command(".packs.trained", "weights to a model pack: ONNX, int8, parity gate, manifest", "train"),
     "prime": Command(".packs.prime", "learn the entropy coder's tables from photos", "train"),
     "bench": Command(".bench.run", "measure the codec beside its peers", "bench"),
-    "cuts": Command(".compare.cuts", "compare cuts of files with files written at their sizes", "bench"),
-    "lettering": Command(".compare.lettering", "tell how much of the lettering in photos can be read, beside AVIF", "bench"),
     "lossless": Command(".bench.lossless", "compare lossless coders on the same integers of a pack", "bench"),
-    "exact": Command(".compare.exact", "compare lossless files of photos with those of JPEG XL, WebP and PNG", "bench"),
     "speed": Command(".speed.run", "measure time, memory and download sizes beside a TAESD-shaped decoder", "bench"),
 }
 

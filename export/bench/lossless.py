@@ -23,7 +23,7 @@ from ...runtime.format.container import LATENTS, Chunk, Header, serialize
 from ...runtime.format.planes import encode_planes
 from ...runtime.options import Tune
 from ...runtime.pack import PALETTE, PLANES, Pack, default_pack, load_pack
-from ...runtime.photo import open_image, prepare
+from ...runtime.photo import read_photo
 from ...runtime.quantize import TUNINGS, TYPICAL_ROUNDING, dead_zone, posterior_weights, rdo_quantize
 from ...runtime.session import Session
 from ..commands import failed, parser
@@ -32,7 +32,7 @@ from ..metrics import similarity
 from ..metrics.curves import bd_rate, envelope, mean_curve
 from ..metrics.pictures import psnr
 from .peers import Pixels
-from .run import BenchInputError, find_photos
+from .photos import BenchInputError, find_photos
 from .sdz_codec import layouts, lossless, narrow
 from .summary import GRID, METRICS
 
@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
         if pack.quantizer not in (PLANES, PALETTE):
             raise BenchInputError(f"the files of pack {pack.name} carry {pack.quantizer}, not integers of a step")
         session = Session(replace(pack, quantizer=PLANES))
-        photos = [_read(path) for path in tqdm(find_photos(options.photos), desc="photos", disable=None)]
+        photos = [read_photo(path).rgb for path in tqdm(find_photos(options.photos), desc="photos", disable=None)]
         print(coder_table(pack, len(photos), compare(photos, session)), end="")
         savings = [] if options.no_posterior else posterior_savings(photos, session)
         if savings:
@@ -167,8 +167,3 @@ def _figures(picture: Pixels, photo: Pixels) -> dict[str, float]:
     if min(photo.shape[:2]) >= similarity.JUDGED_MINIMUM:
         out["st_lpips"] = similarity.whole_distance(picture, photo)
     return out
-
-
-def _read(path: Path) -> Pixels:
-    with open_image(path) as opened:
-        return prepare(opened).rgb

@@ -57,10 +57,10 @@ def rounded(value: Any) -> Any:
     return [rounded(entry) for entry in value] if isinstance(value, list) else value
 
 
-def markdown(report: Figures) -> str:
-    """The report's sections, titles of the third level."""
+def markdown(sections: Iterable[Section]) -> str:
+    """The sections, titles of the third level."""
     parts = []
-    for section in sections(report):
+    for section in sections:
         parts.append(f"### {section.title}")
         if section.lines:
             parts.append("\n".join(f"- {line}" for line in section.lines))
@@ -68,16 +68,16 @@ def markdown(report: Figures) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def html(report: Figures, plots: list[str], crops: Iterable[tuple[str, list[tuple[str, str]]]]) -> str:
+def html(pack: str, sections: list[Section], plots: list[str], crops: Iterable[tuple[str, list[tuple[str, str]]]]) -> str:
     """The same with `plots`, addresses of pictures, and `crops`: a heading and (address, caption) of each picture in its row."""
     templates = Environment(loader=PackageLoader(__name__, "."), autoescape=True, undefined=StrictUndefined)
     templates.filters["marked"] = _marked
     page = templates.get_template(TEMPLATE)
-    return page.render(pack=report["pack"], plots=plots, crops=list(crops), sections=sections(report)) + "\n"
+    return page.render(pack=pack, plots=plots, crops=list(crops), sections=sections) + "\n"
 
 
 def sections(report: Figures) -> list[Section]:
-    """All sections; parts that were not measured are left out."""
+    """The sections of the quality table; parts that were not measured are left out."""
     summary = report["summary"]
     out = [
         _verdict(report),

@@ -1,7 +1,8 @@
 """`sdz bench`: what the codec is worth, measured beside its peers in one run.
 
 Takes photos and a model pack, writes `report.json`, `report.md`, `report.html` with charts and crops, and `ladder.jpg`. The peers'
-figures of a photo are kept apart from the pack's: an interrupted run goes on, and a new pack costs only its own part.
+figures of a photo are kept apart from the pack's, and each table's from the others': an interrupted run goes on, and a new pack costs only
+its own part.
 """
 
 from __future__ import annotations
@@ -9,20 +10,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import functools
-import io
 import json
 import math
 import os
-import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from tqdm import tqdm
@@ -30,35 +27,28 @@ from tqdm import tqdm
 from ...runtime.errors import SdzError
 from ...runtime.files import evenly, write_atomically
 from ...runtime.pack import Pack, default_pack, load_pack
-from ...runtime.photo import open_image, prepare
 from ...runtime.session import Session
 from ..commands import failed, parser
-from ..crops import SUFFIXES
 from ..families.unet import CleanUp, UnetError, load_clean_up
 from ..metrics import perceptual
 from ..metrics.kept import Kept
 from ..site.assets import digest
 from ..site.library import MissingRuntimeError, collect
 from . import costs, palette2022, peers, plots, report, sdz_codec, sheets, summary
-from .high import high_rates
 from .ladder import ladder
 from .palette2022 import PaletteError
 from .peers import AVIF, FULL, QUICK, SHRINKING, Pixels, Plan
+from .photos import BenchInputError, find_photos, read, read_familiar
 from .sdz_codec import POINTS
 from .sheets import SheetInputError
 from .summary import Measured
+from .tables.all import CHAPTERS
+from .tables.chapter import Chapter
 
-PHOTOS = (
-    "astronaut.png",
-    "chelsea.png",
-    "coffee.png",
-    "rocket.jpg",
-    "hubble_deep_field.jpg",
-    "retina.jpg",
-    "motorcycle_left.png",
-    "motorcycle_right.png",
-)
-"""Measured when no photos are named: in scikit-image's data folder, as in the demo."""
+QUALITY = "quality"
+"""The table of rate and distortion beside the peers; the others are chapters."""
+
+TABLES = (QUALITY, *CHAPTERS)
 
 QUICK_PHOTOS = 4
 
@@ -72,10 +62,6 @@ TIMED_PHOTOS = 3
 
 CROPPED_RATE = 0.1
 """Bits per pixel at which crops stand side by side; one of every plan's `equal_rates`."""
-
-
-class BenchInputError(ValueError):
-    """Nothing to measure in what was named."""
 
 
 def main(arguments: list[str]) -> int:
@@ -96,26 +82,36 @@ def main(arguments: list[str]) -> int:
             _each(functools.partial(_peers_of, report=options.out, plan=plan), photos, options.jobs, "peers")
             return 0
         pack = default_pack() if options.pack is None else load_pack(options.pack)
-        if options.high:
-            text = high_rates([_read(photo.read_bytes(), str(photo)) for photo in photos], Session(pack))
-            write_atomically(options.out / "high.md", text.encode())
-            print(text)
-            return 0
         if options.palette_pack is not None:
             palette2022.check(load_pack(options.palette_pack), options.unet is not None)
             _clean_up(options.unet)
         elif options.unet is not None:
             raise BenchInputError("a UNet cleans up palettes: name a pack of them with --palette-pack")
+        chapters = [chapter for name, chapter in CHAPTERS.items() if name in options.tables and _can(chapter)]
+        names = tuple(chapter.name for chapter in chapters)
         work = functools.partial(
-            _measured, report=options.out, pack_path=options.pack, plan=plan, palette_path=options.palette_pack, unet=options.unet
-        )
-        measured = _each(work, photos, options.jobs, "photos")
-        familiar = _familiar(options.familiar, measured, pack, options) if options.familiar else None
-        figures = _report(photos, measured, pack, plan, familiar, options)
-        text = _write(photos, measured, figures, pack, plan, options.out)
-        write_atomically(options.out / "ladder.jpg", ladder(Image.fromarray(_read(first.read_bytes(), str(first))), Session(pack)))
+            _measured, report=options.out, pack_path=options.pack, plan=plan if QUALITY in options.tables else None, chapters=names,
+            palette_path=options.palette_pack, unet=options.unet,
+        )  # fmt: skip
+        done = _each(work, photos, options.jobs, "photos")
+        told = {name: [found[name] for _, found in done] for name in names}
+        sections = [chapter.section([path.name for path in photos], told[chapter.name]) for chapter in chapters]
+        figures: dict[str, Any] = {"pack": pack.id.hex(), "tables": report.rounded(told)}
+        charts: list[str] = []
+        crops: list[tuple[str, list[tuple[str, str]]]] = []
+        if QUALITY in options.tables:
+            measured = [photo for photo, _ in done]
+            familiar = _familiar(options.familiar, measured, pack, options) if options.familiar else None
+            figures |= _report(photos, measured, pack, plan, familiar, options)
+            sections = [*report.sections(figures), *sections]
+            charts, crops = plots.charts(measured, options.out), _crops(photos, measured, figures, pack, plan, options.out)
+            write_atomically(options.out / "ladder.jpg", ladder(Image.fromarray(read(first.read_bytes(), str(first)).rgb), Session(pack)))
+        text = report.markdown(sections)
+        write_atomically(options.out / "report.json", (json.dumps(figures, separators=(",", ":")) + "\n").encode())
+        write_atomically(options.out / "report.md", text.encode())
+        write_atomically(options.out / "report.html", report.html(figures["pack"], sections, charts, crops).encode())
         if places:
-            pictures = [(_read(path.read_bytes(), str(path)), photo) for path, photo in zip(photos, measured, strict=True)]
+            pictures = [(read(path.read_bytes(), str(path)).rgb, photo) for path, photo in zip(photos, measured, strict=True)]
             sheets.write_sheets(places, pictures, Session(pack), plan, options.out)
     except (BenchInputError, SheetInputError, PaletteError, UnetError, SdzError, OSError) as error:
         return failed("bench", error)
@@ -123,36 +119,6 @@ def main(arguments: list[str]) -> int:
         return failed("bench", "interrupted; what is measured is kept for the next run", 130)
     print(text)
     return 0
-
-
-def find_photos(sources: Sequence[Path], report: Path | None = None) -> list[Path]:
-    """The photos that files and folders name, or scikit-image's when there are none; what lies in the folder of the `report`, pictures of
-    its own, is none of them. Raises BenchInputError without any."""
-    if not sources:
-        spec = find_spec("skimage")
-        if spec is None or spec.origin is None:
-            raise BenchInputError("name photos, or install scikit-image for those that come with it")
-        return [Path(spec.origin).parent / "data" / name for name in PHOTOS]
-    files = [f for s in sources for f in (sorted(s.rglob("*")) if s.is_dir() else [s])]
-    own = None if report is None else report.resolve()
-    found = [f for f in files if f.suffix.lower() in SUFFIXES and (own is None or not f.resolve().is_relative_to(own))]
-    if not found:
-        raise BenchInputError(f"no photos there: {', '.join(map(str, sources))}")
-    return found
-
-
-def read_familiar(source: Path, count: int) -> list[bytes]:
-    """`count` photos' files out of a folder, or a tar shard, drawn evenly; raises BenchInputError without any, OSError."""
-    if source.suffix == ".tar":
-        with tarfile.open(source) as archive:
-            members = [m for m in archive.getmembers() if m.isfile() and Path(m.name).suffix.lower() in SUFFIXES]
-            files = [archive.extractfile(m) for m in evenly(members, count)]
-            found = [file.read() for file in files if file is not None]
-    else:
-        found = [p.read_bytes() for p in evenly(find_photos([source]), count)]
-    if not found:
-        raise BenchInputError(f"no photos in {source}")
-    return found
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -171,7 +137,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--unet", metavar="MODEL", help="hub id or folder of a latent diffusion model, to clean the palette's pictures up")
     command.add_argument("--quick", action="store_true", help="four photos, few rates, no SSIMULACRA2: minutes")
     command.add_argument("--avif", action="store_true", help="of the peers AVIF alone: half the time")
-    command.add_argument("--high", action="store_true", help="rates of 0.5 to 3 bits per pixel alone, to REPORT/high.md")
+    command.add_argument(
+        "--tables", type=_tables, default=TABLES, metavar="NAMES",
+        help=f"what the report is to hold, of {','.join(TABLES)}: other tables cost nothing where they are measured (default: all)",
+    )  # fmt: skip
     command.add_argument("--peers-only", action="store_true", help="measure the peers, which no pack changes, and stop")
     command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="worker processes (default: one per core)")
     return command
@@ -187,12 +156,20 @@ def _each(work: Callable[[Path], Any], photos: list[Path], jobs: int, name: str)
         return list(tqdm(results, total=len(photos), desc=name, unit="photo", disable=None))
 
 
-def _read(data: bytes, name: str) -> Pixels:
-    try:
-        with open_image(io.BytesIO(data)) as opened:
-            return prepare(opened).rgb
-    except SdzError as error:
-        raise BenchInputError(f"{name}: {error}") from error
+def _tables(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in TABLES:
+            raise argparse.ArgumentTypeError(f"{name!r} is no table: {', '.join(TABLES)}")
+    return names
+
+
+def _can(chapter: Chapter) -> bool:
+    """Whether a chapter can be measured here; if not, a line says why."""
+    reason = chapter.lacks()
+    if reason is not None:
+        failed("bench", reason)
+    return reason is None
 
 
 @functools.cache
@@ -204,7 +181,7 @@ def _session(pack_path: Path | None) -> Session:
 def _peers_of(path: Path, report: Path, plan: Plan) -> dict[str, Any]:
     torch.set_num_threads(1)
     data = path.read_bytes()
-    return peers.measure_photo(_read(data, str(path)), Kept(report, digest(data)), plan)
+    return peers.measure_photo(read(data, str(path)).rgb, Kept(report, digest(data)), plan)
 
 
 @functools.cache
@@ -213,25 +190,33 @@ def _clean_up(unet: str | None) -> CleanUp | None:
 
 
 def _measured(
-    path: Path, report: Path, pack_path: Path | None, plan: Plan, palette_path: Path | None = None, unet: str | None = None
-) -> Measured:
+    path: Path,
+    report: Path,
+    pack_path: Path | None,
+    plan: Plan | None,
+    chapters: tuple[str, ...],
+    palette_path: Path | None = None,
+    unet: str | None = None,
+) -> tuple[Measured | None, dict[str, Any]]:
+    """A photo's part of the quality table, where there is a plan of it, and its figures for the chapters of these names."""
     data = path.read_bytes()
-    found = measure(data, str(path), report, _session(pack_path), plan)
-    if palette_path is None:
-        return found
-    reference, kept = _read(data, str(path)), Kept(report, digest(data))
-    theirs = palette2022.measure_photo(reference, kept, _session(palette_path), plan, _clean_up(unet), unet)
-    return replace(found, points=[*found.points, *theirs["points"]])
+    photo, kept, session = read(data, str(path)), Kept(report, digest(data)), _session(pack_path)
+    found = None
+    if plan is not None:
+        found = measure(photo.rgb, kept, digest(data), session, plan)
+        if palette_path is not None:
+            theirs = palette2022.measure_photo(photo.rgb, kept, _session(palette_path), plan, _clean_up(unet), unet)
+            found = replace(found, points=[*found.points, *theirs["points"]])
+    return found, {name: CHAPTERS[name].of(photo, session, kept) for name in chapters}
 
 
-def measure(data: bytes, name: str, report: Path, session: Session, plan: Plan) -> Measured:
-    """One photo's file, by the peers and by this codec; what is kept in `report` is not measured again."""
-    reference, kept = _read(data, name), Kept(report, digest(data))
+def measure(reference: Pixels, kept: Kept, identity: str, session: Session, plan: Plan) -> Measured:
+    """A photo of that `identity`, by the peers and by this codec; what is `kept` is not measured again."""
     theirs = peers.measure_photo(reference, kept, plan)
     ours = sdz_codec.measure_photo(reference, kept, session, plan)
     equal = {rate: entry | ours["equal"].get(rate, {}) for rate, entry in theirs["equal"].items()}
     return Measured(
-        id=digest(data),
+        id=identity,
         width=reference.shape[1],
         height=reference.shape[0],
         points=[*ours["points"], *theirs["points"]],
@@ -246,7 +231,7 @@ def _familiar(source: Path, held_out: list[Measured], pack: Pack, options: argpa
     files = read_familiar(source, FAMILIAR_PHOTOS)
     session = _session(options.pack)
     seen = [
-        measure(data, f"{source}, photo {i + 1}", options.out, session, FAMILIAR)
+        measure(read(data, f"{source}, photo {i + 1}").rgb, Kept(options.out, digest(data)), digest(data), session, FAMILIAR)
         for i, data in enumerate(tqdm(files, desc="familiar", disable=None))
     ]
     control = FAMILIAR.settings[0]
@@ -260,13 +245,12 @@ def _familiar(source: Path, held_out: list[Measured], pack: Pack, options: argpa
 def _report(
     photos: list[Path], measured: list[Measured], pack: Pack, plan: Plan, familiar: dict[str, Any] | None, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """The whole report: everything `report.json` holds."""
+    """What `report.json` holds of the quality table."""
     downloads = _downloads(pack, options.out) if not options.quick else None
     download = None if downloads is None else downloads["total"]["brotli"]
-    timed = [_read(p.read_bytes(), str(p)) for p in evenly(photos, 1 if options.quick else TIMED_PHOTOS)]
+    timed = [read(p.read_bytes(), str(p)).rgb for p in evenly(photos, 1 if options.quick else TIMED_PHOTOS)]
     keep = ("codec", "setting", "quality", "bytes", "bpp", *(m.key for m in summary.METRICS))
     figures = {
-        "pack": pack.id.hex(),
         "plan": plan.name,
         "summary": summary.summarize(measured),
         "familiar": familiar,
@@ -306,10 +290,11 @@ def _downloads(pack: Pack, out: Path) -> dict[str, dict[str, int]] | None:
     return sizes
 
 
-def _write(photos: list[Path], measured: list[Measured], figures: dict[str, Any], pack: Pack, plan: Plan, out: Path) -> str:
-    """All files of the report; returns its Markdown."""
+def _crops(
+    photos: list[Path], measured: list[Measured], figures: dict[str, Any], pack: Pack, plan: Plan, out: Path
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The worst and the best photos: a heading, and address and caption of each picture."""
     session = Session(pack)
-    text = report.markdown(figures)
     extremes = figures["summary"]["extremes"]
     by_id = {p.id: (path, p) for path, p in zip(photos, measured, strict=True)}
     rows = []
@@ -318,18 +303,14 @@ def _write(photos: list[Path], measured: list[Measured], figures: dict[str, Any]
             path, photo = by_id[entry["id"]]
             title = f"{kind}: {path.name}, ST-LPIPS {entry['sdz']:.3f}, AVIF {entry['AVIF']:.3f}"
             rows.append((title, plots.crops(photo.id[:8], _side_by_side(path, photo, session, plan, out), out)))
-    page = report.html(figures, plots.charts(measured, out), rows)
-    write_atomically(out / "report.json", (json.dumps(figures, separators=(",", ":")) + "\n").encode())
-    write_atomically(out / "report.md", text.encode())
-    write_atomically(out / "report.html", page.encode())
-    return text
+    return rows
 
 
 def _side_by_side(path: Path, photo: Measured, session: Session, plan: Plan, out: Path) -> list[tuple[str, Pixels]]:
     """The original and each codec's picture of just under `CROPPED_RATE` bits per pixel, captioned."""
     kept, size = Kept(out, photo.id), (photo.width, photo.height)
     files = photo.equal[str(CROPPED_RATE)]
-    pictures: list[tuple[str, Pixels]] = [("original", np.asarray(_read(path.read_bytes(), str(path))))]
+    pictures: list[tuple[str, Pixels]] = [("original", read(path.read_bytes(), str(path)).rgb)]
     for point in (p for p in POINTS if p in files):
         entry = files[point]
         pictures.append((f"{point}: {entry['bytes']:,} bytes", sdz_codec.shown(kept.file(entry["file"]), session, point)))

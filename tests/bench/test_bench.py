@@ -19,10 +19,14 @@ from standins import StandInPack, StandInSession
 from sdz.export.bench import costs, peers, report, run, sdz_codec, summary
 from sdz.export.bench.ladder import RUNGS, ladder, rungs
 from sdz.export.bench.peers import FULL, PEERS, Plan
-from sdz.export.bench.run import BenchInputError, find_photos, main, read_familiar
+from sdz.export.bench.photos import PHOTOS, BenchInputError, find_photos, read, read_familiar
+from sdz.export.bench.run import main
 from sdz.export.bench.sdz_codec import CODER_STEPS, CUTS, POINTS, layouts, narrow
 from sdz.export.bench.summary import Measured
+from sdz.export.bench.tables import first
+from sdz.export.bench.tables.first import FIRST_BYTES
 from sdz.export.metrics import frechet, perceptual, similarity
+from sdz.export.metrics.kept import Kept
 from sdz.export.site.library import Library, MissingRuntimeError
 
 AREA = 512 * 512
@@ -179,7 +183,7 @@ def made_up() -> dict[str, Any]:
 
 
 def test_markdown_holds_every_table() -> None:
-    text = re.sub(" +", " ", report.markdown(made_up()))
+    text = re.sub(" +", " ", report.markdown(report.sections(made_up())))
     for line in (
         "- **ST-LPIPS against AVIF**: `sdz` is ahead everywhere measured, 0.03 to 0.80 bpp; `sdz, faithful` is ahead everywhere measured, "
         "0.03 to 0.80 bpp.",
@@ -195,15 +199,15 @@ def test_markdown_holds_every_table() -> None:
 
 
 def test_html_escapes_and_shows_pictures() -> None:
-    page = report.html(made_up(), ["plots/a.png"], [("worst: <b>", [("crops/a.png", "sdz: 1 & 2")])])
+    page = report.html("010203", report.sections(made_up()), ["plots/a.png"], [("worst: <b>", [("crops/a.png", "sdz: 1 & 2")])])
     assert '<img src="plots/a.png" alt="">' in page
     assert "<h3>worst: &lt;b&gt;</h3>" in page
     assert "<figcaption>sdz: 1 &amp; 2</figcaption>" in page
     assert "<strong>PSNR against AVIF</strong>" in page
     assert "<code>sdz</code>" in page and "`" not in page
     hostile = made_up() | {"pack": "<script>alert(1)</script>"}
-    assert "<script" not in report.html(hostile, ['"onerror="x'], [])
-    assert 'src="&#34;onerror=&#34;x"' in report.html(hostile, ['"onerror="x'], [])
+    assert "<script" not in report.html("010203", report.sections(hostile), ['"onerror="x'], [])
+    assert 'src="&#34;onerror=&#34;x"' in report.html("010203", report.sections(hostile), ['"onerror="x'], [])
 
 
 def test_floats_are_rounded_and_nothing_else() -> None:
@@ -236,21 +240,24 @@ def test_a_new_pack_measures_only_its_own_part_again(tmp_path: Path, monkeypatch
         calls.append(codec.session.pack.id.hex())
         return curve(codec.codec, 0.8)
 
+    def measured(seed: int, session: Any) -> Measured:
+        return run.measure(read(picture(seed), "a").rgb, Kept(tmp_path, str(seed)), str(seed), session, SMALL)
+
     first_pack, other_pack = [["010203"] * len(POINTS), ["050607"] * len(POINTS)]
     monkeypatch.setattr(peers, "measure_points", theirs)
     monkeypatch.setattr(sdz_codec, "measure_points", ours)
     monkeypatch.setattr(frechet, "patch_features", lambda pixels: np.zeros((2, 4), np.float32))
     session: Any = StandInSession(StandInPack())
-    first = run.measure(picture(1), "a", tmp_path, session, SMALL)
-    again = run.measure(picture(1), "a", tmp_path, session, SMALL)
+    first = measured(1, session)
+    again = measured(1, session)
     assert calls == ["peers", *first_pack]
     assert (again.id, again.points) == (first.id, first.points)
     other: Any = StandInSession(StandInPack(id=b"\x05\x06\x07"))
-    run.measure(picture(1), "a", tmp_path, other, SMALL)
+    measured(1, other)
     assert calls == ["peers", *first_pack, *other_pack]
-    run.measure(picture(1), "a", tmp_path, session, SMALL)
+    measured(1, session)
     assert len(calls) == 5
-    run.measure(picture(2), "b", tmp_path, session, SMALL)
+    measured(2, session)
     assert calls[5:] == ["peers", *first_pack]
 
 
@@ -259,12 +266,13 @@ def test_the_whole_command_writes_its_files(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(similarity, "whole_distance", lambda a, b: float(np.abs(a.astype(float) - b).mean()))
     monkeypatch.setattr(frechet, "patch_features", lambda pixels: pixels[::8, ::8].reshape(-1, 3).astype(np.float32) / 256)
     monkeypatch.setattr(costs, "times", lambda photos, pack, repetitions: made_up()["times"])
+    monkeypatch.setattr(first, "hashers", lambda: False)
     photos = tmp_path / "photos"
     photos.mkdir()
     for seed in range(2):
         (photos / f"{seed}.png").write_bytes(picture(seed))
     out = tmp_path / "report"
-    assert main([str(photos), "--out", str(out), "--quick", "--jobs", "1"]) == 0
+    assert main([str(photos), "--out", str(out), "--quick", "--tables", "quality,first", "--jobs", "1"]) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("### Where it is ahead")
     assert (out / "report.md").read_text() in printed.out
@@ -275,9 +283,13 @@ def test_the_whole_command_writes_its_files(tmp_path: Path, monkeypatch: pytest.
     assert 'src="plots/psnr.png"' in (out / "report.html").read_text()
     with Image.open(out / "ladder.jpg") as opened:
         assert opened.format == "JPEG"
-    monkeypatch.setattr(sdz_codec, "measure_points", lambda *_: pytest.fail("measured again"))
-    monkeypatch.setattr(peers, "measure_points", lambda *_: pytest.fail("measured again"))
-    assert main([str(photos), "--out", str(out), "--quick", "--jobs", "1"]) == 0
+    assert "### The first bytes" in printed.out
+    assert "### Lossless" not in printed.out
+    assert [sorted(found) for found in written["tables"]["first"]] == [sorted(f"{size} bytes" for size in FIRST_BYTES)] * 2
+    for measured in (sdz_codec, peers):
+        monkeypatch.setattr(measured, "measure_points", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(first, "encode", lambda *_: pytest.fail("measured again"))
+    assert main([str(photos), "--out", str(out), "--quick", "--tables", "quality,first", "--jobs", "1"]) == 0
 
 
 def test_downloads_are_weighed_once_and_left_out_without_the_runtime(
@@ -310,6 +322,13 @@ def test_peers_only_measures_nothing_of_ours(tmp_path: Path, monkeypatch: pytest
     assert json.loads((folder / "peers.json").read_text())["figures"]["points"] == curve("AVIF", 1.0)
 
 
+def test_a_table_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--out", str(tmp_path), "--tables", "quality,hights"])
+    assert stopped.value.code == 2
+    assert "'hights' is no table: quality, high, first, cuts, lossless, lettering" in capsys.readouterr().err
+
+
 def test_no_photos_and_unreadable_ones_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path), "--out", str(tmp_path / "out")]) == 1
     assert "no photos there" in capsys.readouterr().err
@@ -329,7 +348,7 @@ def test_pictures_of_the_report_are_no_photos(tmp_path: Path) -> None:
 
 def test_without_names_the_photos_are_those_of_scikit_image() -> None:
     paths = find_photos([])
-    assert [p.name for p in paths] == list(run.PHOTOS)
+    assert [p.name for p in paths] == list(PHOTOS)
     assert all(p.is_file() for p in paths)
 
 

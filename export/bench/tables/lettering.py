@@ -1,7 +1,7 @@
-"""`sdz lettering`: whether lettering in photos can still be read at a rate, with and without protection, beside AVIF.
+"""Whether lettering in photos can still be read at a rate, with and without protection, beside AVIF.
 
-Takes photos, finds lines of lettering in them, and prints Markdown: of each photo, the share of characters that a reader of text (RapidOCR)
-gets wrong in each codec's picture at equal bytes. What it reads in the photo itself, at the same places, counts as right.
+Of each photo in which there is some, the share of characters that a reader of text (RapidOCR, of the extra `protect`) gets wrong in each
+codec's picture at equal bytes. What it reads in the photo itself, at the same places, counts as right.
 """
 
 from __future__ import annotations
@@ -10,34 +10,32 @@ import functools
 import io
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import astuple, dataclass
+from importlib.util import find_spec
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from ...runtime.decode import decode
-from ...runtime.encode import encode
-from ...runtime.errors import SdzError
-from ...runtime.options import DEFAULT_TUNE, TUNES, Tune
-from ...runtime.pack import default_pack, load_pack
-from ...runtime.photo import read_photo
-from ...runtime.regions.detectors import find_text
-from ...runtime.session import Session
-from ..bench.run import BenchInputError, find_photos
-from ..commands import failed, parser
-from ..markdown import table
-from ..metrics.pictures import avif_bytes
+from ....runtime.decode import decode
+from ....runtime.encode import encode
+from ....runtime.options import DEFAULT_TUNE
+from ....runtime.photo import PreparedPhoto
+from ....runtime.regions.detectors import find_text
+from ....runtime.session import Session
+from ...metrics.pictures import avif_bytes
+from ..peers import Pixels
+from ..report import Section, Table
+from .chapter import Chapter
+
+RECIPE: Final = 1
+"""Raised when this module or the encoder would give other figures of the same photo and pack."""
 
 RATE: Final = 0.15
 """Bits per pixel."""
 
 CHARACTERS: Final = 10
 """Photos with fewer of them have no lettering to speak of."""
-
-Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -52,31 +50,19 @@ class Lettering:
     sizes: tuple[int, int, int]
 
 
-def main(arguments: list[str]) -> int:
-    """`sdz lettering`; 0 done, 1 no photos or an unreadable one, 2 wrong usage."""
-    command = parser("lettering", "Tell how much of the lettering in photos can be read at a rate, beside AVIF, and print Markdown.")
-    command.add_argument("photos", type=Path, nargs="*", metavar="PHOTOS", help="photos, and folders of them (default: scikit-image's)")
-    command.add_argument("--pack", type=Path, metavar="DIR", help="directory of another model pack")
-    command.add_argument("--bpp", type=float, default=RATE, metavar="BITS", help=f"bits per pixel of all files (default: {RATE:g})")
-    command.add_argument("--tune", choices=TUNES, default=DEFAULT_TUNE, help=f"of all files (default: {DEFAULT_TUNE})")
-    options = command.parse_args(arguments)
-    try:
-        session = Session(default_pack() if options.pack is None else load_pack(options.pack))
-        found = [(path.name, measure(path, session, options.tune, options.bpp)) for path in find_photos(options.photos)]
-    except (BenchInputError, SdzError, OSError) as error:
-        return failed("lettering", error)
-    print(lettering_table([(name, letters) for name, letters in found if letters is not None]))
-    return 0
+def measure(photo: PreparedPhoto, session: Session) -> tuple[Any, ...] | None:
+    """The fields of a photo's lettering; None where it has none to speak of."""
+    found = lettering(photo, session)
+    return None if found is None else astuple(found)
 
 
-def measure(path: Path, session: Session, tune: Tune, bpp: float) -> Lettering | None:
-    """A photo at that rate; None where it has no lettering to speak of."""
-    photo = read_photo(path)
+def lettering(photo: PreparedPhoto, session: Session, bpp: float = RATE) -> Lettering | None:
+    """How much of a photo's lettering is read at that rate; None where it has none to speak of."""
     reader = _Reader(photo.rgb)
     if reader.characters < CHARACTERS:
         return None
     size = int(bpp * photo.width * photo.height / 8)
-    files = [encode(photo, target_size=size, tune=tune, session=session, protect=protect) for protect in ((), ("text",))]
+    files = [encode(photo, target_size=size, tune=DEFAULT_TUNE, session=session, protect=protect) for protect in ((), ("text",))]
     avif = largest_avif(Image.fromarray(photo.rgb), size)
     pictures = [np.asarray(Image.open(io.BytesIO(avif)).convert("RGB"))]
     pictures += [np.asarray(decode(data, session=session).to_pil().convert("RGB")) for data in files]
@@ -97,14 +83,25 @@ def largest_avif(picture: Image.Image, size: int) -> bytes:
     return best or avif_bytes(picture, 0)
 
 
-def lettering_table(photos: Sequence[tuple[str, Lettering]]) -> str:
-    """Markdown: per cent of the characters that are read wrong, of each photo and of all, their characters weighted equally."""
-    rows = [[name, str(p.characters), *(f"{100 * v:.0f} %" for v in (p.avif, p.plain, p.protected))] for name, p in photos]
-    if len(photos) > 1:
-        weights = [p.characters for _, p in photos]
-        means = (statistics.fmean((getattr(p, name) for _, p in photos), weights) for name in ("avif", "plain", "protected"))
+def section(names: Sequence[str], photos: Sequence[list[Any] | None]) -> Section:
+    """Per cent of the characters that are read wrong, of each photo that has lettering and of all, their characters weighted equally."""
+    found = [(name, Lettering(*fields)) for name, fields in zip(names, photos, strict=True) if fields is not None]
+    rows = [[name, str(p.characters), *(f"{100 * v:.0f} %" for v in (p.avif, p.plain, p.protected))] for name, p in found]
+    if len(found) > 1:
+        weights = [p.characters for _, p in found]
+        means = (statistics.fmean((getattr(p, name) for _, p in found), weights) for name in ("avif", "plain", "protected"))
         rows.append(["all", str(sum(weights)), *(f"{100 * v:.0f} %" for v in means)])
-    return table(["photo", "characters", "AVIF", "sdz", "sdz, text protected"], rows)
+    lines = [
+        f"Characters that RapidOCR reads otherwise than in the photo, at {RATE:g} bits per pixel; {len(found)} of {len(photos)} photos "
+        "have lettering to speak of."
+    ]
+    header = ["photo", "characters", "AVIF", "sdz", "sdz, text protected"]
+    return Section("Lettering", lines, [Table(header, rows)] if rows else [])
+
+
+def lacks() -> str | None:
+    """Why lettering cannot be read here."""
+    return None if find_spec("rapidocr_onnxruntime") else "the lettering table is left out; it needs pip install 'sdz[protect]'"
 
 
 def distance(one: str, other: str) -> int:
@@ -146,3 +143,6 @@ def _recognizer() -> Any:
     from rapidocr_onnxruntime import RapidOCR
 
     return RapidOCR().text_rec
+
+
+CHAPTER = Chapter("lettering", lambda: (RECIPE, RATE, CHARACTERS, DEFAULT_TUNE), measure, section, lacks)

@@ -1,7 +1,7 @@
-"""`sdz bench --high`: from half a bit per pixel up to three, where this codec's files have all functions of the transform and no network.
+"""From half a bit per pixel up to three, where this codec's files have all functions of the transform and no network.
 
-Takes photos, gives Markdown: each codec's figures at equal bytes, the rates at which no difference is seen, and BD-rates. Only measures of
-likeness count here (PSNR, SSIMULACRA2): at these rates there is nothing left to imagine.
+Each codec's figures at equal bytes, the rates at which no difference is seen, and BD-rates. Only measures of likeness count here (PSNR,
+SSIMULACRA2): at these rates there is nothing left to imagine.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ from typing import Any, Final
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
-from ...runtime.session import Session
-from ..markdown import table
-from ..metrics.curves import Curve, bd_rate, envelope, mean_curve
-from ..metrics.pictures import AVIF_SPEED, psnr
-from ..metrics.similarity import ssimulacra2
-from .peers import Pixels, Setting
-from .sdz_codec import FAITHFUL, NATURAL, SdzCodec, shown
-from .summary import TRANSPARENT
+from ....runtime.photo import PreparedPhoto
+from ....runtime.session import Session
+from ...metrics.curves import Curve, bd_rate, envelope, mean_curve
+from ...metrics.pictures import AVIF_SPEED, psnr
+from ...metrics.similarity import ssimulacra2
+from ..peers import Pixels, Setting
+from ..report import Section, Table
+from ..sdz_codec import FAITHFUL, NATURAL, SdzCodec, shown
+from ..summary import TRANSPARENT
+from .chapter import Chapter
+
+RECIPE: Final = 1
+"""Raised when this module or the encoder would give other figures of the same photo and pack."""
 
 AVIF_OPTIONS: Final = {"speed": AVIF_SPEED, "max_threads": 1}
 
@@ -50,13 +54,19 @@ Curves = dict[tuple[str, str], Curve | None]
 """By codec and measure."""
 
 
-def high_rates(photos: Sequence[Pixels], session: Session) -> str:
-    """Markdown: figures at equal bytes, averages over all `photos`, RGB (H, W, 3); then rates of transparency and BD-rates."""
-    curves = [_curves(photo, session) for photo in tqdm(photos, desc="photos", disable=None)]
-    parts = [f"{len(photos)} photos. AVIF is libaom at speed {AVIF_SPEED}, JPEG XL effort 7, WebP method 6, all at full size."]
+def section(names: Sequence[str], photos: Sequence[dict[str, Any]]) -> Section:
+    """Figures at equal bytes, averages over all photos; then rates of transparency and BD-rates."""
+    curves = [_curves(points) for points in photos]
+    tables = []
     for key, (name, digits) in MEASURES.items():
         rows = [[codec, *(_average(curves, (codec, key), rate, digits) for rate in RATES)] for codec in CODECS]
-        parts.append(table([f"{name} at bpp", *(f"{rate:g}" for rate in RATES)], rows))
+        tables.append(Table([f"{name} at bpp", *(f"{rate:g}" for rate in RATES)], rows))
+    tables += [_transparent(curves), _bd_rates(curves)]
+    lines = [f"{len(photos)} photos. AVIF is libaom at speed {AVIF_SPEED}, JPEG XL effort 7, WebP method 6, all at full size."]
+    return Section("From half a bit to three", lines, tables)
+
+
+def _transparent(curves: list[Curves]) -> Table:
     rows = []
     for codec in CODECS:
         found = [curve[codec, "ssimulacra2"] for curve in curves]
@@ -65,7 +75,10 @@ def high_rates(photos: Sequence[Pixels], session: Session) -> str:
         mean = mean_curve(found, GRID)
         average = None if mean is None else mean.rate_for(TRANSPARENT)
         rows.append([codec, "–" if average is None else f"{average:.2f}", f"{np.median(known):.2f} ({len(known)})" if known else "–"])
-    parts.append(table([f"bpp of SSIMULACRA2 {TRANSPARENT:g}", "average picture", "median photo (of how many)"], rows))
+    return Table([f"bpp of SSIMULACRA2 {TRANSPARENT:g}", "average picture", "median photo (of how many)"], rows)
+
+
+def _bd_rates(curves: list[Curves]) -> Table:
     rows = []
     for peer in CODECS[len(POINTS) :]:
         for point in POINTS:
@@ -75,8 +88,7 @@ def high_rates(photos: Sequence[Pixels], session: Session) -> str:
                 rate = bd_rate(both[0], both[1], WINDOW)
                 cells.append("–" if rate is None else f"{rate.percent:+.1f} % ({rate.low:.2f}–{rate.high:.2f})")
             rows.append([peer, point, *cells])
-    parts.append(table(["BD-rate against", "", *(name for name, _ in MEASURES.values())], rows))
-    return "\n\n".join(parts) + "\n"
+    return Table(["BD-rate against", "", *(name for name, _ in MEASURES.values())], rows)
 
 
 def _average(curves: list[Curves], which: tuple[str, str], rate: float, digits: int) -> str:
@@ -88,16 +100,21 @@ def _average(curves: list[Curves], which: tuple[str, str], rate: float, digits: 
     return f"{np.mean(known):.{digits}f}" + ("" if len(known) == len(curves) else f" ({len(known)})")
 
 
-def _curves(photo: Pixels, session: Session) -> Curves:
-    image = Image.fromarray(photo)
-    points: dict[str, list[list[dict[str, Any]]]] = {codec: [] for codec in CODECS}
+def measure(photo: PreparedPhoto, session: Session) -> dict[str, list[list[dict[str, float]]]]:
+    """By codec and setting, a photo's points of `bpp` and MEASURES."""
+    image, rgb = Image.fromarray(photo.rgb), photo.rgb
+    points: dict[str, list[list[dict[str, float]]]] = {codec: [] for codec in CODECS}
     for setting in PEERS:
         files = (setting.encode(image, quality) for quality in setting.qualities)
-        points[setting.codec].append([_figures(setting.decode(data, image.size), photo, len(data)) for data in files])
+        points[setting.codec].append([_figures(setting.decode(data, image.size), rgb, len(data)) for data in files])
     for point in POINTS:
         own = SdzCodec(session, QUALITIES, point)
         files = (own.encode(image, quality) for quality in QUALITIES)
-        points[point].append([_figures(shown(data, session, point), photo, len(data)) for data in files])
+        points[point].append([_figures(shown(data, session, point), rgb, len(data)) for data in files])
+    return points
+
+
+def _curves(points: dict[str, list[list[dict[str, float]]]]) -> Curves:
     return {
         (codec, key): envelope([[(p["bpp"], p[key]) for p in setting] for setting in settings], 1)
         for codec, settings in points.items()
@@ -107,3 +124,6 @@ def _curves(photo: Pixels, session: Session) -> Curves:
 
 def _figures(picture: Pixels, photo: Pixels, size: int) -> dict[str, float]:
     return {"bpp": 8 * size / photo[..., 0].size, "psnr": psnr(picture, photo), "ssimulacra2": ssimulacra2(picture, photo)}
+
+
+CHAPTER: Final = Chapter("high", lambda: (RECIPE, [repr(s) for s in PEERS], QUALITIES, list(MEASURES)), measure, section)

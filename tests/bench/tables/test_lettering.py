@@ -1,14 +1,17 @@
-"""`sdz lettering`: what is read wrong in each codec's picture of a sign, and its table."""
+"""What is read wrong in each codec's picture of a sign, and its table."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import astuple
+from importlib.util import find_spec
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from sdz.export.compare.lettering import Lettering, distance, largest_avif, lettering_table, main, measure
+from sdz.export.bench.tables import lettering as module
+from sdz.export.bench.tables.lettering import Lettering, distance, lacks, largest_avif, lettering, measure, section
 from sdz.runtime.pack import default_pack
+from sdz.runtime.photo import read_photo
 from sdz.runtime.session import Session
 
 LINES = ("The grandeur of its", "scenery and its deep", "blue skies have never", "been forgotten")
@@ -31,10 +34,8 @@ def test_distance_is_levenshteins(one: str, other: str, edits: int) -> None:
     assert distance(one, other) == edits
 
 
-def test_lettering_that_is_protected_is_read_better(tmp_path: Path) -> None:
-    path = tmp_path / "sign.png"
-    sign().save(path)
-    found = measure(path, Session(default_pack()), "natural", 0.25)
+def test_lettering_that_is_protected_is_read_better() -> None:
+    found = lettering(read_photo(sign()), Session(default_pack()), 0.25)
     assert found is not None
     # spaces are not always read
     assert 60 <= found.characters <= sum(map(len, LINES))
@@ -43,10 +44,8 @@ def test_lettering_that_is_protected_is_read_better(tmp_path: Path) -> None:
     assert found.sizes[0] <= found.sizes[1]
 
 
-def test_a_photo_without_lettering_is_left_out(tmp_path: Path) -> None:
-    path = tmp_path / "grey.png"
-    Image.new("RGB", (64, 64), (90, 90, 90)).save(path)
-    assert measure(path, Session(default_pack()), "natural", 0.3) is None
+def test_a_photo_without_lettering_is_left_out() -> None:
+    assert measure(read_photo(Image.new("RGB", (64, 64), (90, 90, 90))), Session(default_pack())) is None
 
 
 def test_the_largest_avif_fits_and_one_that_cannot_is_the_smallest() -> None:
@@ -56,19 +55,20 @@ def test_the_largest_avif_fits_and_one_that_cannot_is_the_smallest() -> None:
 
 
 def test_the_table_weighs_by_characters() -> None:
-    photos = [("a.png", Lettering(30, 0.5, 0.4, 0.1, (1, 2, 2))), ("b.png", Lettering(10, 1.0, 0.8, 0.9, (1, 2, 2)))]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lettering_table(photos).splitlines()]
-    assert rows[0] == ["photo", "characters", "AVIF", "sdz", "sdz, text protected"]
-    assert rows[2:] == [
+    photos = [astuple(Lettering(30, 0.5, 0.4, 0.1, (1, 2, 2))), None, astuple(Lettering(10, 1.0, 0.8, 0.9, (1, 2, 2)))]
+    found = section(["a.png", "none.png", "b.png"], photos)
+    assert found.lines[0].endswith("; 2 of 3 photos have lettering to speak of.")
+    (table,) = found.tables
+    assert table.header == ["photo", "characters", "AVIF", "sdz", "sdz, text protected"]
+    assert table.rows == [
         ["a.png", "30", "50 %", "40 %", "10 %"],
         ["b.png", "10", "100 %", "80 %", "90 %"],
         ["all", "40", "62 %", "50 %", "30 %"],
     ]
+    assert section(["none.png"], [None]).tables == []
 
 
-def test_the_command_prints_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "sign.png"
-    sign().save(path)
-    assert main([str(path), "--bpp", "0.3"]) == 0
-    assert "| sign.png" in capsys.readouterr().out
-    assert main([str(tmp_path / "none.png")]) == 1
+def test_without_the_reader_of_text_the_table_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lacks() is None
+    monkeypatch.setattr(module, "find_spec", lambda name: None if name == "rapidocr_onnxruntime" else find_spec(name))
+    assert lacks() == "the lettering table is left out; it needs pip install 'sdz[protect]'"

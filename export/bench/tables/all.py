@@ -1,0 +1,8 @@
+"""The chapters of the bench's report, in their order."""
+
+from __future__ import annotations
+
+from . import cuts, exact, first, high, lettering
+
+CHAPTERS = {chapter.name: chapter for chapter in (high.CHAPTER, first.CHAPTER, cuts.CHAPTER, exact.CHAPTER, lettering.CHAPTER)}
+"""By their names."""
