@@ -9,10 +9,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 
 from ..runtime.files import Wanted, find_inputs
 from ..runtime.pictures.kinds import image_suffixes, left_out
+
+SAMPLES = (
+    "astronaut.png",
+    "chelsea.png",
+    "coffee.png",
+    "rocket.jpg",
+    "hubble_deep_field.jpg",
+    "retina.jpg",
+    "motorcycle_left.png",
+    "motorcycle_right.png",
+)
+"""Photos in scikit-image's data folder, as in the demo."""
 
 
 class NoPhotosError(ValueError):
@@ -37,6 +50,14 @@ class Found:
     photos: list[Source]
     problems: list[str]
     left_out: list[str]
+
+
+def samples(*names: str) -> list[Path]:
+    """The paths of `SAMPLES`, or of those named; raises NoPhotosError where scikit-image is not installed."""
+    spec = find_spec("skimage")
+    if spec is None or spec.origin is None:
+        raise NoPhotosError("name photos, or install scikit-image for those that come with it")
+    return [Path(spec.origin).parent / "data" / name for name in names or SAMPLES]
 
 
 def find_photos(inputs: Iterable[str | Path], skip: Callable[[Path], str | None] = lambda folder: None) -> Found:

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from ...runtime.errors import SdzError
 from ...runtime.files import evenly
 from ...runtime.photo import PreparedPhoto, read_photo
 from ..crops import SUFFIXES
-
-PHOTOS = (
-    "astronaut.png",
-    "chelsea.png",
-    "coffee.png",
-    "rocket.jpg",
-    "hubble_deep_field.jpg",
-    "retina.jpg",
-    "motorcycle_left.png",
-    "motorcycle_right.png",
-)
-"""Measured when no photos are named: in scikit-image's data folder, as in the demo."""
+from ..photo_files import NoPhotosError, samples
 
 
 class BenchInputError(ValueError):
@@ -33,10 +21,10 @@ def find_photos(sources: Sequence[Path], report: Path | None = None) -> list[Pat
     """The photos that files and folders name, or scikit-image's when there are none; what lies in the folder of the `report`, pictures of
     its own, is none of them. Raises BenchInputError without any."""
     if not sources:
-        spec = find_spec("skimage")
-        if spec is None or spec.origin is None:
-            raise BenchInputError("name photos, or install scikit-image for those that come with it")
-        return [Path(spec.origin).parent / "data" / name for name in PHOTOS]
+        try:
+            return samples()
+        except NoPhotosError as error:
+            raise BenchInputError(str(error)) from error
     files = [f for s in sources for f in (sorted(s.rglob("*")) if s.is_dir() else [s])]
     own = None if report is None else report.resolve()
     found = [f for f in files if f.suffix.lower() in SUFFIXES and (own is None or not f.resolve().is_relative_to(own))]

@@ -6,6 +6,7 @@ Takes a pack, encoded files and a reference graph, returns milliseconds and byte
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -28,7 +29,17 @@ CHROMIUM_ARGUMENTS = (
 )
 """Without a sandbox, because containers forbid it; the rest keeps the browser off the network."""
 
-TYPES = {".html": "text/html", ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
+TYPES = {
+    ".avif": "image/avif",
+    ".css": "text/css",
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".wasm": "application/wasm",
+}
+
+INDEX = "index.html"
+"""What the folder's own address shows, where it is there."""
 
 PAGE = "empty.html"
 ISOLATED_PAGE = "isolated.html"
@@ -71,21 +82,23 @@ class Grown:
 
 
 @contextmanager
-def serve(files: Mapping[str, bytes]) -> Iterator[str]:
-    """Serves `files` on a free port of loopback; the address of their folder, ending in a slash."""
+def serve(files: Mapping[str, bytes], cached: bool = False) -> Iterator[str]:
+    """Serves `files` on a free port of loopback, with `cached` for browsers to keep; the address of their folder, ending in a slash."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            path = self.path.removeprefix("/").partition("?")[0]
+            path = self.path.removeprefix("/").partition("?")[0] or INDEX
             body = files.get(path)
             self.send_response(404 if body is None else 200)
             self.send_header("Content-Type", TYPES.get(Path(path).suffix, "application/octet-stream"))
             self.send_header("Content-Length", str(len(body or b"")))
             for name, value in ISOLATION.items():
-                if path != PAGE:
+                if path not in (PAGE, INDEX):
                     self.send_header(name, value)
+            if cached:
+                self.send_header("Cache-Control", "max-age=3600")
             self.end_headers()
             self.wfile.write(body or b"")
 
@@ -116,8 +129,9 @@ class Chromium:
     Raises NoBrowserError where playwright or Chromium is missing.
     """
 
-    def __init__(self, files: Mapping[str, bytes]) -> None:
+    def __init__(self, files: Mapping[str, bytes], cached: bool = False) -> None:
         self._files = files
+        self._cached = cached
 
     def __enter__(self) -> Chromium:
         try:
@@ -127,8 +141,8 @@ class Chromium:
         path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
         if path is None:
             raise NoBrowserError("no chromium in PATH")
-        self._serving = serve(self._files)
-        self._base = self._serving.__enter__()
+        self._serving = serve(self._files, self._cached)
+        self.base = self._serving.__enter__()
         self._playwright = sync_playwright().start()
         self._browser = self._playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_ARGUMENTS))
         self.version: str = self._browser.version
@@ -142,12 +156,18 @@ class Chromium:
     @contextmanager
     def page(self, name: str = PAGE) -> Iterator[Page]:
         """A fresh page with nothing cached, in a context of its own."""
-        context = self._browser.new_context()
-        try:
+        with self.context() as context:
             page = context.new_page()
             page.set_default_timeout(1000 * TIMEOUT)
-            page.goto(self._base + name)
+            page.goto(self.base + name)
             yield Page(page)
+
+    @contextmanager
+    def context(self, **options: Any) -> Iterator[Any]:
+        """A visitor who has seen nothing, with playwright's options of a context."""
+        context = self._browser.new_context(**options)
+        try:
+            yield context
         finally:
             context.close()
 
@@ -191,13 +211,37 @@ class Chromium:
                 main += spent if thread.name == str(process) else 0.0
         return main, every
 
+    def spent(self) -> float:
+        """Seconds of processor time that all of the browser's processes have used, those that have ended among them; 0 without /proc."""
+        (browser,) = self._processes("browser")
+        children: dict[int, list[int]] = {}
+        ticks: dict[int, int] = {}
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue  # one that has ended
+            process = int(stat.parent.name)
+            children.setdefault(int(fields[1]), []).append(process)
+            # its own, and that of its children that have ended
+            ticks[process] = sum(map(int, fields[11:15]))
+        total, waiting = 0, [browser]
+        while waiting:
+            process = waiting.pop()
+            total += ticks.get(process, 0)
+            waiting += children.get(process, [])
+        return total / os.sysconf("SC_CLK_TCK")
+
     def _renderers(self) -> list[int]:
+        return self._processes("renderer")
+
+    def _processes(self, kind: str) -> list[int]:
         session = self._browser.new_browser_cdp_session()
         try:
             found = session.send("SystemInfo.getProcessInfo")["processInfo"]
         finally:
             session.detach()
-        return [int(process["id"]) for process in found if process["type"] == "renderer"]
+        return [int(process["id"]) for process in found if process["type"] == kind]
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
+
 from ..markdown import table
 from .chromium import TILED_SIDE
+from .gallery import PHOTOS, RUNS, SIDE, VIEW, VISITS, ratios
 from .python import LARGE
 from .sizes import GROUPS
 from .timing import Figures
@@ -54,6 +57,21 @@ MEMORY_ROWS: tuple[tuple[str, str, float | None], ...] = (
 )
 """Key, what it is, and the megabytes of resident memory asked for at most."""
 
+GALLERY_TITLE = f"a gallery of {PHOTOS} photos, {SIDE}×{SIDE}, first view of {VIEW['width']}×{VIEW['height']}, median of {RUNS} visits"
+GALLERY_ROWS = (
+    ("scripted", "processor seconds of all of Chromium", 2, ""),
+    ("plain", "the same without JavaScript, which shows AVIF", 2, ""),
+    ("first", "milliseconds until the first picture is finished", 0, "≤ 1000"),
+    ("all", "until all in sight are", 0, "≤ 3000"),
+)
+"""Key, what it is, its decimals, and what is asked for."""
+
+INSTALLED = {
+    "wheel": "the wheel",
+    "unpacked": "the same, unpacked",
+    "required": "with numpy, Pillow, wasmtime and what these require",
+}
+
 REFERENCE_RATIO = 15
 """How many times faster than the reference graph a whole decode in Chromium is asked to be."""
 
@@ -77,6 +95,11 @@ def markdown(report: Figures) -> str:
             [label, f"{report['memory'][key] / 1e6:.0f}", _at_most(limit)] for key, label, limit in MEMORY_ROWS if key in report["memory"]
         ]
         parts.append(table(["resident memory, MB", "", "asked"], rows))
+    if "gallery" in report:
+        parts.append(table([GALLERY_TITLE, "cold", "warm", "asked"], _gallery(report["gallery"])))
+    if report["installed"]:
+        rows = [[label, f"{report['installed'][key] / 1e6:.1f}"] for key, label in INSTALLED.items()]
+        parts.append(table(["an installation without extras, MB", ""], rows))
     forms = ("raw", "gzip", "brotli")
     sizes = [
         [label, *(f"{report['sizes'][key][form] / 1000:.1f}" for form in forms), SIZES_ASKED.get(key, "")]
@@ -101,6 +124,14 @@ def _times(report: Figures) -> list[list[str]]:
         ratio = report[place]["reference"]["median"] / report[place]["whole"]["median"]
         asked = f"≥ {REFERENCE_RATIO}" if place == "chromium" else ""
         rows.append(["times faster than the TAESD shape, whole decode", "", f"{ratio:.1f}", asked])
+    return rows
+
+
+def _gallery(found: Figures) -> list[list[str]]:
+    rows = []
+    for key, label, places, asked in GALLERY_ROWS:
+        rows.append([label, *(f"{statistics.median(found[visit][key]):.{places}f}" for visit in VISITS), asked])
+    rows.insert(2, ["how many times as much", *(f"{ratio:.1f}" for ratio in ratios(found).values()), "≤ 2 cold, ≤ 1.3 warm"])
     return rows
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image
@@ -21,8 +20,11 @@ from ...runtime.files import write_atomically
 from ...runtime.pack import Pack, default_pack, load_pack
 from ...runtime.session import Session
 from ..commands import failed, parser
+from ..photo_files import NoPhotosError, samples
 from ..site.library import Library, MissingRuntimeError, collect, onnxruntime_web
 from .chromium import TILED_SIDE, Chromium, NoBrowserError, Page, page_files
+from .gallery import gallery
+from .installed import installed
 from .python import cold_decode, large_memory, python_reference, python_stages
 from .reference import SCALE, Reference, taesd_decoder
 from .report import markdown
@@ -42,10 +44,11 @@ AT_ONCE = 5
 
 
 def measure(pack: Pack, quick: bool, browser: bool) -> Figures:
-    """The whole report. Raises MissingRuntimeError, OSError, SdzError; what cannot be measured here is left out, with the reason."""
+    """The whole report. Raises NoPhotosError, MissingRuntimeError, OSError, SdzError; what cannot be measured here is left out, with
+    the reason."""
     repetitions = QUICK_REPETITIONS if quick else REPETITIONS
     slow = fewer(repetitions)
-    image = Image.open(photo_path()).convert("RGB")
+    image = Image.open(samples(PHOTO)[0]).convert("RGB")
     session = Session(pack)
     data = encode(image, session=session, target_size=FILE_BYTES)
     reference = taesd_decoder()
@@ -66,6 +69,7 @@ def measure(pack: Pack, quick: bool, browser: bool) -> Figures:
         | cold_decode(pack, data, repetitions)
         | {"reference": python_reference(reference, shape, slow)},
         "memory": {} if quick else large_memory(pack, image),
+        "installed": {} if quick else installed(),
         "skipped": {},
     }
     shared = collect(pack)
@@ -79,15 +83,9 @@ def measure(pack: Pack, quick: bool, browser: bool) -> Figures:
             report["machine"]["chromium"] = version
             report["chromium"] = found
             report["memory"] |= memory
+            if not quick:
+                report["gallery"] = gallery(pack.directory)
     return report
-
-
-def photo_path() -> Path:
-    """The photo; raises FileNotFoundError where scikit-image is not installed."""
-    spec = find_spec("skimage")
-    if spec is None or spec.origin is None:
-        raise FileNotFoundError("the photo comes with scikit-image: pip install scikit-image")
-    return Path(spec.origin).parent / "data" / PHOTO
 
 
 def browser_figures(
@@ -140,7 +138,7 @@ def main(arguments: list[str]) -> int:
     command.add_argument("--out", type=Path, metavar="DIR", help="write speed.json and speed.md there")
     command.add_argument("--json", action="store_true", help="print JSON instead of tables")
     command.add_argument("--no-browser", action="store_true", help="leave Chromium out")
-    command.add_argument("--quick", action="store_true", help="few repetitions, no large images, no compression of onnxruntime-web")
+    command.add_argument("--quick", action="store_true", help="few repetitions, no large images, no gallery, no wheel")
     options = command.parse_args(arguments)
     try:
         pack = default_pack() if options.pack is None else load_pack(options.pack)
@@ -152,7 +150,7 @@ def main(arguments: list[str]) -> int:
             write_atomically(options.out / "speed.md", tables.encode())
     except subprocess.CalledProcessError as error:
         return failed("speed", f"{' '.join(error.cmd[1:3])} failed: {error.stderr.strip()}")
-    except (SdzError, MissingRuntimeError, OSError) as error:
+    except (NoPhotosError, SdzError, MissingRuntimeError, OSError) as error:
         return failed("speed", error)
     print(document if options.json else tables, end="")
     return 0
