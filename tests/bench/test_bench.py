@@ -19,7 +19,7 @@ from standins import StandInPack, StandInSession
 from sdz.export.bench import costs, peers, report, run, sdz_codec, summary
 from sdz.export.bench.ladder import RUNGS, ladder, rungs
 from sdz.export.bench.peers import FULL, PEERS, Plan
-from sdz.export.bench.photos import PHOTOS, BenchInputError, find_photos, read, read_familiar
+from sdz.export.bench.photos import BenchInputError, find_photos, read, read_familiar
 from sdz.export.bench.run import main
 from sdz.export.bench.sdz_codec import CODER_STEPS, CUTS, POINTS, layouts, narrow
 from sdz.export.bench.summary import Measured
@@ -27,6 +27,7 @@ from sdz.export.bench.tables import first
 from sdz.export.bench.tables.first import FIRST_BYTES
 from sdz.export.metrics import frechet, perceptual, similarity
 from sdz.export.metrics.kept import Kept
+from sdz.export.photo_files import SAMPLES
 from sdz.export.site.library import Library, MissingRuntimeError
 
 AREA = 512 * 512
@@ -348,7 +349,7 @@ def test_pictures_of_the_report_are_no_photos(tmp_path: Path) -> None:
 
 def test_without_names_the_photos_are_those_of_scikit_image() -> None:
     paths = find_photos([])
-    assert [p.name for p in paths] == list(PHOTOS)
+    assert [p.name for p in paths] == list(SAMPLES)
     assert all(p.is_file() for p in paths)
 
 
