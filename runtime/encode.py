@@ -30,7 +30,7 @@ from .quantize import FINE_TUNINGS, TUNINGS, Tuning, activity_weights, nearest_e
 from .refining.refiner import Refiner, rounds_of
 from .regions.asked import Asked
 from .regions.maps import OctaveMap, RegionsInput, layout
-from .regions.region_map import RegionMap
+from .regions.region_map import RegionMap, payload_of
 from .regions.subjects import subjects_of
 
 if TYPE_CHECKING:
@@ -394,7 +394,7 @@ class _PlaneWriter(_Writer):
     def _code(self, step_index: int) -> bytes:
         finest, regions = self._layout(step_index)
         integers = self._quantized(self._latents(step_index), step_index)
-        return encode_planes(integers, finest, self.pack.coder, self.tilt(step_index), None if regions is None else regions.payload)
+        return encode_planes(integers, finest, self.pack.coder, self.tilt(step_index), payload_of(regions))
 
     def _latents(self, step_index: int) -> NDArray[np.float32]:
         return self.source.exact if self.pack.coder.is_fine(step_index) else self.latents

@@ -23,7 +23,7 @@ from .format.pyramid import quantize_mean
 from .format.reconstruction import step_sizes, step_units
 from .options import Tune
 from .pack import GRID
-from .regions.region_map import RegionMap
+from .regions.region_map import RegionMap, payload_of
 
 STRETCH_LIMIT: Final = 2047
 """Largest |stretch(p)|: ln(p / (1 - p)) * 256, i.e. odds of about 3000 to 1."""
@@ -135,7 +135,7 @@ def rdo_quantize(
         integers[mean] = quantize_mean(np.copysign(size[mean], latents[mean]), tuning.lagrangian, counts)
     sign = np.where(latents < 0, np.int32(-1), np.int32(1))
     for _ in range(ROUNDS):
-        chances = last_chances(integers << below, step_index, tables, tilt, None if regions is None else regions.payload)
+        chances = last_chances(integers << below, step_index, tables, tilt, payload_of(regions))
         integers = sign * _cheaper(size, np.abs(integers), chances, tuning, weights)
     return integers << below
 

@@ -14,7 +14,7 @@ import re
 import select
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -103,6 +103,11 @@ class Site:
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.server.server_address[1]}{self.prefix}{path}"
+
+    def show(self, page: Any, html: str) -> None:
+        """Opens a page of this text."""
+        self.files["index.html"] = html.encode()
+        page.goto(self.url("index.html"))
 
     def hold(self, path: str, at: int = 0) -> threading.Event:
         """Makes `path` wait after `at` bytes until the event returned is set."""
@@ -237,6 +242,17 @@ async ({ base, wanted }) => {
   return out;
 }
 """
+
+
+def watching(kinds: Sequence[str], entry: str) -> str:
+    """A script that notes in `window.seen` what pictures tell, by events of these kinds: of each the JavaScript expression `entry` of
+    `event`."""
+    return f"""
+      window.seen = [];
+      for (const kind of {json.dumps(kinds)}) document.addEventListener(kind, (event) => {{
+        if (event.target.localName === "sdz-img" || kind.startsWith("sdz")) window.seen.push({entry});
+      }}, true);
+    """
 
 
 def served(files: Mapping[str, bytes]) -> Iterator[Site]:

@@ -24,7 +24,7 @@ from ..format.planes import encode_planes
 from ..format.reconstruction import Latents, channel_steps
 from ..options import MAX_EFFORT
 from ..pack import GRID, Pack
-from ..regions.region_map import RegionMap
+from ..regions.region_map import RegionMap, payload_of
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -84,7 +84,7 @@ class Refiner:
         curvature = 2.0 * _squared_gains(self.session.pack)
         moved, best, least = latents, None, math.inf
         coder = self.session.pack.coder
-        map_bytes = None if regions is None else regions.payload
+        map_bytes = payload_of(regions)
         for i in range(self.rounds + 1):
             payload = encode_planes(quantize(moved), step_index, coder, regions=map_bytes)
             known, codes = self._known(payload, latents.shape[1:], step_index, steps, map_bytes)

@@ -39,3 +39,8 @@ class RegionMap:
     def below(self) -> NDArray[np.int32]:
         """How many bits of each position's latents are not coded, int32 (h, w)."""
         return self.floors.astype(np.int32)
+
+
+def payload_of(regions: RegionMap | None) -> bytes | None:
+    """What the coder takes of a file's map: its payload, None of a file without one."""
+    return None if regions is None else regions.payload

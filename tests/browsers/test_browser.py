@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from browser import ARGUMENTS, CHROMIUM, ISOLATION, ORT, SHOWN, Site, made_for, opened, pack_files, picture, served, without_core
+from browser import ARGUMENTS, CHROMIUM, ISOLATION, ORT, SHOWN, Site, made_for, opened, pack_files, picture, served, watching, without_core
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -69,16 +69,7 @@ DECODE = in_page("""
   return { out, isolated: crossOriginIsolated };
 """)
 
-WATCH = """
-  window.seen = [];
-  for (const type of ["load", "error", "progress", "sdzload", "sdzerror", "sdzprogress"]) {
-    document.addEventListener(type, (event) => {
-      if (event.target.localName === "sdz-img" || event.type.startsWith("sdz")) {
-        window.seen.push([event.type, event.detail ?? null, event.target.id]);
-      }
-    }, true);
-  }
-"""
+WATCH = watching(("load", "error", "progress", "sdzload", "sdzerror", "sdzprogress"), "[event.type, event.detail ?? null, event.target.id]")
 
 
 @pytest.fixture
@@ -225,8 +216,7 @@ ELEMENT = """<!doctype html><meta charset="utf-8"><title>t</title><style>body {{
 
 def show(site: Site, page: Any, body: str, wait: str | None = "load") -> list[Any]:
     """Opens a page with `body`; the events of its elements until the first `wait`."""
-    site.files["index.html"] = ELEMENT.format(body).encode()
-    page.goto(site.url("index.html"))
+    site.show(page, ELEMENT.format(body))
     if wait:
         page.wait_for_function(f"window.seen.some(([type]) => type === '{wait}')")
     seen: list[Any] = page.evaluate("window.seen")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import WEB, Site, opened, pack_files, picture, scripts, served
+from browser import WEB, Site, opened, pack_files, picture, scripts, served, watching
 from engines import SCREEN, report_of, screen_of
 from engines import page as reporting
 from layouts import BOXES, CELL, COLUMNS, MARK, PAINTED, SIZE, board, situations, wall
@@ -27,8 +27,7 @@ pytest.importorskip("playwright.sync_api", reason="the element's tests need play
 HEAD = '<!doctype html><meta charset="utf-8"><title>t</title><style>body { margin: 0; width: 600px }</style>'
 THIRD = slice(None, None, 3)
 SCRIPT = '<script type="module" src="sdz.js"></script>'
-COUNTED = "window.seen = []; for (const type of ['load', 'error', 'sdzload', 'sdzerror']) document.addEventListener(type, (event) => { \
-if (event.target.localName === 'sdz-img' || type.startsWith('sdz')) window.seen.push(type) }, true)"
+WATCH = watching(("load", "error", "sdzload", "sdzerror"), "event.type")
 
 
 def png(image: Image.Image) -> bytes:
@@ -54,12 +53,11 @@ def site(pack: Pack, files: dict[str, bytes]) -> Iterator[Site]:
 
 @pytest.fixture
 def page(chromium: Any) -> Iterator[Any]:
-    yield from opened(chromium, COUNTED)
+    yield from opened(chromium, WATCH)
 
 
 def show(site: Site, page: Any, body: str, loads: int = 1, head: str = HEAD + SCRIPT) -> None:
-    site.files["index.html"] = (head + body).encode()
-    page.goto(site.url("index.html"))
+    site.show(page, (head + body))
     page.wait_for_function(f"window.seen.length >= {loads}")
 
 

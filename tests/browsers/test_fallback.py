@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import TYPES, Site, opened, pack_files, picture, served
+from browser import TYPES, Site, opened, pack_files, picture, served, watching
 
 from sdz.runtime.encode import encode
 from sdz.runtime.pack import Pack
@@ -20,8 +20,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="the fallback's t
 
 HEAD = '<!doctype html><meta charset="utf-8"><title>t</title><style>body { margin: 0 }</style>'
 SCRIPTS = '<script defer src="fallback.js"></script><script type="module" src="sdz.js"></script>'
-WATCH = "window.seen = []; for (const type of ['load', 'error']) document.addEventListener(type, (event) => { \
-if (event.target.localName === 'sdz-img') window.seen.push([type, event.detail?.code ?? null]) }, true)"
+WATCH = watching(("load", "error"), "[event.type, event.detail?.code ?? null]")
 IMAGE = '<img src="b.png" width="90" height="60" alt="a fallback">'
 BODY = f'<sdz-img src="a.sdz" width="90" height="60" alt="a picture"><noscript>{IMAGE}</noscript></sdz-img>'
 
@@ -174,8 +173,7 @@ def assert_named(page: Any, part: str) -> None:
 
 
 def test_its_text_is_the_fallbacks_where_there_is_no_other(site: Site, page: Any, painted: bytes) -> None:
-    site.files["index.html"] = (HEAD + SCRIPTS + BODY.replace(' alt="a picture"', "").replace("a.sdz", "lost.sdz")).encode()
-    page.goto(site.url("index.html"))
+    site.show(page, (HEAD + SCRIPTS + BODY.replace(' alt="a picture"', "").replace("a.sdz", "lost.sdz")))
     wait_for_paint(page, painted)
     assert page.get_by_role("img", name="a fallback").count() == 1
 
@@ -183,8 +181,7 @@ def test_its_text_is_the_fallbacks_where_there_is_no_other(site: Site, page: Any
 @pytest.mark.parametrize("fallback", ['<a href="b.png">the picture as PNG</a>', '<img src="b.png" alt="x"><p>and words</p>'])
 def test_a_fallback_that_is_more_than_a_picture(site: Site, page: Any, fallback: str) -> None:
     """All of it is shown, not the picture alone."""
-    site.files["index.html"] = (HEAD + SCRIPTS + f'<sdz-img src="lost.sdz" alt="">{fallback}</sdz-img>').encode()
-    page.goto(site.url("index.html"))
+    site.show(page, (HEAD + SCRIPTS + f'<sdz-img src="lost.sdz" alt="">{fallback}</sdz-img>'))
     page.wait_for_function("window.seen.length === 1")
     page.wait_for_function("[...document.querySelector('sdz-img').children].every((child) => child.getBoundingClientRect().width > 0)")
 
@@ -195,8 +192,7 @@ def test_the_module_that_chooses_among_sizes(site: Site, page: Any, painted: byt
         del site.files["page/sizes.js"]
     else:
         site.hold("page/sizes.js")
-    site.files["index.html"] = (HEAD + SCRIPTS + BODY.replace('src="a.sdz"', 'src="a.sdz" srcset="a.sdz 90w"')).encode()
-    page.goto(site.url("index.html"))
+    site.show(page, (HEAD + SCRIPTS + BODY.replace('src="a.sdz"', 'src="a.sdz" srcset="a.sdz 90w"')))
     wait_for_paint(page, painted)
     assert page.evaluate("window.seen") == ([["error", "NetworkError"]] if how == "lost" else [])
 
@@ -212,8 +208,7 @@ def test_the_module_that_chooses_among_sizes(site: Site, page: Any, painted: byt
 )
 def test_a_fallback_of_another_density(site: Site, page: Any, fallback: str, sides: list[int]) -> None:
     """Has the box of that <img>, not that of its file."""
-    site.files["index.html"] = (HEAD + SCRIPTS + f'<sdz-img src="lost.sdz"><noscript>{fallback}</noscript></sdz-img>').encode()
-    page.goto(site.url("index.html"))
+    site.show(page, (HEAD + SCRIPTS + f'<sdz-img src="lost.sdz"><noscript>{fallback}</noscript></sdz-img>'))
     box = "(({ width, height }) => [width, height])(document.querySelector('sdz-img').getBoundingClientRect())"
     page.wait_for_function(f"JSON.stringify({box}) === {json.dumps(json.dumps(sides, separators=(',', ':')))}")
     page.wait_for_timeout(100)

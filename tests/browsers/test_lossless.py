@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import Site, opened, pack_files, picture, served
+from browser import Site, opened, pack_files, picture, served, watching
 from PIL import Image
 
 from sdz.runtime.decode import decode
@@ -22,12 +22,9 @@ pytest.importorskip("playwright.sync_api", reason="the browser tests need playwr
 
 WIDTH, HEIGHT = 300, 200
 HEAD = '<!doctype html><meta charset="utf-8"><title>t</title><script type="module" src="sdz.js"></script>'
-WATCH = """
-window.told = [];
-for (const type of ["progress", "load", "error"]) document.addEventListener(type, ({ target, detail }) => {
-  if (target.localName === "sdz-img") window.told.push([type, detail?.stage ?? detail?.code ?? null, detail?.bytes ?? null]);
-}, true);
-"""
+WATCH = watching(
+    ("progress", "load", "error"), "[event.type, event.detail?.stage ?? event.detail?.code ?? null, event.detail?.bytes ?? null]"
+)
 PIXELS = """async ({ width, height, url }) => {
   const { decodeBytes } = await import(url);
   const bytes = new Uint8Array(await (await fetch("photo.sdz")).arrayBuffer());
@@ -53,10 +50,9 @@ def page(chromium: Any) -> Iterator[Any]:
 
 
 def told(site: Site, page: Any, attributes: str = "") -> list[list[Any]]:
-    site.files["index.html"] = f'{HEAD}<sdz-img src="photo.sdz" {attributes}></sdz-img>'.encode()
-    page.goto(site.url("index.html"))
-    page.wait_for_function("window.told.some(([type]) => type !== 'progress')")
-    return list(page.evaluate("window.told"))
+    site.show(page, f'{HEAD}<sdz-img src="photo.sdz" {attributes}></sdz-img>')
+    page.wait_for_function("window.seen.some(([type]) => type !== 'progress')")
+    return list(page.evaluate("window.seen"))
 
 
 def tail_of(data: bytes) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import SHOWN, WEB, Site, opened, pack_files, picture, served
+from browser import SHOWN, WEB, Site, opened, pack_files, picture, served, watching
 
 from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode
@@ -20,14 +20,7 @@ pytest.importorskip("playwright.sync_api", reason="the browser tests need playwr
 
 HEAD = '<!doctype html><meta charset="utf-8"><title>t</title><style>body { margin: 0 } sdz-img { display: block }</style>'
 SCRIPT = '<script type="module" src="sdz.js"></script>'
-WATCH = """
-  window.seen = [];
-  for (const type of ["load", "error", "progress"]) {
-    document.addEventListener(type, ({ type, target, detail }) => {
-      if (target.localName === "sdz-img") window.seen.push([type, target.id, detail?.stage ?? detail?.code ?? null]);
-    }, true);
-  }
-"""
+WATCH = watching(("load", "error", "progress"), "[event.type, event.target.id, event.detail?.stage ?? event.detail?.code ?? null]")
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +39,7 @@ def page(chromium: Any) -> Iterator[Any]:
 
 
 def show(site: Site, page: Any, body: str, script: str = SCRIPT) -> None:
-    site.files["index.html"] = (HEAD + script + body).encode()
-    page.goto(site.url("index.html"))
+    site.show(page, (HEAD + script + body))
 
 
 def loaded(page: Any, count: int) -> list[str]:

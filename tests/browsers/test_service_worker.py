@@ -181,8 +181,7 @@ def test_with_nothing_at_all_the_page_goes_on(site: Site, page: Any) -> None:
 def test_a_service_worker_that_does_not_start_changes_nothing(site: Site, page: Any) -> None:
     del site.files["sessions.js"]
     site.files["register.js"] = REGISTER.replace(b");", b").catch(() => { window.refused = true; });", 1)
-    site.files["index.html"] = PAGE.format("<p>still here</p>").encode()
-    page.goto(site.url("index.html"))
+    site.show(page, PAGE.format("<p>still here</p>"))
     page.wait_for_function("window.refused")
     assert (page.inner_text("p"), page.complaints) == ("still here", [])
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import Site, pack_files, picture, served
+from browser import Site, pack_files, picture, served, watching
 from engines import page as reporting
 from engines import report_of
 from PIL import Image
@@ -23,8 +23,7 @@ pytest.importorskip("playwright.sync_api", reason="the element's tests need play
 
 HEAD = '<!doctype html><meta charset="utf-8"><title>t</title><style>body { margin: 0 }</style>'
 SCRIPT = '<script type="module" src="sdz.js"></script>'
-COUNTED = "window.seen = []; for (const type of ['load', 'error', 'progress']) document.addEventListener(type, (event) => { \
-if (event.target.localName === 'sdz-img') window.seen.push(type === 'progress' ? event.detail.stage : type) }, true)"
+WATCH = watching(("load", "error", "progress"), "event.type === 'progress' ? event.detail.stage : event.type")
 STATE = """(() => {
   const e = document.querySelector("sdz-img");
   const { width, height } = e.getBoundingClientRect();
@@ -59,12 +58,11 @@ def site(pack: Pack, files: dict[str, bytes]) -> Iterator[Site]:
 def opened(chromium: Any, site: Site, body: str, loads: int = 1, density: float = 1, width: int = 800, saving: bool = False) -> Any:
     context = chromium.new_context(viewport={"width": width, "height": 600}, device_scale_factor=density)
     context.set_default_timeout(60_000)
-    context.add_init_script(COUNTED)
+    context.add_init_script(WATCH)
     if saving:
         context.add_init_script("Object.defineProperty(navigator, 'connection', { value: { saveData: true } })")
     page = context.new_page()
-    site.files["index.html"] = (HEAD + SCRIPT + body).encode()
-    page.goto(site.url("index.html"))
+    site.show(page, (HEAD + SCRIPT + body))
     page.wait_for_function(f"window.seen.filter((type) => type === 'load').length >= {loads}")
     return page
 
