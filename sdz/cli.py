@@ -52,11 +52,8 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
         "pack": Command(EXPORT, "weights to a model pack", "train"),
     },
     "measurements": {
-        "bench": Command(EXPORT, "rate and distortion beside AVIF, JPEG XL, WebP and JPEG", "bench"),
-        "cuts": Command(EXPORT, "cuts of files beside files written at the cuts' sizes", "bench"),
-        "lettering": Command(EXPORT, "how much of the lettering in photos can be read, beside AVIF", "bench"),
+        "bench": Command(EXPORT, "rate and distortion, cuts, first bytes, lossless files and lettering, beside peers", "bench"),
         "lossless": Command(EXPORT, "the entropy coder beside deflate, PNG and JPEG XL on the same integers", "bench"),
-        "exact": Command(EXPORT, "photos without loss, beside JPEG XL, WebP and PNG", "bench"),
         "speed": Command(EXPORT, "time, memory and download sizes", "bench"),
     },
 }

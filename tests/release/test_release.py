@@ -54,8 +54,6 @@ CALLS: dict[str, tuple[list[str], str]] = {
     "prime": (["--weights", "run", "--data", "photos", "--out", "coder.bin", "--count", "4"], "coder.bin"),
     "pack": (["--out", "pack"], "pack/manifest.json"),
     "bench": (["photos/0.png", "--out", "report", "--quick", "--jobs", "1"], "report/report.json"),
-    "cuts": (["photos/0.png", "--quality", "40", "--tune", "natural"], ""),
-    "lettering": (["photos/0.png"], ""),
     "lossless": (["default", "photos/0.png", "--no-posterior"], ""),
     "speed": (["--quick", "--no-browser", "--out", "speed"], "speed/speed.json"),
 }

@@ -198,8 +198,6 @@ WITHOUT = {
     "prime": (["prime", "."], "pip install 'sdz[train]'"),
     "pack": (["pack", "--out", "pack"], "pip install 'sdz[train]'"),
     "bench": (["bench", "--out", "report"], "pip install 'sdz[bench]'"),
-    "cuts": (["cuts"], "pip install 'sdz[bench]'"),
-    "lettering": (["lettering"], "pip install 'sdz[bench]'"),
     "lossless": (["lossless", "default"], "pip install 'sdz[bench]'"),
     "speed": (["speed"], "pip install 'sdz[bench]'"),
 }
