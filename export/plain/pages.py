@@ -23,6 +23,7 @@ from ..site import library
 from ..site.assets import Asset, digest, hashed_name
 from ..site.photos import open_pack
 from ..site.place import SiteWriteError
+from ..site.report import plural
 from ..workers import Call, Lost, run
 from .markup import Image, Markup, for_both, read_markup, rewritten
 from .pictures import Outcome, Wanted, convert
@@ -276,15 +277,17 @@ def text_report(report: PlainReport) -> str:
     lines = []
     if report.images:
         lines.append(
-            f"{report.images:,} images on {report.pages:,} pages are <sdz-img> now, of {report.pictures:,} pictures: "
-            f"{report.after:,} bytes instead of {report.before:,}, {report.before - report.after:,} saved"
+            f"{plural(report.images, 'image')} on {plural(report.pages, 'page')} {'is' if report.images == 1 else 'are'} <sdz-img> now, "
+            f"of {plural(report.pictures, 'picture')}: {report.after:,} bytes instead of {report.before:,}, "
+            f"{report.before - report.after:,} saved"
         )
         saving = (report.before - report.after) / report.pictures
         lines.append(
-            f"a visitor downloads {report.decoder:,} bytes of decoder once: it pays from {-(-report.decoder // saving):,.0f} pictures on"
+            f"a visitor downloads {report.decoder:,} bytes of decoder once: "
+            f"it pays from {plural(round(-(-report.decoder // saving)), 'picture')} on"
         )
     else:
         lines.append("no image became <sdz-img>: the copy is as the site was")
     lines += [f"{count:,} stayed: {readable(reason)}" for reason, count in sorted(report.kept.items())]
-    lines.append(f"{report.written:,} files written in {report.out}")
+    lines.append(f"{plural(report.written, 'file')} written in {report.out}")
     return "\n".join(lines)

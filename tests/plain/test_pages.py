@@ -168,6 +168,12 @@ def test_the_report_says_when_it_pays() -> None:
         "1 stayed: it moves\n"
         "9 files written in out"
     )
+    one = PlainReport(Path("out"), 1, 1, 1, 1_000_000, 200_000, 750_000, written=1)
+    assert text_report(one) == (
+        "1 image on 1 page is <sdz-img> now, of 1 picture: 200,000 bytes instead of 1,000,000, 800,000 saved\n"
+        "a visitor downloads 750,000 bytes of decoder once: it pays from 1 picture on\n"
+        "1 file written in out"
+    )
 
 
 def test_folders_that_will_not_do(options: PlainOptions, tmp_path: Path) -> None:
