@@ -105,12 +105,12 @@ def test_where_the_file_has_changed_meanwhile_the_new_one_comes_whole(site: Site
     site.files["index.html"] = f'{HEAD}<sdz-img src="photo.sdz"></sdz-img>'.encode()
     site.hold("work/exact.js", 0)
     page.goto(site.url("index.html"))
-    page.wait_for_function("window.told.length > 0")
+    page.wait_for_function("window.seen.length > 0")
     site.files["photo.sdz"] = later
     site.gates.pop("photo.sdz")
     site.gates["work/exact.js"].open.set()
-    page.wait_for_function("window.told.some(([type]) => type !== 'progress')")
-    assert page.evaluate("window.told").pop(-2) == ["progress", "exact", len(later)]
+    page.wait_for_function("window.seen.some(([type]) => type !== 'progress')")
+    assert page.evaluate("window.seen").pop(-2) == ["progress", "exact", len(later)]
     assert np.array_equal(shown(page), np.asarray(picture(WIDTH, HEIGHT, 1)))
     assert site.spans == []
     release.set()
@@ -118,12 +118,11 @@ def test_where_the_file_has_changed_meanwhile_the_new_one_comes_whole(site: Site
 
 def test_a_host_without_ranges_sends_the_file_again(site: Site, page: Any, photo: bytes) -> None:
     release = site.hold("photo.sdz", tail_of(photo) + 200)
-    site.files["index.html"] = f'{HEAD}<sdz-img src="photo.sdz"></sdz-img>'.encode()
-    page.goto(site.url("index.html"))
-    page.wait_for_function("window.told.length > 0")
+    site.show(page, f'{HEAD}<sdz-img src="photo.sdz"></sdz-img>')
+    page.wait_for_function("window.seen.length > 0")
     release.set()
-    page.wait_for_function("window.told.some(([type]) => type !== 'progress')")
-    assert page.evaluate("window.told").pop(-2) == ["progress", "exact", len(photo)]
+    page.wait_for_function("window.seen.some(([type]) => type !== 'progress')")
+    assert page.evaluate("window.seen").pop(-2) == ["progress", "exact", len(photo)]
     assert len(site.asked("photo.sdz")) == 2
 
 
