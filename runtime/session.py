@@ -98,9 +98,11 @@ class Session:
         height, width = (self.pack.patch * side for side in values.shape[1:])
         return self._check("decoder", pixels, (height, width, 4), np.uint8)
 
-    def refine(self, latents: Latents, rgb: NDArray[np.uint8], realism: float) -> tuple[float, float, NDArray[np.float32]]:
-        """How unlike the decoded latents are `rgb` uint8 (p h, p w, 3): the weighted sum of the measures' logarithms, the mean squared
-        error in squared levels, and the gradient of the former, float32 (C, h, w), per grey level. `realism` 0 to 1.
+    def refine(
+        self, latents: Latents, rgb: NDArray[np.uint8], realism: float, *, moves: bool = True
+    ) -> tuple[float, NDArray[np.float32] | None]:
+        """How unlike the decoded latents are `rgb` uint8 (p h, p w, 3), the weighted sum of the measures' logarithms, and, where `moves`
+        are wanted, the step that would lessen it most, float32 (C, h, w), grey levels. `realism` 0 to 1.
 
         Raises EncodeInputError for a pack without that graph.
         """
@@ -114,8 +116,10 @@ class Session:
             "pixels": rgb[None],
             "realism": np.array(realism, np.float32),
         }
-        likeness, error, gradient = self._run(self._refiner, feeds, ["likeness", "error", "gradient"])
-        return float(likeness[0]), float(error[0]), gradient[0]
+        if not moves:
+            return float(self._run(self._refiner, feeds, ["likeness"])[0][0]), None
+        likeness, found = self._run(self._refiner, feeds, ["likeness", "moves"])
+        return float(likeness[0]), found[0]
 
     def encode(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Latents float32 (C, H/p, W/p) in grey levels from pixels uint8 (H, W, 3), p the pack's patch.
@@ -210,8 +214,13 @@ class Session:
 
     def _run(self, session: Any, feeds: dict[str, NDArray[Any]], outputs: list[str] | None = None) -> Any:
         """The outputs named, or all of them."""
+        import onnxruntime
+
+        options = onnxruntime.RunOptions()
+        # otherwise all outputs are computed, whichever are asked for
+        options.only_execute_path_to_fetches = outputs is not None
         try:
-            return session.run(outputs, feeds)
+            return session.run(outputs, feeds, options)
         except Exception as error:
             if self.provider == REFERENCE:
                 # the shapes are what every graph takes: it contradicts itself, or asks for more memory than there is

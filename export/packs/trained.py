@@ -24,7 +24,7 @@ from .graph import decoder_graph, decoder_table, denoiser_graph, encoder_graph, 
 from .manifest import Draft, GraphFile, write_pack
 from .parity import ParityError, check_parity, gate_photos
 from .quantization import QuantizationError, calibrate_ranges, grid_weights, settle_gains
-from .refine import refine_graph
+from .refine import curvature_by_channel, refine_graph
 from .upper.gains import upper_gains
 
 TINY_WEIGHTS = Path(__file__).parents[1] / "weights" / "tiny"
@@ -89,6 +89,7 @@ def build_pack(weights: Path, out: Path, coder_table: bytes, *, name: str = "tin
         cost = graph_cost(models[f"{key}-fp32"])
         graphs[key] = GraphFile(f"{key}.int8.onnx", files[key], cost.macs, cost.halo)
         graphs[f"{key}-fp32"] = GraphFile(f"{key}.fp32.onnx", files[f"{key}-fp32"], cost.macs, cost.halo)
+    curvature = curvature_by_channel(serialize(refine_graph(autoencoder, denoiser)), autoencoder)
     draft = Draft(
         name=name,
         channels=autoencoder.channels,
@@ -102,7 +103,7 @@ def build_pack(weights: Path, out: Path, coder_table: bytes, *, name: str = "tin
         denoiser_min_step_index=denoiser.config.min_step_index,
         lapping=table.lapping,
         octaves=autoencoder.octaves,
-        refine=serialize(refine_graph(autoencoder, denoiser)),
+        refine=serialize(refine_graph(autoencoder, denoiser, curvature)),
     )
     return BuiltPack(write_pack(out, draft), figures, calibrated, compared)
 

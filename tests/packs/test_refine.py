@@ -1,10 +1,12 @@
-"""The graph for encoder effort: its likeness is that of the networks it was made of, its gradient that of its likeness."""
+"""The graph for encoder effort: its likeness is that of the networks it was made of, its moves follow its likeness."""
 
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 from pytorch_msssim import ms_ssim
 
 from sdz.export.models import OneStepDenoiser, TinyAutoencoder
@@ -12,7 +14,7 @@ from sdz.export.models.truncation import truncate
 from sdz.export.packs.graph import decoder_table, serialize
 from sdz.export.packs.parity import gate_photos
 from sdz.export.packs.quantization import settle_gains
-from sdz.export.packs.refine import SHARES, refine_graph
+from sdz.export.packs.refine import CURVATURE, SHARES, _lapped_basis, curvature_by_channel, refine_graph
 from sdz.export.packs.trained import TINY_PACK, TINY_WEIGHTS
 from sdz.export.training.perception import ssimulacra2_loss, to_linear
 from sdz.runtime.format.reconstruction import Latents
@@ -32,11 +34,19 @@ def networks() -> tuple[TinyAutoencoder, OneStepDenoiser]:
 
 
 def test_the_committed_graph_is_that_of_the_committed_weights(networks: tuple[TinyAutoencoder, OneStepDenoiser]) -> None:
-    assert (TINY_PACK / "refine.onnx").read_bytes() == serialize(refine_graph(*networks))
+    committed = (TINY_PACK / "refine.onnx").read_bytes()
+    initializers = {i.name: i for i in onnx.load_from_string(committed).graph.initializer}
+    curvature = numpy_helper.to_array(initializers[CURVATURE])[:, 0, 0]
+    assert committed == serialize(refine_graph(*networks, curvature))
+    # measured in floating point: alike on every machine, not the same
+    measured = curvature_by_channel(serialize(refine_graph(*networks)), networks[0])
+    assert curvature == pytest.approx(measured, rel=0.02)
+    # the means of luma and the coloured functions are the most curved, fine luma the least
+    assert curvature[:3].min() > 1.0 > curvature[-24:].max()
 
 
 @pytest.mark.parametrize("realism", [0.0, 1.0])
-def test_likeness_and_gradient(networks: tuple[TinyAutoencoder, OneStepDenoiser], realism: float) -> None:
+def test_likeness_and_moves(networks: tuple[TinyAutoencoder, OneStepDenoiser], realism: float) -> None:
     autoencoder, denoiser = networks
     pixels = gate_photos()[0][None, :, :176, :192]
     latents = autoencoder.encode(pixels)
@@ -47,24 +57,50 @@ def test_likeness_and_gradient(networks: tuple[TinyAutoencoder, OneStepDenoiser]
     part = Latents(*(m[0].round().int().numpy() for m in maps))
     rgb = pixels[0].permute(1, 2, 0).byte().numpy()
     session = Session(load_pack(TINY_PACK))
-    likeness, error, gradient = session.refine(part, np.ascontiguousarray(rgb), realism)
-    assert error == pytest.approx(float((output - pixels).square().mean()), rel=0.02)
+    likeness, moves = session.refine(part, np.ascontiguousarray(rgb), realism)
+    assert moves is not None
+    assert session.refine(part, np.ascontiguousarray(rgb), realism, moves=False) == (likeness, None)
     # the measures that it names, by other code: what is left for SSIMULACRA2 is its distance before the polynomial
+    error = float((output - pixels).square().mean())
     structure = 1 - float(ms_ssim(output.clamp(0, 255), pixels, data_range=255))
     rest = likeness - SHARES[0] * np.log(error) - SHARES[1] * np.log(structure)
     assert 2.0 < np.exp(rest / SHARES[2]) < 12.0
     # along a random direction of three levels
-    direction = np.random.default_rng(1).normal(size=gradient.shape)
+    direction = np.random.default_rng(1).normal(size=moves.shape)
     sides = []
     for sign in (1, -1):
         values = part.values + np.rint(12 * sign * direction).astype(np.int32)
-        sides.append(session.refine(Latents(values, part.levels, part.precision, part.half_width), rgb, realism)[0])
+        sides.append(session.refine(Latents(values, part.levels, part.precision, part.half_width), rgb, realism, moves=False)[0])
     step = np.rint(12 * direction) / 4
+    curvature = numpy_helper.to_array(next(i for i in onnx.load(TINY_PACK / "refine.onnx").graph.initializer if i.name == CURVATURE))
+    bent = 2 * np.square(_lapped_basis(autoencoder)).sum(axis=(1, 2, 3))[:, None, None] * curvature
+    gradient = -moves * bent / (error * rgb.size)
     assert (sides[0] - sides[1]) / 2 == pytest.approx(float((gradient * step).sum()), rel=0.15)
 
 
+def test_part_of_the_moves_brings_likeness(networks: tuple[TinyAutoencoder, OneStepDenoiser]) -> None:
+    """Newton's step for every latent at once is too long, the first round's part of it is not."""
+    autoencoder, _ = networks
+    pixels = gate_photos()[2][None, :, :176, :192]
+    latents = autoencoder.encode(pixels)
+    known = truncate(latents, torch.tensor(float(CODE)), torch.tensor(0.0), torch.tensor(0.45))
+    maps = (known.values * 4, known.levels.clamp(-15, 15), known.precision.expand_as(latents), known.half_width.expand_as(latents) * 4)
+    part = Latents(*(m[0].round().int().numpy() for m in maps))
+    rgb = np.ascontiguousarray(pixels[0].permute(1, 2, 0).byte().numpy())
+    session = Session(load_pack(TINY_PACK))
+    likeness, moves = session.refine(part, rgb, 1.0)
+    assert moves is not None
+
+    def after(share: float) -> float:
+        values = part.values + np.rint(4 * share * moves).astype(np.int32)
+        return session.refine(Latents(values, part.levels, part.precision, part.half_width), rgb, 1.0, moves=False)[0]
+
+    assert after(0.16) < likeness - 0.1
+    assert after(0.16) < after(1.0)
+
+
 def test_ssimulacra2_of_the_graph_falls_with_the_score_of_the_training_loss(networks: tuple[TinyAutoencoder, OneStepDenoiser]) -> None:
-    """Following the gradient lowers SSIMULACRA2's loss as the training computes it."""
+    """Following the moves lowers SSIMULACRA2's loss as the training computes it."""
     from ssimulacra2 import ssimulacra2
 
     autoencoder, _ = networks
@@ -74,11 +110,12 @@ def test_ssimulacra2_of_the_graph_falls_with_the_score_of_the_training_loss(netw
     maps = (known.values * 4, known.levels.clamp(-15, 15), known.precision.expand_as(latents), known.half_width.expand_as(latents) * 4)
     part = Latents(*(m[0].round().int().numpy() for m in maps))
     rgb = np.ascontiguousarray(pixels[0].permute(1, 2, 0).byte().numpy())
-    gradient = Session(load_pack(TINY_PACK)).refine(part, rgb, 0.0)[2]
+    moves = Session(load_pack(TINY_PACK)).refine(part, rgb, 0.0)[1]
+    assert moves is not None
     weights = torch.tensor(ssimulacra2.weights).reshape(3, 6, 2, 3).float()
-    step = torch.from_numpy(gradient / np.sqrt(np.square(gradient).mean()))[None]
+    step = torch.from_numpy(moves / np.sqrt(np.square(moves).mean()))[None]
     losses = [
-        float(ssimulacra2_loss(to_linear(autoencoder.decode(known.values - size * step, known.precision)), to_linear(pixels), weights))
+        float(ssimulacra2_loss(to_linear(autoencoder.decode(known.values + size * step, known.precision)), to_linear(pixels), weights))
         for size in (0.0, 0.5)
     ]
     assert losses[1] < losses[0]

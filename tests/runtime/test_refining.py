@@ -32,8 +32,10 @@ class Recorded(Session):
         super().__init__(default_pack())
         self.likeness: list[float] = []
 
-    def refine(self, latents: Latents, rgb: NDArray[np.uint8], realism: float) -> tuple[float, float, NDArray[np.float32]]:
-        found = super().refine(latents, rgb, realism)
+    def refine(
+        self, latents: Latents, rgb: NDArray[np.uint8], realism: float, *, moves: bool = True
+    ) -> tuple[float, NDArray[np.float32] | None]:
+        found = super().refine(latents, rgb, realism, moves=moves)
         self.likeness.append(found[0])
         return found
 
@@ -63,7 +65,7 @@ def test_the_kept_round_is_never_worse_than_the_plain_quantizer() -> None:
         refiner = Refiner(PICTURE, session, rounds, 1.0)
         payload = refiner(latents, 48, 0, quantized)
         known, codes = refiner._known(payload, latents.shape[1:], 48, steps)
-        likeness, _ = refiner._measure(known, codes, PICTURE)
+        likeness, _ = refiner._measure(known, codes, PICTURE, moves=False)
         return likeness + 0.6 * float(np.log(len(payload)))
 
     costs = [cost(rounds) for rounds in (0, 2, 6)]
@@ -71,24 +73,25 @@ def test_the_kept_round_is_never_worse_than_the_plain_quantizer() -> None:
     assert costs[1] <= costs[0]
 
 
-def test_latents_move_towards_what_the_gradient_asks_for() -> None:
+def test_latents_move_towards_where_the_graph_wants_them() -> None:
     """A decoder that is the linear stage alone, an objective that is the squared error: exact numbers."""
     pack = default_pack()
     wanted = np.zeros((pack.channels, 5, 6), np.float32)
     wanted[7, 2, 3] = 300.0
-    linear = pack.linear.astype(np.float64) * 4 * 2.0**-pack.linear_shift
-    gain = np.square(linear).sum(axis=1)[:, None, None]
 
     class Linear:
         def __init__(self) -> None:
             self.pack = pack
 
-        def refine(self, latents: Latents, rgb: NDArray[np.uint8], realism: float) -> tuple[float, float, NDArray[np.float32]]:
-            off = latents.values / 4 - wanted
-            total = float((gain * off**2).sum())
-            return float(np.log(total)), total / rgb.size, (2 * gain * off / total).astype(np.float32)
+        def refine(
+            self, latents: Latents, rgb: NDArray[np.uint8], realism: float, *, moves: bool
+        ) -> tuple[float, NDArray[np.float32] | None]:
+            off = wanted - latents.values / 4
+            asked.append(moves)
+            return float(np.log(np.square(off).sum())), off.astype(np.float32) if moves else None
 
     seen: list[float] = []
+    asked: list[bool] = []
 
     def quantized(moved: NDArray[np.float32]) -> NDArray[np.int32]:
         seen.append(float(moved[7, 2, 3]))
@@ -96,10 +99,35 @@ def test_latents_move_towards_what_the_gradient_asks_for() -> None:
 
     refiner = Refiner(PICTURE, Linear(), 2, 0.0)  # type: ignore[arg-type]
     payload = refiner(np.zeros_like(wanted), 48, 0, quantized)
-    # a twentieth of the way to 300, then 0.65 of a twentieth of what is left
-    assert seen == pytest.approx([0.0, 15.0, 15.0 + 0.0325 * 285.0])
+    # 0.16 of the way to 300, then two thirds of such a part of what is left; no moves are asked for after the last round
+    assert seen == pytest.approx([0.0, 48.0, 48.0 + 0.32 / 3 * 252.0])
+    assert asked == [True, True, False]
     # all are zero in every round
     assert payload == encode_planes(np.zeros(wanted.shape, np.int32), 48, pack.coder)
+
+
+def test_a_round_that_makes_it_worse_is_taken_back_and_tried_half_as_far() -> None:
+    pack = default_pack()
+    likeness = iter([1.0, 2.0, 0.5, 0.5])
+
+    class Told:
+        def __init__(self) -> None:
+            self.pack = pack
+
+        def refine(
+            self, latents: Latents, rgb: NDArray[np.uint8], realism: float, *, moves: bool
+        ) -> tuple[float, NDArray[np.float32] | None]:
+            return next(likeness), np.full(latents.values.shape, 300.0, np.float32) if moves else None
+
+    seen: list[float] = []
+
+    def quantized(moved: NDArray[np.float32]) -> NDArray[np.int32]:
+        seen.append(float(moved[7, 2, 3]))
+        return np.zeros(moved.shape, np.int32)
+
+    Refiner(PICTURE, Told(), 3, 0.0)(np.zeros((pack.channels, 5, 6), np.float32), 48, 0, quantized)  # type: ignore[arg-type]
+    # 0.16 of the way, then from zero again three quarters of half as much; on from there, half as much in the last round
+    assert seen == pytest.approx([0.0, 48.0, 0.06 * 300.0, 18.0 + 0.04 * 282.0])
 
 
 def test_a_size_is_met_with_any_effort() -> None:
