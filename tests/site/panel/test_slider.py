@@ -262,6 +262,18 @@ def test_regions_are_outlined_and_stand_beside_the_file_without_them(page: Any, 
     page.wait_for_function("() => document.querySelector('.pair small').hidden")
 
 
+def test_without_the_panels_sheet_the_figures_are_there_and_nothing_else(page: Any, served: Site, lossless: Report) -> None:
+    """Lost, or asked for by a module that is: a page from disk has none."""
+    for name in [path for path in served.files if path.endswith(("panel.css", "photo.js"))]:
+        del served.files[name]
+    page.goto(served.url("photos/city.html"))
+    page.click(".how summary")
+    page.wait_for_selector(".how:not([data-styling]) .figures")
+    assert not page.locator(".stand").is_visible() and page.locator(".figures").is_visible()
+    page.wait_for_timeout(100)
+    page.complaints.clear()
+
+
 def test_what_the_page_says_without_scripts(chromium: Any, served: Site, lossless: Report) -> None:
     context = chromium.new_context(viewport={"width": 390, "height": 844}, java_script_enabled=False)
     page = context.new_page()

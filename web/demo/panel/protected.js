@@ -1,6 +1,6 @@
 /**
  * What the panel of a photo's page shows of protected regions: their outline, and the largest of them beside the same place in a file of as many
- * bytes without. Takes the picture's canvas whenever it has changed.
+ * bytes without.
  */
 
 import { Painting, fetched } from "./painting.js";
@@ -19,48 +19,50 @@ export function outline(fieldset, compare) {
   show();
 }
 
-/** The unprotected file, and the two crops. */
+/** Two crops: of the picture's file, and of the unprotected one, both of as many bytes. */
 export class Pair {
-  #file = new Blob();
-  /** @type {readonly number[]} */
-  #box;
+  #plain = new Blob();
+  /** @type {readonly Painting[]} */
+  #paintings;
   /** @type {readonly HTMLCanvasElement[]} */
   #crops;
   /** @type {readonly HTMLElement[]} */
   #figures;
+  /** What is shown, or on its way. */
+  #shown = "";
 
   /** @param {HTMLElement} fieldset @param {HTMLCanvasElement} canvas for the whole of the unprotected picture */
   constructor(fieldset, canvas) {
+    const own = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
     this.address = /** @type {string} */ (fieldset.dataset.plain);
-    this.#box = (fieldset.dataset.box ?? "").split(" ").map(Number);
+    this.box = (fieldset.dataset.box ?? "").split(" ").map(Number);
+    this.#paintings = [own, canvas].map((whole) => new Painting(whole));
     this.#crops = [...fieldset.querySelectorAll("canvas")];
     this.#figures = [...fieldset.querySelectorAll("small")];
-    this.painting = new Painting(canvas);
   }
 
   /** The rest of the panel does without, where it does not arrive. */
   async load() {
-    this.#file = await fetched(this.address).catch(() => this.#file);
+    this.#plain = await fetched(this.address).catch(() => this.#plain);
   }
 
   /**
-   * Shows what is painted now beside what as many bytes are without protection.
-   * @param {HTMLCanvasElement} canvas @param {number} bytes @param {boolean} all whether these are all of either file, of which the figures
-   *   are @param {{stage: Shown, realism: number}} wanted
+   * Shows what so many bytes are with protection and without.
+   * @param {Blob} file the picture's @param {number} bytes @param {{stage: Shown, realism: number}} wanted
    */
-  show(canvas, bytes, all, wanted) {
-    for (const figures of this.#figures) figures.hidden = !all;
-    this.#crop(canvas, 0);
-    if (!this.#file.size) return;
-    this.painting.show(this.#file.slice(0, bytes), wanted, {
-      painted: ({ final }) => final && this.#crop(this.painting.canvas, 1),
-      error: () => {},
-    });
-  }
-
-  /** @param {HTMLCanvasElement} from @param {number} index */
-  #crop(from, index) {
-    const [left, top, width, height] = this.#box;
-    this.#crops[index].getContext("2d", { colorSpace: "srgb" })?.drawImage(from, left, top, width, height, 0, 0, width, height);
+  show(file, bytes, wanted) {
+    const what = `${bytes} ${wanted.stage} ${wanted.realism}`;
+    if (!this.#plain.size || what === this.#shown) return;
+    this.#shown = what;
+    // the figures are those of the whole files
+    for (const figures of this.#figures) figures.hidden = bytes !== file.size;
+    const [left, top, width, height] = this.box;
+    for (const [i, painting] of this.#paintings.entries()) {
+      const context = this.#crops[i].getContext("2d", { colorSpace: "srgb" });
+      painting.show([file, this.#plain][i].slice(0, bytes), wanted, {
+        painted: ({ final }) => final && context?.drawImage(painting.canvas, left, top, width, height, 0, 0, width, height),
+        error: () => (this.#shown = ""),
+      });
+    }
   }
 }
