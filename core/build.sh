@@ -24,10 +24,12 @@ link() { # module, objects
 core="memory.o coder.o tables.o regions.o schedule.o pyramid.o means.o channels.o groups.o indices.o reconstruction.o alpha.o linear.o upper.o weights.o
 	network.o kernels_simd.o"
 for define in -DSDZ_READER ""; do
-	compile -O2 planes/channels.c kernels_simd.c reconstruction.c linear.c upper.c lossless/predictor.c lossless/tail.c
-	compile -Os memory.c coder.c tables.c regions.c planes/schedule.c planes/means.c planes/pyramid.c planes/groups.c indices.c alpha.c networks/weights.c networks/network.c ${FUZZ:+../fuzz.c}
+	compile -O2 planes/channels.c kernels_simd.c reconstruction.c linear.c upper.c
+	compile -Os memory.c coder.c tables.c regions.c planes/schedule.c planes/means.c planes/pyramid.c planes/groups.c indices.c alpha.c networks/weights.c networks/network.c
 	[ -z "$define" ] || (cd "$objects" && link reader $core)
 done
+compile -O2 lossless/predictor.c lossless/tail.c
+[ -z "${FUZZ:-}" ] || compile -Os ../fuzz.c
 cd "$objects"
 link sdz $core ${FUZZ:+fuzz.o predictor.o tail.o}
 link lossless memory.o coder.o predictor.o tail.o

@@ -32,6 +32,7 @@ enum {
   SDZ_OK = 0,
   SDZ_NO_MEMORY = 1,        /* more than `sdz_limit` allows, or than there is */
   SDZ_BAD_CALL = 2,         /* the caller's own mistake: a pointer, size, window or number outside its range */
+  SDZ_TOO_LARGE = 3,        /* a picture of more than MAX_LATENTS latents, upper functions among them; nothing was allocated */
   SDZ_TABLES_MAGIC = 10,    /* coder tables that begin with neither "sdzT" nor "sdzI" */
   SDZ_TABLES_LENGTH = 11,   /* too short or too long for what their head announces */
   SDZ_TABLES_CHANNEL = 12,  /* no channel, or the name of one that is not there */

@@ -19,14 +19,15 @@ import numpy as np
 import wasmtime
 from numpy.typing import DTypeLike, NDArray
 
+from . import limits
 from .errors import CoreError, CorruptPackError, EncodeInputError, LimitError
 
 WASM: Final = Path(__file__).resolve().parent.parent / "core" / "sdz.wasm"
 
 MEMORY_LIMIT: Final = 1 << 30
-"""Bytes of one instance's memory, which the core never passes: the latents of 2**27 pixels are 200 MB, a tile's networks take 30."""
+"""Bytes of one instance's memory, which the core never passes: a picture's latents are 268 MB at most, a tile's networks take 30."""
 
-NO_MEMORY, BAD_CALL = 1, 2
+NO_MEMORY, BAD_CALL, TOO_LARGE = 1, 2, 3
 PACK_REASONS: Final = {
     10: "coder tables begin with neither 'sdzT' nor 'sdzI'",
     11: "coder tables are too short or too long ({} bytes)",
@@ -420,6 +421,8 @@ class Core(Instance):
             raise PaletteError(where if reason == PALETTE_ENTRY else None)
         if reason == ALPHA_FILTER:
             raise FilterError(where)
+        if reason == TOO_LARGE:
+            raise LimitError(f"a picture of more than {limits.MAX_LATENTS} latents", None, "width x height")
         if reason == REGIONS:
             raise RegionsError
         if reason == LATENT_RANGE:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import limits
-from .errors import EncodeInputError
+from .errors import EncodeInputError, LimitError
 from .format.container import ALPHA, ALT_TEXT, EXIF, LATENTS, PALETTE_LATENTS, REGIONS, Chunk, Header, serialize
 from .format.indices import encode_indices
 from .format.planes import encode_planes
@@ -267,9 +267,19 @@ class _Source:
             return activity_weights(self.photo.rgb, self.pack.patch, TUNINGS[self.tune].masking)
         return posterior_weights(deviation)
 
+    @property
+    def fits(self) -> bool:
+        """Whether a file of this photo may have upper functions: they make its latents many times as many."""
+        coder, patch = self.pack.coder, self.pack.patch
+        positions = -(-self.photo.height // patch) * -(-self.photo.width // patch)
+        return positions * (coder.channels + int(coder.upper_sizes.sum(dtype=int))) <= limits.MAX_LATENTS
+
     @functools.cached_property
     def exact(self) -> NDArray[np.float32]:
-        """The latents of the exact analysis, of channels and upper functions."""
+        """The latents of the exact analysis, of channels and upper functions. Raises LimitError where these are too many."""
+        if not self.fits:
+            problem = f"{self.photo.width}x{self.photo.height} pixels are too many for a file without networks: take a lower quality"
+            raise LimitError(problem, None, "width x height")
         from .refining.analysis import exact_latents
 
         return exact_latents(self.photo.rgb, self.pack)
@@ -361,7 +371,7 @@ class _PlaneWriter(_Writer):
         """The file of `size` bytes: the coarsest step that needs at least as many, its latents cut to fit."""
         self._least(size)
         # steps up to `fine` need at least `size` bytes, steps from `coarse` on need less
-        finest = LEAST_STEP_INDEX if self.pack.coder.is_fine(LEAST_STEP_INDEX) else FINEST_STEP_INDEX
+        finest = self._finest()
         fine, coarse = finest - 1, limits.MAX_STEP_INDEX + 1
         guess, halving = FIRST_STEP_INDEX, STEPS_PER_HALVING
         tried: list[tuple[int, float]] = []
@@ -390,6 +400,13 @@ class _PlaneWriter(_Writer):
             if len(self._file(step_index, payload)) >= size:
                 break
         return self._cut(step_index, payload, size)
+
+    def _finest(self) -> int:
+        """The finest step of a file of an exact size."""
+        coder = self.pack.coder
+        if not coder.is_fine(LEAST_STEP_INDEX):
+            return FINEST_STEP_INDEX
+        return LEAST_STEP_INDEX if self.source.fits else int(coder.upper_step[0]) + 1
 
     def _code(self, step_index: int) -> bytes:
         finest, regions = self._layout(step_index)

@@ -44,6 +44,10 @@ MAX_PIXELS: Final = 1 << 27
 """Pixels this runtime encodes or decodes in one call (16,384 x 8,192): a file of a few bytes must not demand more than about
 2 GB. Not a limit of the format: `parse` accepts such a file."""
 
+MAX_LATENTS: Final = 1 << 27
+"""Latents that this runtime encodes or decodes in one call, positions times channels, and upper functions where a file has them: two bytes
+of each are 268 MB at most. All of MAX_PIXELS without upper functions, 44 megapixels with the default pack's 768 functions."""
+
 MAX_CHANNELS: Final = 255
 """Channels of a pack: a byte holds their number in its coder's tables."""
 

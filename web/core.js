@@ -5,11 +5,13 @@
  */
 
 import { SdzError } from "./errors.js";
+import { MAX_LATENTS } from "./limits.js";
 
 /** Bytes of one instance's memory, which the core never passes. */
 export const MEMORY_LIMIT = 2 ** 30;
 
 const NO_MEMORY = 1;
+const TOO_LARGE = 3;
 const LATENT_RANGE = 43;
 
 /** Why the core refuses what a pack holds, by `sdz_reason`; # is `sdz_where`. @type {Record<number, string>} */
@@ -291,6 +293,7 @@ export class Core {
       this.usable = false;
       throw new SdzError("LimitError", "more memory is needed than a decoder may take", { field: "memory" });
     }
+    if (reason === TOO_LARGE) throw new SdzError("LimitError", `more than ${MAX_LATENTS} latents`, { field: "width × height" });
     const told = PACK_REASONS[reason] ?? FILE_REASONS[reason];
     if (PACK_REASONS[reason]) throw new SdzError("CorruptPackError", `${told.replace("#", `${where}`)}; rebuild or deploy the pack again`);
     if (FILE_REASONS[reason]) throw new SdzError("CorruptFileError", told.replace("#", `${where}`));

@@ -33,6 +33,9 @@ export const MAX_EXIF_BYTES = 65_536;
 /** Pixels decoded in one call (a 16,384 x 8,192 image): a file of a few bytes must not cause more than about 2 GB to be allocated. */
 export const MAX_PIXELS = 2 ** 27;
 
+/** Latents decoded in one call: of files without networks, whose functions are four times as many, those of 44 megapixels. */
+export const MAX_LATENTS = 2 ** 27;
+
 /** Bytes downloaded for one picture: far more than any photo needs, and within a tab's memory. */
 export const MAX_DOWNLOAD_BYTES = 2 ** 28;
 

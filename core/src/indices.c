@@ -184,6 +184,7 @@ Picture *sdz_decode(const Tables *t, const uint8_t *payload, uint32_t bytes, int
   CHECK(step_index >= 0 && step_index <= MAX_STEP && tilt >= -MAX_TILT && tilt <= MAX_TILT, SDZ_BAD_CALL, -1);
   CHECK(!regions || holds(regions, regions_bytes, 1), SDZ_BAD_CALL, -1);
   Regions map = { regions, regions_bytes };
+  CHECK(latents_of(t, rows, columns, step_index, map) <= MAX_LATENTS, SDZ_TOO_LARGE, -1);
   static const u8 nothing[1];
   if (!bytes) payload = nothing;
   if (t->kind == 'T') return decode_planes(t, payload, bytes, rows, columns, step_index, tilt, map);
@@ -240,13 +241,13 @@ done:
 int32_t sdz_encode(Tables *t, const int32_t *source, int32_t rows, int32_t columns, int32_t levels, int32_t step_index, int32_t tilt,
     const uint8_t *regions, uint32_t regions_bytes, uint8_t *out, uint32_t room, uint16_t *chances, int32_t learn) {
   CHECK_CALL(is_a(t, TABLES) && rows > 0 && columns > 0 && rows <= MAX_SIDE && columns <= MAX_SIDE && room < 1u << 31);
-  u64 area = (u64)rows * (u64)columns, each = t->kind == 'T' ? (u64)t->channels : 1;
   CHECK_CALL(!regions || holds(regions, regions_bytes, 1));
   Regions map = { regions, regions_bytes };
-  if (is_fine(t, step_index, map)) each += (u64)t->upper;
-  CHECK_CALL(holds(source, area * each, 4) && (!room || holds(out, room, 1)) && step_index >= 0 && step_index <= MAX_STEP && tilt >= -MAX_TILT && tilt <= MAX_TILT);
+  u64 all = latents_of(t, rows, columns, step_index, map);
+  if (all > MAX_LATENTS) return fail(SDZ_TOO_LARGE, -1);
+  CHECK_CALL(holds(source, all, 4) && (!room || holds(out, room, 1)) && step_index >= 0 && step_index <= MAX_STEP && tilt >= -MAX_TILT && tilt <= MAX_TILT);
   if (t->kind == 'T') {
-    CHECK_CALL(!levels && (!chances || holds(chances, area * each, 2)));
+    CHECK_CALL(!levels && (!chances || holds(chances, all, 2)));
     return encode_planes(t, source, rows, columns, step_index, tilt, map, out, room, chances, learn);
   }
   CHECK_CALL(!chances && !step_index && !regions && levels >= 0 && levels <= t->levels);

@@ -48,7 +48,7 @@ enum { CROSS_TERMS = 8, PREDICTION_TERMS = 12, ENERGY_LEVELS = 24, STRIDE = 8, M
 enum { CHANNEL_SLOTS = 14, CHANNEL_SETS = 6, MEAN_SLOTS = 16, MEAN_SETS = 8, MEANS_MOST = 3, FILLS = 4, LEVELS_MOST = 14, MEAN_LIMIT = 32767 * 16 };
 enum { UPPER_SLOTS = 11, UPPER_SETS = 4, UPPER_GROUPS = 16, UPPER_TERMS = 11, UPPER_SIDE = 16, UPPER_FUNCTIONS = 3 * UPPER_SIDE * UPPER_SIDE };
 #define UPPER_PLACE(plane, u, v) (((plane) * UPPER_SIDE + (u)) * UPPER_SIDE + (v))
-enum { MAX_TILT = 3, MAX_POSITIONS = 1 << 24, MAX_SIDE = 4096, MAX_L1 = 1 << 24 };
+enum { MAX_TILT = 3, MAX_POSITIONS = 1 << 24, MAX_SIDE = 4096, MAX_L1 = 1 << 24, MAX_LATENTS = 1 << 27 };
 
 struct Tables {
   i32 kind, channels, rate, count_limit, states, weights;
@@ -122,6 +122,11 @@ i32 encode_planes(Tables *t, const i32 *source, i32 rows, i32 columns, i32 step_
 /* Whether a picture has upper functions: by the step of the blocks outside its regions. */
 INLINE i32 is_fine(const Tables *t, i32 step_index, Regions map) {
   return t->groups && step_index + 8 * (map.bytes ? map.payload[0] : 0) <= t->upper_step;
+}
+/* Channels and upper functions of a picture, times its positions: what its bytes can make a decoder hold two bytes of each. */
+INLINE u64 latents_of(const Tables *t, i32 rows, i32 columns, i32 step_index, Regions map) {
+  u64 each = t->kind == 'T' ? (u64)t->channels + (is_fine(t, step_index, map) ? (u64)t->upper : 0) : 1;
+  return (u64)rows * (u64)columns * each;
 }
 Tables *open_planes(const u8 *data, u32 bytes);
 Tables *open_indices(const u8 *data, u32 bytes);

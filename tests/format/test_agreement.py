@@ -52,6 +52,7 @@ IN_FORMAT = {
     "MAX_ALT_BYTES": rf"without a terminator \| {NUMBER} bytes",
     "MAX_EXIF_BYTES": rf"JPEG puts before it \| {NUMBER} bytes",
     "MAX_PIXELS": rf"the reference decoders refuse more than {NUMBER} pixels",
+    "MAX_LATENTS": rf"pixels, and more than {NUMBER} latents",
     "MAX_CHANNELS": rf"C \(1 to {NUMBER}\), \S",
     "MAX_L1_LIMIT": rf"\S \(0 to 16\), 1 to {NUMBER}, 1 to",
     "MAX_LINEAR_SHIFT": rf"1 to 2²⁴, 1 to {NUMBER} \|",

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sdz.runtime import limits
 from sdz.runtime.core import Core
 from sdz.runtime.decode import decode, open_latents
 from sdz.runtime.encode import encode, step_index_for
-from sdz.runtime.errors import CorruptPackError
+from sdz.runtime.errors import CorruptPackError, LimitError
 from sdz.runtime.format.coder_tables import CoderTables
 from sdz.runtime.format.container import parse
 from sdz.runtime.format.separable import SeparableTable, separable_bytes, upper_functions
@@ -165,3 +166,34 @@ def test_info_says_that_no_network_is_needed_and_where_the_bytes_went() -> None:
     assert latents["channels"][-1] == "upper" and sum(row["bands"][-1] for row in latents["planes"]) > 0
     assert sum(row["bytes"] for row in latents["planes"]) == report["spent"]["latents"]
     assert describe(encode(rgb, quality=40))["networks"] is True
+
+
+def test_a_picture_of_too_many_latents_is_refused_by_its_header() -> None:
+    """768 functions of 418 x 418 positions are fewer than 2**27, those of 418 x 419 are not; without upper functions both are few."""
+    core = Core()
+    handle = core.tables(PACK.coder.stored)
+    before = core.held()
+    with pytest.raises(LimitError) as caught:
+        core.decode(handle, b"", 418, 419, 37)
+    assert str(caught.value) == "over a limit: a picture of more than 134217728 latents (field 'width x height')"
+    assert core.held() == before and core.usable
+    for columns, step_index, regions in ((418, 37, None), (419, 38, None), (419, 30, b"\x01")):
+        if regions is not None:
+            regions = core.regions(1, np.zeros((418, columns), np.uint8))
+        picture = core.decode(handle, b"", 418, columns, step_index, 0, regions)
+        # no latent takes memory before it is there
+        assert core.held() - before < 4 * 10**6
+        core.free(picture)
+    assert core.held() == before
+
+
+def test_a_photo_of_too_many_latents_is_written_with_networks_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = photo(64, 80)
+    whole = encode(pixels, quality=67)
+    monkeypatch.setattr(limits, "MAX_LATENTS", 20 * 768)
+    assert encode(pixels, quality=67) == whole
+    monkeypatch.setattr(limits, "MAX_LATENTS", 20 * 768 - 1)
+    with pytest.raises(LimitError) as caught:
+        encode(pixels, quality=67)
+    assert caught.value.field == "width x height"
+    assert parse(encode(pixels, target_size=100_000)).header.step_index == 38

@@ -118,11 +118,24 @@ test("memory beyond the limit is a LimitError, and the instance is given up", as
   const small = await Core.start(module, 2 ** 20);
   const tables = small.tables(read(`${VECTORS}pack/coder.bin`));
   assert.throws(
-    () => small.decode(tables, new Uint8Array(), 4096, 4096, 0),
+    () => small.decode(tables, new Uint8Array(), 1024, 1024, 0),
     (error) => error instanceof SdzError && error.code === "LimitError" && error.field === "memory",
   );
   assert.equal(small.usable, false);
   assert.throws(() => small.held(), (error) => error instanceof SdzError && error.code === "CoreError");
+});
+
+test("more latents than 2**27 are a LimitError, and nothing is allocated", async () => {
+  const core = await Core.start(module);
+  const tables = core.tables(read(`${VECTORS}pack/coder.bin`));
+  const idle = core.held();
+  assert.throws(
+    () => core.decode(tables, new Uint8Array(), 1496, 1496, 0),
+    (error) => error instanceof SdzError && error.code === "LimitError" && error.field === "width × height" && /more than 134217728 latents/.test(error.message),
+  );
+  assert.equal(core.held(), idle);
+  core.free(core.decode(tables, new Uint8Array(), 1495, 1496, 0));
+  assert.equal(core.held(), idle);
 });
 
 test("a trap is a CoreError", async () => {
