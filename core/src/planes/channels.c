@@ -133,19 +133,16 @@ INLINE i32 code_channel(Run *run, const u32 pass, const i32 encode) {
     i32 b4 = bases[4] + density_of(ones, seen) * ENERGY_LEVELS;
     i32 at = (y + BORDER) * W + BORDER;
     const u8 *floors = picture->floors ? picture->floors + y * w : 0;
-#define LEVEL(offset) level(cell[at + (offset)], plane)
-    /* the neighbourhood slides: three levels are looked up per position */
-    i32 nw, n = LEVEL(-W - 1), ne = LEVEL(-W), we, here = LEVEL(-1), ea = LEVEL(0), sw, so = LEVEL(W - 1), se = LEVEL(W);
+    Around a = before_row(cell + at, W, plane);
     for (i32 x = 0; x < w; x++, at++) {
-      nw = n, n = ne, ne = LEVEL(-W + 1), we = here, here = ea, ea = LEVEL(1), sw = so, so = se, se = LEVEL(W + 1);
-      /* levels from 2 on were there before this plane: the same positions are near whatever this plane has brought so far */
-      if (((nw | n | ne | we | here | ea | sw | so | se) & 6 ? 0 : FAR) != far || (floors && floors[x] > plane)) {
+      slide(&a, cell + at, W, plane);
+      if (part_of(&a) != far || (floors && floors[x] > plane)) {
         done++;
         continue;
       }
-      i32 space = space_weight[0] * LEVEL_WEIGHT[we] + space_weight[1] * LEVEL_WEIGHT[n] + space_weight[2] * LEVEL_WEIGHT[ea] +
-                  space_weight[3] * LEVEL_WEIGHT[so] + space_weight[4] * (LEVEL_WEIGHT[nw] + LEVEL_WEIGHT[ne]) +
-                  space_weight[5] * (LEVEL_WEIGHT[sw] + LEVEL_WEIGHT[se]);
+      i32 space = space_weight[0] * LEVEL_WEIGHT[a.we] + space_weight[1] * LEVEL_WEIGHT[a.n] + space_weight[2] * LEVEL_WEIGHT[a.ea] +
+                  space_weight[3] * LEVEL_WEIGHT[a.so] + space_weight[4] * (LEVEL_WEIGHT[a.nw] + LEVEL_WEIGHT[a.ne]) +
+                  space_weight[5] * (LEVEL_WEIGHT[a.sw] + LEVEL_WEIGHT[a.se]);
       i32 across = 0, guess = 0;
       for (i32 i = 0; i < across_terms; i++) across += across_weight[i] * LEVEL_WEIGHT[level(across_cell[i][at], plane)];
       i32 energy = bucket[min32(4095, space + across)];
@@ -162,7 +159,7 @@ INLINE i32 code_channel(Run *run, const u32 pass, const i32 encode) {
         i32 steps = (i32)((magnitude_of(guess) << 2) >> plane);
         slot[0] = b0 + energy;
         slot[1] = b1 + ((bucket[min32(4095, space)] >> 1) * 12 + (bucket[min32(4095, across)] >> 1)) * BANDS;
-        slot[2] = b2 + (we ? 1 : 0) + (n ? 2 : 0) + (ea ? 4 : 0) + (so ? 8 : 0);
+        slot[2] = b2 + (a.we ? 1 : 0) + (a.n ? 2 : 0) + (a.ea ? 4 : 0) + (a.so ? 8 : 0);
         slot[3] = b3;
         slot[4] = b4 + energy;
         slot[5] = b5 + LOOK(PREDICTION, steps);
@@ -180,7 +177,7 @@ INLINE i32 code_channel(Run *run, const u32 pass, const i32 encode) {
           slot[2] = bases[9] + ch * 9 + (sign_of(cell[at + 1]) + 1) * 3 + sign_of(cell[at + W]) + 1;
           i32 negative = decide(d, encode, value < 0, 3, slot, sets[2] + toward * STRIDE, sets[3] + ch * STRIDE);
           if (UNLIKELY(d->stopped)) return done;
-          here = 1;
+          a.here = 1;
           cell[at] = (u16)(threshold << 1 | negative);
           significant[at]++;
         }
@@ -195,7 +192,7 @@ INLINE i32 code_channel(Run *run, const u32 pass, const i32 encode) {
         if (encode && run->chances) run->chances[((u32)ch * (u32)h + (u32)y) * (u32)w + (u32)x] = (u16)d->chance;
         if (bit) {
           cell[at] = (u16)(known + (u32)(threshold << 1));
-          here = LEVEL(0);
+          a.here = level(cell[at], plane);
         }
       }
       done++;

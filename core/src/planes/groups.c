@@ -103,18 +103,17 @@ i32 code_group(Run *run, u32 pass) {
       i32 b4 = bases[4] + density_of(ones, seen) * ENERGY_LEVELS;
       i32 at = (y + BORDER) * W + BORDER;
       const u8 *floors = picture->floors ? picture->floors + y * w : 0;
-#define LEVEL(offset) level(cell[at + (offset)], plane)
-      i32 nw, n = LEVEL(-W - 1), ne = LEVEL(-W), we, here = LEVEL(-1), ea = LEVEL(0), sw, so = LEVEL(W - 1), se = LEVEL(W);
+      Around a = before_row(cell + at, W, plane);
       for (i32 x = 0; x < w; x++, at++) {
-        nw = n, n = ne, ne = LEVEL(-W + 1), we = here, here = ea, ea = LEVEL(1), sw = so, so = se, se = LEVEL(W + 1);
-        if (((nw | n | ne | we | here | ea | sw | so | se) & 6 ? 0 : FAR) != far || (floors && floors[x] > plane)) {
+        slide(&a, cell + at, W, plane);
+        if (part_of(&a) != far || (floors && floors[x] > plane)) {
           done++;
           continue;
         }
-        i32 l[AROUND], sum = we + n + ea + so;
+        i32 l[AROUND], sum = a.we + a.n + a.ea + a.so;
         for (i32 i = 0; i < AROUND; i++) l[i] = level(around[i][at], plane), sum += l[i];
 #define V(l) LEVEL_WEIGHT[l]
-        i32 space = weight[0] * (V(we) + V(n)) + weight[1] * (V(ea) + V(so)) + weight[2] * (V(nw) + V(ne)) + weight[3] * (V(sw) + V(se));
+        i32 space = weight[0] * (V(a.we) + V(a.n)) + weight[1] * (V(a.ea) + V(a.so)) + weight[2] * (V(a.nw) + V(a.ne)) + weight[3] * (V(a.sw) + V(a.se));
         i32 across = weight[4] * (V(l[0]) + V(l[1])) + weight[5] * (V(l[2]) + V(l[3])) + weight[6] * (V(l[4]) + V(l[5])) +
                      weight[7] * (V(l[6]) + V(l[7]) + V(l[8])) + weight[8] * V(l[9]) + weight[9] * V(l[10]) + weight[10] * V(l[11]);
         i32 energy = bucket[min32(4095, space + across)], bit;
@@ -124,7 +123,7 @@ i32 code_group(Run *run, u32 pass) {
         if (!known) {
           slot[0] = b0 + energy;
           slot[1] = b1 + ((bucket[min32(4095, space)] >> 1) * 12 + (bucket[min32(4095, across)] >> 1)) * COLOURS;
-          slot[2] = b2 + (we ? 1 : 0) + (n ? 2 : 0) + (l[0] ? 4 : 0) + (l[1] ? 8 : 0);
+          slot[2] = b2 + (a.we ? 1 : 0) + (a.n ? 2 : 0) + (l[0] ? 4 : 0) + (l[1] ? 8 : 0);
           slot[3] = b3;
           slot[4] = b4 + energy;
           slot[5] = b5 + COUNT[min32(60, sum)];
@@ -132,7 +131,7 @@ i32 code_group(Run *run, u32 pass) {
           bit = decide_seven(d, encode, encode && magnitude_of(value) >> plane != 0, slot, sets[0] + energy * STRIDE, sets[1] + g * STRIDE);
         } else {
           i32 beyond = min32(3, (i32)(known >> (plane + 2))) - 1;
-          slot[0] = bases[7] + (g * 3 + beyond) * 4 + min32(3, (we + n) >> 1);
+          slot[0] = bases[7] + (g * 3 + beyond) * 4 + min32(3, (a.we + a.n) >> 1);
           slot[1] = bases[8] + energy * 3 + beyond;
           slot[2] = bases[9] + absolute * 3 + beyond;
           bit = decide_three(d, encode, encode ? (i32)(magnitude_of(value) >> plane) & 1 : 0, slot, sets[2] + energy * STRIDE, sets[3] + g * STRIDE);
@@ -142,7 +141,7 @@ i32 code_group(Run *run, u32 pass) {
         if (!known) seen++;
         if (bit && known) {
           own[at] = (u16)(known + (2u << plane));
-          here = LEVEL(0);
+          a.here = level(cell[at], plane);
         } else if (bit) {
           i32 negative = value < 0;
           if (encode) encode_bit(d, 1 << 15, negative);
@@ -153,7 +152,7 @@ i32 code_group(Run *run, u32 pass) {
             if (!own) return -1;
             cell = own;
           }
-          ones++, here = 1;
+          ones++, a.here = 1;
           own[at] = (u16)(2u << plane | (u32)negative);
         }
         done++;

@@ -62,6 +62,21 @@ static const u16 DENSITY_STEPS[] = { 2, 5, 9, 15, 24, 36, 52, 74, 104, 140 };
 /* How many of a pass's decisions of significance were ones as a row begins, in steps; DENSITIES while there were too few to tell. */
 INLINE i32 density_of(u32 ones, u32 seen) { return seen < 16 ? DENSITIES : reached((i32)((u64)ones * 256 / seen), DENSITY_STEPS, DENSITIES - 1); }
 
+/* A position's level and those of its eight neighbours, sliding along a row: three are looked up per position. */
+typedef struct { i32 nw, n, ne, we, here, ea, sw, so, se; } Around;
+/* Before the row whose first position is at `cell`, in lines of `line` cells. */
+INLINE Around before_row(const u16 *cell, i32 line, i32 plane) {
+  return (Around){ 0, level(cell[-line - 1], plane), level(cell[-line], plane), 0, level(cell[-1], plane), level(cell[0], plane),
+    0, level(cell[line - 1], plane), level(cell[line], plane) };
+}
+INLINE void slide(Around *a, const u16 *cell, i32 line, i32 plane) {
+  a->nw = a->n, a->n = a->ne, a->ne = level(cell[1 - line], plane);
+  a->we = a->here, a->here = a->ea, a->ea = level(cell[1], plane);
+  a->sw = a->so, a->so = a->se, a->se = level(cell[line + 1], plane);
+}
+/* Which of a plane's passes has the position: levels from 2 on were there before this plane, so whatever it has brought so far changes nothing. */
+INLINE i32 part_of(const Around *a) { return (a->nw | a->n | a->ne | a->we | a->here | a->ea | a->sw | a->so | a->se) & 6 ? 0 : FAR; }
+
 /* pyramid.c: the levels of a picture, the transform in both directions */
 INLINE i32 grid(i32 side, i32 level) { return (side + (1 << level) - 1) >> level; }
 /* Cells of one of the three orientations of a level, with their border of one. */
