@@ -108,8 +108,8 @@ class Opened:
 
     def reached(self, stage: Stage, realism: float = 1.0) -> Stage:
         """`stage`, or `decoded` in place of `denoised` where the pack or the `realism` skips the denoiser; `linear` in place of both where
-        the file is so fine that no network runs."""
-        if self.picture.fine:
+        the file is so fine, or as yet so coarse, that no network runs."""
+        if self.picture.fine or self.picture.codes > limits.NETWORKS_COARSEST * self.picture.count:
             return "linear"
         if stage == "denoised" and not (strength_of(realism) and denoiser_applies(self.pack, self.picture.codes, self.picture.count)):
             return "decoded"
@@ -371,15 +371,13 @@ def strength_of(realism: float) -> int:
 
 
 def denoiser_applies(pack: Pack, codes: int, count: int) -> bool:
-    """Whether the denoiser runs: the pack has one, and the mean precision code, `codes` by `count` latents, is at least `min_step_index`,
-    above which there is something to add, and at most DENOISER_COARSEST, beyond which nearly nothing is known to add it to.
+    """Whether the denoiser runs where networks do: the pack has one, and the mean precision code, `codes` by `count` latents, is at least
+    `min_step_index`, from which on there is something to add.
 
     Decided once for the whole image, so that tiles agree; the mean, so that a cut of a few bytes seldom switches it.
     """
     least = pack.denoiser_min_step_index
-    if least is None:
-        return False
-    return least * count <= codes <= limits.DENOISER_COARSEST * count
+    return least is not None and least * count <= codes
 
 
 def _windows(rows: int, columns: int, tile: int) -> Iterator[Window]:

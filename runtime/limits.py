@@ -21,9 +21,9 @@ MAX_OCTAVE: Final = 64
 """Sixteenths of an octave that a pack may place a channel above or below the frequency whose step is the file's: four octaves, more than
 blocks of 32 pixels have on either side."""
 
-DENOISER_COARSEST: Final = 88
-"""Mean precision code up to which a denoiser runs: intervals of 2,048 grey levels. A picture of a few dozen bytes gives it too
-little to work from."""
+NETWORKS_COARSEST: Final = 88
+"""Mean precision code up to which networks run: intervals of 2,048 grey levels. A picture of a few dozen bytes gives them too little
+to work from, and no training showed them any: they would cover it with a pattern."""
 
 MAX_PLANES: Final = 15
 """Bit-planes per file. Latents then stay below 2**15, so that integers times steps fit 32 bits with room to spare."""

@@ -12,8 +12,8 @@ export const MAX_TILT = 3;
 /** Largest distance, in sixteenths of an octave, of a channel's frequency from the one quantized with the file's own step. */
 export const MAX_OCTAVE = 64;
 
-/** Largest mean precision code for which a denoiser runs: a few dozen bytes are too little information for it. */
-export const DENOISER_COARSEST = 88;
+/** Largest mean precision code for which networks run: a few dozen bytes are too little information for them. */
+export const NETWORKS_COARSEST = 88;
 
 /** Largest receptive field of a pack's network, latent positions on each side. */
 export const MAX_HALO = 64;

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...runtime.limits import DENOISER_COARSEST
+from ...runtime.limits import NETWORKS_COARSEST
 from ..commands import failed, parser
 from ..crops import CropSampler, TrainingDataError, load_photos
 from ..families import FamilyError, load_family
@@ -168,7 +168,7 @@ class DecoderDistiller(Loop[DistillOptions]):
 def _drawn(latents: Tensor, space: LatentSpace, generator: torch.Generator) -> tuple[Truncated, Tensor]:
     """Latents of a space as drawn precisions leave them, up to the coarsest at which a decoder runs a denoiser, and the intervals' widths
     (N,)."""
-    drawn = draw_precision(len(latents), latents.shape[1], generator, DENOISER_COARSEST, natural=True)
+    drawn = draw_precision(len(latents), latents.shape[1], generator, NETWORKS_COARSEST, natural=True)
     base, code, depth, rounding = (t.to(latents.device) for t in drawn)
     if space.own is not None:
         code = code - draw_tilt(len(latents), space.own.octaves, generator, natural=True).to(latents.device)

@@ -21,7 +21,7 @@ from ..models.layers import is_calibrated, set_quantization
 from ..models.truncation import truncate
 from .space import LatentSpace
 
-CODES = range(FINEST_TRAINED, limits.DENOISER_COARSEST + 1, 6)
+CODES = range(FINEST_TRAINED, limits.NETWORKS_COARSEST + 1, 6)
 """Precision codes measured: from the finest trained to the coarsest at which a decoder runs a denoiser."""
 
 DEPTHS = (0, 1)

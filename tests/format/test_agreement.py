@@ -46,7 +46,7 @@ IN_FORMAT = {
     "MAX_PLANES": rf"for k = {NUMBER}, 14 … 1 a bit whether",
     "MAX_TILT": rf"`tilt`, -[0-9] to {NUMBER} in two's complement",
     "MAX_OCTAVE": rf"C integers from -[0-9]+ to {NUMBER}, sixteenths",
-    "DENOISER_COARSEST": rf"sum\(t\) ≤ {NUMBER} · N",
+    "NETWORKS_COARSEST": rf"sum\(t\) ≤ {NUMBER} · N",
     "MAX_VARINT_BYTES": rf"at most {NUMBER} bytes long, and below 2³²",
     "MAX_CHUNKS": rf"A file has at most {NUMBER} chunks",
     "MAX_ALT_BYTES": rf"without a terminator \| {NUMBER} bytes",

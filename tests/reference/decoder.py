@@ -106,8 +106,8 @@ class Opened:
         pack, latents = self.pack, self.latents
         plan = (pack.linear, pack.patch, pack.shift, pack.lapping)
         codes, count = int(latents.precision.sum()), latents.precision.size
-        stage = "linear" if self.is_fine else stage
-        if stage == "denoised" and strength and count * pack.manifest["denoiser"]["min_step_index"] <= codes <= 88 * count:
+        stage = "linear" if self.is_fine or codes > 88 * count else stage
+        if stage == "denoised" and strength and count * pack.manifest["denoiser"]["min_step_index"] <= codes:
             latents = denoised(Network(pack.files["denoiser"]), latents, strength, pack.l1_limit)
         more = None
         if self.is_fine:

@@ -13,7 +13,7 @@ import pytest
 from standins import StandInPack, StandInSession
 
 from sdz.runtime import limits
-from sdz.runtime.decode import decode, denoiser_applies, luma, open_latents
+from sdz.runtime.decode import Opened, decode, denoiser_applies, luma, open_latents
 from sdz.runtime.errors import CorruptFileError, DecodeInputError, LimitError, MissingPackError, NotAnSdzError
 from sdz.runtime.format.alpha import encode_alpha
 from sdz.runtime.format.container import Chunk, Header, latent_span, serialize
@@ -171,18 +171,25 @@ def test_the_denoiser_is_skipped_below_the_stated_precision() -> None:
     assert applies(unknown(40, 0)) and not applies(unknown(39, 0))
     data = sdz(32, 32, step=33)
     start, end = latent_span(data)
-    assert {decode(data[:cut], session=StandInSession()).stage for cut in range(start + 1, end)} == {"decoded", "denoised"}
+    assert {decode(data[:cut], session=StandInSession()).stage for cut in range(start + 1, end)} == {"linear", "decoded", "denoised"}
     assert decode(data, session=StandInSession()).stage == "decoded"
 
 
-def test_the_denoiser_is_skipped_where_next_to_nothing_is_known() -> None:
-    assert applies(unknown(24, 8)) and not applies(unknown(25, 8))
+def test_no_network_runs_where_next_to_nothing_is_known() -> None:
+    """Eight planes are 64 eighths of an octave, and 88 the most."""
+    for step, reached in ((24, ("decoded", "denoised")), (25, ("linear", "linear"))):
+        opened = opened_unknown(step, 8)
+        assert (opened.reached("decoded"), opened.reached("denoised")) == reached
 
 
 def unknown(step: int, planes: int) -> Picture:
+    return opened_unknown(step, planes).picture
+
+
+def opened_unknown(step: int, planes: int) -> Opened:
     """A picture of whose eight planes nothing is known, or of none: of even odds each plane beyond costs a one, the last of them a zero."""
     payload = {8: b"\xfe", 0: b"\xff\xfe"}[planes]
-    return open_latents(serialize(Header(32, 32, step, PACK.id), [Chunk(b"L", payload)]), pack=PACK).picture
+    return open_latents(serialize(Header(32, 32, step, PACK.id), [Chunk(b"L", payload)]), pack=PACK)
 
 
 def test_every_prefix_decodes_and_the_last_is_the_whole() -> None:

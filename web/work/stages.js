@@ -9,7 +9,7 @@ import { ALPHA, altText, find, parse } from "../format/container.js";
 import { Picture, engine } from "../engine.js";
 import { SdzError } from "../errors.js";
 import { decodeAlpha } from "../format/alpha.js";
-import { DENOISER_COARSEST, FULL_STRENGTH, MAX_PIXELS } from "../limits.js";
+import { FULL_STRENGTH, MAX_PIXELS, NETWORKS_COARSEST } from "../limits.js";
 import { latentsOf } from "../quantizer.js";
 
 /** @import { Window } from "../core.js" */
@@ -81,25 +81,26 @@ export function strengthOf(realism) {
   return Math.floor(realism * FULL_STRENGTH + 0.5);
 }
 
+/** The mean of all latents' precision codes. @param {Picture} picture */
+const coarseness = ({ facts }) => facts.codes / (facts.channels * facts.rows * facts.columns);
+
 /**
- * Whether the denoiser runs: the pack has one, and the mean of all latents' precision codes is between its minimum and
- * DENOISER_COARSEST.
+ * Whether the denoiser runs where networks do: the pack has one, and the picture is at least as coarse as its minimum.
  * @param {Picture} picture
  */
-export function denoiserApplies({ facts, pack }) {
-  if (pack.denoiserMinStepIndex === null) return false;
-  const count = facts.channels * facts.rows * facts.columns;
-  return pack.denoiserMinStepIndex * count <= facts.codes && facts.codes <= DENOISER_COARSEST * count;
+export function denoiserApplies(picture) {
+  const least = picture.pack.denoiserMinStepIndex;
+  return least !== null && least <= coarseness(picture);
 }
 
 /**
  * The stage that a picture reaches: `decoded` instead of `denoised` where the pack or a strength of 0 skips the denoiser, `linear` instead of
- * both where the file is so fine that no network runs.
+ * both where the file is so fine, or as yet so coarse, that no network runs.
  * @param {Picture} picture @param {Stage} stage @param {number} [strength]
  * @returns {Stage}
  */
 export function reached(picture, stage, strength = FULL_STRENGTH) {
-  if (picture.facts.upper) return "linear";
+  if (picture.facts.upper || coarseness(picture) > NETWORKS_COARSEST) return "linear";
   return stage === "denoised" && !(strength && denoiserApplies(picture)) ? "decoded" : stage;
 }
 
