@@ -21,11 +21,11 @@ link() { # module, objects
 	shift
 	wasm-ld-19 --no-entry --strip-all -z stack-size=65536 --max-memory=1073741824 -o "$out/$module.wasm" "$@"
 }
-core="memory.o coder.o tables.o regions.o schedule.o pyramid.o means.o channels.o groups.o indices.o reconstruction.o alpha.o linear.o upper.o weights.o
+core="memory.o coder.o tables.o regions.o picture.o schedule.o pyramid.o means.o channels.o groups.o indices.o reconstruction.o alpha.o linear.o upper.o weights.o
 	network.o kernels_simd.o"
 for define in -DSDZ_READER ""; do
 	compile -O2 planes/channels.c kernels_simd.c reconstruction.c linear.c upper.c
-	compile -Os memory.c coder.c tables.c regions.c planes/schedule.c planes/means.c planes/pyramid.c planes/groups.c indices.c alpha.c networks/weights.c networks/network.c
+	compile -Os memory.c coder.c tables.c regions.c planes/picture.c planes/schedule.c planes/means.c planes/pyramid.c planes/groups.c indices.c alpha.c networks/weights.c networks/network.c
 	[ -z "$define" ] || (cd "$objects" && link reader $core)
 done
 compile -O2 lossless/predictor.c lossless/tail.c
