@@ -383,7 +383,7 @@ def test_memory_is_bounded_and_given_back() -> None:
     core = Core(limit=1 << 20)
     tables = core.tables(TABLES)
     with pytest.raises(LimitError, match="memory"):
-        core.decode(tables, b"", 2048, 2048)
+        core.decode(tables, b"\x13\x37", 512, 1024)
     with pytest.raises(CoreError, match="failed before"):
         core.held()
     # a few bytes that claim a picture of 2**27 pixels take memory for the channels that they begin only
