@@ -179,24 +179,25 @@ def test_previews_are_the_linear_stage(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    ("sides", "latents", "text", "shown"),
+    ("sides", "latents", "text", "shown", "stage"),
     [
-        # 4 megapixels and less are decoded in full, whatever there is of them
-        ((500, 400), 0, 0, (500, 400)),
-        ((7_000, 7_000), 0, 0, (1_750, 1_750)),
+        # 4 megapixels and less are decoded in full, whatever there is of them, where a network has anything to work from
+        ((500, 400), 0, 0, (500, 400), "linear"),
+        ((500, 400), 150, 0, (500, 400), "denoised"),
+        ((7_000, 7_000), 0, 0, (1_750, 1_750), "linear"),
         # what does not tell of pixels does not count
-        ((7_000, 7_000), 10, 4_000, (1_750, 1_750)),
-        ((4_000, 2_000), 150, 0, (2_000, 1_000)),
+        ((7_000, 7_000), 10, 4_000, (1_750, 1_750), "linear"),
+        ((4_000, 2_000), 150, 0, (2_000, 1_000), "linear"),
     ],
 )
 def test_of_a_picture_of_next_to_no_bytes_a_preview(
-    tmp_path: Path, photo: bytes, sides: tuple[int, int], latents: int, text: int, shown: tuple[int, int]
+    tmp_path: Path, photo: bytes, sides: tuple[int, int], latents: int, text: int, shown: tuple[int, int], stage: str
 ) -> None:
     chunks = [Chunk(b"T", b"a" * text), Chunk(b"L", b"\x55" * latents)]
     message, out = decoded_by_worker(tmp_path, serialize(Header(*sides, 40, photo[4:7]), chunks))
     with Image.open(io.BytesIO(out)) as made:
         assert made.size == shown
-    assert (message["stage"] == "linear") == (shown != sides)
+    assert message["stage"] == stage
 
 
 PEAK = """

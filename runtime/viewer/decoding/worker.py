@@ -231,7 +231,8 @@ class Worker:
                 held.alpha = held.opened.alpha()
         self._begin(held, version)
         # with few tiles the pixels of the bytes before stay until the last stage replaces them
-        held.overview = not first and version.stage != "linear" and tile_count(held.opened) <= DIRECT_TILES
+        networks = held.opened.reached(version.stage) != "linear"
+        held.overview = not first and networks and tile_count(held.opened) <= DIRECT_TILES
 
     def _begin(self, held: Picture, version: Version) -> None:
         with self._news:
