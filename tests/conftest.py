@@ -9,12 +9,17 @@ from typing import Any
 
 import pytest
 from browser import ARGUMENTS, CHROMIUM
+from hypothesis import HealthCheck, settings
 
 from sdz.runtime.pack import BUILT_IN, DEFAULT, Pack, load_pack
 from sdz.runtime.session import Session
 
 # a shell ignores it for what it starts in the background, and so would all that tests start, some of which they interrupt
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# the same examples on every run, and no test on the clock: a busy machine is no fault
+settings.register_profile("sdz", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("sdz")
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ def edited(data: bytes, changes: list[tuple[int, str, bytes]]) -> bytes:
     return data
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=400)
 @given(st.sampled_from(SEEDS), edits)
 def test_edited_files_parse_or_fail_with_one_typed_error(seed: bytes, changes: list[tuple[int, str, bytes]]) -> None:
     data = edited(seed, changes)
@@ -54,7 +54,7 @@ def test_edited_files_parse_or_fail_with_one_typed_error(seed: bytes, changes: l
         assert serialize(container.header, container.chunks) == data
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=150)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 80), st.booleans(), st.binary(max_size=300))
 @example(1, 1, 80, True, b"\xff" * 300)
 def test_any_payload_decodes(width: int, height: int, step: int, grey: bool, payload: bytes) -> None:
@@ -62,7 +62,7 @@ def test_any_payload_decodes(width: int, height: int, step: int, grey: bool, pay
     assert decode(data, pack=PACK, stage="linear").pixels.shape == (height, width, 1 if grey else 3)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=60)
 @given(st.integers(0, 80), st.binary(min_size=1, max_size=120), st.data())
 def test_a_longer_prefix_never_knows_less(step: int, payload: bytes, data: st.DataObject) -> None:
     short = payload[: data.draw(st.integers(0, len(payload)))]
@@ -83,7 +83,7 @@ def test_a_container_survives_its_own_serialization(name: str) -> None:
     assert json.loads((FOLDER / "valid" / f"{name}.json").read_bytes())["header"]["width"] == again.header.width
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 1), st.booleans(), st.binary(max_size=120))
 @example(60, 60, 0, False, b"\xff" * 120)
 def test_any_payload_of_a_pack_with_a_codebook_decodes(width: int, height: int, step: int, grey: bool, payload: bytes) -> None:

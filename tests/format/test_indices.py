@@ -182,7 +182,7 @@ def test_broken_tables_are_refused(broken: object, problem: str) -> None:
         IndexTables.from_bytes(broken(some_tables(37).to_bytes()))  # type: ignore[operator]
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
+@settings(max_examples=80)
 @given(st.integers(2, 70), st.integers(1, 6), st.integers(1, 6), st.binary(max_size=60), st.integers(0, 60))
 @example(2, 1, 1, b"", 0)
 @example(64, 6, 6, b"\xff" * 60, 3)
