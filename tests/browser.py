@@ -263,6 +263,17 @@ def served(files: Mapping[str, bytes]) -> Iterator[Site]:
     made.close()
 
 
+def hosted(folder: Path) -> Iterator[Site]:
+    """A fixture's built site on a host that knows nothing of it, under a prefix, with the policy that `server` sends."""
+    from sdz.server.headers import security_headers
+
+    made = Site("/some/where/")
+    made.files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+    made.headers = security_headers()
+    yield made
+    made.close()
+
+
 def opened(browser: Any, script: str, size: tuple[int, int] = (800, 600), timeout: int = 60_000) -> Iterator[Any]:
     """A fixture's page, which runs `script` before any of its own; `size` in pixels, `timeout` in ms."""
     context = browser.new_context(viewport={"width": size[0], "height": size[1]})

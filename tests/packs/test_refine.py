@@ -6,11 +6,12 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 from onnx import numpy_helper
 from pytorch_msssim import ms_ssim
 
 from sdz.export.models import OneStepDenoiser, TinyAutoencoder
-from sdz.export.models.truncation import truncate
+from sdz.export.models.truncation import Truncated, truncate
 from sdz.export.packs.graph import decoder_table, serialize
 from sdz.export.packs.parity import gate_photos
 from sdz.export.packs.quantization import settle_gains
@@ -45,21 +46,26 @@ def test_the_committed_graph_is_that_of_the_committed_weights(networks: tuple[Ti
     assert curvature[:3].min() > 1.0 > curvature[-24:].max()
 
 
+def prepared(autoencoder: TinyAutoencoder, number: int) -> tuple[torch.Tensor, Truncated, Latents, NDArray[np.uint8]]:
+    """A photo (1, 3, 176, 192) in [0, 255], what is known of its latents, the same as a decoder has it, the photo's bytes (176, 192, 3)."""
+    pixels = gate_photos()[number][None, :, :176, :192]
+    latents = autoencoder.encode(pixels)
+    known = truncate(latents, torch.tensor(float(CODE)), torch.tensor(0.0), torch.tensor(0.45))
+    maps = (known.values * 4, known.levels.clamp(-15, 15), known.precision.expand_as(latents), known.half_width.expand_as(latents) * 4)
+    part = Latents(*(m[0].round().int().numpy() for m in maps))
+    return pixels, known, part, np.ascontiguousarray(pixels[0].permute(1, 2, 0).byte().numpy())
+
+
 @pytest.mark.parametrize("realism", [0.0, 1.0])
 def test_likeness_and_moves(networks: tuple[TinyAutoencoder, OneStepDenoiser], realism: float) -> None:
     autoencoder, denoiser = networks
-    pixels = gate_photos()[0][None, :, :176, :192]
-    latents = autoencoder.encode(pixels)
-    known = truncate(latents, torch.tensor(float(CODE)), torch.tensor(0.0), torch.tensor(0.45))
+    pixels, known, part, rgb = prepared(autoencoder, 0)
     moved = denoiser(known.values, known.levels, known.precision, known.half_width) if realism else known.values
     output = autoencoder.decode(moved, known.precision)
-    maps = (known.values * 4, known.levels.clamp(-15, 15), known.precision.expand_as(latents), known.half_width.expand_as(latents) * 4)
-    part = Latents(*(m[0].round().int().numpy() for m in maps))
-    rgb = pixels[0].permute(1, 2, 0).byte().numpy()
     session = Session(load_pack(TINY_PACK))
-    likeness, moves = session.refine(part, np.ascontiguousarray(rgb), realism)
+    likeness, moves = session.refine(part, rgb, realism)
     assert moves is not None
-    assert session.refine(part, np.ascontiguousarray(rgb), realism, moves=False) == (likeness, None)
+    assert session.refine(part, rgb, realism, moves=False) == (likeness, None)
     # the measures that it names, by other code: what is left for SSIMULACRA2 is its distance before the polynomial
     error = float((output - pixels).square().mean())
     structure = 1 - float(ms_ssim(output.clamp(0, 255), pixels, data_range=255))
@@ -81,12 +87,7 @@ def test_likeness_and_moves(networks: tuple[TinyAutoencoder, OneStepDenoiser], r
 def test_part_of_the_moves_brings_likeness(networks: tuple[TinyAutoencoder, OneStepDenoiser]) -> None:
     """Newton's step for every latent at once is too long, the first round's part of it is not."""
     autoencoder, _ = networks
-    pixels = gate_photos()[2][None, :, :176, :192]
-    latents = autoencoder.encode(pixels)
-    known = truncate(latents, torch.tensor(float(CODE)), torch.tensor(0.0), torch.tensor(0.45))
-    maps = (known.values * 4, known.levels.clamp(-15, 15), known.precision.expand_as(latents), known.half_width.expand_as(latents) * 4)
-    part = Latents(*(m[0].round().int().numpy() for m in maps))
-    rgb = np.ascontiguousarray(pixels[0].permute(1, 2, 0).byte().numpy())
+    _, _, part, rgb = prepared(autoencoder, 2)
     session = Session(load_pack(TINY_PACK))
     likeness, moves = session.refine(part, rgb, 1.0)
     assert moves is not None
@@ -104,12 +105,7 @@ def test_ssimulacra2_of_the_graph_falls_with_the_score_of_the_training_loss(netw
     from ssimulacra2 import ssimulacra2
 
     autoencoder, _ = networks
-    pixels = gate_photos()[1][None, :, :176, :192]
-    latents = autoencoder.encode(pixels)
-    known = truncate(latents, torch.tensor(float(CODE)), torch.tensor(0.0), torch.tensor(0.45))
-    maps = (known.values * 4, known.levels.clamp(-15, 15), known.precision.expand_as(latents), known.half_width.expand_as(latents) * 4)
-    part = Latents(*(m[0].round().int().numpy() for m in maps))
-    rgb = np.ascontiguousarray(pixels[0].permute(1, 2, 0).byte().numpy())
+    pixels, known, part, rgb = prepared(autoencoder, 1)
     moves = Session(load_pack(TINY_PACK)).refine(part, rgb, 0.0)[1]
     assert moves is not None
     weights = torch.tensor(ssimulacra2.weights).reshape(3, 6, 2, 3).float()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Site
+from browser import Site, hosted
 
 from sdz.export.site.report import Report
 
@@ -19,14 +19,7 @@ playwright = pytest.importorskip("playwright.sync_api", reason="the browser test
 
 @pytest.fixture
 def served(built: Report) -> Iterator[Site]:
-    """The site on a host that knows nothing of it, under a prefix, with the policy that `server` sends."""
-    from sdz.server.headers import security_headers
-
-    host = Site("/some/where/")
-    host.files = {p.relative_to(built.site).as_posix(): p for p in built.site.rglob("*") if p.is_file()}
-    host.headers = security_headers()
-    yield host
-    host.close()
+    yield from hosted(built.site)
 
 
 def open_page(chromium: Any, scripts: bool = True) -> tuple[Any, list[str]]:

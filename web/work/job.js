@@ -11,6 +11,7 @@ import { ACCEPT, sha256 } from "../format/transfer.js";
 import { LARGE_PIXELS, MAX_DOWNLOAD_BYTES } from "../limits.js";
 import { isFine } from "../quantizer.js";
 import { Bitmap } from "./bitmap.js";
+import { Growing } from "./growing.js";
 import { exactReader } from "./later.js";
 
 /** @import { Shown, Stage } from "./stages.js" */
@@ -203,24 +204,18 @@ export class Job {
     const length = Number(response.headers.get("content-length"));
     this.#total = length > 0 && !response.headers.get("content-encoding") ? length : null;
     this.#answer = response;
-    let buffer = new Uint8Array(this.#total !== null && this.#total <= MAX_DOWNLOAD_BYTES ? this.#total : 1 << 14);
-    let size = 0;
+    const arrived = new Growing(this.#total !== null && this.#total <= MAX_DOWNLOAD_BYTES ? this.#total : undefined);
     const reader = response.body.getReader();
     for (;;) {
       const { done, value } = await reader.read().catch((error) => this.#refuse(error.message));
       if (done) break;
-      if (size + value.length > MAX_DOWNLOAD_BYTES) {
+      if (arrived.size + value.length > MAX_DOWNLOAD_BYTES) {
         reader.cancel().catch(() => {});
         throw new SdzError("LimitError", `${this.src} is larger than ${MAX_DOWNLOAD_BYTES} bytes`);
       }
-      if (size + value.length > buffer.length) {
-        const larger = new Uint8Array(Math.max(2 * buffer.length, size + value.length));
-        larger.set(buffer.subarray(0, size));
-        buffer = larger;
-      }
-      buffer.set(value, size);
-      size += value.length;
-      if (size >= this.head.length || size === this.#total) this.#bytes = buffer.subarray(0, size);
+      arrived.add(value);
+      const { size } = arrived;
+      if (size >= this.head.length || size === this.#total) this.#bytes = arrived.bytes;
       // the whole file is no prefix, of which a first paint would be made
       this.#received = size === this.#total;
       if (this.#received) break;
@@ -233,10 +228,10 @@ export class Job {
       this.turns.wake();
     }
     this.#received = true;
-    this.#arrived = buffer.subarray(0, size);
+    this.#arrived = arrived.bytes;
     if (!this.#cut) this.#bytes = this.#arrived;
     this.#look();
-    this.#total ??= size;
+    this.#total ??= arrived.size;
     if (!this.#cut) this.#endBeforeTail();
   }
 

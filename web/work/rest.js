@@ -6,6 +6,7 @@
 import { SdzError } from "../errors.js";
 import { ACCEPT } from "../format/transfer.js";
 import { MAX_DOWNLOAD_BYTES } from "../limits.js";
+import { Growing } from "./growing.js";
 
 const PARTIAL = 206;
 
@@ -32,29 +33,17 @@ export async function toTheEnd(address, have, size, answer, signal) {
   if (!response.ok || !response.body) return refuse(`HTTP status ${response.status}`);
   const goesOn = response.status === PARTIAL;
   if (goesOn && !response.headers.get("content-range")?.startsWith(`bytes ${have.length}-`)) refuse("another range than was asked for");
-  const parts = goesOn ? [have] : [];
-  let length = goesOn ? have.length : 0;
+  const arrived = new Growing(size !== null && size <= MAX_DOWNLOAD_BYTES ? size : undefined);
+  if (goesOn) arrived.add(have);
   const reader = response.body.getReader();
   for (;;) {
     const { done, value } = await reader.read().catch((error) => refuse(error.message));
     if (done) break;
-    parts.push(value);
-    length += value.length;
-    if (length > MAX_DOWNLOAD_BYTES) {
+    arrived.add(value);
+    if (arrived.size > MAX_DOWNLOAD_BYTES) {
       reader.cancel().catch(() => {});
       throw new SdzError("LimitError", `${address} is larger than ${MAX_DOWNLOAD_BYTES} bytes`);
     }
   }
-  return joined(parts, length);
-}
-
-/** @param {Uint8Array[]} parts @param {number} length */
-function joined(parts, length) {
-  const out = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
+  return arrived.bytes;
 }

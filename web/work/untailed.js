@@ -2,6 +2,7 @@
 
 import { MAX_HEADER_BYTES, parse, tailStart } from "../format/container.js";
 import { SdzError } from "../errors.js";
+import { Growing } from "./growing.js";
 
 /**
  * Downloads no further than the tail.
@@ -11,23 +12,16 @@ import { SdzError } from "../errors.js";
  */
 export async function withoutTail(response, most) {
   const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
-  let buffer = new Uint8Array(1 << 14);
-  let size = 0;
+  const arrived = new Growing();
   for (;;) {
     const { done, value } = await reader.read();
-    if (done) return buffer.subarray(0, size);
-    if (size + value.length > buffer.length) {
-      const larger = new Uint8Array(Math.max(2 * buffer.length, size + value.length));
-      larger.set(buffer.subarray(0, size));
-      buffer = larger;
-    }
-    buffer.set(value, size);
-    size += value.length;
-    const end = ending(buffer.subarray(0, size));
-    if (end < 0 && size <= most) continue;
+    if (done) return arrived.bytes;
+    arrived.add(value);
+    const end = ending(arrived.bytes);
+    if (end < 0 && arrived.size <= most) continue;
     reader.cancel().catch(() => {});
     if (end < 0 || end > most) throw new SdzError("LimitError", `${response.url} is larger than ${most} bytes`);
-    return buffer.subarray(0, end);
+    return arrived.bytes.subarray(0, end);
   }
 }
 

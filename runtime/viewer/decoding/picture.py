@@ -88,11 +88,11 @@ class Picture:
         if window is None:
             return None
         rows, columns = place = self.opened.place(window)
-        bands = np.concatenate(self.exact) if self.exact else np.empty((0, 0, 0), np.uint8)
-        if len(bands) < rows.stop:
+        if sum(map(len, self.exact)) < rows.stop:
             return None
-        self.exact = [bands]
-        pixels = bands[rows, columns]
+        if len(self.exact) > 1:
+            self.exact = [np.concatenate(self.exact)]
+        pixels = self.exact[0][rows, columns]
         return pixels if self.alpha is None else np.dstack([pixels, self.alpha[place]])
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import Site, picture
+from browser import Site, hosted, picture
 from sites import manifest, options
 
 from sdz.export.site import pages
@@ -148,13 +148,7 @@ def test_stops_and_curve(lossless: Report) -> None:
 
 @pytest.fixture
 def served(lossless: Report) -> Iterator[Site]:
-    from sdz.server.headers import security_headers
-
-    host = Site("/some/where/")
-    host.files = {p.relative_to(lossless.site).as_posix(): p for p in lossless.site.rglob("*") if p.is_file()}
-    host.headers = security_headers()
-    yield host
-    host.close()
+    yield from hosted(lossless.site)
 
 
 @pytest.fixture
