@@ -62,7 +62,9 @@ def run(calls: Iterable[Call], jobs: int) -> Generator[tuple[int, Any], None, No
 
         give(due)
         while given:
-            for future in wait(given, return_when=FIRST_COMPLETED).done:
+            done = wait(given, return_when=FIRST_COMPLETED).done
+            # a set, which has no order: of those that ended together, the first that was given
+            for future in [future for future in given if future in done]:
                 index, call = given.pop(future)
                 give(islice(waiting, 1))
                 error = future.exception()
