@@ -104,6 +104,8 @@ def test_lazy_pictures_are_decoded_in_sight(site: Site, page: Any) -> None:
     lazy = "".join(f'<sdz-img id="{n}" src="a.sdz?{n}" loading="lazy" width="96" height="64"></sdz-img>' for n in ("b", "c"))
     show(site, page, f'<sdz-img id="a" src="a.sdz?a" width="96" height="64"></sdz-img>{far}{lazy}')
     assert loaded(page, 1) == ["a"]
+    while len(site.asked("a.sdz")) < 3:
+        page.wait_for_timeout(20)
     page.wait_for_timeout(300)
     assert {name for _, name, _ in page.evaluate("window.seen")} == {"a"}
     assert site.asked("a.sdz") == ["a.sdz"] * 3
@@ -124,6 +126,8 @@ def test_files_that_claim_to_be_huge(site: Site, page: Any, pack: Pack, photo: b
     show(site, page, f'{bombs}<sdz-img id="honest" src="a.sdz"></sdz-img>')
     while len(site.asked(".sdz")) < 6:
         page.wait_for_timeout(20)
+    # until what was asked for has come
+    page.wait_for_timeout(500)
     tables.set()
     loaded(page, 6)
     # although it came last, only what had been begun goes before it

@@ -313,7 +313,9 @@ def test_a_larger_file_of_an_image_that_fails_leaves_what_is_shown(chromium: Any
     page = upgraded(chromium, site, f'<img src="s.png" data-sdz="l.sdz" data-sdz-srcset="{srcset}" sizes="50px" alt="">')
     page.evaluate("document.addEventListener('sdzerror', () => window.failed = true, true)")
     page.evaluate("document.querySelector('img').sizes = '230px'")
-    page.wait_for_timeout(500)
+    while not site.asked("l.sdz"):
+        page.wait_for_timeout(20)
+    page.wait_for_timeout(300)
     assert (page.evaluate(IMAGE)[0], page.evaluate("window.failed ?? null"), site.asked("l.sdz")) == (60, None, ["l.sdz"])
     page.context.close()
 
