@@ -1,6 +1,6 @@
-"""What the bytes cost: time per megapixel beside the peers in the same run, and the decoder's own download.
+"""What the bytes cost: time per megapixel beside the peers in the same run.
 
-Takes photos and a pack, returns milliseconds and bytes. `export.speed` has the browser's times and the memory.
+Takes photos and a pack, returns milliseconds. `export.speed` has the browser's times, what it downloads and the memory.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from ...runtime.decode import decode
 from ...runtime.options import DEFAULT_QUALITY
 from ...runtime.pack import Pack
 from ...runtime.session import Session
-from ..site.library import Library
-from ..speed.sizes import GROUPS, sizes
 from ..speed.timing import machine
 from .peers import FULL, PEERS, Pixels, Setting
 from .sdz_codec import NATURAL, SdzCodec
@@ -42,13 +40,6 @@ def times(photos: list[Pixels], pack: Pack, repetitions: int = REPETITIONS) -> d
                 columns[name] |= _peer_times(photos, _peer(peer, threads), PEER_QUALITIES[peer], repetitions)
     rows = [{"codec": codec, "step": step, **{name: columns[name][codec, step] for name in columns}} for codec, step in columns["one"]]
     return {"machine": machine(), "photos": len(photos), "rows": rows}
-
-
-def downloads(shared: Library) -> dict[str, dict[str, int]]:
-    """Bytes of what a page loads, `raw`, `gzip` and `brotli`, by what it is for, and their `total`."""
-    found = sizes(shared, quick=False)
-    forms = ("raw", "gzip", "brotli")
-    return found | {"total": {form: sum(found[name][form] for name in GROUPS if name in found) for form in forms}}
 
 
 def _peer(codec: str, threads: int) -> Setting:

@@ -286,8 +286,8 @@ def _familiar(familiar: Figures) -> Section:
 def _break_even(report: Figures) -> Section:
     lines = []
     if report.get("downloads"):
-        total = report["downloads"]["total"]
-        sizes = ", ".join(f"{total[form] / 1e6:.2f} MB {form}" for form in ("raw", "gzip", "brotli"))
+        visit = report["downloads"]["visit"]
+        sizes = ", ".join(f"{visit[form] / 1e6:.2f} MB {form}" for form in ("raw", "gzip", "brotli"))
         lines.append(f"A visitor downloads the decoder and the pack once: {sizes}.")
     table = Table(["against", "an image of the default quality saves", "paid for after", "photos"], [])
     for peer, row in report["break_even"].items():

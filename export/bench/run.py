@@ -34,6 +34,7 @@ from ..metrics import perceptual
 from ..metrics.kept import Kept
 from ..site.assets import digest
 from ..site.library import MissingRuntimeError, collect
+from ..speed.sizes import sizes
 from . import costs, palette2022, peers, plots, report, sdz_codec, sheets, summary
 from .ladder import ladder
 from .palette2022 import PaletteError
@@ -247,7 +248,7 @@ def _report(
 ) -> dict[str, Any]:
     """What `report.json` holds of the quality table."""
     downloads = _downloads(pack, options.out) if not options.quick else None
-    download = None if downloads is None else downloads["total"]["brotli"]
+    download = None if downloads is None else downloads["visit"]["brotli"]
     timed = [read(p.read_bytes(), str(p)).rgb for p in evenly(photos, 1 if options.quick else TIMED_PHOTOS)]
     keep = ("codec", "setting", "quality", "bytes", "bpp", *(m.key for m in summary.METRICS))
     figures = {
@@ -285,9 +286,9 @@ def _downloads(pack: Pack, out: Path) -> dict[str, dict[str, int]] | None:
         return None
     target = out / f"downloads-{shared.directory.rpartition('-')[2]}.json"
     if not target.exists():
-        write_atomically(target, json.dumps(costs.downloads(shared)).encode())
-    sizes: dict[str, dict[str, int]] = json.loads(target.read_text())
-    return sizes
+        write_atomically(target, json.dumps(sizes(shared, quick=False)).encode())
+    kept: dict[str, dict[str, int]] = json.loads(target.read_text())
+    return kept
 
 
 def _crops(

@@ -171,7 +171,7 @@ def made_up() -> dict[str, Any]:
                 "pack": "010203",
                 "summary": summary.summarize(photos),
                 "break_even": summary.break_even(photos, 1_000_000),
-                "downloads": {"total": {"raw": 3_000_000, "gzip": 1_500_000, "brotli": 1_000_000}},
+                "downloads": {"visit": {"raw": 3_000_000, "gzip": 1_500_000, "brotli": 1_000_000}},
                 "familiar": {"photos": 1, "rows": summary.familiarity(photos[:1], photos[1:], "AVIF", (0.25,))},
                 "times": {
                     "machine": {"processor": "P", "cores": 2, "load": 0.5, "python": "3", "onnxruntime": "1"},
@@ -299,10 +299,10 @@ def test_downloads_are_weighed_once_and_left_out_without_the_runtime(
     pack: Any = StandInPack()
     shared = Library({}, "assets/sdz-0123")
     monkeypatch.setattr(run, "collect", lambda pack: shared)
-    monkeypatch.setattr(costs, "downloads", lambda shared: {"total": {"raw": 3, "gzip": 2, "brotli": 1}})
-    assert run._downloads(pack, tmp_path) == {"total": {"raw": 3, "gzip": 2, "brotli": 1}}
-    monkeypatch.setattr(costs, "downloads", lambda shared: pytest.fail("weighed again"))
-    assert run._downloads(pack, tmp_path) == {"total": {"raw": 3, "gzip": 2, "brotli": 1}}
+    monkeypatch.setattr(run, "sizes", lambda shared, quick: {"visit": {"raw": 3, "gzip": 2, "brotli": 1}})
+    assert run._downloads(pack, tmp_path) == {"visit": {"raw": 3, "gzip": 2, "brotli": 1}}
+    monkeypatch.setattr(run, "sizes", lambda shared, quick: pytest.fail("weighed again"))
+    assert run._downloads(pack, tmp_path) == {"visit": {"raw": 3, "gzip": 2, "brotli": 1}}
 
     def missing(pack: Any) -> Any:
         raise MissingRuntimeError("no runtime here")
