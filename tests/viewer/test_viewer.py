@@ -165,9 +165,11 @@ def test_keys_walk_the_folder(window: Window, folder: Path) -> None:
     assert window.bottom.slider.isHidden() and window.bottom.stages.isHidden()
 
 
-def test_the_photo_itself_is_the_last_stage_of_a_file_that_holds_it(window: Window, tmp_path: Path) -> None:
+@pytest.mark.parametrize("quality", [40, 80])
+def test_the_photo_itself_is_the_last_stage_of_a_file_that_holds_it(window: Window, tmp_path: Path, quality: int) -> None:
+    """Files of quality 80 have the linear stage before it, and no network."""
     photo = np.random.default_rng(4).integers(0, 256, (120, 200, 3), dtype=np.uint8)
-    (tmp_path / "a.sdz").write_bytes(encode(photo, session=StandInSession(), lossless=True))  # type: ignore[arg-type]
+    (tmp_path / "a.sdz").write_bytes(encode(photo, quality=quality, session=StandInSession(), lossless=True))  # type: ignore[arg-type]
     window.open(tmp_path / "a.sdz")
     wait(lambda: window.canvas.stage_in_view() == "exact")
     assert np.array_equal(painted(window, 200, 120), photo)
