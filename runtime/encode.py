@@ -76,7 +76,7 @@ def encode(
     """Encodes an image: a path, an image file's bytes, a file opened for binary reading, a Pillow image, a uint8 array (H, W) or
     (H, W, 1 to 4), or what `read_photo` prepared of one of these. Of an animation, the frame it stands at.
 
-    Give at most one of: `quality` 0..100 (default 40; see `step_index_for`, `index_bits`), `bpp` bits per pixel of the whole file,
+    Give at most one of: `quality` 0..100 (default 32; see `step_index_for`, `index_bits`), `bpp` bits per pixel of the whole file,
     `target_size` bytes of the whole file. A size is met exactly, with two exceptions: the file is smaller where even the finest step needs
     fewer bytes, and one byte short where the length of the latents takes one byte more to write. A pack with a palette has other
     qualities (`palette_entries`, default 100), and its files have at most the size.

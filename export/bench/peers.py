@@ -136,7 +136,7 @@ def sdz_qualities(*others: int) -> tuple[int, ...]:
     return tuple(sorted({*others, round(DEFAULT_QUALITY)}))
 
 
-FULL = Plan("peers", SETTINGS, sdz_qualities(0, 13, 26, 53, 68, 84), EQUAL_RATES, VISIBLE_RATE)
+FULL = Plan("peers", SETTINGS, sdz_qualities(0, 13, 26, 40, 53, 68, 84), EQUAL_RATES, VISIBLE_RATE)
 QUICK = Plan("quick", QUICK_SETTINGS, sdz_qualities(10, 25, 60), (0.1,), math.inf)
 AVIF = replace(FULL, name="avif", settings=FULL.of("AVIF"))
 """What the model card states: AVIF is the peer that is hardest to beat at these rates."""

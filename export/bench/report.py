@@ -15,10 +15,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ..markdown import table as markdown_table
+from ..speed.sizes import GROUPS
 from .palette2022 import METHODS, PALETTE_2022
 from .peers import JUDGED_RATE, NETWORKS_RATE, PEERS, SHRINKING, VISIBLE_RATE
 from .sdz_codec import FAITHFUL, NATURAL, POINTS
-from .summary import ARTEFACTS, METRICS, TRANSPARENT
+from .summary import ARTEFACTS, EVEN_BY, METRICS, TRANSPARENT
 
 TEMPLATE = "report.html"
 
@@ -289,16 +290,21 @@ def _break_even(report: Figures) -> Section:
         visit = report["downloads"]["visit"]
         sizes = ", ".join(f"{visit[form] / 1e6:.2f} MB {form}" for form in ("raw", "gzip", "brotli"))
         lines.append(f"A visitor downloads the decoder and the pack once: {sizes}.")
-    table = Table(["against", "an image of the default quality saves", "paid for after", "photos"], [])
+    even = [next(m for m in METRICS if m.key == key) for key in EVEN_BY]
+    smaller = [f"smaller at equal {m.name}" for m in even]
+    table = Table(["against", "an image of the default quality saves", "paid for after", "photos", *smaller], [])
     for peer, row in report["break_even"].items():
         saved = "–" if row["saved"] is None else f"{row['saved']:,.0f} bytes"
         images = "–" if row["images"] is None else f"{row['images']:,} images"
         never = row["saved"] is not None and row["saved"] <= 0
-        table.rows.append([peer, saved, "never" if never else images, str(row["photos"])])
-    lines.append("Bytes at equal ST-LPIPS, over the photos on which the peer reaches that figure; negative: the peer's file is smaller.")
-    parts = Table(["kB", "raw", "gzip", "brotli"], [])
+        counts = [f"{row['smaller'][m.key]['smaller']} of {row['smaller'][m.key]['known']}" for m in even]
+        table.rows.append([peer, saved, "never" if never else images, str(row["photos"]), *counts])
+    lines.append(
+        "Bytes saved at equal ST-LPIPS (negative: the peer's file is smaller), on the photos on which the peer reaches the figure."
+    )
+    parts = Table(["a page loads, kB", "raw", "gzip", "brotli"], [])
     for name, sizes_ in report.get("downloads", {}).items():
-        parts.rows.append([name, *(f"{sizes_[form] / 1000:.1f}" for form in ("raw", "gzip", "brotli"))])
+        parts.rows.append([GROUPS[name], *(f"{sizes_[form] / 1000:.1f}" for form in ("raw", "gzip", "brotli"))])
     return Section("Download and break-even", lines, [table, parts] if parts.rows else [table])
 
 

@@ -40,6 +40,9 @@ METRICS = (
     Metric("dists", "DISTS", 4, -1),
 )
 
+EVEN_BY = ("st_lpips", "ssimulacra2")
+"""Measures by which files of the default quality are compared with a peer's in bytes; the first says when the download is paid for."""
+
 ARTEFACTS = {"colour": "colour, Lab", "hatching": "hatching, levels"}
 """What is measured of the files at equal rates (`metrics.artefacts`), and its name for people."""
 
@@ -243,22 +246,31 @@ def extremes(photos: list[Measured]) -> dict[str, Any]:
 
 def break_even(photos: list[Measured], download: int | None) -> dict[str, Any]:
     """Per peer the bytes saved by an image of the default quality at equal ST-LPIPS, and after how many images `download` bytes are paid
-    for (None: never, or nothing known)."""
-    metric = next(m for m in METRICS if m.key == "st_lpips")
+    for (None: never, or nothing known); by measure how many photos are `smaller` than the peer's at equal figures, of how many that are
+    `known`: those on which the peer reaches the figure."""
     out = {}
     for peer in PEERS:
-        saved = []
-        for photo in photos:
-            curve = photo.curve(peer, metric)
-            at_default = (p for p in photo.points if (p["codec"], p["quality"]) == (NATURAL, DEFAULT_QUALITY) and metric.key in p)
-            point = next(at_default, None)
-            rate = None if curve is None or point is None else curve.rate_for(point[metric.key])
-            if rate is not None and point is not None:
-                saved.append(rate * photo.width * photo.height / 8 - point["bytes"])
-        mean = float(np.mean(saved)) if saved else None
+        saved = {key: _saved(photos, peer, key) for key in EVEN_BY}
+        known = saved[EVEN_BY[0]]
+        mean = float(np.mean(known)) if known else None
         pays = None if mean is None or download is None or mean <= 0 else math.ceil(download / mean)
-        out[peer] = {"photos": len(saved), "saved": mean, "images": pays}
+        counts = {key: {"smaller": sum(x > 0 for x in values), "known": len(values)} for key, values in saved.items()}
+        out[peer] = {"photos": len(known), "saved": mean, "images": pays, "smaller": counts}
     return out
+
+
+def _saved(photos: list[Measured], peer: str, key: str) -> list[float]:
+    """What a peer's file of the figure of an image of the default quality has more in bytes, for each photo on which it reaches that."""
+    metric = next(m for m in METRICS if m.key == key)
+    saved = []
+    for photo in photos:
+        curve = photo.curve(peer, metric)
+        at_default = (p for p in photo.points if (p["codec"], p["quality"]) == (NATURAL, DEFAULT_QUALITY) and metric.key in p)
+        point = next(at_default, None)
+        rate = None if curve is None or point is None else curve.rate_for(point[metric.key])
+        if rate is not None and point is not None:
+            saved.append(rate * photo.width * photo.height / 8 - point["bytes"])
+    return saved
 
 
 def familiarity(own: list[Measured], others: list[Measured], control: str, rates: tuple[float, ...]) -> list[dict[str, Any]]:

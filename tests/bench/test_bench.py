@@ -29,6 +29,7 @@ from sdz.export.metrics import frechet, perceptual, similarity
 from sdz.export.metrics.kept import Kept
 from sdz.export.photo_files import SAMPLES
 from sdz.export.site.library import Library, MissingRuntimeError
+from sdz.runtime.options import DEFAULT_QUALITY
 
 AREA = 512 * 512
 RATES = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
@@ -47,7 +48,10 @@ def curve(codec: str, factor: float, rates: tuple[float, ...] = RATES, gain: flo
             "ssimulacra2": 20.0 * level,
         }
         bpp = factor * rate
-        out.append({"codec": codec, "setting": "a", "quality": 40 if rate == 0.25 else i, "bytes": bpp * AREA / 8, "bpp": bpp} | figures)
+        out.append(
+            {"codec": codec, "setting": "a", "quality": DEFAULT_QUALITY if rate == 0.25 else i, "bytes": bpp * AREA / 8, "bpp": bpp}
+            | figures
+        )
     return out
 
 
@@ -129,7 +133,15 @@ def test_break_even_is_the_download_over_the_bytes_saved() -> None:
     out = summary.break_even([photo("a"), photo("b")], 1_000_000)
     # at equal ST-LPIPS AVIF's file has 0.25 bits per pixel, ours 0.2
     saved = 0.05 * AREA / 8
-    assert out["AVIF"] == {"photos": 2, "saved": pytest.approx(saved), "images": -(-1_000_000 // saved)}
+    counts = {"smaller": 2, "known": 2}
+    assert out["AVIF"] == {
+        "photos": 2,
+        "saved": pytest.approx(saved),
+        "images": -(-1_000_000 // saved),
+        "smaller": {"st_lpips": counts, "ssimulacra2": counts},
+    }
+    larger = summary.break_even([photo("a"), photo("b", ours=1.5)], None)["AVIF"]["smaller"]
+    assert larger["ssimulacra2"] == {"smaller": 1, "known": 2}
     assert summary.break_even([photo("a", ours=1.5)], 1_000_000)["AVIF"]["images"] is None
     assert summary.break_even([photo("a")], None)["AVIF"]["images"] is None
 
@@ -191,8 +203,9 @@ def test_markdown_holds_every_table() -> None:
         "| 0.1 | AVIF | 2 | 28.11 / 28.61 / 27.48 | 0.8617 / 0.8617 / 0.8522 | 0.3943 / 0.3943 / 0.4259 | 41.1 / 41.1 / 34.8 |",
         "| 40 | 160 | 200 | 320 | -20.0 % | -50.0 % |",
         "| 0.100 | 27.00 / 27.50 | 0.9000 / 0.9000 | 0.2000 / 0.2000 |",
-        "| AVIF | 1,638 bytes | 611 images | 2 |",
+        "| AVIF | 1,638 bytes | 611 images | 2 | 2 of 2 | 2 of 2 |",
         "- A visitor downloads the decoder and the pack once: 3.00 MB raw, 1.50 MB gzip, 1.00 MB brotli.",
+        "| on a first visit: all of these | 3000.0 | 1500.0 | 1000.0 |",
         "| sdz | encode | 1.2 | 0.8 |",
     ):
         assert line in text.splitlines()

@@ -14,6 +14,7 @@ from PIL import Image
 from sdz.export.bench import peers
 from sdz.export.bench.peers import FULL, PEERS, SHRINKING, Plan, Setting, equal_file, figures, measure_photo, recipe
 from sdz.export.metrics.kept import Kept
+from sdz.runtime.options import DEFAULT_QUALITY
 
 REFERENCE = np.asarray(Image.radial_gradient("L").convert("RGB"))[64:192, 32:224]
 SMALL = Plan("small", (replace(FULL.of("JPEG")[0], qualities=(10, 60)),), (40,), (0.5,), 0.1)
@@ -44,7 +45,7 @@ def test_the_peers_are_those_of_the_design_at_three_sizes() -> None:
     assert {s.options["subsampling"] for s in FULL.of("AVIF")} == {"4:2:0", "4:4:4"}
     assert {s.options["speed"] for s in FULL.of("AVIF")} == {4}
     assert {s.options["effort"] for s in FULL.of("JPEG XL")} == {7}
-    assert 40 in FULL.qualities
+    assert round(DEFAULT_QUALITY) in FULL.qualities
 
 
 @pytest.mark.parametrize("setting", FULL.settings, ids=lambda s: f"{s.codec} {s.name}")

@@ -53,7 +53,7 @@ def test_the_nearest_entry_is_found_in_pieces(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_quality_leaves_out_an_index_s_last_bits() -> None:
-    assert [index_bits(quality, 10) for quality in (0, 1, 20, 30, 40, 41, 100)] == [1, 1, 5, 8, 10, 10, 10]
+    assert [index_bits(quality, 10) for quality in (0, 1, 16, 29, 32, 33, 100)] == [1, 1, 5, 9, 10, 10, 10]
     assert index_bits(1, 1) == 1
     for quality in (-0.1, 100.1, float("nan")):
         with pytest.raises(EncodeInputError, match=r"it must lie in 0\.\.100"):

@@ -136,7 +136,7 @@ def test_json_reports(capsys: pytest.CaptureFixture[str]) -> None:
         "height": 30,
         "bytes": size,
         "bpp": round(size / 150, 4),
-        "step_index": 54,
+        "step_index": 60,
     }
     failed = {"input": "no.png", "error": "FileNotFoundError", "message": "No such file or directory (no.png)"}
     assert report["files"] == [done, failed]

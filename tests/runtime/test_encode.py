@@ -51,7 +51,7 @@ def test_encoder_tiles_of_a_tiled_pack_are_blended_and_deviations_come_along() -
 def test_quality_is_linear_in_the_step_index() -> None:
     expected = {0: 80, 10: 74, 25: 64, 50: 48, 75: 32, 90: 22, 100: 16}
     assert {quality: step_index_for(quality) for quality in expected} == expected
-    assert parse(encode(photo(), session=SESSION)).header.step_index == 54
+    assert parse(encode(photo(), session=SESSION)).header.step_index == 60
     assert parse(encode(photo(), quality=75, session=SESSION)).header.step_index == 32
 
 
