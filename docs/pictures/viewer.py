@@ -24,7 +24,7 @@ PHOTO: Final = "astronaut"
 SIZE: Final = (1000, 680)
 """Of the window in pixels: beside the panel the photo fits at 100 %."""
 
-SHARE: Final = 0.5
+SHARE: Final = 0.8
 """Of the latents, the part that is shown."""
 
 LINE: Final = 0.42
