@@ -1,6 +1,6 @@
 """Convolutions that know how they will be quantized.
 
-Every activation of the int8 graphs is uint8 with a power-of-two scale, every weight a 7-bit integer with one scale per
+Every activation of the int8 graphs is uint8 with a power-of-two scale, every weight an integer of 5 or 6 bits with one scale per
 output channel (DESIGN-level decision "the int8 decode is the reference"). The modules below compute in floating point
 and, once `fake_quantize` is set, round weights and activations to exactly those grids with straight-through gradients
 (Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference").
@@ -12,8 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-WEIGHT_LEVELS = 63
-"""Largest magnitude of an int8 weight: 7 bits, so that AVX2's 16-bit pair sums (2 * 255 * 63 < 2**15) never saturate."""
+LARGE_LAYER = 50_000
+"""Weights from which a layer is large: nearly all of what a visitor downloads is in those ..."""
+
+LARGE_LEVELS, SMALL_LEVELS = 15, 31
+"""... and the largest magnitude of their integers, and of other layers'. A bit less is an eighth of a byte less to download for every
+weight, as packs are compressed. At most 63: with that AVX2's sums of pairs in 16 bits (2 * 255 * 63 < 2**15) never saturate."""
 
 GRID_WEIGHT_LEVELS = 127
 """Largest magnitude of a weight of a `GridConv2d`; with the bound on its inputs it keeps fp32 sums under 2**24."""
@@ -27,9 +31,19 @@ def round_ste(x: Tensor) -> Tensor:
     return x + (x.round() - x).detach()
 
 
-def fake_quantize_weight(weight: Tensor, levels: int = WEIGHT_LEVELS) -> Tensor:
+def weight_levels(weights: int) -> int:
+    """The largest magnitude of the integers of a layer of so many weights."""
+    return LARGE_LEVELS if weights >= LARGE_LAYER else SMALL_LEVELS
+
+
+def weight_scale(weight: Tensor) -> Tensor:
+    """Scale per output channel (O, 1, 1, 1) under which `weight` (O, I, kh, kw) is at most `weight_levels`."""
+    return weight.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-8) / weight_levels(weight.numel())
+
+
+def fake_quantize_weight(weight: Tensor) -> Tensor:
     """`weight` (O, I, kh, kw) on its per-output-channel symmetric integer grid, straight-through gradients."""
-    scale = weight.detach().abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-8) / levels
+    scale = weight_scale(weight)
     return round_ste(weight / scale) * scale
 
 

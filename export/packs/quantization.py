@@ -24,7 +24,7 @@ from ..models import OneStepDenoiser, TinyAutoencoder
 from ..models.autoencoder import GRID, INPUT_GAIN, PRECISION_GAIN, ScaledTransform, dct_matrix, opponent_matrix
 from ..models.denoiser import DELTA_SCALE_EXPONENT, LEVEL_GAIN, LEVEL_LIMIT
 from ..models.lapping import Lapping
-from ..models.layers import WEIGHT_LEVELS, GridConv2d, QuantConv2d, freeze_ranges, grid_scale, set_quantization
+from ..models.layers import GridConv2d, QuantConv2d, freeze_ranges, grid_scale, set_quantization, weight_scale
 from ..models.truncation import truncate
 
 EXACT_LIMIT = 2**24
@@ -59,8 +59,9 @@ class QuantizationError(ValueError):
 
 @dataclass(frozen=True)
 class IntegerConv:
-    """A `QuantConv2d` on its grids: `weight` int8 (O, I, k, k) with |w| <= 63, `scale` float32 (O,) per weight level, `bias` int32 (O,) in
-    units of input scale times `scale`; output grid `2**exponent` per level, zero point 128 if `signed` else 0."""
+    """A `QuantConv2d` on its grids: `weight` int8 (O, I, k, k) with |w| up to its layer's `weight_levels`, `scale` float32 (O,) per weight
+    level, `bias` int32 (O,) in units of input scale times `scale`; output grid `2**exponent` per level, zero point 128 if `signed`,
+    else 0."""
 
     weight: NDArray[np.int8]
     scale: NDArray[np.float32]
@@ -137,7 +138,7 @@ def integer_conv(layer: QuantConv2d, input_exponent: int, name: str) -> IntegerC
     bias = layer.conv.bias.detach().double().numpy()
     # the same float32 operations as `fake_quantize_weight`, so that ties fall alike; a channel that is almost only bias gets a scale
     # in which the bias fits the accumulator
-    scale = weight.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-8) / WEIGHT_LEVELS
+    scale = weight_scale(weight)
     room = torch.from_numpy(np.abs(bias) / 2.0 ** (BIAS_BITS + input_exponent)).float()
     scale = torch.maximum(scale, room[:, None, None, None])
     integers = (weight / scale).round().numpy().astype(np.int8)

@@ -21,7 +21,7 @@ from ...runtime.quantize import TYPICAL_ROUNDING
 from ..models import OneStepDenoiser, TinyAutoencoder
 from ..models.autoencoder import CENTRE, GRID, INPUT_GAIN, PATCH, PRECISION_GAIN, RESIDUAL_GAIN
 from ..models.denoiser import LEVEL_GAIN
-from ..models.layers import GRID_WEIGHT_LEVELS, WEIGHT_LEVELS, GridConv2d, QuantConv2d, ResidualBlock
+from ..models.layers import GRID_WEIGHT_LEVELS, GridConv2d, QuantConv2d, ResidualBlock, weight_levels
 from ..models.truncation import truncate
 from .gradient import Tape, numpy_one
 from .graph import GraphBuilder
@@ -81,7 +81,7 @@ class _Network:
         weight, bias = (t.detach().double().numpy() for t in (layer.conv.weight, _bias(layer.conv)))
         if order is not None:
             weight, bias = weight[order], bias[order]
-        y = self._conv(x, weight, bias, WEIGHT_LEVELS)
+        y = self._conv(x, weight, bias, weight_levels(weight.size))
         return self.tape.relu(y) if layer.relu else y
 
     def stem(self, parts: list[tuple[str, float]], layer: GridConv2d) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from numpy_forms import linear_stage
 
 from sdz.export.models import OneStepDenoiser, TinyAutoencoder
+from sdz.export.models.layers import QuantConv2d, weight_levels
 from sdz.export.packs.cost import graph_cost
 from sdz.export.packs.graph import GraphBuilder, Trunk, Value, decoder_graph, decoder_table, denoiser_graph, encoder_graph, serialize
 from sdz.export.packs.quantization import EXACT_LIMIT, QuantizationError, grid_weights, integer_conv, linear_table, settle_gains
@@ -173,7 +174,11 @@ def test_encoder_graph_is_the_encoder(networks: tuple[TinyAutoencoder, OneStepDe
 def test_weights_keep_to_their_grids(networks: tuple[TinyAutoencoder, OneStepDenoiser]) -> None:
     autoencoder, denoiser = networks
     conv = integer_conv(denoiser.head, int(denoiser.trunk[1].activation.exponent), "head")
-    assert conv.weight.dtype == np.int8 and (np.abs(conv.weight).max(axis=(1, 2, 3)) == 63).all()
+    assert conv.weight.dtype == np.int8 and (np.abs(conv.weight).max(axis=(1, 2, 3)) == 31).all()
+    # 50,000 weights and more: most of what a visitor downloads
+    large = integer_conv(QuantConv2d(125, 400, 1, relu=False), -5, "large")
+    assert (np.abs(large.weight).max(axis=(1, 2, 3)) == 15).all()
+    assert [weight_levels(weights) for weights in (49_999, 50_000)] == [31, 15]
     grid = grid_weights(autoencoder.decoder.stem, CHANNELS, "stem")
     assert (np.abs(grid.levels).max(axis=1) >= 32).all() and set(grid.gains) == {1, 4}
     table = decoder_table(autoencoder)
