@@ -290,14 +290,13 @@ def _break_even(report: Figures) -> Section:
         visit = report["downloads"]["visit"]
         sizes = ", ".join(f"{visit[form] / 1e6:.2f} MB {form}" for form in ("raw", "gzip", "brotli"))
         lines.append(f"A visitor downloads the decoder and the pack once: {sizes}.")
-    even = [next(m for m in METRICS if m.key == key) for key in EVEN_BY]
-    smaller = [f"smaller at equal {m.name}" for m in even]
+    smaller = [f"smaller at equal {m.name}" for m in EVEN_BY]
     table = Table(["against", "an image of the default quality saves", "paid for after", "photos", *smaller], [])
     for peer, row in report["break_even"].items():
         saved = "–" if row["saved"] is None else f"{row['saved']:,.0f} bytes"
         images = "–" if row["images"] is None else f"{row['images']:,} images"
         never = row["saved"] is not None and row["saved"] <= 0
-        counts = [f"{row['smaller'][m.key]['smaller']} of {row['smaller'][m.key]['known']}" for m in even]
+        counts = [f"{row['smaller'][m.key]['smaller']} of {row['smaller'][m.key]['known']}" for m in EVEN_BY]
         table.rows.append([peer, saved, "never" if never else images, str(row["photos"]), *counts])
     lines.append(
         "Bytes saved at equal ST-LPIPS (negative: the peer's file is smaller), on the photos on which the peer reaches the figure."

@@ -40,7 +40,7 @@ METRICS = (
     Metric("dists", "DISTS", 4, -1),
 )
 
-EVEN_BY = ("st_lpips", "ssimulacra2")
+EVEN_BY = tuple(m for m in METRICS if m.key in ("st_lpips", "ssimulacra2"))
 """Measures by which files of the default quality are compared with a peer's in bytes; the first says when the download is paid for."""
 
 ARTEFACTS = {"colour": "colour, Lab", "hatching": "hatching, levels"}
@@ -250,8 +250,8 @@ def break_even(photos: list[Measured], download: int | None) -> dict[str, Any]:
     `known`: those on which the peer reaches the figure."""
     out = {}
     for peer in PEERS:
-        saved = {key: _saved(photos, peer, key) for key in EVEN_BY}
-        known = saved[EVEN_BY[0]]
+        saved = {metric.key: _saved(photos, peer, metric) for metric in EVEN_BY}
+        known = saved[EVEN_BY[0].key]
         mean = float(np.mean(known)) if known else None
         pays = None if mean is None or download is None or mean <= 0 else math.ceil(download / mean)
         counts = {key: {"smaller": sum(x > 0 for x in values), "known": len(values)} for key, values in saved.items()}
@@ -259,9 +259,8 @@ def break_even(photos: list[Measured], download: int | None) -> dict[str, Any]:
     return out
 
 
-def _saved(photos: list[Measured], peer: str, key: str) -> list[float]:
+def _saved(photos: list[Measured], peer: str, metric: Metric) -> list[float]:
     """What a peer's file of the figure of an image of the default quality has more in bytes, for each photo on which it reaches that."""
-    metric = next(m for m in METRICS if m.key == key)
     saved = []
     for photo in photos:
         curve = photo.curve(peer, metric)
