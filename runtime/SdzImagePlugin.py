@@ -129,7 +129,7 @@ class SdzDecoder(ImageFile.PyDecoder):
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
-    """Options: quality, bpp, target_size, lossless, alt as of `runtime.encode.encode`; exif (bytes or Image.Exif) is stored, its
+    """Options: quality, bpp, target_size, effort, lossless, alt as of `runtime.encode.encode`; exif (bytes or Image.Exif) is stored, its
     orientation applied; icc_profile (bytes, None for sRGB) says what the pixels are in, in place of the image's own profile. What is
     stored is sRGB."""
     from .encode import encode
@@ -146,6 +146,7 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
         quality=options.get("quality"),
         bpp=options.get("bpp"),
         target_size=options.get("target_size"),
+        effort=options.get("effort"),
         alt=options.get("alt"),
         lossless=bool(options.get("lossless", False)),
         keep_metadata=bool(exif),

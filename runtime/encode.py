@@ -23,7 +23,7 @@ from .format.container import ALPHA, ALT_TEXT, EXIF, LATENTS, PALETTE_LATENTS, R
 from .format.indices import encode_indices
 from .format.planes import encode_planes
 from .format.reconstruction import channel_steps
-from .options import DEFAULT_EFFORT, DEFAULT_QUALITY, DEFAULT_TUNE, TUNES, Tune
+from .options import DEFAULT_QUALITY, DEFAULT_TUNE, TUNES, Tune
 from .pack import INDICES, PALETTE, PLANES, Pack, default_pack
 from .photo import ImageInput, PreparedPhoto, read_photo
 from .quantize import FINE_TUNINGS, TUNINGS, Tuning, activity_weights, nearest_entries, posterior_weights, rdo_quantize
@@ -63,7 +63,7 @@ def encode(
     bpp: float | None = None,
     target_size: int | None = None,
     tune: Tune = DEFAULT_TUNE,
-    effort: int = DEFAULT_EFFORT,
+    effort: int | None = None,
     regions: RegionsInput | None = None,
     protect: str | Sequence[str] = (),
     worst: float | None = None,
@@ -81,8 +81,8 @@ def encode(
     fewer bytes, and one byte short where the length of the latents takes one byte more to write. A pack with a palette has other
     qualities (`palette_entries`, default 100), and its files have at most the size.
     `tune` chooses what the bytes are spent on: "natural" keeps texture alive, "faithful" keeps the error small.
-    `effort`, 0 to 9, is how much time goes into nearer pictures in the same bytes (`refining`): 0 none, 2 about a second for 512 x 512
-    pixels, 9 half a minute; over 0 the pack has to have the graph for it.
+    `effort`, 0 to 9, is how much time goes into nearer pictures in the same bytes (`refining`): 0 none, 1, the default, half a second for
+    512 x 512 pixels, 9 half a minute; over 0 the pack has to have the graph for it, and without one the default is 0.
     `regions` are boxes with octaves or a mask: what is sent more, or less, precisely than the rest (`regions.maps`). `protect` names what
     is looked for and sent finer, "text" or "faces" (the extra `protect`). `worst` is the share of the blocks, in per cent, that were
     farthest from the photo without and are sent finer. All else has the step of the quality, or what the size leaves it.
@@ -292,7 +292,7 @@ class _Source:
     @functools.cached_property
     def refiner(self) -> Refiner | None:
         """What effort finds better integers with; None without."""
-        return Refiner(self.photo.rgb, self.session, self.rounds, TUNINGS[self.tune].realism) if self.rounds else None
+        return Refiner(self.photo.rgb, self.session, self.rounds, TUNINGS[self.tune]) if self.rounds else None
 
 
 @dataclass(frozen=True)

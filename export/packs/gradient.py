@@ -64,12 +64,14 @@ class Tape:
     def power(self, x: str, exponent: float) -> str:
         """x ** exponent of positive values."""
         b = self.builder
+        y = b.op("Pow", x, b.scalar(exponent))
 
         def back(g: str) -> list[tuple[str, str]]:
-            slope = b.op("Mul", b.op("Pow", x, b.scalar(exponent - 1)), b.scalar(exponent))
+            # a quotient takes a fifth of a power's time
+            slope = b.op("Div", y, b.op("Mul", x, b.scalar(1.0 / exponent)))
             return [(x, b.op("Mul", g, slope))]
 
-        return self._noted(b.op("Pow", x, b.scalar(exponent)), back)
+        return self._noted(y, back)
 
     def log(self, x: str) -> str:
         b = self.builder

@@ -32,7 +32,7 @@ class Wanted:
 
     quality: float | None
     tune: Tune
-    effort: int
+    effort: int | None
 
 
 @dataclass(frozen=True)

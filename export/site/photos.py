@@ -24,7 +24,7 @@ from ...runtime.errors import CorruptPackError, SdzError
 from ...runtime.files import readable
 from ...runtime.format.container import parse
 from ...runtime.lossless.writing import with_tail
-from ...runtime.options import DEFAULT_EFFORT, DEFAULT_TUNE, HEAD_BYTES, Subject, Tune
+from ...runtime.options import DEFAULT_TUNE, HEAD_BYTES, Subject, Tune
 from ...runtime.pack import Pack, default_pack, load_pack
 from ...runtime.photo import PreparedPhoto, read_photo
 from ...runtime.pictures.written import on_white
@@ -73,7 +73,7 @@ class PhotoOptions:
     ms_ssim: bool = True
     originals: bool = False
     keep_metadata: bool = False
-    effort: int = DEFAULT_EFFORT
+    effort: int | None = None
     sizes: tuple[int, ...] | None = None
     lossless: bool = False
     head: int = HEAD_BYTES

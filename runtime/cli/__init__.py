@@ -62,9 +62,8 @@ def _parser() -> argparse.ArgumentParser:
         "--effort",
         type=int,
         choices=range(MAX_EFFORT + 1),
-        default=DEFAULT_EFFORT,
         metavar=f"0..{MAX_EFFORT}",
-        help=f"time for nearer pictures in as many bytes: 2 a second, 9 half a minute for 512x512 (default: {DEFAULT_EFFORT})",
+        help=f"time for nearer pictures in as many bytes: 0 none, 1 half a second, 9 half a minute for 512x512 (default: {DEFAULT_EFFORT})",
     )
     regions.add_options(encode)
     encode.add_argument("--lossless", action="store_true", help="add the photo's exact pixels behind the picture")

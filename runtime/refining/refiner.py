@@ -2,8 +2,9 @@
 
 Takes latents and the photo, returns integers. A decoder does not care how its integers were found, so all of this is the encoder's own.
 Each round quantizes the latents, decodes and differentiates (the pack's graph "refine") and moves every latent a part of the way to where
-a Newton step from its integer leads: damped, because all latents move at once, and rounding is not what a gradient sees. The best round
-by likeness and bytes is kept; the first of them is the plain quantizer's.
+a Newton step from its integer leads: damped, because all latents move at once, and held within about a step, because curvature is known
+by channel only and where a picture is dark and flat some steps come out tens of times too long. The best round by likeness and bytes is
+kept; the first of them is the plain quantizer's.
 """
 
 from __future__ import annotations
@@ -22,19 +23,23 @@ from ..errors import EncodeInputError
 from ..format.coder import decoded
 from ..format.planes import encode_planes
 from ..format.reconstruction import Latents, channel_steps
-from ..options import MAX_EFFORT
+from ..options import DEFAULT_EFFORT, MAX_EFFORT
 from ..pack import GRID, Pack
+from ..quantize import Tuning
 from ..regions.region_map import RegionMap, payload_of
 
 if TYPE_CHECKING:
     from ..session import Session
 
 ROUNDS: Final = (0, 1, 2, 3, 5, 8, 12, 20, 40, 80)
-"""Rounds of each effort. One costs about 0.4 seconds of a core for 512 x 512 pixels."""
+"""Rounds of each effort. One costs about 0.4 seconds of a core for 512 x 512 pixels, and what the last one made is looked at for 0.2."""
 
 DAMPING: Final = 0.16
 """The part of the way that a latent goes in the first round; it falls to zero over the rounds, and to half wherever a round makes the
 picture worse, which then starts again from the best one. A third more is worse by SSIMULACRA2."""
+
+REACH: Final = 2.0
+"""The longest Newton step, in units of what lies between an integer and where the next one is rounded up from."""
 
 RATE_SLOPE: Final = 0.6
 """What a per cent of bytes is worth in per cent of the measures' geometric mean: at 0.1 to 0.3 bits per pixel they fall about so fast."""
@@ -46,8 +51,11 @@ MARGIN: Final = 4
 """Positions around a tile that are decoded with it."""
 
 
-def rounds_of(effort: int, pack: Pack) -> int:
-    """The rounds of an effort, 0 to MAX_EFFORT. Raises EncodeInputError outside, and over 0 for a pack that has not the graph."""
+def rounds_of(effort: int | None, pack: Pack) -> int:
+    """The rounds of an effort, 0 to MAX_EFFORT, or None for the default: DEFAULT_EFFORT, but 0 for a pack that has not the graph. Raises
+    EncodeInputError outside, and where over 0 is asked of such a pack."""
+    if effort is None:
+        effort = 0 if pack.refine is None else DEFAULT_EFFORT
     if not 0 <= effort <= MAX_EFFORT:
         raise EncodeInputError(f"effort is {effort}, it must be a whole number from 0 to {MAX_EFFORT}")
     if effort and pack.refine is None:
@@ -57,12 +65,12 @@ def rounds_of(effort: int, pack: Pack) -> int:
 
 @dataclass(frozen=True)
 class Refiner:
-    """What refining one photo needs: `rgb` uint8 (H, W, 3), `realism` with which its files will mostly be seen, 0 to 1."""
+    """What refining one photo needs: `rgb` uint8 (H, W, 3), and the tuning that it is quantized by."""
 
     rgb: NDArray[np.uint8]
     session: Session
     rounds: int
-    realism: float
+    tuning: Tuning
 
     def __call__(
         self,
@@ -91,7 +99,8 @@ class Refiner:
             if best is None or cost <= least:
                 best, least = payload, cost
                 if moves is not None:
-                    base, aim = moved, (known.values.astype(np.float32) / GRID + moves).astype(np.float32)
+                    reach = REACH * (1.0 - self.tuning.rounding) * np.exp2(known.precision / 8)
+                    base, aim = moved, (known.values / GRID + np.clip(moves, -reach, reach)).astype(np.float32)
             else:
                 damping /= 2.0
             part = np.float32(damping * (1.0 - i / (self.rounds + 1)))
@@ -118,7 +127,7 @@ class Refiner:
         """The sum of the measures' logarithms, a mean over tiles by area, and where `moves` are wanted each latent's Newton step, float32
         (C, h, w), grey levels."""
         pack = self.session.pack
-        realism = self.realism if denoiser_applies(pack, codes, known.values.size) else 0.0
+        realism = self.tuning.realism if denoiser_applies(pack, codes, known.values.size) else 0.0
         found = np.empty(known.values.shape, np.float32) if moves else None
         total = 0.0
         for inner, outer in _tiles(*known.values.shape[1:]):

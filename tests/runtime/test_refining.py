@@ -17,12 +17,15 @@ from sdz.runtime.format.container import parse
 from sdz.runtime.format.planes import encode_planes
 from sdz.runtime.format.reconstruction import Latents, channel_steps
 from sdz.runtime.pack import REFINE, default_pack, load_pack
-from sdz.runtime.quantize import TUNINGS, rdo_quantize
+from sdz.runtime.quantize import TUNINGS, Tuning, rdo_quantize
 from sdz.runtime.refining.refiner import MARGIN, ROUNDS, TILE, Refiner, _spans, rounds_of
 from sdz.runtime.session import Session
 
 PICTURE = np.add.outer(np.arange(80) * 2, np.arange(96)).astype(np.uint8)[:, :, None] // np.array([1, 2, 3], np.uint8)
 PICTURE[20:50, 30:60] = (200, 90, 40)
+
+HALVES = Tuning(rounding=0.5, lagrangian=0.0, realism=0.0)
+"""Rounds to the nearest, so that no move is longer than a step."""
 
 
 class Recorded(Session):
@@ -62,7 +65,7 @@ def test_the_kept_round_is_never_worse_than_the_plain_quantizer() -> None:
         return rdo_quantize(moved, 48, pack.coder, tuning, None, steps)
 
     def cost(rounds: int) -> float:
-        refiner = Refiner(PICTURE, session, rounds, 1.0)
+        refiner = Refiner(PICTURE, session, rounds, tuning)
         payload = refiner(latents, 48, 0, quantized)
         known, codes = refiner._known(payload, latents.shape[1:], 48, steps)
         likeness, _ = refiner._measure(known, codes, PICTURE, moves=False)
@@ -97,10 +100,11 @@ def test_latents_move_towards_where_the_graph_wants_them() -> None:
         seen.append(float(moved[7, 2, 3]))
         return np.zeros(moved.shape, np.int32)
 
-    refiner = Refiner(PICTURE, Linear(), 2, 0.0)  # type: ignore[arg-type]
+    refiner = Refiner(PICTURE, Linear(), 2, HALVES)  # type: ignore[arg-type]
     payload = refiner(np.zeros_like(wanted), 48, 0, quantized)
-    # 0.16 of the way to 300, then two thirds of such a part of what is left; no moves are asked for after the last round
-    assert seen == pytest.approx([0.0, 48.0, 48.0 + 0.32 / 3 * 252.0])
+    # 300 is farther than a step of 64; 0.16 of that way, then two thirds of such a part of what is left; no moves are asked for after the
+    # last round
+    assert seen == pytest.approx([0.0, 0.16 * 64.0, 0.16 * 64.0 + 0.32 / 3 * 0.84 * 64.0])
     assert asked == [True, True, False]
     # all are zero in every round
     assert payload == encode_planes(np.zeros(wanted.shape, np.int32), 48, pack.coder)
@@ -125,9 +129,9 @@ def test_a_round_that_makes_it_worse_is_taken_back_and_tried_half_as_far() -> No
         seen.append(float(moved[7, 2, 3]))
         return np.zeros(moved.shape, np.int32)
 
-    Refiner(PICTURE, Told(), 3, 0.0)(np.zeros((pack.channels, 5, 6), np.float32), 48, 0, quantized)  # type: ignore[arg-type]
+    Refiner(PICTURE, Told(), 3, HALVES)(np.zeros((pack.channels, 5, 6), np.float32), 48, 0, quantized)  # type: ignore[arg-type]
     # 0.16 of the way, then from zero again three quarters of half as much; on from there, half as much in the last round
-    assert seen == pytest.approx([0.0, 48.0, 0.06 * 300.0, 18.0 + 0.04 * 282.0])
+    assert seen == pytest.approx([0.0, 0.16 * 64.0, 0.06 * 64.0, 3.84 + 0.04 * 60.16])
 
 
 def test_a_size_is_met_with_any_effort() -> None:
@@ -144,7 +148,8 @@ def test_efforts_that_do_not_exist_are_refused(effort: int) -> None:
 
 def test_a_pack_without_the_graph_has_no_effort() -> None:
     session = StandInSession()
-    assert rounds_of(0, session.pack) == 0
+    assert rounds_of(0, session.pack) == rounds_of(None, session.pack) == 0
+    assert rounds_of(None, default_pack()) == 1
     with pytest.raises(EncodeInputError, match="has no graph for it: encode with effort 0"):
         encode(PICTURE, effort=1, session=session)
 

@@ -192,6 +192,7 @@ def test_saving_to_a_path_and_by_options(tmp_path: Path) -> None:
     with Image.open(path) as image:
         assert image.info["alt"] == "Rampe"
     assert saved(photo(), quality=60) == encode(photo(), quality=60)
+    assert saved(photo(), quality=60, effort=2) == encode(photo(), quality=60, effort=2) != encode(photo(), quality=60)
     assert saved(photo(), bpp=0.5) == encode(photo(), bpp=0.5)
     assert saved(photo()) == encode(photo())
     assert saved(photo("L").convert("P")) == encode(photo("L").convert("P"))
