@@ -115,11 +115,10 @@ class Session:
             "half_width": self._map("half_width", latents.half_width),
             "pixels": rgb[None],
             "realism": np.array(realism, np.float32),
+            "differentiated": np.array(moves),
         }
-        if not moves:
-            return float(self._run(self._refiner, feeds, ["likeness"])[0][0]), None
         likeness, found = self._run(self._refiner, feeds, ["likeness", "moves"])
-        return float(likeness[0]), found[0]
+        return float(likeness[0]), found[0] if moves else None
 
     def encode(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Latents float32 (C, H/p, W/p) in grey levels from pixels uint8 (H, W, 3), p the pack's patch.
@@ -214,13 +213,8 @@ class Session:
 
     def _run(self, session: Any, feeds: dict[str, NDArray[Any]], outputs: list[str] | None = None) -> Any:
         """The outputs named, or all of them."""
-        import onnxruntime
-
-        options = onnxruntime.RunOptions()
-        # otherwise all outputs are computed, whichever are asked for
-        options.only_execute_path_to_fetches = outputs is not None
         try:
-            return session.run(outputs, feeds, options)
+            return session.run(outputs, feeds)
         except Exception as error:
             if self.provider == REFERENCE:
                 # the shapes are what every graph takes: it contradicts itself, or asks for more memory than there is

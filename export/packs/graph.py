@@ -100,6 +100,20 @@ class GraphBuilder:
             name = self.op("Mul", name, self.constant(factor))
         return name
 
+    def only_if(self, condition: str, since: int, output: str, otherwise: str) -> str:
+        """Move the nodes from number `since` on, which end in a value, under `condition` (a bool scalar); `output` names that value where
+        it holds, and `otherwise`'s where it does not: both of one shape. onnxruntime computes all that stands outside of a branch, asked
+        for or not."""
+        inside = self.nodes[since:]
+        del self.nodes[since:]
+        branches = []
+        for name, nodes, value in (("then", inside, inside[-1].output[0]), ("else", [], otherwise)):
+            result = f"{output}_{name}"
+            identity = helper.make_node("Identity", [value], [result], name=f"n{since}_{name}")
+            branches.append(helper.make_graph([*nodes, identity], name, [], [onnx.ValueInfoProto(name=result)]))
+        then, other = branches
+        return self.op("If", condition, output=output, then_branch=then, else_branch=other)
+
     def model(self, name: str, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
         """The finished, checked model."""
         graph = helper.make_graph(self.nodes, name, inputs, outputs, list(self.initializers.values()))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..session import Session
 
 ROUNDS: Final = (0, 1, 2, 3, 5, 8, 12, 20, 40, 80)
-"""Rounds of each effort. One costs about 0.4 seconds of a core for 512 x 512 pixels, and what the last one made is looked at for 0.2."""
+"""Rounds of each effort. One costs about 0.5 seconds of a core for 512 x 512 pixels, and a look at what the last one made 0.3."""
 
 DAMPING: Final = 0.16
 """The part of the way that a latent goes in the first round; it falls to zero over the rounds, and to half wherever a round makes the
