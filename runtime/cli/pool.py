@@ -77,13 +77,17 @@ def _begin(start: Callable[[], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _work = start()
-    # from here on half-written files may have to be removed first; before, the pool would tell of an exception
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 def _call(call: Callable[[Any, Any], Any], item: Any) -> Any:
     try:
-        return call(_work, item)
+        # half-written files have to be removed first; between calls a process just ends: Python's handlers wait for the next instruction,
+        # and one that waits for the pool's lock, which a process that died had, may never come to it
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        try:
+            return call(_work, item)
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
     except SystemExit:
         # the pool would take it for what the call raised, and go on
         os._exit(1)

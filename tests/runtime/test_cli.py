@@ -10,8 +10,6 @@ import signal
 import subprocess
 import sys
 import zlib
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ import sdz.runtime.decode
 import sdz.runtime.pack
 import sdz.runtime.session
 from sdz.runtime.cli import main
-from sdz.runtime.cli.pool import run_in_processes
 from sdz.runtime.errors import MissingPackError, ProviderError
 from sdz.runtime.format.container import Chunk, Header, parse, serialize
 from sdz.runtime.format.palette import encode_palette
@@ -429,32 +426,6 @@ def test_an_interrupted_batch_leaves_whole_files_only(number: signal.Signals, tm
     assert first.split()[2].rstrip(":") in {f"out/{name}" for name in written}
     assert len(written) < 400 and {Path(name).suffix for name in written} == {".sdz"}
     assert all(parse(data).chunks[-1].complete for data in written.values())
-
-
-@dataclass(frozen=True)
-class Fragile:
-    """Ends its process for an item that is negative, raises for zero."""
-
-    limit: int
-
-    def __call__(self, item: int) -> int:
-        if item < 0:
-            os._exit(9)
-        if item == 0:
-            raise ValueError("nothing")
-        return item * self.limit
-
-
-def apply(work: Fragile, item: int) -> int:
-    return work(item)
-
-
-def test_a_process_that_dies_costs_its_own_item_only() -> None:
-    results = dict(run_in_processes(partial(Fragile, 10), apply, [1, -1, 2, 3, -2, 4], 2))
-    assert results == {0: 10, 1: None, 2: 20, 3: 30, 4: None, 5: 40}
-    with pytest.raises(ValueError, match="nothing"):
-        list(run_in_processes(partial(Fragile, 1), apply, [0], 1))
-    assert list(run_in_processes(partial(Fragile, 1), apply, [], 3)) == []
 
 
 def test_a_palette_is_encoded_by_a_process_too(tmp_path: Path) -> None:
