@@ -23,7 +23,7 @@ from ..errors import EncodeInputError
 from ..format.coder import decoded
 from ..format.planes import encode_planes
 from ..format.reconstruction import Latents, channel_steps
-from ..options import DEFAULT_EFFORT, MAX_EFFORT
+from ..options import DEFAULT_EFFORT, DEFAULT_EFFORT_PIXELS, MAX_EFFORT
 from ..pack import GRID, Pack
 from ..quantize import Tuning
 from ..regions.region_map import RegionMap, payload_of
@@ -45,17 +45,18 @@ RATE_SLOPE: Final = 0.6
 """What a per cent of bytes is worth in per cent of the measures' geometric mean: at 0.1 to 0.3 bits per pixel they fall about so fast."""
 
 TILE: Final = 48
-"""Latent positions on a side up to which a picture is refined in one piece: 0.6 megapixels, some 400 MB."""
+"""Latent positions on a side up to which a picture is refined in one piece: 0.6 megapixels, some 400 MB; with the margins
+of tiles among others 0.8 and up to 800."""
 
 MARGIN: Final = 4
 """Positions around a tile that are decoded with it."""
 
 
-def rounds_of(effort: int | None, pack: Pack) -> int:
-    """The rounds of an effort, 0 to MAX_EFFORT, or None for the default: DEFAULT_EFFORT, but 0 for a pack that has not the graph. Raises
-    EncodeInputError outside, and where over 0 is asked of such a pack."""
+def rounds_of(effort: int | None, pack: Pack, pixels: int) -> int:
+    """The rounds of an effort, 0 to MAX_EFFORT, for a picture of so many pixels; None is the default: DEFAULT_EFFORT, but 0 for a pack that
+    has not the graph and over DEFAULT_EFFORT_PIXELS. Raises EncodeInputError outside, and where over 0 is asked of such a pack."""
     if effort is None:
-        effort = 0 if pack.refine is None else DEFAULT_EFFORT
+        effort = 0 if pack.refine is None or pixels > DEFAULT_EFFORT_PIXELS else DEFAULT_EFFORT
     if not 0 <= effort <= MAX_EFFORT:
         raise EncodeInputError(f"effort is {effort}, it must be a whole number from 0 to {MAX_EFFORT}")
     if effort and pack.refine is None:
