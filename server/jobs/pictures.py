@@ -99,8 +99,7 @@ def encode_upload(job: Message, data: bytes) -> tuple[Message, bytes]:
     with open_image(Path(job["path"]), UPLOAD_FORMATS) as image:
         _check_size(image, job["max_pixels"], " without loss" if job["lossless"] else "")
         # somebody waits, and the largest picture has to be done within the time of an upload
-        options = {"quality": job["quality"], "alt": job["alt"], "lossless": job["lossless"]}
-        out = encode(image, effort=0, session=_encoding_session(), **options)
+        out = encode(image, quality=job["quality"], effort=0, alt=job["alt"], lossless=job["lossless"], session=_encoding_session())
     header = parse(out).header
     return {"width": header.width, "height": header.height, "pack": header.pack_id.hex()}, out
 
