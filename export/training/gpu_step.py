@@ -18,15 +18,16 @@ from ..models.autoencoder import CENTRE, GRID
 from ..models.layers import round_ste
 from ..models.truncation import Truncated, truncate
 from . import perception
+from .critic import Critic
 from .loop import COARSE_FROM, COARSE_SHARE, COLOURS, PRECISION_RANGE, ROUNDING_RANGE
 from .options import option
 from .rate import ContextRateModel
 from .train import LAGRANGIAN
 
-FIGURES = ("loss", "mse", "structure", "ssimulacra2", "colour", "perceptual", "st_lpips", "bpp")
-"""What a step reports, in this order: `structure` is 1 - MS-SSIM, `ssimulacra2` 100 minus the score."""
+FIGURES = ("loss", "mse", "structure", "ssimulacra2", "colour", "perceptual", "st_lpips", "bpp", "critic")
+"""What a step reports, in this order: `structure` is 1 - MS-SSIM, `ssimulacra2` 100 minus the score, `critic` the adversary's own loss."""
 
-NATURAL_TILT = 2
+NATURAL_TILT = 0
 """The tilt that `natural` has; every second natural image is drawn at it, the others from none to the largest."""
 
 
@@ -38,12 +39,13 @@ class Recipe:
     natural_files: int = option(8, "N", "images of a batch that are natural files shown without the denoiser; what is neither is faithful")
     natural: int = option(24, "N", "images of a batch that are natural files shown with it")
     crop: int = option(256, "PIXELS", "side of the crops")
-    squared: float = option(0.5, "WEIGHT", "what the squared error is worth, in grey levels, of faithful pictures")
-    squared_natural: float = option(0.3, "WEIGHT", "the same of natural ones")
-    structure: float = option(1600.0, "LEVELS", "what a unit of 1 - MS-SSIM is worth, in squared grey levels")
-    ssimulacra2: float = option(0.8, "LEVELS", "what a point of SSIMULACRA2 is worth, in squared grey levels")
-    colour: float = option(0.4, "LEVELS", "what a squared thousandth in OKLab's a and b is worth, of blocks' means")
-    perceptual: float = option(900.0, "LEVELS", "what a unit of Wasserstein distortion is worth, of natural pictures")
+    squared: float = option(0.65, "WEIGHT", "what the squared error is worth, in grey levels, of faithful pictures")
+    squared_natural: float = option(0.35, "WEIGHT", "the same of natural ones")
+    structure: float = option(1800.0, "LEVELS", "what a unit of 1 - MS-SSIM is worth, in squared grey levels")
+    ssimulacra2: float = option(0.5, "LEVELS", "what a point of SSIMULACRA2 is worth, in squared grey levels")
+    colour: float = option(0.9, "LEVELS", "what a squared thousandth in OKLab's a and b is worth, of blocks' means")
+    perceptual: float = option(600.0, "LEVELS", "what a unit of Wasserstein distortion is worth, of natural pictures")
+    adversary: float = option(0.7, "SHARE", "how strong the critic's gradient is, of that of Wasserstein distortion, once it counts")
     decoder_perceptual: float = option(0.5, "SHARE", "share of its gradient that reaches decoder and encoder")
 
 
@@ -91,6 +93,8 @@ class Step(nn.Module):
     """The networks in training and the loss of a `Batch`."""
 
     octaves: Tensor
+    flattered: Tensor
+    """What a unit of the critic's score is worth, in squared grey levels; 0 until `balance` is asked."""
 
     def __init__(
         self, autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser, judge: perception.WassersteinDistortion, recipe: Recipe
@@ -99,9 +103,11 @@ class Step(nn.Module):
         self.autoencoder = autoencoder
         self.denoiser = denoiser
         self.rate = ContextRateModel(autoencoder.channels)
+        self.critic = Critic()
         self.judge = judge.requires_grad_(False)
         self.recipe = recipe
         self.register_buffer("octaves", torch.tensor(autoencoder.octaves)[None, :, None, None])
+        self.register_buffer("flattered", torch.zeros(()))
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(the loss, `FIGURES`); the last `recipe.natural` images are denoised."""
@@ -111,15 +117,33 @@ class Step(nn.Module):
         known, codes = self._known(latents, batch)
         part = Truncated(*(x[plain:] for x in (known.values, known.levels, known.precision, known.half_width)))
         output = self.autoencoder.decode(torch.cat([known.values[:plain], self._denoised(part)]), known.precision).float()
-        perceptual, point = self.judge(self._leaking(part), batch.pixels[plain:])
+        judged, photos, base = self._leaking(part), batch.pixels[plain:], batch.base[plain:]
+        linear = self._linear(part)
+        perceptual, point = self.judge(judged, photos)
+        flattery, critic = self.critic.flattery(judged, linear, base), self.critic.loss(judged, photos, linear, base)
         with torch.autocast(batch.pixels.device.type, enabled=False):
             natural = torch.arange(len(output), device=output.device) >= plain
             error, parts = self._errors(output, batch.pixels, torch.where(natural, recipe.squared_natural, recipe.squared))
-            error = torch.cat([error[:plain], error[plain:] + recipe.perceptual * perceptual])
+            error = torch.cat([error[:plain], error[plain:] + recipe.perceptual * perceptual + self.flattered * flattery])
         bits = self._bits(latents, codes)
         width = torch.exp2(batch.base.flatten() / 8.0)
         loss = (COLOURS * error / width + LAGRANGIAN * width * bits).mean()
-        return loss, torch.stack([loss, *parts.mean(dim=0), perceptual.mean(), point.mean(), bits.mean()]).detach()
+        figures = torch.stack([loss, *parts.mean(dim=0), perceptual.mean(), point.mean(), bits.mean(), critic])
+        return loss + critic, figures.detach()
+
+    def balance(self, batch: Batch, strength: float) -> None:
+        """Set `flattered` so that over this batch's natural pictures the critic's gradient is `strength` of Wasserstein distortion's."""
+        plain = len(batch.pixels) - self.recipe.natural
+        with torch.no_grad():
+            known, _ = self._known(self.autoencoder.encode(batch.pixels[plain:]), Batch(*(x[plain:] for x in batch)))
+            picture = self.autoencoder.decode(self._denoised(known), known.precision).float()
+            linear = self._linear(known)
+        picture.requires_grad_(True)
+        width = torch.exp2(batch.base[plain:].flatten() / 8.0)
+        perceptual, _ = self.judge(picture, batch.pixels[plain:])
+        flattery = self.critic.flattery(picture, linear, batch.base[plain:])
+        by_judge, by_critic = (torch.autograd.grad((x / width).sum(), picture)[0].norm() for x in (perceptual, flattery))
+        self.flattered.copy_(strength * self.recipe.perceptual * by_judge / by_critic.clamp_min(1e-12))
 
     def figures(self, batch: Batch, *, denoise: bool) -> Tensor:
         """`FIGURES` of a batch shown as the decoder's clipped and rounded pictures, all of them denoised or none; the loss is 0."""
@@ -131,7 +155,8 @@ class Step(nn.Module):
         with torch.autocast(output.device.type, enabled=False):
             _, parts = self._errors(output, batch.pixels, torch.ones(len(output), device=output.device))
         bits = self._bits(latents, codes)
-        return torch.stack([torch.zeros_like(bits[0]), *parts.mean(dim=0), perceptual.mean(), point.mean(), bits.mean()])
+        none = torch.zeros_like(bits[0])
+        return torch.stack([none, *parts.mean(dim=0), perceptual.mean(), point.mean(), bits.mean(), none])
 
     def _known(self, latents: Tensor, batch: Batch) -> tuple[Truncated, Tensor]:
         codes = batch.base - ((batch.tilt * self.octaves + 8) >> 4).float()
@@ -141,6 +166,11 @@ class Step(nn.Module):
 
     def _denoised(self, known: Truncated) -> Tensor:
         return torch.as_tensor(self.denoiser(known.values, known.levels, known.precision, known.half_width))
+
+    @torch.no_grad()
+    def _linear(self, known: Truncated) -> Tensor:
+        """What the critic is told of a file: its linear stage's picture, levels."""
+        return self.autoencoder.decode_linear(known.values).clamp(0, 255)
 
     def _leaking(self, known: Truncated) -> Tensor:
         """The denoised picture once more, through weights and latents that its gradient moves `decoder_perceptual` times as much."""

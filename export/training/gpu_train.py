@@ -2,9 +2,10 @@
 
 One batch holds faithful pictures (no denoiser), natural files without the denoiser, and natural pictures (with it). All networks learn by
 squared error, MS-SSIM, SSIMULACRA2 and block colour; natural pictures by Wasserstein distortion of VGG16 features as well, of whose
-gradient decoder and encoder get the share `--decoder-perceptual`. The int8 grids are simulated throughout, and no step waits for the
-device: draws, crops and averages live there. A run ends at a time, not at a step, writes its averages (diffusers layout, and the rate
-model) every minute, and takes up shards that appear beside the first ones while it goes on.
+gradient decoder and encoder get the share `--decoder-perceptual`. From `--files-until` on files stand still, and a critic that learned
+beside the networks (`export.training.critic`) judges natural pictures as well. The integer grids are simulated throughout, and no step
+waits for the device: draws, crops and averages live there. A run ends at a time, not at a step, writes its averages (diffusers layout, and
+the rate model) every minute, and takes up shards that appear beside the first ones while it goes on.
 """
 
 from __future__ import annotations
@@ -44,6 +45,12 @@ RATE_FILE = "rate.safetensors"
 
 FEATURES_FILE = "features.safetensors"
 
+BEFORE = "before-critic"
+"""The run's folder for the networks as they were when the critic came in."""
+
+SECONDS_FILE = "seconds"
+"""A number in the run's directory moves the run's end while it goes on: a lease may turn out longer or shorter than it was."""
+
 COMPILED = "compiled"
 """Lies in the run's directory once the compiled step is in the compiler's cache, where the run finds it."""
 
@@ -58,6 +65,15 @@ LOOK_SECONDS = 3.0
 
 SHOW_SECONDS = 5.0
 
+BALANCE_STEPS = 40
+"""Steps between two looks at how strong the critic's gradient is."""
+
+RISE = 0.06
+"""Share of the run over which the critic's part rises."""
+
+CRITIC_RATE, CRITIC_BETAS = 3e-4, (0.5, 0.95)
+"""Learning rate of the critic, and how long its optimizer remembers: less long than the networks', as what it judges moves."""
+
 QUEUED_STEPS = 8
 """Steps after which the host waits for the device, so that the queue does not run away from the clock."""
 
@@ -71,6 +87,10 @@ class Options(Recipe):
     final_learning_rate: float = option(1e-5, "RATE", "learning rate at the end, reached along a cosine")
     warm: float = option(0.03, "SHARE", "share of the run over which the learning rate rises")
     rate_first: float = option(0.03, "SHARE", "share before it in which only the rate model learns: it is not among a pack's weights")
+    files_until: float = option(
+        0.6, "SHARE", "share of the run after which encoder, linear pair and rate model stand still and the critic is listened to"
+    )
+    late_rate: float = option(2e-4, "RATE", "learning rate of the others from then on, again along a cosine to the last one")
     average: float = option(0.999, "SHARE", "what a step leaves of the average of the steps before, which is what is saved")
     compile: int = option(
         1, "0|1|2", "1: compile the step in a process beside the run, which takes it over when it is there; 0: do not; 2: be that process"
@@ -87,10 +107,16 @@ class Run:
         self.device = crops.photos.device
         self.held_out = held_out.to(self.device).float()
         self.taken = set(data.glob("*.tar"))
-        self.parameters = [p for p in step.parameters() if p.requires_grad]
-        rate = {id(p) for p in step.rate.parameters()}
-        groups = [{"params": [p for p in self.parameters if (id(p) in rate) == alone]} for alone in (False, True)]
-        self.optimizer = torch.optim.Adam(groups, lr=options.learning_rate, fused=self.device.type == "cuda")
+        rate, critic, decoder = step.rate, step.critic, step.autoencoder.decoder
+        assert decoder.lapping is not None
+        files = [*step.autoencoder.encoder.parameters(), *decoder.linear.parameters(), *decoder.lapping.parameters()]
+        named = {id(p) for p in (*rate.parameters(), *critic.parameters(), *files)}
+        networks = [p for p in step.parameters() if id(p) not in named]
+        groups = [[p for p in group if p.requires_grad] for group in (networks, files, rate.parameters())]
+        self.parameters = [p for group in groups for p in group]
+        self.optimizer = torch.optim.Adam([{"params": group} for group in groups], fused=self.device.type == "cuda")
+        self.optimizer.add_param_group({"params": list(critic.parameters()), "lr": CRITIC_RATE, "betas": CRITIC_BETAS})
+        self.seconds = options.seconds
         self.averages = [p.detach().clone() for p in self.parameters]
         self.steps = 0
 
@@ -100,14 +126,21 @@ class Run:
         began = looked = shown = saved = time.monotonic()
         function: Callable[[Batch], tuple[Tensor, Tensor]] = self.step
         sums, count = torch.zeros(len(FIGURES), device=self.device), 0
-        while (done := (time.monotonic() - began) / options.seconds) < 1.0:
+        alone = True
+        while (done := (time.monotonic() - began) / self.seconds) < 1.0:
             self._set_rates(done)
+            if alone and done >= options.files_until:
+                alone = False
+                self.save(self.out / BEFORE)
+            if not alone and self.steps % BALANCE_STEPS == 0:
+                self._balance(done)
             figures = self._train_step(function)
             sums, count = sums + figures, count + 1
             now = time.monotonic()
             if now - looked > LOOK_SECONDS:
                 looked = now
                 self._look_for_shards()
+                self._look_for_seconds()
                 if options.compile == 1 and function is self.step and (self.out / COMPILED).exists():
                     function = torch.compile(self.step, dynamic=False)
             if now - shown > SHOW_SECONDS:
@@ -115,8 +148,8 @@ class Run:
                 shown, sums, count = now, torch.zeros_like(sums), 0
             if now - saved > options.save_seconds:
                 saved = now
-                self.save()
-        self.save()
+                self.save(self.out)
+        self.save(self.out)
 
     def compile(self) -> None:
         """Compile the step, say what it is worth, and leave a sign if that is anything."""
@@ -130,12 +163,12 @@ class Run:
         if fast < plain:
             (self.out / COMPILED).touch()
 
-    def save(self) -> None:
-        """Write the averages, each file through a temporary name, and measure them on the crops kept aside."""
+    def save(self, out: Path) -> None:
+        """Write the averages below `out`, each file through a temporary name, and measure them on the crops kept aside."""
         with self._averaged():
             for name in MODELS:
-                _write(getattr(self.step, name).state_dict(), self.out / name / WEIGHTS_FILE)
-            _write(self.step.rate.state_dict(), self.out / RATE_FILE)
+                _write(getattr(self.step, name).state_dict(), out / name / WEIGHTS_FILE)
+            _write(self.step.rate.state_dict(), out / RATE_FILE)
             for natural in (False, True):
                 for code in HELD_OUT_CODES:
                     values = self._measured(code, natural=natural)
@@ -156,12 +189,22 @@ class Run:
 
     def _set_rates(self, done: float) -> None:
         options = self.options
-        cosine = 0.5 + 0.5 * math.cos(math.pi * done)
-        rate = options.final_learning_rate + (options.learning_rate - options.final_learning_rate) * cosine
-        networks, rate_model = self.optimizer.param_groups
-        networks["lr"] = rate * min(1.0, max(0.0, done - options.rate_first) / options.warm)
+        networks, files, rate_model, _ = self.optimizer.param_groups
+        if done >= options.files_until:
+            late = (done - options.files_until) / (1.0 - options.files_until)
+            networks["lr"] = _cosine(options.late_rate, options.final_learning_rate, late)
+            files["lr"] = rate_model["lr"] = 0.0
+            return
+        rate = _cosine(options.learning_rate, options.final_learning_rate, done / options.files_until)
+        networks["lr"] = files["lr"] = rate * min(1.0, max(0.0, done - options.rate_first) / options.warm)
         # alone, the rate model may run; afterwards it has to follow the encoder
         rate_model["lr"] = 1.5e-3 if done < options.rate_first else 2.0 * rate
+
+    def _balance(self, done: float) -> None:
+        options = self.options
+        strength = options.adversary * min(1.0, (done - options.files_until) / RISE)
+        with self._autocast():
+            self.step.balance(draw(self.crops.batch(options.batch), options, self.step.autoencoder.channels), strength)
 
     def _train_step(self, function: Callable[[Batch], tuple[Tensor, Tensor]]) -> Tensor:
         options = self.options
@@ -172,6 +215,7 @@ class Run:
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.parameters, 5.0)
         self.optimizer.step()
+        self.step.critic.constrain()
         decay = min(options.average, (1 + self.steps) / (10 + self.steps))
         with torch.no_grad():
             torch._foreach_lerp_(self.averages, [*map(torch.Tensor.detach, self.parameters)], 1.0 - decay)
@@ -203,6 +247,13 @@ class Run:
                 continue
             print(f"{shard.name} joined: {len(self.crops.photos)} crops", flush=True)
 
+    def _look_for_seconds(self) -> None:
+        try:
+            self.seconds = float((self.out / SECONDS_FILE).read_text())
+        except (OSError, ValueError):
+            # none, or one that is being written
+            return
+
     def _show(self, seconds: float, values: Tensor, speed: float) -> None:
         print(f"{seconds:.0f} s, step {self.steps}, {speed:.1f} a second: {_named(values)}", flush=True)
         if not math.isfinite(float(values[0])):
@@ -222,6 +273,10 @@ class Run:
     def _set(self, values: list[Tensor]) -> None:
         for parameter, value in zip(self.parameters, values, strict=True):
             parameter.copy_(value)
+
+
+def _cosine(high: float, low: float, done: float) -> float:
+    return low + (high - low) * (0.5 + 0.5 * math.cos(math.pi * done))
 
 
 def _named(values: Tensor) -> str:
@@ -285,9 +340,10 @@ def main(arguments: list[str]) -> int:
         # a machine without the package is given the file beside the weights
         features = given.out / FEATURES_FILE
         write_features(features)
-    for name in MODELS:
-        (given.out / name).mkdir(exist_ok=True)
-        (given.out / name / "config.json").write_bytes((given.weights / name / "config.json").read_bytes())
+    for out in (given.out, given.out / BEFORE):
+        for name in MODELS:
+            (out / name).mkdir(parents=True, exist_ok=True)
+            (out / name / "config.json").write_bytes((given.weights / name / "config.json").read_bytes())
     torch.manual_seed(options.seed)
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = False

@@ -13,8 +13,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from sdz.export.packs.trained import TINY_WEIGHTS
+from sdz.export.training.critic import Critic
 from sdz.export.training.gpu_step import FIGURES, Recipe, draw
-from sdz.export.training.gpu_train import Options, Run, load_step, main
+from sdz.export.training.gpu_train import BEFORE, Options, Run, load_step, main
 from sdz.export.training.perception import write_features
 from sdz.export.training.resident import ResidentCrops, read_shard
 
@@ -98,6 +99,73 @@ def test_a_run_saves_its_averages_in_the_packs_layout(shard: Path, features: Pat
         assert before.keys() == after.keys()
         assert {v.dtype for v in after.values()} == {torch.float32, torch.int32}
     assert load_step(tmp_path, features, options).rate.mix.weight.shape == (384, 128, 1, 1)
+
+
+def test_files_stand_still_once_the_critic_is_listened_to(shard: Path, features: Path, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    options = _recipe(seconds=0.001, rate_first=0.0, files_until=0.0)
+    step = load_step(TINY_WEIGHTS, features, options)
+    photos = read_shard(shard)
+    run = Run(step, ResidentCrops(photos[2:], CROP), photos[:2], shard.parent, tmp_path, options)
+    run.run()
+    before, after = (load_file(p / "autoencoder" / "diffusion_pytorch_model.safetensors") for p in (tmp_path / BEFORE, tmp_path))
+    moved = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"decoder"}
+    assert torch.equal(before["decoder.linear.gain"], after["decoder.linear.gain"])
+
+
+def test_a_file_moves_the_end_of_a_run(shard: Path, features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(1)
+    monkeypatch.setattr("sdz.export.training.gpu_train.LOOK_SECONDS", 0.0)
+    options = _recipe(seconds=1e6, rate_first=0.0)
+    step = load_step(TINY_WEIGHTS, features, options)
+    photos = read_shard(shard)
+    (tmp_path / "seconds").write_text("0.001")
+    run = Run(step, ResidentCrops(photos[2:], CROP), photos[:2], shard.parent, tmp_path, options)
+    run.run()
+    assert (run.steps, run.seconds) == (1, 0.001)
+
+
+def _judged(critic: Critic) -> tuple[torch.Tensor, ...]:
+    torch.manual_seed(3)
+    picture, photo, linear = (255 * torch.rand(2, 3, 64, 64) for _ in range(3))
+    return picture.requires_grad_(True), photo, linear, torch.full((2, 1, 1, 1), 48.0)
+
+
+def test_the_critic_learns_by_its_own_loss_alone() -> None:
+    torch.manual_seed(2)
+    critic = Critic()
+    picture, photo, linear, code = _judged(critic)
+    critic.flattery(picture, linear, code).sum().backward()
+    assert picture.grad is not None and float(picture.grad.abs().max()) > 0
+    assert all(p.grad is None for p in critic.parameters())
+    picture.grad = None
+    critic.loss(picture, photo, linear, code).backward()
+    assert picture.grad is None
+    assert all(p.grad is not None for p in critic.parameters())
+
+
+def test_every_layer_of_the_critic_is_held_at_a_norm_of_one() -> None:
+    torch.manual_seed(2)
+    critic = Critic()
+    for parameter in critic.parameters():
+        parameter.data *= 3.0
+    for _ in range(200):
+        critic.constrain()
+    norms = [torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2).item() for layer in (*critic.layers, critic.last)]  # type: ignore[operator, union-attr]
+    assert norms == pytest.approx([1.0] * 6, abs=0.02)
+
+
+def test_the_critic_counts_by_its_share_of_the_perceptual_gradient(shard: Path, features: Path) -> None:
+    recipe = _recipe()
+    step = load_step(TINY_WEIGHTS, features, recipe)
+    values = []
+    for strength in (0.0, 0.25, 0.5):
+        torch.manual_seed(1)
+        step.balance(draw(ResidentCrops(read_shard(shard), CROP).batch(3), recipe, 192), strength)
+        values.append(float(step.flattered))
+    assert values[0] == 0.0 and values[1] > 0
+    assert values[2] == pytest.approx(2 * values[1], rel=1e-5)
 
 
 def test_no_shard_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
