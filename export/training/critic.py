@@ -22,7 +22,7 @@ SLOPE = 0.2
 
 
 class Critic(nn.Module):
-    """Scores (N,), means over patches, above zero for what looks like a photo."""
+    """Scores patches, above zero where they look like a photo's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,6 +68,3 @@ class Critic(nn.Module):
             product = matrix @ other
             direction.copy_(F.normalize(product, dim=0))
             layer.weight.div_(product.norm().clamp_min(1e-6))
-
-
-__all__ = ["Critic"]

@@ -109,7 +109,9 @@ def test_an_album_goes_on_by_itself(chromium: Any, served: Site, scripts: bool) 
         page.click("a[rel=next]")
         assert page.url.endswith("page-2.html")
         # the click returns before the next page's first picture has a box
-        page.locator("figure img").first.wait_for(state="visible")
+        image = page.locator("figure img").first
+        image.wait_for(state="visible")
+        assert image.is_visible()
         context.close()
         return
     # a reader who goes on to the end of what there is
