@@ -26,7 +26,7 @@ from .format.container import ALPHA, ALT_TEXT, EXIF, LOSSLESS, Chunk, Container,
 from .format.linear import reductions
 from .format.picture import Picture, Window
 from .options import DEFAULT_STAGE, STAGES, Engine, Stage
-from .pack import FULL_STRENGTH, Pack, find_pack
+from .pack import Pack, find_pack
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -106,12 +106,16 @@ class Opened:
         """Channels of the stages' pixels, without alpha: 1 grey, 3 RGB."""
         return 1 if self.header.grey else 3
 
-    def reached(self, stage: Stage, realism: float = 1.0) -> Stage:
+    def strength(self, realism: float | None) -> int:
+        """Sixteenths of the denoiser's moves that are made at that `realism`, as for `decode`."""
+        return self.header.realism if realism is None else strength_of(realism)
+
+    def reached(self, stage: Stage, realism: float | None = None) -> Stage:
         """`stage`, or `decoded` in place of `denoised` where the pack or the `realism` skips the denoiser; `linear` in place of both where
         the file is so fine, or as yet so coarse, that no network runs."""
         if self.picture.fine or self.picture.codes > limits.NETWORKS_COARSEST * self.picture.count:
             return "linear"
-        if stage == "denoised" and not (strength_of(realism) and denoiser_applies(self.pack, self.picture.codes, self.picture.count)):
+        if stage == "denoised" and not (self.strength(realism) and denoiser_applies(self.pack, self.picture.codes, self.picture.count)):
             return "decoded"
         return stage
 
@@ -137,7 +141,7 @@ class Opened:
         stage: Stage,
         session: Networks | None = None,
         *,
-        realism: float = 1.0,
+        realism: float | None = None,
         reduce: int = 1,
         watch: Stopwatch | None = None,
     ) -> NDArray[np.uint8]:
@@ -152,7 +156,7 @@ class Opened:
                 rgb = self.picture.linear(window, reduce)
         else:
             assert session is not None and reduce == 1
-            strength = strength_of(realism) if stage == "denoised" else 0
+            strength = self.strength(realism) if stage == "denoised" else 0
             rgb = self._networks(window, session, strength, watch)
         rows, columns = self.place(window, reduce)
         rgb = rgb[: rows.stop - rows.start, : columns.stop - columns.start]
@@ -194,7 +198,7 @@ class Opened:
         stage: Stage,
         session: Networks | None = None,
         *,
-        realism: float = 1.0,
+        realism: float | None = None,
         reduce: int = 1,
         tile: int | None = None,
         watch: Stopwatch | None = None,
@@ -309,7 +313,7 @@ def decode(
     session: Networks | None = None,
     pack: Pack | None = None,
     max_bytes: int | None = None,
-    realism: float = 1.0,
+    realism: float | None = None,
     tile: int | None = None,
     reduce: int = 1,
     engine: Engine | None = None,
@@ -320,7 +324,8 @@ def decode(
 
     `session` runs the networks and fixes the pack; without one, `pack` or else the installed pack of the file's id is run on one CPU
     thread by the `engine`: onnxruntime where it is installed, else the core, to the same pixels. `realism`, 0 to 1 in sixteenths, is how
-    far the denoiser goes: 1 the most natural picture, 0 the most faithful, for which it does not run at all.
+    far the denoiser goes: 1 the most natural picture, 0 the most faithful, for which it does not run at all; without one, as far as the
+    file says.
     At the last stage, rows that a lossless tail brings are the photo's own pixels, unless `lossless` is false; no network runs if all are.
     `tile` is the side of a tile in latent positions (1,024 pixels without one); it does not change the pixels.
     `reduce` (1, or one of `reductions` of the pack's patch at the stage `linear`) divides the sides, rounding up: the means of as many
@@ -331,7 +336,8 @@ def decode(
     `realism` that does not exist, OSError for a file that cannot be read.
     """
     # refused before anything is decoded
-    strength_of(realism)
+    if realism is not None:
+        strength_of(realism)
     if stage not in STAGES:
         raise DecodeInputError(f"stage is {stage!r}, it must be {', '.join(STAGES[:-1])} or {STAGES[-1]}")
     watch = Stopwatch()
@@ -367,7 +373,7 @@ def strength_of(realism: float) -> int:
     """Sixteenths of the denoiser's moves for a realism from 0 to 1, rounded half up; DecodeInputError outside."""
     if not 0 <= realism <= 1:
         raise DecodeInputError(f"realism is {realism}, it must lie in 0..1")
-    return math.floor(realism * FULL_STRENGTH + 0.5)
+    return math.floor(realism * limits.FULL_STRENGTH + 0.5)
 
 
 def denoiser_applies(pack: Pack, codes: int, count: int) -> bool:

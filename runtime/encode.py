@@ -104,8 +104,7 @@ def encode(
         raise EncodeInputError(f"alt is {alt!r}, it must be text")
     if sum(option is not None for option in (quality, bpp, target_size)) > 1:
         raise EncodeInputError("give only one of quality, bpp and target size")
-    photo = read_photo(image)
-    before, after = _side_chunks(photo, alt, keep_metadata)
+    before, after = _side_chunks(photo := read_photo(image), alt, keep_metadata)
     pack = session.pack if session is not None else pack or default_pack()
     source = _Source(photo, pack, tune, rounds_of(effort, pack, photo.width * photo.height), session)
     if bpp is not None:
@@ -117,8 +116,7 @@ def encode(
         writer = WRITERS[pack.quantizer](source, before, after, octaves)
         return writer.at_quality(quality) if target_size is None else writer.at_size(target_size)
 
-    asked = Asked(regions, subjects_of(protect), worst)
-    data = written(asked.octaves(photo.rgb, pack, lambda: written(None)))
+    data = written(Asked(regions, subjects_of(protect), worst).octaves(photo.rgb, pack, lambda: written(None)))
     if not lossless:
         return data
     from .lossless.writing import with_tail
@@ -319,6 +317,10 @@ class _Writer(ABC):
         """The tilt that a file of that step states: 0 unless the writer quantizes by it."""
         return 0
 
+    def realism(self, step_index: int) -> int:
+        """Sixteenths of the denoiser's moves that a file of that step is meant to be shown with: all unless the tuning has a say."""
+        return limits.FULL_STRENGTH
+
     @abstractmethod
     def at_quality(self, quality: float | None) -> bytes:
         """The file at that quality, or at the default one."""
@@ -334,20 +336,20 @@ class _Writer(ABC):
     def _file(self, step_index: int, payload: bytes, tag: bytes = LATENTS) -> bytes:
         photo = self.source.photo
         finest, regions = self._layout(step_index)
-        header = Header(photo.width, photo.height, finest, self.pack.id, photo.grey, self.tilt(step_index))
+        header = Header(photo.width, photo.height, finest, self.pack.id, photo.grey, self.tilt(step_index), self.realism(step_index))
         regions_chunk = [] if regions is None else [Chunk(REGIONS, regions.payload)]
         return serialize(header, [*self.before, *regions_chunk, Chunk(tag, payload), *self.after])
 
-    def _least(self, size: int) -> int:
-        """The bytes of the file without any latents. Raises EncodeInputError where `size` is less."""
-        least = len(self._file(0, b""))
+    def _room(self, size: int, step_index: int) -> int:
+        """What a file of `size` bytes has for its latents. Raises EncodeInputError where `size` is less than it needs without any."""
+        least = len(self._file(step_index, b""))
         if size < least:
             raise EncodeInputError(f"a target of {size} bytes is too small: this image needs at least {least} without any latents")
-        return least
+        return size - least
 
     def _cut(self, step_index: int, payload: bytes, size: int) -> bytes:
         """The file with so much of the latents as `size` bytes hold."""
-        room = size - self._least(size)
+        room = self._room(size, step_index)
         while len(cut := self._file(step_index, payload[:room])) > size:
             room -= 1
         return cut
@@ -360,6 +362,12 @@ class _PlaneWriter(_Writer):
         """The tuning's, of a pack that knows its channels' frequencies."""
         return 0 if self.pack.octaves is None else self._tuning(step_index).tilt
 
+    def realism(self, step_index: int) -> int:
+        """The tuning's, of a pack with a denoiser, where networks run."""
+        if self.pack.denoiser_min_step_index is None or self.pack.coder.is_fine(step_index):
+            return limits.FULL_STRENGTH
+        return self._tuning(step_index).realism(step_index)
+
     def _tuning(self, step_index: int) -> Tuning:
         return (FINE_TUNINGS if self.pack.coder.is_fine(step_index) else TUNINGS)[self.source.tune]
 
@@ -370,7 +378,7 @@ class _PlaneWriter(_Writer):
 
     def at_size(self, size: int) -> bytes:
         """The file of `size` bytes: the coarsest step that needs at least as many, its latents cut to fit."""
-        self._least(size)
+        self._room(size, limits.MAX_STEP_INDEX)
         # steps up to `fine` need at least `size` bytes, steps from `coarse` on need less
         finest = self._finest()
         fine, coarse = finest - 1, limits.MAX_STEP_INDEX + 1
@@ -411,11 +419,8 @@ class _PlaneWriter(_Writer):
 
     def _code(self, step_index: int) -> bytes:
         finest, regions = self._layout(step_index)
-        integers = self._quantized(self._latents(step_index), step_index)
+        integers = self._quantized(self.source.exact if self.pack.coder.is_fine(step_index) else self.latents, step_index)
         return encode_planes(integers, finest, self.pack.coder, self.tilt(step_index), payload_of(regions))
-
-    def _latents(self, step_index: int) -> NDArray[np.float32]:
-        return self.source.exact if self.pack.coder.is_fine(step_index) else self.latents
 
     def _refined(self, step_index: int) -> bytes:
         """What `_code` gives, of the integers that the effort finds."""
@@ -480,7 +485,7 @@ class _IndexWriter(_Writer):
 
     def at_size(self, size: int) -> bytes:
         """The file of `size` bytes: all bits, cut to fit."""
-        self._least(size)
+        self._room(size, 0)
         payload = self._code(self.pack.indices.levels)
         whole = self._file(0, payload)
         return whole if len(whole) <= size else self._cut(0, payload, size)

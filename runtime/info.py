@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import SdzError
 from .format.container import ALPHA, ALT_TEXT, LOSSLESS, REGIONS, TAGS, Chunk, Container, parse
-from .limits import MAX_PIXELS
+from .limits import FULL_STRENGTH, MAX_PIXELS
 
 if TYPE_CHECKING:
     from .options import Engine
@@ -40,6 +40,7 @@ def describe(data: bytes, engine: Engine | None = None, *, webp: bool = False) -
         "step_index": header.step_index,
         "step": round(2.0 ** (header.step_index / 8), 3),
         "tilt": header.tilt,
+        "realism": header.realism / FULL_STRENGTH,
         "alt": None if alt is None else alt.payload.decode("utf-8"),
         "chunks": [_describe_chunk(chunk) for chunk in container.chunks],
         "regions": _regions(container, pack),

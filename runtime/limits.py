@@ -25,6 +25,9 @@ NETWORKS_COARSEST: Final = 88
 """Mean precision code up to which networks run: intervals of 2,048 grey levels. A picture of a few dozen bytes gives them too little
 to work from, and no training showed them any: they would cover it with a pattern."""
 
+FULL_STRENGTH: Final = 16
+"""A denoiser's moves are made in sixteenths of what it asks for: sixteen are all of them."""
+
 MAX_PLANES: Final = 15
 """Bit-planes per file. Latents then stay below 2**15, so that integers times steps fit 32 bits with room to spare."""
 

@@ -59,9 +59,6 @@ QUANTIZERS: Final = (PLANES, INDICES, PALETTE)
 """How a pack's files carry its latents: as bit-planes of integers, as entries of a codebook, or as entries of the file's own palette;
 PLANES where the manifest does not say."""
 
-FULL_STRENGTH: Final = 16
-"""A denoiser's moves are made in sixteenths of what it asks for."""
-
 GRAPHS: Final = ("encoder", "decoder", "decoder-fp32")
 DENOISER_GRAPHS: Final = ("denoiser", "denoiser-fp32")
 """What every pack has, and what one with a denoiser has besides."""

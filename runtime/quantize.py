@@ -38,23 +38,35 @@ def _stretch_table() -> NDArray[np.int32]:
 STRETCH = _stretch_table()
 
 
+FADING_FROM: Final = 60
+"""The step index below which less is invented, that of the default quality: the more a file says, the less its reader wants added."""
+
+
 @dataclass(frozen=True)
 class Tuning:
     """`rounding` in [0, 1/2] is added before a magnitude is first rounded down; `lagrangian` is what one bit is worth then, in
     squared steps; where it is 0 nothing is weighed and the coder not asked. `tilt`, -3..3, is what a file of this tuning states
     (`reconstruction.channel_steps`), of packs that know their channels' frequencies. `masking` is the exponent of
-    `activity_weights`. `realism` is how far the denoiser goes when files of the tuning are judged (`refining`)."""
+    `activity_weights`. `strength` is how many sixteenths of the denoiser's moves its files are shown with, `fading` how many fewer
+    for every step index below FADING_FROM. `shares` are what a per cent of squared error, of 1 - MS-SSIM and of SSIMULACRA2's distance
+    are worth to effort (`refining`)."""
 
     rounding: float
     lagrangian: float
     tilt: int = 0
     masking: float = 0.0
-    realism: float = 1.0
+    strength: int = limits.FULL_STRENGTH
+    fading: float = 0.0
+    shares: tuple[float, float, float] = (0.45, 0.3, 0.25)
+
+    def realism(self, step_index: int) -> int:
+        """Sixteenths of the denoiser's moves that a file of that step is shown with."""
+        return max(0, round(self.strength - self.fading * max(0, FADING_FROM - step_index)))
 
 
 TUNINGS: Final[dict[Tune, Tuning]] = {
-    "natural": Tuning(rounding=0.45, lagrangian=0.03, tilt=0),
-    "faithful": Tuning(rounding=1.0 / 3.0, lagrangian=0.13, masking=0.1, realism=0.0),
+    "natural": Tuning(rounding=0.45, lagrangian=0.03, fading=4 / 3, shares=(0.7, 0.2, 0.1)),
+    "faithful": Tuning(rounding=1.0 / 3.0, lagrangian=0.13, masking=0.1, strength=0),
 }
 """What an encoder is asked for. `faithful` takes the price of a bit that minimises the squared error at equal bytes; it drops lonely
 values first, and with them texture; its masking buys structure (MS-SSIM, SSIMULACRA2) with a little squared error. `natural` charges
@@ -62,8 +74,8 @@ a quarter of that and keeps texture, at equal bytes with a coarser step; tilted 
 ST-LPIPS and loses by SSIMULACRA2, MS-SSIM and PSNR."""
 
 FINE_TUNINGS: Final[dict[Tune, Tuning]] = {
-    "natural": Tuning(rounding=0.4, lagrangian=0.08, tilt=-2, masking=0.1, realism=0.0),
-    "faithful": Tuning(rounding=0.4, lagrangian=0.08, realism=0.0),
+    "natural": Tuning(rounding=0.4, lagrangian=0.08, tilt=-2, masking=0.1),
+    "faithful": Tuning(rounding=0.4, lagrangian=0.08),
 }
 """The same of files that are so fine that the networks are left out (`CoderTables.is_fine`), by SSIMULACRA2 and by the squared error: at
 equal SSIMULACRA2 of 90 the tilt is worth 2 %, the price of a bit 3 %, masking 0.5 %."""

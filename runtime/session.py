@@ -8,6 +8,7 @@ sums exact, which no provider but "cpu" promises. An approximate pack (`Pack.exa
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +18,8 @@ from .engines.installed import REFERENCE, has_onnxruntime
 from .errors import CorruptPackError, EncodeInputError, MissingRuntimeError, ProviderError
 from .format.coder import exact_core
 from .format.reconstruction import Latents
-from .pack import FULL_STRENGTH, REFINE, Pack
+from .limits import FULL_STRENGTH
+from .pack import REFINE, Pack
 
 PROVIDERS: Final = {
     "cpu": "CPUExecutionProvider",
@@ -99,10 +101,11 @@ class Session:
         return self._check("decoder", pixels, (height, width, 4), np.uint8)
 
     def refine(
-        self, latents: Latents, rgb: NDArray[np.uint8], realism: float, *, moves: bool = True
+        self, latents: Latents, rgb: NDArray[np.uint8], realism: float, shares: Sequence[float], *, moves: bool = True
     ) -> tuple[float, NDArray[np.float32] | None]:
-        """How unlike the decoded latents are `rgb` uint8 (p h, p w, 3), the weighted sum of the measures' logarithms, and, where `moves`
-        are wanted, the step that would lessen it most, float32 (C, h, w), grey levels. `realism` 0 to 1.
+        """How unlike the decoded latents are `rgb` uint8 (p h, p w, 3), the sum by `shares` of the logarithms of squared error,
+        1 - MS-SSIM and SSIMULACRA2's distance, and, where `moves` are wanted, the step that would lessen it most, float32 (C, h, w), grey
+        levels. `realism` 0 to 1.
 
         Raises EncodeInputError for a pack without that graph.
         """
@@ -115,6 +118,7 @@ class Session:
             "half_width": self._map("half_width", latents.half_width),
             "pixels": rgb[None],
             "realism": np.array(realism, np.float32),
+            "shares": np.array(shares, np.float32),
             "differentiated": np.array(moves),
         }
         likeness, found = self._run(self._refiner, feeds, ["likeness", "moves"])

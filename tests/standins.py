@@ -32,7 +32,7 @@ from sdz.runtime.format.container import LATENTS, Chunk, Header, serialize
 from sdz.runtime.format.planes import encode_planes
 from sdz.runtime.format.reconstruction import Latents
 from sdz.runtime.format.tiles import Tiling
-from sdz.runtime.pack import FULL_STRENGTH
+from sdz.runtime.limits import FULL_STRENGTH
 
 CHANNELS = 4
 PATCH = 16

@@ -30,7 +30,7 @@ export * from "./work/stages.js";
 /**
  * @typedef {object} Options
  * @property {Stage} [stage] the last one wanted, "denoised" when left out
- * @property {number} [realism] 0 (the most faithful) to 1 (the most natural)
+ * @property {number} [realism] 0 (the most faithful) to 1 (the most natural); as the file says when left out
  * @property {Sources["packs"]} [packs] folder of the packs, ends in "/"; when left out, beside the scripts or in the npm package
  * @property {Sources["ort"]} [ort] the same for onnxruntime-web's files, or the module itself, set up by the caller
  * @property {Pack} [pack] an already loaded pack
@@ -57,10 +57,11 @@ function sessionsFor(packs, ort) {
  * @returns {Promise<DecodedImage>}
  * @throws {SdzError} @throws {RangeError} for a `tile` that is no positive integer, a `realism` outside 0..1
  */
-export async function decodeBytes(bytes, { stage = "denoised", lossless = true, pack, session, packs, ort, tile, realism = 1 } = {}) {
-  const strength = strengthOf(realism);
+export async function decodeBytes(bytes, { stage = "denoised", lossless = true, pack, session, packs, ort, tile, realism } = {}) {
+  const asked = realism === undefined ? null : strengthOf(realism);
   const container = readContainer(bytes);
   const { header } = container;
+  const strength = asked ?? header.realism;
   const sessions = sessionsFor(packs, ort);
   pack ??= session?.pack ?? (await sessions.pack(header.packId));
   const { width, height } = header;

@@ -14,7 +14,7 @@
 
 import { paint, reached, readContainer, readPicture } from "./work/stages.js";
 import { SdzError } from "./errors.js";
-import { FULL_STRENGTH, MAX_DOWNLOAD_BYTES } from "./limits.js";
+import { MAX_DOWNLOAD_BYTES } from "./limits.js";
 import { ACCEPT, MEDIA_TYPE, sha256 } from "./format/transfer.js";
 import { PACK_CACHE, stored } from "./pack.js";
 import { Sessions } from "./sessions.js";
@@ -166,7 +166,7 @@ function render(bytes, wanted) {
       const context = canvas.getContext("2d", { colorSpace: "srgb", willReadFrequently: true });
       if (!context) throw new SdzError("ProviderError", "this browser gives no canvas");
       const stage = reduce > 1 ? "linear" : reached(picture, wanted);
-      for await (const tile of paint(picture, stage, session, FULL_STRENGTH, null, reduce)) {
+      for await (const tile of paint(picture, stage, session, undefined, null, reduce)) {
         context.putImageData(new ImageData(tile.pixels, tile.width, tile.height), tile.x, tile.y);
       }
       const image = await canvas.convertToBlob({ type: "image/png" });

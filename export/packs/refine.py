@@ -28,7 +28,7 @@ from .graph import GraphBuilder
 from .parity import gate_photos, graph_runner
 
 SHARES = (0.45, 0.3, 0.25)
-"""What a per cent of squared error, of 1 - MS-SSIM and of SSIMULACRA2's distance are worth: each falls by several per cent then."""
+"""What a per cent of squared error, of 1 - MS-SSIM and of SSIMULACRA2's distance are worth where curvature is measured."""
 
 SCALES = 5
 """Of SSIMULACRA2's six: sides are multiples of 16 and can be halved four times."""
@@ -110,10 +110,10 @@ class _Network:
 
 def refine_graph(autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser, curvature: NDArray[np.floating] | None = None) -> onnx.ModelProto:
     """`latents`, `levels`, `precision`, `half_width` float32 (1, C, h, w) as the denoiser's graph has them, `pixels` uint8
-    (1, 16h, 16w, 3), `realism` float32 () in [0, 1], `differentiated` bool () -> `likeness` float32 (1,), the sum by `SHARES` of the
-    logarithms of the mean squared error (levels), 1 - MS-SSIM, and SSIMULACRA2's distance before it is made a score; `moves` float32
-    (1, C, h, w): the step, in grey levels, with which Newton's method would minimise it if every latent stood alone, zeros where it is not
-    `differentiated`, which takes half the time.
+    (1, 16h, 16w, 3), `realism` float32 () in [0, 1], `shares` float32 (3,), `differentiated` bool () -> `likeness` float32 (1,), the sum by
+    `shares` of the logarithms of the mean squared error (levels), 1 - MS-SSIM, and SSIMULACRA2's distance before it is made a score;
+    `moves` float32 (1, C, h, w): the step, in grey levels, with which Newton's method would minimise it if every latent stood alone,
+    zeros where it is not `differentiated`, which takes half the time.
 
     `curvature` float (C,): of `curvature_by_channel`, ones where it is None."""
     b = GraphBuilder()
@@ -123,7 +123,7 @@ def refine_graph(autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser, curvat
     error = tape.sub(decoded, photo)
     squared = tape.scale(tape.total(tape.mean(tape.mul(error, error))), b.scalar(1.0 / 3.0))
     terms = (squared, _structure(tape, decoded, photo), _ssimulacra2(tape, decoded, photo))
-    parts = [tape.scale(tape.log(x), b.scalar(share)) for x, share in zip(terms, SHARES, strict=True)]
+    parts = [tape.scale(tape.log(x), b.op("Gather", "shares", b.shape(i))) for i, x in enumerate(terms)]
     likeness = functools.reduce(tape.add, parts)
     b.op("Reshape", likeness, b.shape(-1), output="likeness")
     still = b.op("ConstantOfShape", b.op("Shape", "latents"))
@@ -143,6 +143,7 @@ def refine_graph(autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser, curvat
     inputs += [
         helper.make_tensor_value_info("pixels", TensorProto.UINT8, [1, "height", "width", 3]),
         helper.make_tensor_value_info("realism", TensorProto.FLOAT, []),
+        helper.make_tensor_value_info("shares", TensorProto.FLOAT, [len(SHARES)]),
         helper.make_tensor_value_info("differentiated", TensorProto.BOOL, []),
     ]
     outputs = [
@@ -172,6 +173,7 @@ def curvature_by_channel(graph: bytes, autoencoder: TinyAutoencoder) -> NDArray[
         maps = {"levels": known.levels.clamp(-15, 15), "precision": known.precision, "half_width": known.half_width * GRID}
         feeds = {name: np.rint(m.expand_as(latents).numpy()).astype(np.float32) for name, m in maps.items()}
         feeds["pixels"] = pixels[None].permute(0, 2, 3, 1).to(torch.uint8).numpy()
+        feeds["shares"] = np.array(SHARES, np.float32)
         feeds["differentiated"] = np.array(True)
         values = np.rint(known.values.numpy() * GRID).astype(np.float32)
         for realism in (0.0, 1.0):

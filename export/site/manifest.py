@@ -18,7 +18,7 @@ from ..documents import members, pieces
 from .assets import WORK, Asset
 from .report import Photo, Report
 
-FORMAT = 4
+FORMAT = 5
 """Of the site's manifest; another one is built anew."""
 
 MANIFEST = "manifest.json"

@@ -94,11 +94,11 @@ class Photo:
     `sizes` are the smaller ones, the smallest first.
 
     `choice` says in words, where the build chose, what was kept and why; `compared` is the size of the AVIF beside it, 0 where none is as
-    near, None where the picture is too small to be compared. Where `avif` was, there is no file `sdz`, only its record, and
-    no fallback: the AVIF needs none. `rendered` is a JPEG of the decoded pixels, `original` what was published of the file itself. `facts`
-    are those of the file, `file_title` is made of its name; of these and of what stands beside it `title`, `alt`, `caption` and `taken`
-    (as in `Facts`) were chosen. `ladder` goes on to the end of the file `exact` where that has the size of the picture; `not_exact` says
-    why a photo of a lossless build has no such file.
+    near, None where the picture is too small to be compared. Where `avif` was, there is no file `sdz`, only its record, and no fallback:
+    the AVIF needs none. `rendered` is a JPEG of the decoded pixels, `original` what was published of the file itself. `realism` is in
+    sixteenths of the denoiser's moves. `facts` are those of the file, `file_title` is made of its name; of these and of what stands
+    beside it `title`, `alt`, `caption` and `taken` (as in `Facts`) were chosen. `ladder` goes on to the end of the file `exact` where
+    that has the size of the picture; `not_exact` says why a photo of a lossless build has no such file.
     """
 
     key: str
@@ -108,6 +108,7 @@ class Photo:
     width: int
     height: int
     step_index: int
+    realism: int
     sdz: Asset
     fallback: Asset | None
     rendered: Asset

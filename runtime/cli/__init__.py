@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     decode.add_argument("--bytes", type=int, metavar="N", help="decode only the first N bytes of each file")
     decode.add_argument("--stage", choices=STAGES, default=DEFAULT_STAGE, help=f"how far to decode (default: {DEFAULT_STAGE})")
     decode.add_argument(
-        "--realism", type=float, default=1.0, metavar="0..1", help="how far the denoiser goes: 0 most faithful, 1 most natural (default: 1)"
+        "--realism", type=float, metavar="0..1", help="how far the denoiser goes: 0 most faithful, 1 most natural (default: the file's own)"
     )
     decode.add_argument("--no-lossless", action="store_true", help="decode the latents also where a file has the exact pixels")
     decode.add_argument("--format", metavar="NAME", help="png, webp, jpeg, avif …, for a folder or standard output (default: png)")

@@ -82,7 +82,7 @@ def decode_files(parser: argparse.ArgumentParser, args: argparse.Namespace) -> i
     check_batch(parser, args)
     if args.bytes is not None and args.bytes < 0:
         parser.error("--bytes must not be negative")
-    if not 0 <= args.realism <= 1:
+    if args.realism is not None and not 0 <= args.realism <= 1:
         parser.error("--realism must lie in 0..1")
     chosen = f".{args.format.lower()}" if args.format else ".png"
     jobs = plan(args.inputs, args.output, Wanted((SUFFIX,)), chosen, args.force)

@@ -41,7 +41,7 @@ def _describe_lines(report: Report) -> str:
         f"{report['input']}: {report['width']}x{report['height']} {report['mode']}, {report['bytes']} bytes, {report['bpp']:.3f} bpp",
         f"  pack        {pack['id']} ({pack['name'] or 'not installed'}{', approximate' if pack['exact'] is False else ''})",
         f"  engine      {_engine_in_words(report)}",
-        f"  step index  {report['step_index']} ({report['step']:g} grey levels), tilt {report['tilt']}",
+        f"  step index  {report['step_index']} ({report['step']:g} grey levels), tilt {report['tilt']}, realism {report['realism']:g}",
     ]
     if report["alt"] is not None:
         lines.append(f"  alt         {report['alt']}")

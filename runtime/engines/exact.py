@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ..core import Core
 from ..format.picture import open_linear
 from ..format.reconstruction import Latents
-from ..pack import FULL_STRENGTH, Pack
+from ..limits import FULL_STRENGTH
+from ..pack import Pack
 
 
 class CoreNetworks:

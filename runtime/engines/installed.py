@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..format.reconstruction import Latents
-from ..pack import FULL_STRENGTH, Pack
+from ..limits import FULL_STRENGTH
+from ..pack import Pack
 
 REFERENCE: Final = "cpu"
 """The provider of onnxruntime whose results are the format's."""

@@ -4,12 +4,15 @@ An .sdz file is a header and then chunks until the file ends. All integers are l
 
     .- header ------------------------------------------------------------------.
     |  0..2   "SDZ"        magic                                                |
-    |  3      version      bits 0..3: 2; bit 4: grey (decode to one channel);   |
+    |  3      version      bits 0..2: 2; bit 3: realism is there; bit 4: grey   |
+    |                      (decode to one channel);                             |
     |                      bits 5..7: tilt, -3..3 in two's complement           |
     |  4..6   pack id      first 3 bytes of the SHA-256 of the pack's manifest  |
     |  7      step index   bits 0..6: 0..80, quantization step 2**(i/8) grey    |
     |                      levels; bit 7: the file has one chunk, of latents    |
-    |  8..    width - 1    varint, below 16,384                                 |
+    |  8      realism      0..15, sixteenths of the denoiser's moves that are   |
+    |                      shown; not there where all of them are               |
+    |   ..    width - 1    varint, below 16,384                                 |
     |   ..    height - 1   varint, below 16,384                                 |
     '---------------------------------------------------------------------------'
     .- chunk -------------------------------------------------------------------.
@@ -44,7 +47,8 @@ from ..errors import CorruptFileError, LimitError, NotAnSdzError, UnsupportedVer
 
 MAGIC: Final = b"SDZ"
 VERSION: Final = 2
-VERSION_MASK: Final = 0b1111
+VERSION_MASK: Final = 0b111
+FLAG_REALISM: Final = 0b1000
 FLAG_GREY: Final = 0b1_0000
 TILT_SHIFT: Final = 5
 PACK_ID_BYTES: Final = 3
@@ -52,7 +56,7 @@ FLAG_ALONE: Final = 0b1000_0000
 CRC_BYTES: Final = 4
 ALONE_CRC_BYTES: Final = 2
 
-HEADER_BYTES: Final = 8 + 2 * limits.MAX_VARINT_BYTES
+HEADER_BYTES: Final = 9 + 2 * limits.MAX_VARINT_BYTES
 """Length of the longest header."""
 
 LATENTS: Final = b"L"
@@ -80,7 +84,8 @@ _MAX_PAYLOAD: Final = {ALT_TEXT: limits.MAX_ALT_BYTES, EXIF: limits.MAX_EXIF_BYT
 @dataclass(frozen=True)
 class Header:
     """The header's fields. `width` and `height` in pixels, 1..16,384; `pack_id` is 3 bytes; `tilt`, -3..3, says how much finer the steps
-    become from one octave of frequency to the next (`runtime.format.planes.channel_steps`)."""
+    become from one octave of frequency to the next (`runtime.format.planes.channel_steps`); `realism`, 0..16, how many sixteenths of the
+    denoiser's moves the file is meant to be shown with."""
 
     width: int
     height: int
@@ -88,6 +93,7 @@ class Header:
     pack_id: bytes
     grey: bool = False
     tilt: int = 0
+    realism: int = limits.FULL_STRENGTH
 
 
 @dataclass(frozen=True)
@@ -190,7 +196,7 @@ def _read_header(data: bytes | _FileBytes) -> tuple[Header, int, bool]:
     tilt = 0
     for field, offset, size in (("version", 3, 1), ("pack id", 4, PACK_ID_BYTES), ("step index", 7, 1)):
         if len(data) < offset + size:
-            raise CorruptFileError(f"the file ends at byte {len(data)}, inside the header", offset, field)
+            raise CorruptFileError(_header_cut(data), offset, field)
         if field == "version":
             if data[3] & VERSION_MASK != VERSION:
                 raise UnsupportedVersionError(data[3] & VERSION_MASK)
@@ -201,18 +207,28 @@ def _read_header(data: bytes | _FileBytes) -> tuple[Header, int, bool]:
     grey, step_index, alone = bool(data[3] & FLAG_GREY), data[7] & ~FLAG_ALONE, bool(data[7] & FLAG_ALONE)
     if step_index > limits.MAX_STEP_INDEX:
         raise CorruptFileError(f"{step_index} is over {limits.MAX_STEP_INDEX}", 7, "step index")
+    realism, offset = limits.FULL_STRENGTH, 8
+    if data[3] & FLAG_REALISM:
+        if len(data) == offset:
+            raise CorruptFileError(_header_cut(data), offset, "realism")
+        realism, offset = data[offset], offset + 1
+        if realism >= limits.FULL_STRENGTH:
+            raise CorruptFileError(f"{realism} is not below {limits.FULL_STRENGTH}", 8, "realism")
     sides = []
-    offset = 8
     for field in ("width", "height"):
         try:
             less_one, after = _varint(data, offset, field)
         except _CutError:
-            raise CorruptFileError(f"the file ends at byte {len(data)}, inside the header", offset, field) from None
+            raise CorruptFileError(_header_cut(data), offset, field) from None
         if less_one >= limits.MAX_SIDE:
             raise LimitError(f"{less_one + 1} pixels, at most {limits.MAX_SIDE} are allowed", offset, field)
         sides.append(less_one + 1)
         offset = after
-    return Header(sides[0], sides[1], step_index, data[4:7], grey, tilt), offset, alone
+    return Header(sides[0], sides[1], step_index, data[4:7], grey, tilt, realism), offset, alone
+
+
+def _header_cut(data: bytes | _FileBytes) -> str:
+    return f"the file ends at byte {len(data)}, inside the header"
 
 
 def _read_chunk(
@@ -301,8 +317,10 @@ def serialize(header: Header, chunks: Iterable[Chunk]) -> bytes:
     """The file's bytes: the header, then the chunks in the order given. The fields must be in their ranges."""
     chunks = list(chunks)
     alone = [chunk.tag for chunk in chunks] == [LATENTS]
-    version = VERSION | (FLAG_GREY if header.grey else 0) | (header.tilt << TILT_SHIFT & 0xFF)
-    fixed = bytes((version,)) + header.pack_id + bytes((header.step_index | (FLAG_ALONE if alone else 0),))
+    realism = b"" if header.realism == limits.FULL_STRENGTH else bytes((header.realism,))
+    flags = (FLAG_GREY if header.grey else 0) | (FLAG_REALISM if realism else 0)
+    version = VERSION | flags | (header.tilt << TILT_SHIFT & 0xFF)
+    fixed = bytes((version,)) + header.pack_id + bytes((header.step_index | (FLAG_ALONE if alone else 0),)) + realism
     head = MAGIC + fixed + varint(header.width - 1) + varint(header.height - 1)
     out = [head]
     for chunk in chunks:

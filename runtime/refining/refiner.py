@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import limits
 from ..decode import denoiser_applies
 from ..errors import EncodeInputError
 from ..format.coder import decoded
@@ -91,10 +92,11 @@ class Refiner:
         moved, base, aim, best, least, damping = latents, latents, latents, None, math.inf, DAMPING
         coder = self.session.pack.coder
         map_bytes = payload_of(regions)
+        realism = self.tuning.realism(step_index) / limits.FULL_STRENGTH
         for i in range(self.rounds + 1):
             payload = encode_planes(quantize(moved), step_index, coder, tilt, map_bytes)
             known, codes = self._known(payload, latents.shape[1:], step_index, steps, map_bytes)
-            likeness, moves = self._measure(known, codes, pixels, moves=i < self.rounds)
+            likeness, moves = self._measure(known, codes, pixels, realism, moves=i < self.rounds)
             cost = likeness + RATE_SLOPE * math.log(max(len(payload), 1))
             # as good is good enough to go on from: small moves leave all integers as they are
             if best is None or cost <= least:
@@ -124,18 +126,20 @@ class Refiner:
         height, width = self.rgb.shape[:2]
         return np.pad(self.rgb, ((0, -height % patch), (0, -width % patch), (0, 0)), mode="edge")
 
-    def _measure(self, known: Latents, codes: int, pixels: NDArray[np.uint8], *, moves: bool) -> tuple[float, NDArray[np.float32] | None]:
+    def _measure(
+        self, known: Latents, codes: int, pixels: NDArray[np.uint8], realism: float, *, moves: bool
+    ) -> tuple[float, NDArray[np.float32] | None]:
         """The sum of the measures' logarithms, a mean over tiles by area, and where `moves` are wanted each latent's Newton step, float32
         (C, h, w), grey levels."""
         pack = self.session.pack
-        realism = self.tuning.realism if denoiser_applies(pack, codes, known.values.size) else 0.0
+        realism = realism if denoiser_applies(pack, codes, known.values.size) else 0.0
         found = np.empty(known.values.shape, np.float32) if moves else None
         total = 0.0
         for inner, outer in _tiles(*known.values.shape[1:]):
             rows, columns = outer
             part = Latents(*(m[:, rows, columns] for m in (known.values, known.levels, known.precision, known.half_width)))
             shown = pixels[rows.start * pack.patch : rows.stop * pack.patch, columns.start * pack.patch : columns.stop * pack.patch]
-            likeness, steps = self.session.refine(part, shown, realism, moves=moves)
+            likeness, steps = self.session.refine(part, shown, realism, self.tuning.shares, moves=moves)
             if found is not None and steps is not None:
                 down, across = (slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
                 found[:, inner[0], inner[1]] = steps[:, down, across]

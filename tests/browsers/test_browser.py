@@ -99,7 +99,7 @@ def files(session: Session) -> dict[str, bytes]:
     }
 
 
-def rgba(data: bytes, stage: Stage, session: Session, realism: float = 1.0) -> NDArray[np.uint8]:
+def rgba(data: bytes, stage: Stage, session: Session, realism: float | None = None) -> NDArray[np.uint8]:
     """The Python runtime's pixels, as a canvas has them."""
     pixels = decode(data, stage=stage, session=session, realism=realism).pixels
     out = np.full((*pixels.shape[:2], 4), 255, np.uint8)
@@ -359,6 +359,20 @@ def test_realism_is_an_attribute_and_changes_with_it(
     page.evaluate("delete document.querySelector('sdz-img').dataset.realism")
     page.wait_for_function("window.seen.filter(([type]) => type === 'load').length === 2")
     assert page.evaluate(SHOWN_HASH) == sha256(rgba(data, "denoised", session))
+
+
+@pytest.mark.parametrize(("stated", "stage"), [(6, "denoised"), (0, "decoded")])
+def test_a_file_says_how_far_the_denoiser_goes(
+    site: Site, page: Any, session: Session, files: dict[str, bytes], stated: int, stage: Stage
+) -> None:
+    container = parse(files["coarse.sdz"])
+    site.files["a.sdz"] = data = serialize(replace(container.header, realism=stated), container.chunks)
+    show(site, page, '<sdz-img src="a.sdz"></sdz-img>')
+    assert page.evaluate(SHOWN_HASH) == sha256(rgba(data, "denoised", session, None))
+    assert page.evaluate("window.seen.filter(([, detail]) => detail?.stage).at(-1)[1].stage") == stage
+    page.evaluate("document.querySelector('sdz-img').dataset.realism = '1'")
+    page.wait_for_function("window.seen.filter(([type]) => type === 'load').length === 2")
+    assert page.evaluate(SHOWN_HASH) == sha256(rgba(files["coarse.sdz"], "denoised", session))
 
 
 FALLBACK = '<sdz-img src="a.sdz" alt="x" width="40" height="30"><img src="f.png" alt="x" width="40" height="30"></sdz-img>'

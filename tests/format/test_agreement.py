@@ -17,7 +17,7 @@ from standins import neutral_tables
 from sdz.runtime import limits
 from sdz.runtime.errors import CorruptPackError
 from sdz.runtime.format import container, indices, linear, palette, sparse, tiles
-from sdz.runtime.pack import DENOISER_GRAPHS, FULL_STRENGTH, GRAPHS, MANIFEST, PATCHES, QUANTIZERS, load_pack
+from sdz.runtime.pack import DENOISER_GRAPHS, GRAPHS, MANIFEST, PATCHES, QUANTIZERS, load_pack
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = " ".join((ROOT / "FORMAT.md").read_text(encoding="utf-8").split())
@@ -45,6 +45,7 @@ IN_FORMAT = {
     "MAX_STEP_INDEX": rf"`step index` \| bits 0 to 6: i, at most {NUMBER}:",
     "MAX_PLANES": rf"for k = {NUMBER}, 14 … 1 a bit whether",
     "MAX_TILT": rf"`tilt`, -[0-9] to {NUMBER} in two's complement",
+    "FULL_STRENGTH": rf"(?:r from 0 to|who is not told otherwise, below) {NUMBER}",
     "MAX_OCTAVE": rf"C integers from -[0-9]+ to {NUMBER}, sixteenths",
     "NETWORKS_COARSEST": rf"sum\(t\) ≤ {NUMBER} · N",
     "MAX_VARINT_BYTES": rf"at most {NUMBER} bytes long, and below 2³²",
@@ -76,11 +77,9 @@ def test_limits_are_the_same_in_format_md_python_and_javascript() -> None:
     javascript = node('import * as limits from "./web/limits.js"; console.log(JSON.stringify(limits));')
     # what a page fetches, and what it asks about large pictures, are no matter of the format
     assert (javascript.pop("MAX_DOWNLOAD_BYTES"), javascript.pop("LARGE_PIXELS")) == (2**28, 2**21)
-    # not a limit of files in Python
-    assert javascript.pop("FULL_STRENGTH") == FULL_STRENGTH
     assert javascript == {name: python[name] for name in javascript}
     # what else JavaScript holds a manifest to is compared below
-    assert len(javascript) >= 11
+    assert len(javascript) >= 12
     assert {name: stated(pattern) for name, pattern in IN_FORMAT.items()} == python
 
 
@@ -115,8 +114,7 @@ def test_numbers_that_stand_beside_what_they_limit_are_those_of_format_md() -> N
     assert stated(rf"even, from 2 to {NUMBER}/p") == tiles.MAX_BLEND
     assert stated(rf"9·k² ≤ whole ≤ {NUMBER}") == tiles.MAX_WHOLE
     assert stated(rf"magnitudes at most {NUMBER} in sum") == linear.LAP_SUM
-    assert stated(rf"r from 0 to {NUMBER} \(realism") == FULL_STRENGTH
-    assert stated(rf"`version` \| bits 0 to 3: {NUMBER};") == container.VERSION
+    assert stated(rf"`version` \| bits 0 to 2: {NUMBER};") == container.VERSION
     assert re.findall(r"\d+", ROWS["`patch`"]) == [str(patch) for patch in PATCHES]
     assert set(re.findall(r'"(\w+)"', ROWS["`quantizer`"])) == set(QUANTIZERS)
 

@@ -31,6 +31,8 @@ def test_serialize_writes_exactly_these_bytes() -> None:
     assert serialize(Header(1, 1, 0, bytes(3), grey=True), []) == bytes.fromhex("53445a 12 000000 00 00 00")
     assert serialize(Header(1, 1, 0, bytes(3), tilt=3), []) == bytes.fromhex("53445a 62 000000 00 00 00")
     assert serialize(Header(1, 1, 0, bytes(3), grey=True, tilt=-3), []) == bytes.fromhex("53445a b2 000000 00 00 00")
+    assert serialize(Header(1, 1, 0, bytes(3), realism=0), []) == bytes.fromhex("53445a 0a 000000 00 00 00 00")
+    assert serialize(Header(1, 1, 0, bytes(3), grey=True, tilt=-1, realism=15), []) == bytes.fromhex("53445a fa 000000 00 0f 00 00")
     assert serialize(Header(16384, 129, 80, b"\xff" * 3), []) == bytes.fromhex("53445a 02 ffffff 50 ff7f 8001")
 
 
@@ -78,6 +80,14 @@ def test_every_tilt_comes_back(tilt: int) -> None:
     assert parse(serialize(header, [])).header == header
 
 
+@pytest.mark.parametrize("realism", range(17))
+def test_every_realism_comes_back(realism: int) -> None:
+    header = Header(512, 300, 48, bytes(3), realism=realism)
+    data = serialize(header, [Chunk(b"L", b"\x01\x02\x03\x04")])
+    assert parse(data).header == header
+    assert len(data) == 19 + (realism < 16)
+
+
 def test_unknown_chunks_are_kept_but_not_known() -> None:
     container = parse(HEAD + chunk_bytes(b"x", b"??") + chunk_bytes(b"x", b"!") + chunk_bytes(b"L", b"\x07"))
     assert [chunk.tag for chunk in container.chunks] == [b"x", b"x", b"L"]
@@ -114,6 +124,9 @@ def test_a_header_cut_anywhere_names_the_field(end: int) -> None:
     ("data", "offset", "field"),
     [
         (HEAD[:3] + b"\x82" + HEAD[4:], 3, "tilt"),
+        (HEAD[:3] + b"\x0a" + HEAD[4:8], 8, "realism"),
+        (HEAD[:3] + b"\x0a" + HEAD[4:8] + b"\x10" + HEAD[8:], 8, "realism"),
+        (HEAD[:3] + b"\x0a" + HEAD[4:8] + b"\x09", 9, "width"),
         (HEAD[:7] + b"\x51" + HEAD[8:], 7, "step index"),
         (HEAD[:7] + b"\xd1" + HEAD[8:], 7, "step index"),
         (HEAD[:8] + b"\x81\x00" + b"\x01", 8, "width"),

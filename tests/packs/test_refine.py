@@ -63,9 +63,9 @@ def test_likeness_and_moves(networks: tuple[TinyAutoencoder, OneStepDenoiser], r
     moved = denoiser(known.values, known.levels, known.precision, known.half_width) if realism else known.values
     output = autoencoder.decode(moved, known.precision)
     session = Session(load_pack(TINY_PACK))
-    likeness, moves = session.refine(part, rgb, realism)
+    likeness, moves = session.refine(part, rgb, realism, SHARES)
     assert moves is not None
-    assert session.refine(part, rgb, realism, moves=False) == (likeness, None)
+    assert session.refine(part, rgb, realism, SHARES, moves=False) == (likeness, None)
     # the measures that it names, by other code: what is left for SSIMULACRA2 is its distance before the polynomial
     error = float((output - pixels).square().mean())
     structure = 1 - float(ms_ssim(output.clamp(0, 255), pixels, data_range=255))
@@ -76,7 +76,7 @@ def test_likeness_and_moves(networks: tuple[TinyAutoencoder, OneStepDenoiser], r
     sides = []
     for sign in (1, -1):
         values = part.values + np.rint(12 * sign * direction).astype(np.int32)
-        sides.append(session.refine(Latents(values, part.levels, part.precision, part.half_width), rgb, realism, moves=False)[0])
+        sides.append(session.refine(Latents(values, part.levels, part.precision, part.half_width), rgb, realism, SHARES, moves=False)[0])
     step = np.rint(12 * direction) / 4
     curvature = numpy_helper.to_array(next(i for i in onnx.load(TINY_PACK / "refine.onnx").graph.initializer if i.name == CURVATURE))
     bent = 2 * np.square(_lapped_basis(autoencoder)).sum(axis=(1, 2, 3))[:, None, None] * curvature
@@ -89,12 +89,12 @@ def test_part_of_the_moves_brings_likeness(networks: tuple[TinyAutoencoder, OneS
     autoencoder, _ = networks
     _, _, part, rgb = prepared(autoencoder, 2)
     session = Session(load_pack(TINY_PACK))
-    likeness, moves = session.refine(part, rgb, 1.0)
+    likeness, moves = session.refine(part, rgb, 1.0, SHARES)
     assert moves is not None
 
     def after(share: float) -> float:
         values = part.values + np.rint(4 * share * moves).astype(np.int32)
-        return session.refine(Latents(values, part.levels, part.precision, part.half_width), rgb, 1.0, moves=False)[0]
+        return session.refine(Latents(values, part.levels, part.precision, part.half_width), rgb, 1.0, SHARES, moves=False)[0]
 
     assert after(0.16) < likeness - 0.1
     assert after(0.16) < after(1.0)
@@ -106,7 +106,7 @@ def test_ssimulacra2_of_the_graph_falls_with_the_score_of_the_training_loss(netw
 
     autoencoder, _ = networks
     pixels, known, part, rgb = prepared(autoencoder, 1)
-    moves = Session(load_pack(TINY_PACK)).refine(part, rgb, 0.0)[1]
+    moves = Session(load_pack(TINY_PACK)).refine(part, rgb, 0.0, SHARES)[1]
     assert moves is not None
     weights = torch.tensor(ssimulacra2.weights).reshape(3, 6, 2, 3).float()
     step = torch.from_numpy(moves / np.sqrt(np.square(moves).mean()))[None]

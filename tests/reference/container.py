@@ -30,6 +30,7 @@ class Header:
     pack_id: bytes
     grey: bool
     tilt: int
+    realism: int
     step_index: int
     alone: bool
     width: int
@@ -69,7 +70,7 @@ def read_header(data: bytes) -> Header:
         raise FormatError("NotAnSdzError")
     if len(data) < 4:
         raise FormatError("CorruptFileError", 3, "version")
-    if data[3] & 15 != 2:
+    if data[3] & 7 != 2:
         raise FormatError("UnsupportedVersionError")
     tilt = data[3] >> 5
     tilt -= 8 if tilt >= 4 else 0
@@ -79,7 +80,10 @@ def read_header(data: bytes) -> Header:
     step_index, alone = data[7] & 127, data[7] >= 128
     if step_index > 80:
         raise FormatError("CorruptFileError", 7, "step index")
-    sides, offset = [], 8
+    realism = data[8:9] if data[3] & 8 else b"\x10"
+    if not realism or (data[3] & 8 and realism[0] > 15):
+        raise FormatError("CorruptFileError", 8, "realism")
+    sides, offset = [], 9 if data[3] & 8 else 8
     for field in ("width", "height"):
         try:
             less_one, behind = read_varint(data, offset, field)
@@ -89,7 +93,7 @@ def read_header(data: bytes) -> Header:
             raise FormatError("LimitError", offset, field)
         sides.append(less_one + 1)
         offset = behind
-    return Header(data[4:7], bool(data[3] & 16), tilt, step_index, alone, sides[0], sides[1], offset)
+    return Header(data[4:7], bool(data[3] & 16), tilt, realism[0], step_index, alone, sides[0], sides[1], offset)
 
 
 def read_chunk(data: bytes, offset: int, header: Header) -> Chunk:

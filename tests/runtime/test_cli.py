@@ -213,7 +213,7 @@ def test_info_says_what_each_byte_went_into(capsys: pytest.CaptureFixture[str]) 
         f"a.sdz: 40x30 RGB, {len(data)} bytes, {8 * len(data) / 1200:.3f} bpp",
         "  pack        010203 (stand-in)",
         "  engine      onnxruntime",
-        "  step index  48 (64 grey levels), tilt 0",
+        "  step index  48 (64 grey levels), tilt 0, realism 1",
         "  alt         cat",
         "  chunk 'T'   alternative text: 3 bytes at 10",
         f"  chunk 'L'   latents: {latents} bytes at 19",

@@ -32,10 +32,17 @@ def latents(rows: int, columns: int) -> np.ndarray:
 
 
 def sdz(
-    width: int, height: int, *, step: int = STEP, grey: bool = False, before: tuple[Chunk, ...] = (), after: tuple[Chunk, ...] = ()
+    width: int,
+    height: int,
+    *,
+    step: int = STEP,
+    grey: bool = False,
+    realism: int = 16,
+    before: tuple[Chunk, ...] = (),
+    after: tuple[Chunk, ...] = (),
 ) -> bytes:
     payload = encode_planes(latents(-(-height // 16), -(-width // 16)), step, PACK.coder)
-    return serialize(Header(width, height, step, PACK.id, grey), [*before, Chunk(b"L", payload), *after])
+    return serialize(Header(width, height, step, PACK.id, grey, realism=realism), [*before, Chunk(b"L", payload), *after])
 
 
 def steps(index: int) -> np.ndarray:
@@ -74,6 +81,20 @@ def test_realism_is_a_strength_in_sixteenths_and_zero_runs_no_denoiser() -> None
     for realism in (-0.1, 1.01, float("nan")):
         with pytest.raises(ValueError, match=f"realism is {realism}, it must lie in 0..1"):
             decode(data, session=session, realism=realism)
+
+
+def test_a_file_says_how_far_the_denoiser_goes_and_a_reader_may_overrule_it() -> None:
+    half, none = sdz(64, 48, realism=9), sdz(64, 48, realism=0)
+    session = StandInSession()
+    assert decode(half, session=session).stage == "denoised"
+    assert decode(none, session=session).stage == "decoded"
+    assert session.strengths == [9]
+    assert decode(none, session=session, realism=1.0).stage == "denoised"
+    assert decode(half, session=session, realism=0.25).stage == "denoised"
+    assert decode(half, session=session, realism=0.0).stage == "decoded"
+    assert session.strengths == [9, 16, 4]
+    opened = open_latents(none, pack=PACK)
+    assert (opened.reached("denoised"), opened.reached("denoised", 0.5)) == ("decoded", "denoised")
 
 
 @pytest.mark.parametrize("stage", ["linear", "decoded", "denoised"])

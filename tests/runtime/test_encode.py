@@ -18,6 +18,7 @@ from sdz.runtime.format.container import parse
 from sdz.runtime.format.planes import decode_planes
 from sdz.runtime.format.reconstruction import channel_steps, step_units
 from sdz.runtime.format.tiles import Tiling
+from sdz.runtime.options import TUNES, Tune
 from sdz.runtime.photo import fill_transparent, open_image, prepare
 from sdz.runtime.pictures.kinds import image_suffixes
 from sdz.runtime.quantize import TUNINGS, activity_weights, posterior_weights, rdo_quantize
@@ -64,12 +65,12 @@ def test_a_target_size_is_met_exactly(size: int) -> None:
 
 
 def test_the_one_size_that_a_longer_length_field_skips_is_met_but_for_a_byte() -> None:
-    # 11 bytes of header, 3 of chunk head and 127 of latents make 141; 128 latents need a second length byte
+    # 12 bytes of header with its realism, 3 of chunk head and 127 of latents make 142; 128 latents need a second length byte
     sizes = {size: len(encode(photo(), target_size=size, quality=None, session=SESSION)) for size in (140, 141, 142, 143, 144)}
-    header = parse(encode(photo(), session=SESSION)).header_bytes
+    header = parse(encode(photo(), target_size=140, session=SESSION)).header_bytes
     gap = header + 3 + 127 + 1
     assert sizes == {size: size - 1 if size == gap else size for size in sizes}
-    assert gap == 142
+    assert gap == 143
 
 
 def test_bpp_is_the_whole_files() -> None:
@@ -286,6 +287,22 @@ def test_a_pack_with_octaves_has_its_files_tilted_as_the_tuning_says() -> None:
         expected = rdo_quantize(latents, header.step_index, pack.coder, tuning, weights, steps)
         assert np.array_equal(np.where(known.negative, -known.magnitude, known.magnitude), expected)
     assert parse(encode(image, quality=80, session=SESSION)).header.tilt == 0
+
+
+def test_a_file_states_the_realism_of_its_tuning_where_a_denoiser_may_run() -> None:
+    image = photo(48, 32)
+
+    def realism(tune: Tune, session: StandInSession, quality: float) -> int:
+        return parse(encode(image, quality=quality, tune=tune, session=session)).header.realism
+
+    for quality in (0, 30, 80):
+        step_index = step_index_for(quality)
+        found = [realism(tune, SESSION, quality) for tune in TUNES]
+        assert found == [TUNINGS["natural"].realism(step_index), 0]
+    without = StandInSession(StandInPack(denoiser_min_step_index=None))
+    assert [realism(tune, without, 30) for tune in TUNES] == [16, 16]
+    # a picture of the linear stage alone
+    assert [parse(encode(image, quality=90, tune=tune)).header.realism for tune in TUNES] == [16, 16]
 
 
 def test_a_faithful_file_is_smaller_at_the_same_step_and_an_unknown_tuning_is_refused() -> None:

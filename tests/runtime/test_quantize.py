@@ -87,6 +87,11 @@ def test_one_weight_for_all_channels_of_a_position_is_the_same_as_one_each() -> 
         assert np.array_equal(rdo_quantize(y, STEP, TABLES, tuning, weights), rdo_quantize(y, STEP, TABLES, tuning, every))
 
 
+def test_the_finer_a_natural_file_is_the_less_is_invented() -> None:
+    assert [TUNINGS["natural"].realism(step) for step in (80, 60, 59, 58, 57, 54, 49, 48, 0)] == [16, 16, 15, 13, 12, 8, 1, 0, 0]
+    assert [TUNINGS["faithful"].realism(step) for step in (80, 60, 30)] == [0, 0, 0]
+
+
 def test_a_tilt_is_a_step_of_its_own_for_every_channel() -> None:
     y, octaves = latents(5), np.array([0, -32, 16, 32], np.int32)
     steps = channel_steps(STEP, 2, octaves, len(y))

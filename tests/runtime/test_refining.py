@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from sdz.runtime.session import Session
 PICTURE = np.add.outer(np.arange(80) * 2, np.arange(96)).astype(np.uint8)[:, :, None] // np.array([1, 2, 3], np.uint8)
 PICTURE[20:50, 30:60] = (200, 90, 40)
 
-HALVES = Tuning(rounding=0.5, lagrangian=0.0, realism=0.0)
+HALVES = Tuning(rounding=0.5, lagrangian=0.0, strength=0)
 """Rounds to the nearest, so that no move is longer than a step."""
 
 
@@ -36,9 +37,9 @@ class Recorded(Session):
         self.likeness: list[float] = []
 
     def refine(
-        self, latents: Latents, rgb: NDArray[np.uint8], realism: float, *, moves: bool = True
+        self, latents: Latents, rgb: NDArray[np.uint8], realism: float, shares: Sequence[float], *, moves: bool = True
     ) -> tuple[float, NDArray[np.float32] | None]:
-        found = super().refine(latents, rgb, realism, moves=moves)
+        found = super().refine(latents, rgb, realism, shares, moves=moves)
         self.likeness.append(found[0])
         return found
 
@@ -68,7 +69,7 @@ def test_the_kept_round_is_never_worse_than_the_plain_quantizer() -> None:
         refiner = Refiner(PICTURE, session, rounds, tuning)
         payload = refiner(latents, 48, 0, quantized)
         known, codes = refiner._known(payload, latents.shape[1:], 48, steps)
-        likeness, _ = refiner._measure(known, codes, PICTURE, moves=False)
+        likeness, _ = refiner._measure(known, codes, PICTURE, tuning.realism(48) / 16, moves=False)
         return likeness + 0.6 * float(np.log(len(payload)))
 
     costs = [cost(rounds) for rounds in (0, 2, 6)]
@@ -87,7 +88,7 @@ def test_latents_move_towards_where_the_graph_wants_them() -> None:
             self.pack = pack
 
         def refine(
-            self, latents: Latents, rgb: NDArray[np.uint8], realism: float, *, moves: bool
+            self, latents: Latents, rgb: NDArray[np.uint8], realism: float, shares: Sequence[float], *, moves: bool
         ) -> tuple[float, NDArray[np.float32] | None]:
             off = wanted - latents.values / 4
             asked.append(moves)
@@ -119,7 +120,7 @@ def test_a_round_that_makes_it_worse_is_taken_back_and_tried_half_as_far() -> No
             self.pack = pack
 
         def refine(
-            self, latents: Latents, rgb: NDArray[np.uint8], realism: float, *, moves: bool
+            self, latents: Latents, rgb: NDArray[np.uint8], realism: float, shares: Sequence[float], *, moves: bool
         ) -> tuple[float, NDArray[np.float32] | None]:
             return next(likeness), np.full(latents.values.shape, 300.0, np.float32) if moves else None
 

@@ -7,7 +7,7 @@ is committed, and the committed to what this writes. A change in any file is a c
 of the same pack with the quantizer "palette", valid ones and invalid ones, whose JSON is that of the two kinds below.
 
 valid/NAME.json
-  header   width, height, stepIndex, packId (hex), grey, and bytes: the header's size
+  header   width, height, stepIndex, packId (hex), grey, tilt, realism (sixteenths), and bytes: the header's size
   chunks   of each: tag, offset, start, bytes, complete
   alt      the alternative text or null
   alpha    SHA-256 of the plane's H * W bytes, or null
@@ -159,15 +159,15 @@ def make_latents(width: int, height: int, bits: int, seed: int) -> NDArray[np.in
 
 
 def make_valid(pack: Any) -> dict[str, bytes]:
-    def header(width: int, height: int, step: int, grey: bool = False, tilt: int = 0) -> Header:
-        return Header(width, height, step, pack.id, grey, tilt)
+    def header(width: int, height: int, step: int, grey: bool = False, tilt: int = 0, realism: int = 16) -> Header:
+        return Header(width, height, step, pack.id, grey, tilt, realism)
 
     def picture(width: int, height: int, step: int, bits: int, **side: Any) -> bytes:
         payload = encode_planes(make_latents(width, height, bits, width * 7 + height), step, pack.coder)
         if "keep" in side:
             payload = payload[: side["keep"]]
         chunks = [*side.get("before", ()), Chunk(b"L", payload), *side.get("after", ())]
-        return serialize(header(width, height, step, side.get("grey", False), side.get("tilt", 0)), chunks)
+        return serialize(header(width, height, step, side.get("grey", False), side.get("tilt", 0), side.get("realism", 16)), chunks)
 
     alpha = np.array([[min(255, x * y) for x in range(37)] for y in range(21)], np.uint8)
     side = {
@@ -219,6 +219,8 @@ def make_valid(pack: Any) -> dict[str, bytes]:
             "only-chunk-beyond-the-end": serialize(header(20, 10, 48), [Chunk(b"L", bytes(3))])[:10] + b"\xff\xff\xff\xff\x0f" + bytes(5),
             **{f"tilt-{tilt}": picture(33, 17, 40, 6, tilt=tilt) for tilt in (-3, -2, -1, 1, 2, 3)},
             "tilt-grey": picture(33, 17, 40, 6, tilt=-3, grey=True),
+            **{f"realism-{realism}": picture(33, 17, 40, 6, realism=realism) for realism in (0, 9, 15)},
+            "realism-of-all-sides": picture(300, 200, 48, 4, grey=True, tilt=-1, realism=5, before=side["before"][:1]),
             "tilt-below-the-finest-step": picture(33, 17, 2, 12, tilt=3),
             "tilt-beyond-the-coarsest-step": picture(33, 17, 79, 3, tilt=-3),
             "tilt-cut": picture(61, 35, 32, 8, keep=300, tilt=2),
@@ -280,6 +282,10 @@ def make_invalid(pack: Any) -> dict[str, bytes]:
         **{f"header-cut-at-{n}": good[:n] for n in range(3, 10)},
         "tilt-minus-4": good[:3] + b"\x82" + good[4:],
         "tilt-minus-4-alone": good[:3] + b"\x82",
+        "realism-16": b"SDZ\x0a" + good[4:8] + b"\x10" + good[8:],
+        "realism-255": b"SDZ\x0a" + good[4:8] + b"\xff" + good[8:],
+        "realism-cut": b"SDZ\x0a" + good[4:8],
+        "realism-behind-another-version": b"SDZ\x0b" + good[4:8] + b"\x10" + good[8:],
         "step-index-81": good[:7] + b"\x51" + good[8:],
         "step-index-127": good[:7] + b"\xff" + good[8:],
         "width-16385": good[:8] + b"\x80\x80\x01" + good[9:],
@@ -395,6 +401,7 @@ def expect_valid(data: bytes, pack: Any) -> dict[str, Any]:
             "packId": header.pack_id.hex(),
             "grey": header.grey,
             "tilt": header.tilt,
+            "realism": header.realism,
             "bytes": container.header_bytes,
         },
         "chunks": [

@@ -14,7 +14,7 @@ const LATENTS_START = HEADER_BYTES + (6 + TEXT.length) + (6 + 2) + 6;
 
 test("fields of the header", () => {
   const { header, headerBytes } = parse(WHOLE);
-  assert.deepEqual(header, { width: 300, height: 200, stepIndex: 48, packId: "010203", grey: true, tilt: 0 });
+  assert.deepEqual(header, { width: 300, height: 200, stepIndex: 48, packId: "010203", grey: true, tilt: 0, realism: 16 });
   assert.equal(headerBytes, HEADER_BYTES);
 });
 

@@ -119,6 +119,17 @@ test("realism 0 is the decoded stage, and what lies outside 0..1 is refused", as
   }
 });
 
+test("a file says how far the denoiser goes, and a caller may overrule it", async () => {
+  const [whole, nine, none] = [16, 9, 0].map((realism) => file({ width: 150, height: 100, stepIndex: 24, realism }, [["L", noise(120)]]));
+  const decoded = (/** @type {Uint8Array} */ data, options = {}) => decodeBytes(data, { ...options, pack, session });
+  assert.deepEqual((await decoded(nine)).data, (await decoded(whole, { realism: 9 / 16 })).data);
+  assert.notDeepEqual((await decoded(nine)).data, (await decoded(whole)).data);
+  assert.deepEqual((await decoded(nine, { realism: 1 })).data, (await decoded(whole)).data);
+  assert.equal((await decoded(none)).stage, "decoded");
+  assert.equal((await decoded(none, { realism: 1 })).stage, "denoised");
+  assert.equal((await decoded(none)).header.realism, 0);
+});
+
 test("no network runs where next to nothing is known", async () => {
   /** @param {number} stepIndex of six planes the first is told to be zero in all four channels, the second in two: the mean precision code is the index and 8 times 4.5 */
   const stage = async (stepIndex) => {

@@ -45,14 +45,15 @@ export const varint = (value) => (value < 128 ? [value] : [(value & 127) | 128, 
 
 /**
  * A file's bytes.
- * @param {{width?: number, height?: number, stepIndex?: number, packId?: string, flags?: number}} header flags: the upper half of the version's byte
+ * @param {{width?: number, height?: number, stepIndex?: number, packId?: string, flags?: number, realism?: number}} header flags: the upper half of the version's byte
  * @param {[string, ArrayLike<number>][]} chunks
  * @returns {Uint8Array}
  */
-export function file({ width = 20, height = 10, stepIndex = 48, packId = "010203", flags = 0 }, chunks = []) {
+export function file({ width = 20, height = 10, stepIndex = 48, packId = "010203", flags = 0, realism = 16 }, chunks = []) {
   const id = [0, 2, 4].map((at) => parseInt(packId.slice(at, at + 2), 16));
   const alone = chunks.length === 1 && chunks[0][0] === "L";
-  const header = [0x53, 0x44, 0x5a, 2 | flags, ...id, stepIndex | (alone ? 128 : 0), ...varint(width - 1), ...varint(height - 1)];
+  const part = realism < 16 ? [realism] : [];
+  const header = [0x53, 0x44, 0x5a, 2 | flags | (part.length ? 8 : 0), ...id, stepIndex | (alone ? 128 : 0), ...part, ...varint(width - 1), ...varint(height - 1)];
   const out = [...header];
   for (const [tag, payload] of chunks) {
     const code = alone ? [] : [tag.charCodeAt(0)];

@@ -84,6 +84,7 @@ async function expectValid(data, withPack = pack) {
       packId: header.packId,
       grey: header.grey,
       tilt: header.tilt,
+      realism: header.realism,
       bytes: container.headerBytes,
     },
     chunks: container.chunks.map(({ tag, offset, start, payload, complete }) => ({ tag, offset, start, bytes: payload.length, complete })),

@@ -66,7 +66,8 @@ const choose = (stage) => (/** @type {HTMLInputElement} */ (need(`input[value=${
 /** @param {string} stage @returns {HTMLElement} the label of a stage's button */
 const badge = (stage) => /** @type {HTMLElement} */ (need(`input[value=${stage}]`).parentElement);
 
-const realism = () => Number(dial.value) / Number(dial.max);
+/** null: as the file says, where the dial stood at first. */
+const realism = () => (dial.value === dial.defaultValue ? null : Number(dial.value) / Number(dial.max));
 
 /** The file that goes on to the photo itself: asked for when a reader wants it. @returns {Promise<Blob>} */
 function toTheEnd() {
@@ -125,7 +126,7 @@ function took({ stage, final, rgba }, wanted, bytes, milliseconds) {
   if (!final) return;
   study.dataset.shown = stage;
   if (stage === "exact") check(rgba, study.dataset.exactDigest, "same_exact");
-  else if (bytes === total && wanted === best && realism() === 1) check(rgba, study.dataset.digest, "same");
+  else if (bytes === total && wanted === best && realism() === null) check(rgba, study.dataset.digest, "same");
   // the photo itself has no regions
   pair?.show(file, Math.min(bytes, total), { stage: wanted === "exact" ? below : wanted, realism: realism() });
 }
@@ -201,6 +202,13 @@ function follow() {
   dial.disabled = chosenStage() !== "denoised";
 }
 
+/** Says where the dial stands. */
+function turned() {
+  const text = dial.value === dial.max ? say("natural") : dial.value === "0" ? say("faithful") : say("used", { used: dial.value, total: dial.max });
+  need(".dial output").textContent = text;
+  dial.setAttribute("aria-valuetext", text);
+}
+
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let resting;
 
@@ -227,9 +235,7 @@ for (const button of controls.querySelectorAll("input[name=stage]")) {
   });
 }
 dial.addEventListener("input", () => {
-  const text = dial.value === dial.max ? say("natural") : dial.value === "0" ? say("faithful") : say("used", { used: dial.value, total: dial.max });
-  need(".dial output").textContent = text;
-  dial.setAttribute("aria-valuetext", text);
+  turned();
   clearTimeout(resting);
   resting = setTimeout(() => show(chosenStage()), REST_MS);
 });
@@ -249,6 +255,9 @@ try {
   count();
   follow();
   divide();
+  // a browser that comes back to the page may have kept another place
+  dial.value = dial.defaultValue;
+  turned();
   void show(below);
 } catch (error) {
   fail({ code: "NetworkError", message: String(error) });

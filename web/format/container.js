@@ -4,7 +4,7 @@
  */
 
 import { SdzError } from "../errors.js";
-import { MAX_ALT_BYTES, MAX_CHUNKS, MAX_EXIF_BYTES, MAX_SIDE, MAX_STEP_INDEX, MAX_TILT, MAX_VARINT_BYTES } from "../limits.js";
+import { FULL_STRENGTH, MAX_ALT_BYTES, MAX_CHUNKS, MAX_EXIF_BYTES, MAX_SIDE, MAX_STEP_INDEX, MAX_TILT, MAX_VARINT_BYTES } from "../limits.js";
 
 /**
  * @typedef {object} Header
@@ -14,6 +14,7 @@ import { MAX_ALT_BYTES, MAX_CHUNKS, MAX_EXIF_BYTES, MAX_SIDE, MAX_STEP_INDEX, MA
  * @property {string} packId 6 hexadecimal digits
  * @property {boolean} grey
  * @property {number} tilt -3..3, how much finer the steps become from one octave of frequency to the next
+ * @property {number} realism 0..16, how many sixteenths of the denoiser's moves the file is meant to be shown with
  *
  * @typedef {object} Chunk `complete` is false where the end of the data cuts it; `payload` then holds what there is
  * @property {string} tag
@@ -34,9 +35,10 @@ export const EXIF = "E";
 export const REGIONS = "R";
 
 /** Length of the longest header: once this many bytes have arrived, a header that is still incomplete is an error. */
-export const MAX_HEADER_BYTES = 8 + 2 * MAX_VARINT_BYTES;
+export const MAX_HEADER_BYTES = 9 + 2 * MAX_VARINT_BYTES;
 
 const VERSION = 2;
+const FLAG_REALISM = 8;
 const FLAG_GREY = 16;
 const TILT_SHIFT = 5;
 const FLAG_ALONE = 128;
@@ -98,7 +100,7 @@ function readHeader(data) {
     [["version", 3, 1], ["pack id", 4, 3], ["step index", 7, 1]])) {
     if (data.length < offset + size) throw new SdzError("CorruptFileError", cut, { offset, field });
     if (offset > 3) continue;
-    const version = data[3] & 15;
+    const version = data[3] & 7;
     if (version !== VERSION) {
       throw new SdzError("UnsupportedVersionError", `version ${version} of the format is not supported (this decoder reads ${VERSION})`);
     }
@@ -111,8 +113,15 @@ function readHeader(data) {
   if (stepIndex > MAX_STEP_INDEX) {
     throw new SdzError("CorruptFileError", `${stepIndex} is over ${MAX_STEP_INDEX}`, { offset: 7, field: "step index" });
   }
+  let [realism, offset] = [FULL_STRENGTH, 8];
+  if (data[3] & FLAG_REALISM) {
+    if (data.length === offset) throw new SdzError("CorruptFileError", cut, { offset, field: "realism" });
+    realism = data[offset++];
+    if (realism >= FULL_STRENGTH) {
+      throw new SdzError("CorruptFileError", `${realism} is not below ${FULL_STRENGTH}`, { offset: 8, field: "realism" });
+    }
+  }
   const sides = [];
-  let offset = 8;
   for (const field of ["width", "height"]) {
     const read = readVarint(data, offset, field);
     if (!read) throw new SdzError("CorruptFileError", cut, { offset, field });
@@ -123,7 +132,8 @@ function readHeader(data) {
     offset = read[1];
   }
   const packId = hex(new DataView(data.buffer, data.byteOffset).getUint32(3) & 0xffffff, 6);
-  return [{ width: sides[0], height: sides[1], stepIndex, packId, grey: (data[3] & FLAG_GREY) !== 0, tilt }, offset, data[7] > stepIndex];
+  const grey = (data[3] & FLAG_GREY) !== 0;
+  return [{ width: sides[0], height: sides[1], stepIndex, packId, grey, tilt, realism }, offset, data[7] > stepIndex];
 }
 
 /**

@@ -106,8 +106,8 @@ export function request(src, { stage, realism }, receiver, { seen, lazy, head })
 }
 
 /**
- * @typedef {{stage: Shown, realism: number}} Wanted the last stage, and the realism: 0 for the most faithful picture, 1 for the
- *   most natural one
+ * @typedef {{stage: Shown, realism: number | null}} Wanted the last stage, and the realism: 0 for the most faithful picture, 1 for the
+ *   most natural one, null for what the file says
  */
 
 /** Whether the browser is set to save data. */
@@ -132,9 +132,9 @@ export function tellServiceWorker() {
  */
 export function wantedBy({ stage, realism }) {
   const saving = savingData();
-  const part = Number.parseFloat(realism ?? "1");
+  const part = Number.parseFloat(realism ?? "");
   return {
     stage: saving ? "linear" : stage === "linear" || stage === "decoded" || stage === "denoised" ? stage : "exact",
-    realism: part >= 0 ? Math.min(part, 1) : 1,
+    realism: part >= 0 ? Math.min(part, 1) : null,
   };
 }

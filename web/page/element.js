@@ -67,7 +67,7 @@ export class SdzImg extends Reflecting {
   /** Source and stage of the current or last request. */
   #requested = "";
   /** @type {Wanted} */
-  #wanted = { stage: "exact", realism: 1 };
+  #wanted = { stage: "exact", realism: null };
   /** Begins the request of a lazy picture. @type {(() => void) | null} */
   #waiting = null;
   #stop = () => {};

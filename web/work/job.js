@@ -53,7 +53,7 @@ const breathe = () =>
  * @typedef {object} Request
  * @property {string} src absolute address
  * @property {Shown} stage
- * @property {number} realism
+ * @property {number | null} realism null: as the file says
  * @property {boolean} seen whether the picture is in sight
  * @property {boolean} lazy whether it is only downloaded until it is
  * @property {boolean} tiles whether pixels are sent as tiles, not as an image
@@ -121,7 +121,8 @@ export class Job {
     this.wanted = stage === "exact" ? "denoised" : stage;
     /** Whether the photo itself is wanted, where the file has it. */
     this.exact = stage === "exact";
-    this.strength = strengthOf(realism);
+    /** The denoiser's; the file's own, once its header is there, where the page asks for none. */
+    this.strength = realism === null ? undefined : strengthOf(realism);
     this.lazy = lazy;
     this.tiles = tiles;
     this.sessions = sessions;
@@ -257,9 +258,10 @@ export class Job {
   #look() {
     if (this.#headerSent) return;
     const container = readContainer(this.#bytes);
-    const { width, height, packId, stepIndex } = container.header;
+    const { width, height, packId, stepIndex, realism } = container.header;
     this.#headerSent = true;
     this.#stepIndex = stepIndex;
+    this.strength ??= realism;
     this.pixels = width * height;
     const asks = this.pixels >= LARGE_PIXELS;
     if (asks) this.#allowed = null;

@@ -99,7 +99,7 @@ export function denoiserApplies(picture) {
  * @param {Picture} picture @param {Stage} stage @param {number} [strength]
  * @returns {Stage}
  */
-export function reached(picture, stage, strength = FULL_STRENGTH) {
+export function reached(picture, stage, strength = picture.header.realism) {
   if (picture.facts.upper || coarseness(picture) > NETWORKS_COARSEST) return "linear";
   return stage === "denoised" && !(strength && denoiserApplies(picture)) ? "decoded" : stage;
 }
@@ -168,7 +168,7 @@ export function finish(rgba, window, { header, alpha, pack }, reduce = 1) {
  * @returns {AsyncGenerator<Tile>}
  * @throws {RangeError} for a `tile` that is no positive integer
  */
-export async function* paint(picture, stage, session, strength = FULL_STRENGTH, tile, reduce = 1) {
+export async function* paint(picture, stage, session, strength = picture.header.realism, tile, reduce = 1) {
   const { pack, whole } = picture;
   const side = tileSide(tile, whole, pack.patch);
   if (stage === "linear") {

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ....runtime.decode import Opened, decode, open_latents
+from ....runtime.format.container import Header
 from ....runtime.options import STAGES
 from ....runtime.pictures.written import on_white
 from ....runtime.session import Session
@@ -41,7 +42,7 @@ class Original:
 class Decoded:
     """What the file decodes to: the figures of each stage, the pixels of the last one on white, PSNR at some cuts of the file."""
 
-    step_index: int
+    header: Header
     stages: list[Measured]
     shown: NDArray[np.uint8]
     ladder: Ladder
@@ -64,7 +65,7 @@ def decode_stages(data: bytes, original: Original, head: int, ms_ssim: bool, ses
         found, shown = measured(stage, pixels if alpha is None else np.concatenate([pixels, alpha], axis=2), original, ms_ssim)
         stages.append(found)
     ladder = _ladder(data, opened, head, stages[-1], original, session)
-    return Decoded(opened.header.step_index, stages, shown, ladder, 1000.0 * (opening + painting))
+    return Decoded(opened.header, stages, shown, ladder, 1000.0 * (opening + painting))
 
 
 def measured(stage: str, pixels: NDArray[np.uint8], original: Original, ms_ssim: bool) -> tuple[Measured, NDArray[np.uint8]]:

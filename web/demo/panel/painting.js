@@ -29,7 +29,7 @@ export class Painting {
 
   /**
    * Decodes a file, or a prefix of one, and paints what comes; what was asked for before is given up.
-   * @param {Blob} file @param {{stage: Shown, realism: number}} wanted
+   * @param {Blob} file @param {{stage: Shown, realism: number | null}} wanted
    * @param {{painted: (painted: Painted) => void, error: (error: SdzError) => void}} tell `painted` after each stage
    */
   show(file, wanted, { painted, error }) {

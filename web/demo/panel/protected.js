@@ -48,7 +48,7 @@ export class Pair {
 
   /**
    * Shows what so many bytes are with protection and without.
-   * @param {Blob} file the picture's @param {number} bytes @param {{stage: Shown, realism: number}} wanted
+   * @param {Blob} file the picture's @param {number} bytes @param {{stage: Shown, realism: number | null}} wanted
    */
   show(file, bytes, wanted) {
     const what = `${bytes} ${wanted.stage} ${wanted.realism}`;
