@@ -66,12 +66,12 @@ class Tuning:
 
 TUNINGS: Final[dict[Tune, Tuning]] = {
     "natural": Tuning(rounding=0.45, lagrangian=0.03, fading=4 / 3, shares=(0.7, 0.2, 0.1)),
-    "faithful": Tuning(rounding=1.0 / 3.0, lagrangian=0.13, masking=0.1, strength=0),
+    "faithful": Tuning(rounding=0.42, lagrangian=0.08, masking=0.03, strength=0),
 }
-"""What an encoder is asked for. `faithful` takes the price of a bit that minimises the squared error at equal bytes; it drops lonely
-values first, and with them texture; its masking buys structure (MS-SSIM, SSIMULACRA2) with a little squared error. `natural` charges
-a quarter of that and keeps texture, at equal bytes with a coarser step; tilted towards fine structure or without a price it gains by
-ST-LPIPS and loses by SSIMULACRA2, MS-SSIM and PSNR."""
+"""What an encoder is asked for. `faithful` takes about the price of a bit that minimises the squared error at equal bytes; a dearer one
+drops lonely values first, and with them texture; its masking buys structure (MS-SSIM, SSIMULACRA2) with a little squared error. `natural`
+charges less and keeps texture, at equal bytes with a coarser step; tilted towards fine structure or without a price it gains by ST-LPIPS
+and loses by SSIMULACRA2, MS-SSIM and PSNR. Its effort minds the squared error more, because what is invented costs that most."""
 
 FINE_TUNINGS: Final[dict[Tune, Tuning]] = {
     "natural": Tuning(rounding=0.4, lagrangian=0.08, tilt=-2, masking=0.1),
