@@ -363,13 +363,16 @@ def test_realism_is_an_attribute_and_changes_with_it(
 
 @pytest.mark.parametrize(("stated", "stage"), [(6, "denoised"), (0, "decoded")])
 def test_a_file_says_how_far_the_denoiser_goes(
-    site: Site, page: Any, session: Session, files: dict[str, bytes], stated: int, stage: Stage
+    site: Site, page: Any, session: Session, files: dict[str, bytes], pack: Pack, stated: int, stage: Stage
 ) -> None:
+    denoiser = f"packs/{pack.id.hex()}/{pack.core['denoiser'].file}"
     container = parse(files["coarse.sdz"])
     site.files["a.sdz"] = data = serialize(replace(container.header, realism=stated), container.chunks)
     show(site, page, '<sdz-img src="a.sdz"></sdz-img>')
     assert page.evaluate(SHOWN_HASH) == sha256(rgba(data, "denoised", session, None))
     assert page.evaluate("window.seen.filter(([, detail]) => detail?.stage).at(-1)[1].stage") == stage
+    # nothing is loaded that is not shown
+    assert (denoiser in site.requests) == bool(stated)
     page.evaluate("document.querySelector('sdz-img').dataset.realism = '1'")
     page.wait_for_function("window.seen.filter(([type]) => type === 'load').length === 2")
     assert page.evaluate(SHOWN_HASH) == sha256(rgba(files["coarse.sdz"], "denoised", session))

@@ -278,3 +278,26 @@ def test_what_the_page_says_without_scripts(chromium: Any, served: Site, lossles
     assert not page.locator(".stand").is_visible()
     assert re.search(r"The photo itself\s+[\d,]+ B", page.inner_text(".figures"))
     context.close()
+
+
+def test_the_dial_stands_where_the_file_has_its_realism(page: Any, pack: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    picture(190, 170).save(tmp_path / "photos" / "city.png")
+    wanted = PhotoOptions(tune="faithful", ms_ssim=False)
+    report = build(options(tmp_path / "photos", pack, tmp_path / "site", photo=wanted, judged=0))
+    photo = photo_of(report, "city")
+    assert (photo.realism, photo.best.stage) == (0, "decoded")
+    data = (report.site / photo.sdz.path).read_bytes()
+    for site in hosted(report.site):
+        page.goto(site.url("photos/city.html"))
+        page.wait_for_function("() => document.querySelector('.picture sdz-img').complete")
+        page.click(".how summary")
+        page.wait_for_selector('.verdict[data-same="true"]')
+        assert page.input_value(".dial input") == "0" and page.text_content(".dial output") == "faithful"
+        assert page.get_attribute(".study", "data-shown") == "decoded"
+        page.focus(".dial input")
+        page.keyboard.press("End")
+        page.wait_for_selector('.study[data-shown="denoised"]')
+        assert page.text_content(".dial output") == "natural" and page.is_hidden(".verdict")
+        # all of the moves are what a reader of the file may ask for
+        assert decode(data, pack=load_pack(pack), realism=1.0).stage == "denoised"
