@@ -102,7 +102,7 @@ class Opened:
         return filled(self.latents, self.known, steps, self.pack.rho, self.pack.planes.mean_fill, self.pack.l1_limit)
 
     def pixels(self, stage: str, strength: int | None = None) -> Any:
-        """uint8 (H, W, n) of a stage, n = 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA; at the file's strength or this"""
+        """uint8 (H, W, n) of a stage, n = 1 grey, 2 grey and alpha, 3 RGB, 4 RGBA; at the file's strength or this."""
         strength = self.header.realism if strength is None else strength
         pack, latents = self.pack, self.latents
         plan = (pack.linear, pack.patch, pack.shift, pack.lapping)
