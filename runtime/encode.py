@@ -363,10 +363,11 @@ class _PlaneWriter(_Writer):
         return 0 if self.pack.octaves is None else self._tuning(step_index).tilt
 
     def realism(self, step_index: int) -> int:
-        """The tuning's, of a pack with a denoiser, where networks run."""
+        """The tuning's, of a pack with a denoiser, where networks run: by the step half-way to that of the finest regions, which are to be
+        trusted."""
         if self.pack.denoiser_min_step_index is None or self.pack.coder.is_fine(step_index):
             return limits.FULL_STRENGTH
-        return self._tuning(step_index).realism(step_index)
+        return self._tuning(step_index).realism((step_index + self._layout(step_index)[0]) // 2)
 
     def _tuning(self, step_index: int) -> Tuning:
         return (FINE_TUNINGS if self.pack.coder.is_fine(step_index) else TUNINGS)[self.source.tune]
@@ -427,8 +428,9 @@ class _PlaneWriter(_Writer):
         if self.pack.coder.is_fine(step_index) or self.source.refiner is None:
             return self._code(step_index)
         finest, regions = self._layout(step_index)
+        realism = self.realism(step_index) / limits.FULL_STRENGTH
         return self.source.refiner(
-            self.latents, finest, self.tilt(step_index), lambda latents: self._quantized(latents, step_index), regions
+            self.latents, finest, self.tilt(step_index), realism, lambda latents: self._quantized(latents, step_index), regions
         )
 
     def _quantized(self, latents: NDArray[np.float32], step_index: int) -> NDArray[np.int32]:

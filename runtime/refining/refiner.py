@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import limits
 from ..decode import denoiser_applies
 from ..errors import EncodeInputError
 from ..format.coder import decoded
@@ -79,11 +78,12 @@ class Refiner:
         latents: NDArray[np.float32],
         step_index: int,
         tilt: int,
+        realism: float,
         quantize: Callable[[NDArray[np.float32]], NDArray[np.int32]],
         regions: RegionMap | None = None,
     ) -> bytes:
-        """The payload of the best integers for `latents` float32 (C, h, w), grey levels, in a file of that step index, tilt and
-        map.
+        """The payload of the best integers for `latents` float32 (C, h, w), grey levels, in a file of that step index, tilt, realism
+        (0 to 1) and map.
 
         `quantize` makes integers int32 (C, h, w) of latents.
         """
@@ -92,7 +92,6 @@ class Refiner:
         moved, base, aim, best, least, damping = latents, latents, latents, None, math.inf, DAMPING
         coder = self.session.pack.coder
         map_bytes = payload_of(regions)
-        realism = self.tuning.realism(step_index) / limits.FULL_STRENGTH
         for i in range(self.rounds + 1):
             payload = encode_planes(quantize(moved), step_index, coder, tilt, map_bytes)
             known, codes = self._known(payload, latents.shape[1:], step_index, steps, map_bytes)

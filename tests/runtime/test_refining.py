@@ -67,9 +67,9 @@ def test_the_kept_round_is_never_worse_than_the_plain_quantizer() -> None:
 
     def cost(rounds: int) -> float:
         refiner = Refiner(PICTURE, session, rounds, tuning)
-        payload = refiner(latents, 48, 0, quantized)
+        payload = refiner(latents, 48, 0, 1.0, quantized)
         known, codes = refiner._known(payload, latents.shape[1:], 48, steps)
-        likeness, _ = refiner._measure(known, codes, PICTURE, tuning.realism(48) / 16, moves=False)
+        likeness, _ = refiner._measure(known, codes, PICTURE, 1.0, moves=False)
         return likeness + 0.6 * float(np.log(len(payload)))
 
     costs = [cost(rounds) for rounds in (0, 2, 6)]
@@ -102,7 +102,7 @@ def test_latents_move_towards_where_the_graph_wants_them() -> None:
         return np.zeros(moved.shape, np.int32)
 
     refiner = Refiner(PICTURE, Linear(), 2, HALVES)  # type: ignore[arg-type]
-    payload = refiner(np.zeros_like(wanted), 48, 0, quantized)
+    payload = refiner(np.zeros_like(wanted), 48, 0, 0.0, quantized)
     # 300 is farther than a step of 64; 0.16 of that way, then two thirds of such a part of what is left; no moves are asked for after the
     # last round
     assert seen == pytest.approx([0.0, 0.16 * 64.0, 0.16 * 64.0 + 0.32 / 3 * 0.84 * 64.0])
@@ -130,7 +130,7 @@ def test_a_round_that_makes_it_worse_is_taken_back_and_tried_half_as_far() -> No
         seen.append(float(moved[7, 2, 3]))
         return np.zeros(moved.shape, np.int32)
 
-    Refiner(PICTURE, Told(), 3, HALVES)(np.zeros((pack.channels, 5, 6), np.float32), 48, 0, quantized)  # type: ignore[arg-type]
+    Refiner(PICTURE, Told(), 3, HALVES)(np.zeros((pack.channels, 5, 6), np.float32), 48, 0, 0.0, quantized)  # type: ignore[arg-type]
     # 0.16 of the way, then from zero again three quarters of half as much; on from there, half as much in the last round
     assert seen == pytest.approx([0.0, 0.16 * 64.0, 0.06 * 64.0, 3.84 + 0.04 * 60.16])
 

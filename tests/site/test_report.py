@@ -72,6 +72,7 @@ def photo_of(size: int, avif: int | None) -> Photo:
         100,
         80,
         40,
+        16,
         asset,
         None,
         asset,
