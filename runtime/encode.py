@@ -11,7 +11,7 @@ import math
 import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -28,6 +28,7 @@ from .pack import INDICES, PALETTE, PLANES, Pack, default_pack
 from .photo import ImageInput, PreparedPhoto, read_photo
 from .quantize import FINE_TUNINGS, TUNINGS, Tuning, activity_weights, nearest_entries, posterior_weights, rdo_quantize
 from .refining.refiner import Refiner, rounds_of
+from .refining.sizes import price_for, step_and_price
 from .regions.asked import Asked
 from .regions.maps import OctaveMap, RegionsInput, layout
 from .regions.region_map import RegionMap, payload_of
@@ -43,11 +44,10 @@ steps cost bytes that these cannot turn into quality."""
 LEAST_STEP_INDEX: Final = 0
 """Finest step of a file of an exact size: 1 grey level."""
 
-FIRST_STEP_INDEX: Final = 48
-STEPS_PER_HALVING: Final = 8.0
-GUESSES: Final = 5
-"""Rate control starts in the middle and first expects the bytes to halve every 8 steps, as they about do on photos, then as the last
-two tries tell: three or four tries in most cases. It bisects after 5."""
+NEAR_ENOUGH: Final = 1.01
+REFININGS: Final = 2
+"""Effort's file for an exact size is near enough where it is at most so much larger than that; if not, the price of a bit is set once more,
+by what it came to."""
 
 ENCODER_TILE: Final = 1024
 """Pixels on the side of the encoder's tiles."""
@@ -378,37 +378,30 @@ class _PlaneWriter(_Writer):
         return self._file(step_index, self._refined(step_index))
 
     def at_size(self, size: int) -> bytes:
-        """The file of `size` bytes: the coarsest step that needs at least as many, its latents cut to fit."""
+        """The file of `size` bytes: the step that needs about as many, a price at which it hardly needs more, the latents cut to fit."""
         self._room(size, limits.MAX_STEP_INDEX)
-        # steps up to `fine` need at least `size` bytes, steps from `coarse` on need less
         finest = self._finest()
-        fine, coarse = finest - 1, limits.MAX_STEP_INDEX + 1
-        guess, halving = FIRST_STEP_INDEX, STEPS_PER_HALVING
-        tried: list[tuple[int, float]] = []
-        best = None
-        while coarse - fine > 1:
-            payload = self._code(guess)
-            whole = len(self._file(guess, payload))
-            if whole >= size:
-                fine, best = guess, (guess, payload)
-            elif guess == finest:
-                return self._file(guess, self._refined(guess))
-            else:
-                coarse = guess
-            tried.append((guess, math.log2(whole / size)))
-            if len(tried) > 1:
-                (before, bits_before), (now, bits_now) = tried[-2:]
-                halving = (now - before) / (bits_before - bits_now) if bits_before != bits_now else STEPS_PER_HALVING
-            aim = guess + round(tried[-1][1] * halving)
-            guess = min(max(aim, fine + 1), coarse - 1) if len(tried) < GUESSES else (fine + coarse) // 2
-        assert best is not None
-        if self.source.refiner is None or self.pack.coder.is_fine(best[0]):
-            return self._cut(*best, size)
+        whole = functools.cache(lambda step_index, price: len(self._file(step_index, self._code(step_index, price))))
+        found = step_and_price(whole, size, finest)
+        if found is None:
+            return self._file(finest, self._refined(finest))
+        step_index, price = found
+        if self.source.refiner is None or self.pack.coder.is_fine(step_index):
+            return self._cut(step_index, self._code(step_index, price), size)
         # refined integers need a few bytes more or less
-        for step_index in range(best[0], finest - 1, -1):
-            payload = self._refined(step_index)
-            if len(self._file(step_index, payload)) >= size:
+        tried: list[tuple[int, int, bytes]] = []
+        for _ in range(REFININGS):
+            payload = self._refined(step_index, price)
+            needs = len(self._file(step_index, payload))
+            tried.append((needs, step_index, payload))
+            if size <= needs <= NEAR_ENOUGH * size:
                 break
+            price = price_for(lambda price: whole(step_index, price), round(size * whole(step_index, price) / needs))
+        while max(tried)[0] < size and step_index > finest:
+            step_index -= 1
+            payload = self._refined(step_index)
+            tried.append((len(self._file(step_index, payload)), step_index, payload))
+        _, step_index, payload = min((t for t in tried if t[0] >= size), default=tried[-1])
         return self._cut(step_index, payload, size)
 
     def _finest(self) -> int:
@@ -418,26 +411,28 @@ class _PlaneWriter(_Writer):
             return FINEST_STEP_INDEX
         return LEAST_STEP_INDEX if self.source.fits else int(coder.upper_step[0]) + 1
 
-    def _code(self, step_index: int) -> bytes:
+    def _code(self, step_index: int, price: float = 1.0) -> bytes:
+        """The latents of a file of that step, a bit being worth `price` times as much as the tuning says."""
         finest, regions = self._layout(step_index)
-        integers = self._quantized(self.source.exact if self.pack.coder.is_fine(step_index) else self.latents, step_index)
+        integers = self._quantized(self.source.exact if self.pack.coder.is_fine(step_index) else self.latents, step_index, price)
         return encode_planes(integers, finest, self.pack.coder, self.tilt(step_index), payload_of(regions))
 
-    def _refined(self, step_index: int) -> bytes:
+    def _refined(self, step_index: int, price: float = 1.0) -> bytes:
         """What `_code` gives, of the integers that the effort finds."""
         if self.pack.coder.is_fine(step_index) or self.source.refiner is None:
-            return self._code(step_index)
+            return self._code(step_index, price)
         finest, regions = self._layout(step_index)
         realism = self.realism(step_index) / limits.FULL_STRENGTH
         return self.source.refiner(
-            self.latents, finest, self.tilt(step_index), realism, lambda latents: self._quantized(latents, step_index), regions
+            self.latents, finest, self.tilt(step_index), realism, lambda latents: self._quantized(latents, step_index, price), regions
         )
 
-    def _quantized(self, latents: NDArray[np.float32], step_index: int) -> NDArray[np.int32]:
+    def _quantized(self, latents: NDArray[np.float32], step_index: int, price: float) -> NDArray[np.int32]:
         """Integers of a file whose blocks outside all regions have that step index."""
         coder, (finest, regions) = self.pack.coder, self._layout(step_index)
         weights = self.source.exact_weights if coder.is_fine(step_index) else self.source.weights
         tuning, tilt = self._tuning(step_index), self.tilt(step_index)
+        tuning = replace(tuning, lagrangian=tuning.lagrangian * price)
         return rdo_quantize(latents, finest, coder, tuning, weights, self._steps(step_index), tilt, regions)
 
     def _steps(self, step_index: int) -> NDArray[np.int32]:

@@ -27,8 +27,15 @@ from .gradient import Tape, numpy_one
 from .graph import GraphBuilder
 from .parity import gate_photos, graph_runner
 
-SHARES = (0.45, 0.3, 0.25)
-"""What a per cent of squared error, of 1 - MS-SSIM and of SSIMULACRA2's distance are worth where curvature is measured."""
+SHARES = (0.45, 0.3, 0.25, 0.0)
+"""What a per cent of squared error, of 1 - MS-SSIM, of SSIMULACRA2's distance and of the texture's error are worth where curvature is
+measured."""
+
+TEXTURE_SCALES = 2
+"""Of MS-SSIM's five, from the finest on: how many tell how much texture there is. With three or five nothing was gained."""
+
+TEXTURE_STEADY = 10.0
+"""Added to a window's variance, squared levels: below that there is no texture."""
 
 SCALES = 5
 """Of SSIMULACRA2's six: sides are multiples of 16 and can be halved four times."""
@@ -110,8 +117,9 @@ class _Network:
 
 def refine_graph(autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser, curvature: NDArray[np.floating] | None = None) -> onnx.ModelProto:
     """`latents`, `levels`, `precision`, `half_width` float32 (1, C, h, w) as the denoiser's graph has them, `pixels` uint8
-    (1, 16h, 16w, 3), `realism` float32 () in [0, 1], `shares` float32 (3,), `differentiated` bool () -> `likeness` float32 (1,), the sum by
-    `shares` of the logarithms of the mean squared error (levels), 1 - MS-SSIM, and SSIMULACRA2's distance before it is made a score;
+    (1, 16h, 16w, 3), `realism` float32 () in [0, 1], `shares` float32 (4,), `differentiated` bool () -> `likeness` float32 (1,), the sum by
+    `shares` of the logarithms of the mean squared error (levels), 1 - MS-SSIM, SSIMULACRA2's distance before it is made a score, and the
+    texture's error, the sum over scales of the mean squared logarithm of how many times the photo's variance a window has;
     `moves` float32 (1, C, h, w): the step, in grey levels, with which Newton's method would minimise it if every latent stood alone,
     zeros where it is not `differentiated`, which takes half the time.
 
@@ -122,7 +130,8 @@ def refine_graph(autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser, curvat
     photo = b.op("Cast", b.op("Transpose", "pixels", perm=[0, 3, 1, 2]), to=TensorProto.FLOAT)
     error = tape.sub(decoded, photo)
     squared = tape.scale(tape.total(tape.mean(tape.mul(error, error))), b.scalar(1.0 / 3.0))
-    terms = (squared, _structure(tape, decoded, photo), _ssimulacra2(tape, decoded, photo))
+    structure, texture = _structure_and_texture(tape, decoded, photo)
+    terms = (squared, structure, _ssimulacra2(tape, decoded, photo), texture)
     parts = [tape.scale(tape.log(x), b.op("Gather", "shares", b.shape(i))) for i, x in enumerate(terms)]
     likeness = functools.reduce(tape.add, parts)
     b.op("Reshape", likeness, b.shape(-1), output="likeness")
@@ -263,11 +272,12 @@ def _ssimulacra2(tape: Tape, output: str, target: str) -> str:
     return tape.shift(total, b.scalar(LEAST))
 
 
-def _structure(tape: Tape, output: str, target: str) -> str:
-    """1 - MS-SSIM (1, 1, 1, 1) of levels, the mean over colours; what does not depend on `output` leaves no note."""
+def _structure_and_texture(tape: Tape, output: str, target: str) -> tuple[str, str]:
+    """1 - MS-SSIM of levels, and the texture's error, (1, 1, 1, 1) each, means over colours; what does not depend on `output` leaves no
+    note."""
     b = tape.builder
     apart = Tape(b)
-    product = ""
+    product, texture = "", ""
     for scale, weight in enumerate(SCALE_WEIGHTS):
         if scale:
             output, target = tape.halve(output), apart.halve(target)
@@ -280,12 +290,22 @@ def _structure(tape: Tape, output: str, target: str) -> str:
         cross = tape.scale(mean_o, mean_t)
         common = tape.sub(blur(tape.scale(output, target)), cross)
         alike = _ratio(tape, common, power_o, power_t, MS_STEADY[1])
+        if scale < TEXTURE_SCALES:
+            more = tape.shift(_texture(tape, power_o), b.op("Neg", _texture(apart, power_t)))
+            part = tape.mean(tape.mul(more, more))
+            texture = tape.add(texture, part) if texture else part
         if scale == len(SCALE_WEIGHTS) - 1:
             alike = tape.mul(alike, _ratio(tape, cross, square_o, square_t, MS_STEADY[0]))
         part = tape.power(tape.shift(tape.relu(tape.mean(alike)), b.scalar(LEAST)), weight)
         product = tape.mul(product, part) if product else part
-    likeness = tape.scale(tape.total(product), b.scalar(1.0 / 3.0))
-    return tape.shift(tape.scale(likeness, b.scalar(-1)), b.scalar(1.0 + LEAST))
+    likeness, texture = (tape.scale(tape.total(x), b.scalar(1.0 / 3.0)) for x in (product, texture))
+    return tape.shift(tape.scale(likeness, b.scalar(-1)), b.scalar(1.0 + LEAST)), tape.shift(texture, b.scalar(LEAST))
+
+
+def _texture(tape: Tape, power: str) -> str:
+    """The logarithm of how much texture there is, of windows' variances (levels), which may be a little below 0."""
+    b = tape.builder
+    return tape.log(tape.shift(tape.relu(power), b.scalar(TEXTURE_STEADY)))
 
 
 def _ratio(tape: Tape, product: str, ours: str, theirs: str, steady: float) -> str:

@@ -340,7 +340,7 @@ def test_a_table_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureF
     with pytest.raises(SystemExit) as stopped:
         main(["--out", str(tmp_path), "--tables", "quality,hights"])
     assert stopped.value.code == 2
-    assert "'hights' is no table: quality, high, first, cuts, lossless, lettering" in capsys.readouterr().err
+    assert "'hights' is no table: quality, high, first, cuts, lossless, lettering, effort" in capsys.readouterr().err
 
 
 def test_no_photos_and_unreadable_ones_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from . import cuts, exact, first, high, lettering
+from . import cuts, effort, exact, first, high, lettering
 
-CHAPTERS = {chapter.name: chapter for chapter in (high.CHAPTER, first.CHAPTER, cuts.CHAPTER, exact.CHAPTER, lettering.CHAPTER)}
+CHAPTERS = {
+    chapter.name: chapter for chapter in (high.CHAPTER, first.CHAPTER, cuts.CHAPTER, exact.CHAPTER, lettering.CHAPTER, effort.CHAPTER)
+}
 """By their names."""
