@@ -23,11 +23,17 @@ HIGHEST_PRICE: Final = 2.0
 """Times the tuning's. Between them bytes differ by more than from one step to the next: where a file is still too large, not even the
 coarsest step needs so few."""
 
-PRICES: Final = 4
-"""Most prices tried between two."""
+SLOPE: Final = -0.1
+"""How the logarithm of the bytes goes with that of the price, about, before two prices were tried ..."""
 
-CLOSE: Final = 1.002
-"""A file is close enough where it is at most so much larger than it has to be."""
+FLATTEST: Final = -0.02
+"""... and what two of them are not believed beyond."""
+
+PRICES: Final = 4
+"""Most prices tried besides the tuning's own."""
+
+CLOSE: Final = 0.002
+"""A file is close enough where it is at most by so much of a size larger; half of it is aimed at."""
 
 
 def coarsest_step(needs: Callable[[int], int], size: int, finest: int) -> int | None:
@@ -54,26 +60,23 @@ def coarsest_step(needs: Callable[[int], int], size: int, finest: int) -> int | 
     return fine
 
 
-def price_for(needs: Callable[[float], int], size: int, lowest: float = LOWEST_PRICE, highest: float = HIGHEST_PRICE) -> float:
-    """About the highest price, `lowest` to `highest`, at which the file `needs` at least `size` bytes; `lowest` where there is none."""
-    low, high = math.log(lowest), math.log(highest)
-    over, under = (math.log(needs(price) / size) for price in (lowest, highest))
-    if over < 0.0:
-        return lowest
-    if under >= 0.0:
-        return highest
+def price_for(needs: Callable[[float], int], size: int) -> float:
+    """About the highest price, LOWEST_PRICE to HIGHEST_PRICE, at which the file `needs` at least `size` bytes; the lowest where none that
+    was tried does. By secants: what a file needs falls evenly enough."""
+    logs = {0.0: math.log(needs(1.0) / size)}
+    price, slope = 0.0, SLOPE
     for _ in range(PRICES):
-        # along the chord, but a little to the side of the files that are large enough
-        part = (over - math.log(CLOSE) / 2.0) / (over - under)
-        middle = low + (high - low) * min(max(part, 0.1), 0.9)
-        found = math.log(needs(math.exp(middle)) / size)
-        if found < 0.0:
-            high, under = middle, found
-            continue
-        low, over = middle, found
-        if found <= math.log(CLOSE):
+        over = logs[price]
+        if 0.0 <= over <= CLOSE:
             break
-    return math.exp(low)
+        aim = min(max(price + (CLOSE / 2.0 - over) / slope, math.log(LOWEST_PRICE)), math.log(HIGHEST_PRICE))
+        if aim in logs:
+            break
+        logs[aim] = math.log(needs(math.exp(aim)) / size)
+        slope = min((logs[aim] - over) / (aim - price), FLATTEST)
+        price = aim
+    enough = [price for price, over in logs.items() if over >= 0.0]
+    return math.exp(max(enough)) if enough else LOWEST_PRICE
 
 
 def step_and_price(needs: Callable[[int, float], int], size: int, finest: int) -> tuple[int, float] | None:
@@ -83,6 +86,8 @@ def step_and_price(needs: Callable[[int, float], int], size: int, finest: int) -
     if fine is None:
         return None
     coarse = fine + 1
-    if coarse <= limits.MAX_STEP_INDEX and size / needs(coarse, 1.0) < needs(fine, 1.0) / size and needs(coarse, LOWEST_PRICE) >= size:
-        return coarse, price_for(lambda price: needs(coarse, price), size, highest=1.0)
-    return fine, price_for(lambda price: needs(fine, price), size, lowest=1.0)
+    if coarse <= limits.MAX_STEP_INDEX and size / needs(coarse, 1.0) < needs(fine, 1.0) / size:
+        price = price_for(lambda price: needs(coarse, price), size)
+        if needs(coarse, price) >= size:
+            return coarse, price
+    return fine, price_for(lambda price: needs(fine, price), size)
