@@ -61,6 +61,9 @@ FAMILIAR_RATES = (0.1, 0.15, 0.2)
 
 TIMED_PHOTOS = 3
 
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(8 << 30), "MALLOC_TOP_PAD_": str(1 << 28)}
+"""For worker processes: glibc gives every large array back to the system and asks for it again, half of a worker's time with VGG16."""
+
 CROPPED_RATE = 0.1
 """Bits per pixel at which crops stand side by side; one of every plan's `equal_rates`."""
 
@@ -152,6 +155,8 @@ def _each(work: Callable[[Path], Any], photos: list[Path], jobs: int, name: str)
     with contextlib.ExitStack() as stack:
         results: Iterator[Any] = map(work, photos)
         if jobs > 1:
+            for variable, value in KEEP_MEMORY.items():
+                os.environ.setdefault(variable, value)
             # spawned, not forked: onnxruntime and torch keep threads that a fork would leave behind
             results = stack.enter_context(ProcessPoolExecutor(jobs, get_context("spawn"))).map(work, photos)
         return list(tqdm(results, total=len(photos), desc=name, unit="photo", disable=None))
