@@ -73,7 +73,7 @@ def section(names: Sequence[str], photos: Sequence[Points]) -> Section:
             name = f"**{effort}**" if effort == DEFAULT_EFFORT else str(effort)
             rows.append([point, name, *cells, f"{seconds:.1f}"])
     lines = [
-        f"Bytes at equal figures against effort 0, the middle squares of {SIDE} pixels of {len(photos)} photos, qualities {QUALITIES[0]} "
+        f"Bytes at equal figures against effort 0, the middle squares of {SIDE} pixels of {len(photos)} photo{'s' if len(photos) != 1 else ''}, qualities {QUALITIES[0]} "
         f"to {QUALITIES[-1]}, averages of the curves. PSNR, MS-SSIM and SSIMULACRA2 are what effort minimises; the others are not in it. "
         "Seconds are of a core."
     ]
