@@ -72,9 +72,10 @@ def section(names: Sequence[str], photos: Sequence[Points]) -> Section:
             seconds = statistics.fmean(p["seconds"] for photo in photos for p in photo[point][str(effort)])
             name = f"**{effort}**" if effort == DEFAULT_EFFORT else str(effort)
             rows.append([point, name, *cells, f"{seconds:.1f}"])
+    count = f"{len(photos)} photo{'s' if len(photos) != 1 else ''}"
     lines = [
-        f"Bytes at equal figures against effort 0, the middle squares of {SIDE} pixels of {len(photos)} photo{'s' if len(photos) != 1 else ''}, qualities {QUALITIES[0]} "
-        f"to {QUALITIES[-1]}, averages of the curves. PSNR, MS-SSIM and SSIMULACRA2 are what effort minimises; the others are not in it. "
+        f"Bytes at equal figures against effort 0, the middle squares of {SIDE} pixels of {count}, qualities {QUALITIES[0]} to "
+        f"{QUALITIES[-1]}, averages of the curves. PSNR, MS-SSIM and SSIMULACRA2 are what effort minimises; the others are not in it. "
         "Seconds are of a core."
     ]
     return Section("Effort", lines, [Table(["", "effort", *(metric.name for metric in METRICS), "seconds"], rows)])
