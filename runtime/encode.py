@@ -381,13 +381,17 @@ class _PlaneWriter(_Writer):
         """The file of `size` bytes: the step that needs about as many, a price at which it hardly needs more, the latents cut to fit."""
         self._room(size, limits.MAX_STEP_INDEX)
         finest = self._finest()
-        whole = functools.cache(lambda step_index, price: len(self._file(step_index, self._code(step_index, price))))
+        code = functools.cache(self._code)
+
+        def whole(step_index: int, price: float) -> int:
+            return len(self._file(step_index, code(step_index, price)))
+
         found = step_and_price(whole, size, finest)
         if found is None:
             return self._file(finest, self._refined(finest))
         step_index, price = found
         if self.source.refiner is None or self.pack.coder.is_fine(step_index):
-            return self._cut(step_index, self._code(step_index, price), size)
+            return self._cut(step_index, code(step_index, price), size)
         # refined integers need a few bytes more or less
         tried: list[tuple[int, int, bytes]] = []
         for _ in range(REFININGS):

@@ -51,7 +51,7 @@ def structural_similarity(picture: Pixels, reference: Pixels) -> float | None:
 def perceptual_distance(picture: Pixels, reference: Pixels) -> float:
     """ST-LPIPS (VGG16) of the middle squares of two (H, W, 3) arrays of at least `JUDGED_MINIMUM` a side; 0 when equal."""
     with torch.inference_mode():
-        return float(_judge()(_tensor(_middle(picture)), _tensor(_middle(reference))))
+        return float(_judge()(_tensor(middle(picture, JUDGED_SIDE)), _tensor(middle(reference, JUDGED_SIDE))))
 
 
 def whole_distance(picture: Pixels, reference: Pixels) -> float:
@@ -192,7 +192,8 @@ def _tensor(pixels: Pixels) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels).astype(np.float32)).permute(2, 0, 1)[None]
 
 
-def _middle(pixels: Pixels) -> Pixels:
+def middle(pixels: Pixels, side: int) -> Pixels:
+    """The middle square of `side` pixels of an array (H, W, 3), or what there is of it."""
     height, width = pixels.shape[:2]
-    top, left = max(0, height - JUDGED_SIDE) // 2, max(0, width - JUDGED_SIDE) // 2
-    return pixels[top : top + JUDGED_SIDE, left : left + JUDGED_SIDE]
+    top, left = max(0, height - side) // 2, max(0, width - side) // 2
+    return pixels[top : top + side, left : left + side]

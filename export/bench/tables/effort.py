@@ -18,10 +18,11 @@ from ....runtime.options import DEFAULT_EFFORT
 from ....runtime.photo import PreparedPhoto
 from ....runtime.session import Session
 from ...metrics.curves import Curve, bd_rate, envelope, mean_curve
+from ...metrics.similarity import middle
 from ..peers import figures
 from ..report import Section, Table
 from ..sdz_codec import POINTS, TUNES, shown
-from ..summary import METRICS
+from ..summary import GRID, METRICS, WINDOWS
 from .chapter import Chapter
 
 RECIPE: Final = 1
@@ -34,18 +35,13 @@ QUALITIES: Final = (20, 30, 40)
 SIDE: Final = 384
 """Pixels on the side of the squares."""
 
-WINDOW: Final = (0.03, 1.0)
-GRID: Final = np.geomspace(0.03, 1.0, 141)
-
 Points = dict[str, dict[str, list[dict[str, float]]]]
 """By operating point and effort (JSON has no numbers for names): `bpp`, `seconds` of a core to encode, and the measures of each quality."""
 
 
 def measure(photo: PreparedPhoto, session: Session) -> Points:
     """The points of the photo's middle square."""
-    height, width = photo.rgb.shape[:2]
-    top, left = max(0, height - SIDE) // 2, max(0, width - SIDE) // 2
-    square = np.ascontiguousarray(photo.rgb[top : top + SIDE, left : left + SIDE])
+    square = np.ascontiguousarray(middle(photo.rgb, SIDE))
     points: Points = {}
     for point in POINTS:
         points[point] = {str(effort): [] for effort in EFFORTS}
@@ -67,7 +63,7 @@ def section(names: Sequence[str], photos: Sequence[Points]) -> Section:
             cells = []
             for metric in METRICS:
                 before, after = ([_curve(photo[point][str(e)], metric.key, metric.sign) for photo in photos] for e in (0, effort))
-                rate = bd_rate(mean_curve(before, GRID), mean_curve(after, GRID), WINDOW)
+                rate = bd_rate(mean_curve(before, GRID), mean_curve(after, GRID), WINDOWS[-1])
                 cells.append("–" if rate is None else f"{rate.percent:+.1f} %")
             seconds = statistics.fmean(p["seconds"] for photo in photos for p in photo[point][str(effort)])
             name = f"**{effort}**" if effort == DEFAULT_EFFORT else str(effort)
