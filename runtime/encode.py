@@ -26,8 +26,9 @@ from .format.reconstruction import channel_steps
 from .options import DEFAULT_QUALITY, DEFAULT_TUNE, TUNES, Tune
 from .pack import INDICES, PALETTE, PLANES, Pack, default_pack
 from .photo import ImageInput, PreparedPhoto, read_photo
-from .quantize import FINE_TUNINGS, TUNINGS, Tuning, activity_weights, nearest_entries, posterior_weights, rdo_quantize
+from .quantize import FINE_TUNINGS, TUNINGS, Tuning, nearest_entries, posterior_weights, rdo_quantize
 from .refining.refiner import Refiner, rounds_of
+from .refining.sensitivity import latent_weights, sensitivity
 from .refining.sizes import price_for, step_and_price
 from .regions.asked import Asked
 from .regions.maps import OctaveMap, RegionsInput, layout
@@ -81,9 +82,8 @@ def encode(
     fewer bytes, and one byte short where the length of the latents takes one byte more to write. A pack with a palette has other
     qualities (`palette_entries`, default 100), and its files have at most the size.
     `tune` chooses what the bytes are spent on: "natural" keeps texture alive, "faithful" keeps the error small.
-    `effort`, 0 to 9, is how much time goes into nearer pictures in the same bytes (`refining`): 0 none, 1 0.8 seconds for
-    512 x 512 pixels, 9 some 40. The default is 1 up to a megapixel (`DEFAULT_EFFORT_PIXELS`) and 0 above; over 0 the pack has to have the
-    graph for it, and without one the default is 0.
+    `effort`, 0 to 9, is how much time goes into nearer pictures in the same bytes (`refining`): 0 none, 1 a second for 512 x 512 pixels,
+    9 some 30. The default is 1 up to a megapixel (`DEFAULT_EFFORT_PIXELS`) and 0 above, and 0 for a pack without the graph for it.
     `regions` are boxes with octaves or a mask: what is sent more, or less, precisely than the rest (`regions.maps`). `protect` names what
     is looked for and sent finer, "text" or "faces" (the extra `protect`). `worst` is the share of the blocks, in per cent, that were
     farthest from the photo without and are sent finer. All else has the step of the quality, or what the size leaves it.
@@ -92,8 +92,7 @@ def encode(
     analysis of the photo: no network runs, and `effort` changes nothing.
     `session` runs the encoder and fixes the pack; without one, `pack` or else the default is run on one CPU thread. `alt` is
     stored as alternative text. `keep_metadata` stores the EXIF block. Colour profiles are converted away, never stored.
-    Raises EncodeInputError for an option or image that cannot be encoded, LimitError for one too large, OSError for a file that cannot be
-    read.
+    Raises EncodeInputError for an option or image that cannot be encoded, LimitError for one too large, OSError for an unreadable file.
     """
     if tune not in TUNES:
         raise EncodeInputError(f"tune is '{tune}', it must be {' or '.join(TUNES)}")
@@ -259,12 +258,14 @@ class _Source:
         return self._encoded[0]
 
     @functools.cached_property
+    def _seen(self) -> NDArray[np.float32] | None:
+        return sensitivity(self.photo.rgb, self.pack.patch, TUNINGS[self.tune].masking)
+
+    @functools.cached_property
     def weights(self) -> NDArray[np.float32] | None:
         """What the latents' squared errors count (`rdo_quantize`)."""
         deviation = self._encoded[1]
-        if deviation is None:
-            return activity_weights(self.photo.rgb, self.pack.patch, TUNINGS[self.tune].masking)
-        return posterior_weights(deviation)
+        return latent_weights(self._seen) if deviation is None else posterior_weights(deviation)
 
     @property
     def fits(self) -> bool:
@@ -286,12 +287,12 @@ class _Source:
     @functools.cached_property
     def exact_weights(self) -> NDArray[np.float32] | None:
         """What their squared errors count."""
-        return activity_weights(self.photo.rgb, self.pack.patch, FINE_TUNINGS[self.tune].masking)
+        return latent_weights(sensitivity(self.photo.rgb, self.pack.patch, FINE_TUNINGS[self.tune].masking))
 
     @functools.cached_property
     def refiner(self) -> Refiner | None:
         """What effort finds better integers with; None without."""
-        return Refiner(self.photo.rgb, self.session, self.rounds, TUNINGS[self.tune]) if self.rounds else None
+        return Refiner(self.photo.rgb, self.session, self.rounds, TUNINGS[self.tune], self._seen) if self.rounds else None
 
 
 @dataclass(frozen=True)

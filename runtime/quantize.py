@@ -4,7 +4,7 @@ A dead-zone quantizer's integers go through the coder; what it charged for every
 latent by latent, which of the two nearest integers has the lower cost in rate and distortion, and the coder runs again on the result (the
 rate-distortion optimised quantization of video encoders, Karczewicz, Ye and Chong 2008, against an adaptive coder's own
 probabilities). It costs the decoder nothing. A `Tuning` says what a bit is worth, and where some errors matter more than others,
-weights say so: `posterior_weights` has them from a variational autoencoder's deviations, `activity_weights` from the picture.
+weights say so: `posterior_weights` has them from a variational autoencoder's deviations, `refining.sensitivity` from the picture.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ FADING_FROM: Final = 60
 class Tuning:
     """`rounding` in [0, 1/2] is added before a magnitude is first rounded down; `lagrangian` is what one bit is worth then, in
     squared steps; where it is 0 nothing is weighed and the coder not asked. `tilt`, -3..3, is what a file of this tuning states
-    (`reconstruction.channel_steps`), of packs that know their channels' frequencies. `masking` is the exponent of
-    `activity_weights`. `strength` is how many sixteenths of the denoiser's moves its files are shown with, `fading` how many fewer
-    for every step index below FADING_FROM. `shares` are what a per cent of squared error, of 1 - MS-SSIM, of SSIMULACRA2's distance and
-    of the texture's error are worth to effort (`refining`)."""
+    (`reconstruction.channel_steps`), of packs that know their channels' frequencies. `masking` is the share of an error's weight that
+    goes by where it is seen (`refining.sensitivity`). `strength` is how many sixteenths of the denoiser's moves its files are shown with,
+    `fading` how many fewer for every step index below FADING_FROM. `shares` are what a per cent of squared error, of 1 - MS-SSIM and of
+    the texture's error are worth to effort (`refining`)."""
 
     rounding: float
     lagrangian: float
@@ -57,7 +57,7 @@ class Tuning:
     masking: float = 0.0
     strength: int = limits.FULL_STRENGTH
     fading: float = 0.0
-    shares: tuple[float, float, float, float] = (0.45, 0.3, 0.25, 0.0)
+    shares: tuple[float, float, float] = (0.6, 0.4, 0.0)
 
     def realism(self, step_index: int) -> int:
         """Sixteenths of the denoiser's moves that a file of that step is shown with."""
@@ -65,8 +65,8 @@ class Tuning:
 
 
 TUNINGS: Final[dict[Tune, Tuning]] = {
-    "natural": Tuning(rounding=0.45, lagrangian=0.045, fading=4 / 3, shares=(0.7, 0.2, 0.1, 0.3)),
-    "faithful": Tuning(rounding=0.42, lagrangian=0.08, masking=0.03, strength=0),
+    "natural": Tuning(rounding=0.45, lagrangian=0.045, fading=4 / 3, shares=(0.7, 0.3, 0.3)),
+    "faithful": Tuning(rounding=0.42, lagrangian=0.08, masking=0.6, strength=0, shares=(0.3, 0.8, 0.05)),
 }
 """What an encoder is asked for. `faithful` takes about the price of a bit that minimises the squared error at equal bytes; a dearer one
 drops lonely values first, and with them texture; its masking buys structure (MS-SSIM, SSIMULACRA2) with a little squared error. `natural`
@@ -75,14 +75,11 @@ and loses by SSIMULACRA2, MS-SSIM and PSNR. Its effort minds the squared error m
 texture, which it would else take back."""
 
 FINE_TUNINGS: Final[dict[Tune, Tuning]] = {
-    "natural": Tuning(rounding=0.4, lagrangian=0.08, tilt=-2, masking=0.1),
+    "natural": Tuning(rounding=0.4, lagrangian=0.08, tilt=-2, masking=0.25),
     "faithful": Tuning(rounding=0.4, lagrangian=0.08),
 }
 """The same of files that are so fine that the networks are left out (`CoderTables.is_fine`), by SSIMULACRA2 and by the squared error: at
 equal SSIMULACRA2 of 90 the tilt is worth 2 %, the price of a bit 3 %, masking 0.5 %."""
-
-STEADY_VARIANCE: Final = 8.0
-"""Squared grey levels added to a block's variance: below that, a block counts as smooth whatever its noise."""
 
 TYPICAL_ROUNDING: Final = 0.45
 """A plain dead-zone quantizer's rounding between the two tunings: by it coder tables are learned, ranges calibrated, coders compared."""
@@ -98,9 +95,6 @@ SIGN_BITS: Final = 1.0
 
 LEVEL_BITS: Final = 2.5
 """What one more step of magnitude costs, about, before the coder was asked: by it the tuning `faithful` has its rounding."""
-
-LUMA: Final = (0.299, 0.587, 0.114)
-"""BT.601."""
 
 COARSEST_ROUNDING: Final = -2.0
 """A latent of the least weight is rounded down by two steps more at first, where the choice between two neighbours could not bring it."""
@@ -162,27 +156,6 @@ def posterior_weights(deviation: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     logs = -2.0 * TRUST * np.log(np.maximum(deviation.astype(np.float64), np.finfo(np.float32).tiny))
     weights: NDArray[np.float32] = np.exp(logs - logs.mean()).clip(*WEIGHT_RANGE).astype(np.float32)
-    return weights
-
-
-def activity_weights(rgb: NDArray[np.uint8], patch: int, masking: float) -> NDArray[np.float32] | None:
-    """How much squared errors count in each block of `patch` pixels of `rgb` uint8 (H, W, 3): float32 (1, ceil(H/p), ceil(W/p)), None
-    without `masking`.
-
-    An error shows less where the picture is busy (contrast masking; Watson, "DCTune", 1993): weights fall with the variance of luma to
-    the power of `masking`. Their geometric mean is 1.
-    """
-    if not masking:
-        return None
-    height, width = rgb.shape[:2]
-    beyond = -width % patch
-    variances = []
-    # one row of blocks at a time: a large photo in floating point would take several times its own memory
-    for top in range(0, height, patch):
-        luma = np.pad(rgb[top : top + patch] @ np.array(LUMA, np.float32), ((0, 0), (0, beyond)), mode="edge")
-        variances.append(luma.reshape(len(luma), -1, patch).var(axis=(0, 2)))
-    activity = np.log(np.stack(variances).astype(np.float64) + STEADY_VARIANCE)
-    weights: NDArray[np.float32] = np.exp(masking * (activity.mean() - activity)).astype(np.float32)[None]
     return weights
 
 

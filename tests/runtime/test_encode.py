@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from skimage.data import astronaut
 from standins import StandInPack, StandInSession
 
 from sdz.runtime import limits
@@ -21,7 +22,8 @@ from sdz.runtime.format.tiles import Tiling
 from sdz.runtime.options import TUNES, Tune
 from sdz.runtime.photo import fill_transparent, open_image, prepare
 from sdz.runtime.pictures.kinds import image_suffixes
-from sdz.runtime.quantize import TUNINGS, activity_weights, posterior_weights, rdo_quantize
+from sdz.runtime.quantize import TUNINGS, posterior_weights, rdo_quantize
+from sdz.runtime.refining.sensitivity import latent_weights, sensitivity
 
 SESSION = StandInSession()
 
@@ -268,7 +270,7 @@ def test_the_file_holds_the_quantized_latents() -> None:
     assert chunk is not None
     known = decode_planes(chunk.payload, 4, 2, 3, header.step_index, StandInPack().coder)
     latents = encode_latents(np.asarray(image), SESSION)  # type: ignore[arg-type]
-    weights = activity_weights(np.asarray(image), 16, TUNINGS["natural"].masking)  # type: ignore[arg-type]
+    weights = latent_weights(sensitivity(np.asarray(image), 16, TUNINGS["natural"].masking))  # type: ignore[arg-type]
     expected = rdo_quantize(latents, header.step_index, StandInPack().coder, TUNINGS["natural"], weights)
     assert np.array_equal(np.where(known.negative, -known.magnitude, known.magnitude), expected)
 
@@ -282,7 +284,7 @@ def test_a_pack_with_octaves_has_its_files_tilted_as_the_tuning_says() -> None:
         chunk = parse(data).find(b"L")
         assert chunk is not None and header.tilt == tuning.tilt
         known = decode_planes(chunk.payload, 4, 2, 3, header.step_index, pack.coder)
-        weights = activity_weights(np.asarray(image), 16, tuning.masking)  # type: ignore[arg-type]
+        weights = latent_weights(sensitivity(np.asarray(image), 16, tuning.masking))  # type: ignore[arg-type]
         steps = channel_steps(header.step_index, tuning.tilt, pack.octaves, 4)
         expected = rdo_quantize(latents, header.step_index, pack.coder, tuning, weights, steps)
         assert np.array_equal(np.where(known.negative, -known.magnitude, known.magnitude), expected)
@@ -306,7 +308,8 @@ def test_a_file_states_the_realism_of_its_tuning_where_a_denoiser_may_run() -> N
 
 
 def test_a_faithful_file_is_smaller_at_the_same_step_and_an_unknown_tuning_is_refused() -> None:
-    natural, faithful = (encode(photo(192, 192), quality=80, tune=tune, session=SESSION) for tune in TUNINGS)
+    face = np.ascontiguousarray(astronaut()[:192, 128:320])
+    natural, faithful = (encode(face, quality=30, tune=tune, effort=0) for tune in TUNINGS)
     assert parse(natural).header.step_index == parse(faithful).header.step_index
     assert len(faithful) < len(natural)
     with pytest.raises(EncodeInputError, match="tune is 'sharp', it must be natural or faithful"):

@@ -11,7 +11,7 @@ from standins import neutral_tables
 from sdz.runtime.format.planes import encode_planes, last_chances
 from sdz.runtime.format.reconstruction import channel_steps
 from sdz.runtime.options import Tune
-from sdz.runtime.quantize import TUNINGS, Tuning, activity_weights, dead_zone, posterior_weights, rdo_quantize, weighted_rounding
+from sdz.runtime.quantize import TUNINGS, Tuning, dead_zone, posterior_weights, rdo_quantize, weighted_rounding
 
 TABLES = neutral_tables(4)
 STEP = 40  # 32 grey levels
@@ -63,21 +63,6 @@ def test_dearer_bits_make_smaller_files_and_larger_errors() -> None:
         errors.append(float(np.square(chosen - y / 32.0).mean()))
     assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == 4
     assert errors == sorted(errors)
-
-
-def test_errors_count_less_where_the_picture_is_busy() -> None:
-    picture = np.full((20, 33, 3), 90, np.uint8)
-    flat = activity_weights(picture, 16, 0.5)
-    assert flat is not None and flat.dtype == np.float32 and flat.tolist() == [[[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]]
-    # a chessboard of 74 and 106 in one block of 4: its variance is 256, with 8 more 33 times that of the others
-    board = np.full((8, 8, 3), 90, np.uint8)
-    board[:4, 4:] = np.where(np.indices((4, 4)).sum(axis=0) % 2, 74, 106)[:, :, None]
-    weights = activity_weights(board, 4, 0.5)
-    assert weights is not None
-    assert weights.ravel().tolist() == pytest.approx([33**0.125, 33**0.125 / 33**0.5, 33**0.125, 33**0.125], rel=1e-5)
-    assert activity_weights(board, 4, 0.0) is None
-    # part blocks at the right are repeated to whole ones, at the bottom taken as they are
-    assert activity_weights(np.pad(board, ((0, 1), (0, 1), (0, 0)), mode="edge"), 4, 0.5).shape == (1, 3, 3)  # type: ignore[union-attr]
 
 
 def test_one_weight_for_all_channels_of_a_position_is_the_same_as_one_each() -> None:

@@ -66,7 +66,7 @@ def test_the_kept_round_is_never_worse_than_the_plain_quantizer() -> None:
         return rdo_quantize(moved, 48, pack.coder, tuning, None, steps)
 
     def cost(rounds: int) -> float:
-        refiner = Refiner(PICTURE, session, rounds, tuning)
+        refiner = Refiner(PICTURE, session, rounds, tuning, None)
         payload = refiner(latents, 48, 0, 1.0, quantized)
         known, codes = refiner._known(payload, latents.shape[1:], 48, steps)
         likeness, _ = refiner._measure(known, codes, PICTURE, 1.0, moves=False)
@@ -77,8 +77,10 @@ def test_the_kept_round_is_never_worse_than_the_plain_quantizer() -> None:
     assert costs[1] <= costs[0]
 
 
-def test_latents_move_towards_where_the_graph_wants_them() -> None:
-    """A decoder that is the linear stage alone, an objective that is the squared error: exact numbers."""
+@pytest.mark.parametrize(("counts", "aim"), [(None, 64.0), (8.0, 37.5)])
+def test_latents_move_towards_where_the_graph_wants_them(counts: float | None, aim: float) -> None:
+    """A decoder that is the linear stage alone, an objective that is the squared error: exact numbers. Where errors count eight times as
+    much, the same gradient asks for an eighth of the step."""
     pack = default_pack()
     wanted = np.zeros((pack.channels, 5, 6), np.float32)
     wanted[7, 2, 3] = 300.0
@@ -101,11 +103,12 @@ def test_latents_move_towards_where_the_graph_wants_them() -> None:
         seen.append(float(moved[7, 2, 3]))
         return np.zeros(moved.shape, np.int32)
 
-    refiner = Refiner(PICTURE, Linear(), 2, HALVES)  # type: ignore[arg-type]
+    errors = None if counts is None else np.full((5, 6), counts, np.float32)
+    refiner = Refiner(PICTURE, Linear(), 2, HALVES, errors)  # type: ignore[arg-type]
     payload = refiner(np.zeros_like(wanted), 48, 0, 0.0, quantized)
     # 300 is farther than a step of 64; 0.16 of that way, then two thirds of such a part of what is left; no moves are asked for after the
     # last round
-    assert seen == pytest.approx([0.0, 0.16 * 64.0, 0.16 * 64.0 + 0.32 / 3 * 0.84 * 64.0])
+    assert seen == pytest.approx([0.0, 0.16 * aim, 0.16 * aim + 0.32 / 3 * 0.84 * aim])
     assert asked == [True, True, False]
     # all are zero in every round
     assert payload == encode_planes(np.zeros(wanted.shape, np.int32), 48, pack.coder)
@@ -130,7 +133,7 @@ def test_a_round_that_makes_it_worse_is_taken_back_and_tried_half_as_far() -> No
         seen.append(float(moved[7, 2, 3]))
         return np.zeros(moved.shape, np.int32)
 
-    Refiner(PICTURE, Told(), 3, HALVES)(np.zeros((pack.channels, 5, 6), np.float32), 48, 0, 0.0, quantized)  # type: ignore[arg-type]
+    Refiner(PICTURE, Told(), 3, HALVES, None)(np.zeros((pack.channels, 5, 6), np.float32), 48, 0, 0.0, quantized)  # type: ignore[arg-type]
     # 0.16 of the way, then from zero again three quarters of half as much; on from there, half as much in the last round
     assert seen == pytest.approx([0.0, 0.16 * 64.0, 0.06 * 64.0, 3.84 + 0.04 * 60.16])
 
@@ -150,8 +153,8 @@ def test_efforts_that_do_not_exist_are_refused(effort: int) -> None:
 def test_a_pack_without_the_graph_has_no_effort() -> None:
     session = StandInSession()
     assert rounds_of(0, session.pack, 1) == rounds_of(None, session.pack, 1) == 0
-    assert [rounds_of(None, default_pack(), pixels) for pixels in (1, 1 << 20, (1 << 20) + 1)] == [1, 1, 0]
-    assert rounds_of(2, default_pack(), 1 << 24) == 2
+    assert [rounds_of(None, default_pack(), pixels) for pixels in (1, 1 << 20, (1 << 20) + 1)] == [3, 3, 0]
+    assert rounds_of(2, default_pack(), 1 << 24) == 4
     with pytest.raises(EncodeInputError, match="has no graph for it: encode with effort 0"):
         encode(PICTURE, effort=1, session=session)
 
