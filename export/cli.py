@@ -99,7 +99,7 @@ def _add_build(command: argparse.ArgumentParser) -> None:
         type=int,
         choices=range(MAX_EFFORT + 1),
         metavar=f"0-{MAX_EFFORT}",
-        help=f"nearer pictures in as many bytes: 1 takes a second, 9 half a minute (default {DEFAULT_EFFORT}, 0 over a megapixel)",
+        help=f"time for nearer pictures in as many bytes: 1 0.8 s, 9 40 s for 512x512 (default {DEFAULT_EFFORT}, 0 over a megapixel)",
     )
     regions.add_protection(command)
     command.add_argument(

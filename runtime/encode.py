@@ -83,7 +83,7 @@ def encode(
     qualities (`palette_entries`, default 100), and its files have at most the size.
     `tune` chooses what the bytes are spent on: "natural" keeps texture alive, "faithful" keeps the error small.
     `effort`, 0 to 9, is how much time goes into nearer pictures in the same bytes (`refining`): 0 none, 1 a second for 512 x 512 pixels,
-    9 half a minute. The default is 1 up to a megapixel (`DEFAULT_EFFORT_PIXELS`) and 0 above, and 0 for a pack without the graph for it.
+    9 some 40. The default is 1 up to a megapixel (`DEFAULT_EFFORT_PIXELS`) and 0 above, and 0 for a pack without the graph for it.
     `regions` are boxes with octaves or a mask: what is sent more, or less, precisely than the rest (`regions.maps`). `protect` names what
     is looked for and sent finer, "text" or "faces" (the extra `protect`). `worst` is the share of the blocks, in per cent, that were
     farthest from the photo without and are sent finer. All else has the step of the quality, or what the size leaves it.
@@ -105,7 +105,7 @@ def encode(
         raise EncodeInputError("give only one of quality, bpp and target size")
     before, after = _side_chunks(photo := read_photo(image), alt, keep_metadata)
     pack = session.pack if session is not None else pack or default_pack()
-    source = _Source(photo, pack, tune, rounds_of(effort, pack, photo.width * photo.height), session)
+    source = _Source(photo, pack, tune, rounds_of(effort, tune, pack, photo.width * photo.height), session)
     if bpp is not None:
         if not 0 < bpp < math.inf:
             raise EncodeInputError(f"bpp is {bpp}, it must be positive and finite")

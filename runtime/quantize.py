@@ -48,8 +48,8 @@ class Tuning:
     squared steps; where it is 0 nothing is weighed and the coder not asked. `tilt`, -3..3, is what a file of this tuning states
     (`reconstruction.channel_steps`), of packs that know their channels' frequencies. `masking` is the share of an error's weight that
     goes by where it is seen (`refining.sensitivity`). `strength` is how many sixteenths of the denoiser's moves its files are shown with,
-    `fading` how many fewer for every step index below FADING_FROM. `shares` are what a per cent of squared error, of 1 - MS-SSIM and of
-    the texture's error are worth to effort (`refining`)."""
+    `fading` how many fewer for every step index below FADING_FROM. `shares` are what a per cent of squared error, of 1 - MS-SSIM, of
+    SSIMULACRA2's distance and of the texture's error are worth to effort (`refining`)."""
 
     rounding: float
     lagrangian: float
@@ -57,7 +57,7 @@ class Tuning:
     masking: float = 0.0
     strength: int = limits.FULL_STRENGTH
     fading: float = 0.0
-    shares: tuple[float, float, float] = (0.6, 0.4, 0.0)
+    shares: tuple[float, float, float, float] = (0.45, 0.3, 0.25, 0.0)
 
     def realism(self, step_index: int) -> int:
         """Sixteenths of the denoiser's moves that a file of that step is shown with."""
@@ -65,8 +65,8 @@ class Tuning:
 
 
 TUNINGS: Final[dict[Tune, Tuning]] = {
-    "natural": Tuning(rounding=0.45, lagrangian=0.045, fading=4 / 3, shares=(0.7, 0.3, 0.3)),
-    "faithful": Tuning(rounding=0.42, lagrangian=0.08, masking=0.6, strength=0, shares=(0.3, 0.8, 0.05)),
+    "natural": Tuning(rounding=0.45, lagrangian=0.045, fading=4 / 3, shares=(0.7, 0.2, 0.1, 0.3)),
+    "faithful": Tuning(rounding=0.42, lagrangian=0.08, masking=0.6, strength=0, shares=(0.45, 0.3, 0.25, 0.1)),
 }
 """What an encoder is asked for. `faithful` takes about the price of a bit that minimises the squared error at equal bytes; a dearer one
 drops lonely values first, and with them texture; its masking buys structure (MS-SSIM, SSIMULACRA2) with a little squared error. `natural`

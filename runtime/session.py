@@ -104,8 +104,8 @@ class Session:
         self, latents: Latents, rgb: NDArray[np.uint8], realism: float, shares: Sequence[float], *, moves: bool = True
     ) -> tuple[float, NDArray[np.float32] | None]:
         """How unlike the decoded latents are `rgb` uint8 (p h, p w, 3), the sum by `shares` of the logarithms of squared error,
-        1 - MS-SSIM and the texture's error, and, where `moves` are wanted, the step that would lessen it most, float32 (C, h, w), grey
-        levels. `realism` 0 to 1.
+        1 - MS-SSIM, SSIMULACRA2's distance and the texture's error, and, where `moves` are wanted, the step that would lessen it most,
+        float32 (C, h, w), grey levels. `realism` 0 to 1.
 
         Raises EncodeInputError for a pack without that graph.
         """

@@ -2,7 +2,7 @@
 
 Takes the networks of a pack, returns a graph that decodes in floating point, compares with the photo, and differentiates (`Tape`). It
 decides nothing about a file's meaning: any integers decode alike, so it may be approximate where that saves time. It leaves out the
-activations' grids, and of SSIMULACRA2, which only curvature is measured with, the sixth scale and the straight part of sRGB's curve.
+activations' grids, and of SSIMULACRA2 the sixth scale and the straight part of sRGB's curve.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from .gradient import Tape, numpy_one
 from .graph import GraphBuilder
 from .parity import gate_photos, graph_runner
 
-SHARES = (0.45, 0.3, 0.0, 0.25)
-"""What a per cent of squared error, of 1 - MS-SSIM, of the texture's error and of SSIMULACRA2's distance are worth where curvature is
+SHARES = (0.45, 0.3, 0.25, 0.0)
+"""What a per cent of squared error, of 1 - MS-SSIM, of SSIMULACRA2's distance and of the texture's error are worth where curvature is
 measured."""
 
 TEXTURE_SCALES = 2
@@ -117,15 +117,13 @@ class _Network:
 
 def refine_graph(autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser, curvature: NDArray[np.floating] | None = None) -> onnx.ModelProto:
     """`latents`, `levels`, `precision`, `half_width` float32 (1, C, h, w) as the denoiser's graph has them, `pixels` uint8
-    (1, 16h, 16w, 3), `realism` float32 () in [0, 1], `shares` float32 (3,), `differentiated` bool () -> `likeness` float32 (1,), the sum by
-    `shares` of the logarithms of the mean squared error (levels), 1 - MS-SSIM, and the texture's error, the sum over scales of the mean
-    squared logarithm of how many times the photo's variance a window has;
+    (1, 16h, 16w, 3), `realism` float32 () in [0, 1], `shares` float32 (4,), `differentiated` bool () -> `likeness` float32 (1,), the sum by
+    `shares` of the logarithms of the mean squared error (levels), 1 - MS-SSIM, SSIMULACRA2's distance before it is made a score, and the
+    texture's error, the sum over scales of the mean squared logarithm of how many times the photo's variance a window has;
     `moves` float32 (1, C, h, w): the step, in grey levels, with which Newton's method would minimise it if every latent stood alone,
     zeros where it is not `differentiated`, which takes half the time.
 
-    `curvature` float (C,): of `curvature_by_channel`. None is the graph to measure it with: ones, and a fourth share, of SSIMULACRA2's
-    distance before it is made a score. Files are refined without it, for it takes two fifths of the time; but without it curvature comes
-    out half as large where colours and the smoothest structure are, and they go too far."""
+    `curvature` float (C,): of `curvature_by_channel`, ones where it is None."""
     b = GraphBuilder()
     tape = Tape(b)
     decoded = _decoded(tape, autoencoder, denoiser)
@@ -133,9 +131,7 @@ def refine_graph(autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser, curvat
     error = tape.sub(decoded, photo)
     squared = tape.scale(tape.total(tape.mean(tape.mul(error, error))), b.scalar(1.0 / 3.0))
     structure, texture = _structure_and_texture(tape, decoded, photo)
-    terms = [squared, structure, texture]
-    if curvature is None:
-        terms.append(_ssimulacra2(tape, decoded, photo))
+    terms = (squared, structure, _ssimulacra2(tape, decoded, photo), texture)
     parts = [tape.scale(tape.log(x), b.op("Gather", "shares", b.shape(i))) for i, x in enumerate(terms)]
     likeness = functools.reduce(tape.add, parts)
     b.op("Reshape", likeness, b.shape(-1), output="likeness")
@@ -156,7 +152,7 @@ def refine_graph(autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser, curvat
     inputs += [
         helper.make_tensor_value_info("pixels", TensorProto.UINT8, [1, "height", "width", 3]),
         helper.make_tensor_value_info("realism", TensorProto.FLOAT, []),
-        helper.make_tensor_value_info("shares", TensorProto.FLOAT, [len(terms)]),
+        helper.make_tensor_value_info("shares", TensorProto.FLOAT, [len(SHARES)]),
         helper.make_tensor_value_info("differentiated", TensorProto.BOOL, []),
     ]
     outputs = [
@@ -174,7 +170,7 @@ def curvature_by_channel(graph: bytes, autoencoder: TinyAutoencoder) -> NDArray[
     Networks shrink what the smooth channels do; structure minds the smooth and the coloured ones several times as much as the fine ones.
     One damping for all would either leave the fine ones where they are or shake the smooth ones.
 
-    `graph`: of `refine_graph` without a curvature.
+    `graph`: of `refine_graph` with a curvature of one everywhere.
     """
     run = graph_runner(graph, plain=False)
     random = np.random.default_rng(1)

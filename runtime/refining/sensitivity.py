@@ -26,7 +26,7 @@ HALO: Final = WINDOW // 2 * 2
 GREATEST: Final = 3.0
 """No block counts more than so many times, or less than such a part of, what the geometric mean of all counts."""
 
-OF_LATENTS: Final = 0.55
+OF_LATENTS: Final = 0.4
 """Exponent of the weights of latents: with all of it squared error loses more than structure gains."""
 
 STRIP: Final = 256

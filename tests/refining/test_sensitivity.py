@@ -57,4 +57,4 @@ def test_latents_are_weighed_with_about_the_root() -> None:
     assert latent_weights(None) is None
     weights = latent_weights(np.array([[1.0, 3.0], [0.5, 1.0]], np.float32))
     assert weights is not None and weights.shape == (1, 2, 2)
-    assert weights[0] == pytest.approx(np.array([[1.0, 3**0.55], [0.5**0.55, 1.0]]), rel=1e-5)
+    assert weights[0] == pytest.approx(np.array([[1.0, 3**0.4], [0.5**0.4, 1.0]]), rel=1e-5)

@@ -28,7 +28,7 @@ from ..peers import Pixels
 from ..report import Section, Table
 from .chapter import Chapter
 
-RECIPE: Final = 3
+RECIPE: Final = 2
 """Raised when this module or the encoder would give other figures of the same photo and pack."""
 
 RATE: Final = 0.15
