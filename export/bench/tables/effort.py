@@ -25,7 +25,7 @@ from ..sdz_codec import POINTS, TUNES, shown
 from ..summary import GRID, METRICS, WINDOWS
 from .chapter import Chapter
 
-RECIPE: Final = 1
+RECIPE: Final = 2
 """Raised when this module or the encoder would give other figures of the same photo and pack."""
 
 EFFORTS: Final = (0, 1, 2, 5, 9)

@@ -24,7 +24,7 @@ from ..sdz_codec import FAITHFUL, NATURAL, SdzCodec, shown
 from ..summary import TRANSPARENT
 from .chapter import Chapter
 
-RECIPE: Final = 2
+RECIPE: Final = 3
 """Raised when this module or the encoder would give other figures of the same photo and pack."""
 
 AVIF_OPTIONS: Final = {"speed": AVIF_SPEED, "max_threads": 1}
