@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,16 @@ class Recorded(Session):
         found = super().refine(latents, rgb, realism, shares, moves=moves)
         self.likeness.append(found[0])
         return found
+
+
+def zeros_noting(seen: list[float]) -> Callable[[NDArray[np.float32]], NDArray[np.int32]]:
+    """A quantizer that makes everything zero, and notes where one latent has been moved to."""
+
+    def quantized(moved: NDArray[np.float32]) -> NDArray[np.int32]:
+        seen.append(float(moved[7, 2, 3]))
+        return np.zeros(moved.shape, np.int32)
+
+    return quantized
 
 
 @pytest.mark.parametrize("tune", ["natural", "faithful"])
@@ -100,13 +110,9 @@ def test_latents_move_towards_where_the_graph_wants_them(counts: float | None, a
     seen: list[float] = []
     asked: list[bool] = []
 
-    def quantized(moved: NDArray[np.float32]) -> NDArray[np.int32]:
-        seen.append(float(moved[7, 2, 3]))
-        return np.zeros(moved.shape, np.int32)
-
     errors = None if counts is None else np.full((5, 6), counts, np.float32)
     refiner = Refiner(PICTURE, Linear(), 2, HALVES, errors)  # type: ignore[arg-type]
-    payload = refiner(np.zeros_like(wanted), 48, 0, 0.0, quantized)
+    payload = refiner(np.zeros_like(wanted), 48, 0, 0.0, zeros_noting(seen))
     # 300 is farther than a step of 64; 0.16 of that way, then two thirds of such a part of what is left; no moves are asked for after the
     # last round
     assert seen == pytest.approx([0.0, 0.16 * aim, 0.16 * aim + 0.32 / 3 * 0.84 * aim])
@@ -130,11 +136,8 @@ def test_a_round_that_makes_it_worse_is_taken_back_and_tried_half_as_far() -> No
 
     seen: list[float] = []
 
-    def quantized(moved: NDArray[np.float32]) -> NDArray[np.int32]:
-        seen.append(float(moved[7, 2, 3]))
-        return np.zeros(moved.shape, np.int32)
-
-    Refiner(PICTURE, Told(), 3, HALVES, None)(np.zeros((pack.channels, 5, 6), np.float32), 48, 0, 0.0, quantized)  # type: ignore[arg-type]
+    refiner = Refiner(PICTURE, Told(), 3, HALVES, None)  # type: ignore[arg-type]
+    refiner(np.zeros((pack.channels, 5, 6), np.float32), 48, 0, 0.0, zeros_noting(seen))
     # 0.16 of the way, then from zero again three quarters of half as much; on from there, half as much in the last round
     assert seen == pytest.approx([0.0, 0.16 * 64.0, 0.06 * 64.0, 3.84 + 0.04 * 60.16])
 
