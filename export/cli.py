@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from ..output import as_json, tolerate_names
 from ..runtime.cli import regions
 from ..runtime.files import readable
-from ..runtime.options import DEFAULT_EFFORT, DEFAULT_QUALITY, DEFAULT_TUNE, HEAD_BYTES, MAX_EFFORT, TUNES
+from ..runtime.options import DEFAULT_EFFORT, DEFAULT_QUALITY, DEFAULT_TUNE, HEAD_BYTES, MAX_EFFORT, TUNE_CHOICES
 from .commands import COMMANDS, PROGRAM, failed, run
 from .packs.options import PRECISIONS, STEPS
 
@@ -90,9 +90,9 @@ def _add_build(command: argparse.ArgumentParser) -> None:
     rate.add_argument("--target-size", type=_count, metavar="BYTES", help="exact size of every picture's file")
     command.add_argument(
         "--tune",
-        choices=TUNES,
+        choices=TUNE_CHOICES,
         default=DEFAULT_TUNE,
-        help=f"what bytes are spent on: natural keeps texture, faithful keeps the error small (default {DEFAULT_TUNE})",
+        help=f"what bytes are spent on: natural keeps texture, faithful the error small, auto suits the photo (default {DEFAULT_TUNE})",
     )
     command.add_argument(
         "--effort",

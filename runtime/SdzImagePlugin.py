@@ -129,10 +129,11 @@ class SdzDecoder(ImageFile.PyDecoder):
 
 
 def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
-    """Options: quality, bpp, target_size, effort, lossless, alt as of `runtime.encode.encode`; exif (bytes or Image.Exif) is stored, its
-    orientation applied; icc_profile (bytes, None for sRGB) says what the pixels are in, in place of the image's own profile. What is
+    """Options: quality, bpp, target_size, tune, effort, lossless, alt as of `runtime.encode.encode`; exif (bytes or Image.Exif) is stored,
+    its orientation applied; icc_profile (bytes, None for sRGB) says what the pixels are in, in place of the image's own profile. What is
     stored is sRGB."""
     from .encode import encode
+    from .options import DEFAULT_TUNE
 
     options = image.encoderinfo
     exif = options.get("exif")
@@ -146,6 +147,7 @@ def _save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
         quality=options.get("quality"),
         bpp=options.get("bpp"),
         target_size=options.get("target_size"),
+        tune=options.get("tune", DEFAULT_TUNE),
         effort=options.get("effort"),
         alt=options.get("alt"),
         lossless=bool(options.get("lossless", False)),

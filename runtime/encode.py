@@ -18,18 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import limits
+from .decode import decode
 from .errors import EncodeInputError, LimitError
-from .format.container import ALPHA, ALT_TEXT, EXIF, LATENTS, PALETTE_LATENTS, REGIONS, Chunk, Header, serialize
+from .format.container import ALPHA, ALT_TEXT, EXIF, LATENTS, PALETTE_LATENTS, REGIONS, Chunk, Header, read_header, serialize
 from .format.indices import encode_indices
 from .format.planes import encode_planes
 from .format.reconstruction import channel_steps
-from .options import DEFAULT_QUALITY, DEFAULT_TUNE, TUNES, Tune
+from .options import DEFAULT_QUALITY, DEFAULT_TUNE, TUNE_CHOICES, Tune, TuneChoice
 from .pack import INDICES, PALETTE, PLANES, Pack, default_pack
 from .photo import ImageInput, PreparedPhoto, read_photo
 from .quantize import FINE_TUNINGS, TUNINGS, Tuning, nearest_entries, posterior_weights, rdo_quantize
+from .refining.encoder import encode_with_deviation
 from .refining.refiner import Refiner, rounds_of
 from .refining.sensitivity import latent_weights, sensitivity
 from .refining.sizes import price_for, step_and_price
+from .refining.specks import has_specks
 from .regions.asked import Asked
 from .regions.maps import OctaveMap, RegionsInput, layout
 from .regions.region_map import RegionMap, payload_of
@@ -50,12 +53,6 @@ REFININGS: Final = 2
 """Effort's file for an exact size is near enough where it is at most so much larger than that; if not, the price of a bit is set once more,
 by what it came to."""
 
-ENCODER_TILE: Final = 1024
-"""Pixels on the side of the encoder's tiles."""
-
-ENCODER_MARGIN: Final = 128
-"""Pixels around an encoder tile. The encoder need not be exact, only free of seams."""
-
 
 def encode(
     image: ImageInput | PreparedPhoto,
@@ -63,7 +60,7 @@ def encode(
     quality: float | None = None,
     bpp: float | None = None,
     target_size: int | None = None,
-    tune: Tune = DEFAULT_TUNE,
+    tune: TuneChoice = DEFAULT_TUNE,
     effort: int | None = None,
     regions: RegionsInput | None = None,
     protect: str | Sequence[str] = (),
@@ -81,7 +78,8 @@ def encode(
     `target_size` bytes of the whole file. A size is met exactly, with two exceptions: the file is smaller where even the finest step needs
     fewer bytes, and one byte short where the length of the latents takes one byte more to write. A pack with a palette has other
     qualities (`palette_entries`, default 100), and its files have at most the size.
-    `tune` chooses what the bytes are spent on: "natural" keeps texture alive, "faithful" keeps the error small.
+    `tune` chooses what the bytes are spent on: "natural" keeps texture alive, "faithful" keeps the error small, "auto" is natural unless
+    that leaves too many specks on calm ground, around lettering above all (`refining.specks`).
     `effort`, 0 to 9, is how much time goes into nearer pictures in the same bytes (`refining`): 0 none, 1 a second for 512 x 512 pixels,
     9 some 40. The default is 1 up to a megapixel (`DEFAULT_EFFORT_PIXELS`) and 0 above, and 0 for a pack without the graph for it.
     `regions` are boxes with octaves or a mask: what is sent more, or less, precisely than the rest (`regions.maps`). `protect` names what
@@ -94,8 +92,8 @@ def encode(
     stored as alternative text. `keep_metadata` stores the EXIF block. Colour profiles are converted away, never stored.
     Raises EncodeInputError for an option or image that cannot be encoded, LimitError for one too large, OSError for an unreadable file.
     """
-    if tune not in TUNES:
-        raise EncodeInputError(f"tune is '{tune}', it must be {' or '.join(TUNES)}")
+    if tune not in TUNE_CHOICES:
+        raise EncodeInputError(f"tune is '{tune}', it must be {', '.join(TUNE_CHOICES[:-1])} or {TUNE_CHOICES[-1]}")
     for name, option in (("quality", quality), ("bpp", bpp), ("target_size", target_size)):
         if option is not None and not isinstance(option, numbers.Real):
             raise EncodeInputError(f"{name} is {option!r}, it must be a number")
@@ -105,22 +103,43 @@ def encode(
         raise EncodeInputError("give only one of quality, bpp and target size")
     before, after = _side_chunks(photo := read_photo(image), alt, keep_metadata)
     pack = session.pack if session is not None else pack or default_pack()
-    source = _Source(photo, pack, tune, rounds_of(effort, tune, pack, photo.width * photo.height), session)
     if bpp is not None:
         if not 0 < bpp < math.inf:
             raise EncodeInputError(f"bpp is {bpp}, it must be positive and finite")
         target_size = math.floor(bpp * photo.width * photo.height / 8)
+    opened = functools.cache(lambda: _session_of(pack, session))
 
-    def written(octaves: OctaveMap | None) -> bytes:
-        writer = WRITERS[pack.quantizer](source, before, after, octaves)
-        return writer.at_quality(quality) if target_size is None else writer.at_size(target_size)
+    def tuned(chosen: Tune) -> bytes:
+        source = _Source(photo, pack, chosen, rounds_of(effort, chosen, pack, photo.width * photo.height), opened)
 
-    data = written(Asked(regions, subjects_of(protect), worst).octaves(photo.rgb, pack, lambda: written(None)))
+        def written(octaves: OctaveMap | None) -> bytes:
+            writer = WRITERS[pack.quantizer](source, before, after, octaves)
+            return writer.at_quality(quality) if target_size is None else writer.at_size(target_size)
+
+        return written(Asked(regions, subjects_of(protect), worst).octaves(photo.rgb, pack, lambda: written(None)))
+
+    data = tuned("natural" if tune == "auto" else tune)
+    if tune == "auto" and _invents(data, pack) and has_specks(photo.rgb, lambda: decode(data, session=opened()).pixels):
+        data = tuned("faithful")
     if not lossless:
         return data
     from .lossless.writing import with_tail
 
     return with_tail(data, photo, pack)
+
+
+def _session_of(pack: Pack, given: Session | None) -> Session:
+    """What runs the networks."""
+    if given is not None:
+        return given
+    from .session import Session
+
+    return Session(pack)
+
+
+def _invents(data: bytes, pack: Pack) -> bool:
+    """Whether the picture of a natural file comes from a denoiser and networks."""
+    return pack.denoiser_min_step_index is not None and not pack.coder.is_fine(read_header(data)[0].step_index)
 
 
 def step_index_for(quality: float) -> int:
@@ -153,62 +172,6 @@ def index_bits(quality: float, levels: int) -> int:
     return max(1, round(levels * min(1.0, quality / DEFAULT_QUALITY)))
 
 
-def encode_latents(rgb: NDArray[np.uint8], session: Session) -> NDArray[np.float32]:
-    """The encoder network's latents, float32 (C, ceil(H/p), ceil(W/p)) in grey levels, of `rgb` uint8 (H, W, 3); p is the pack's patch.
-
-    Edges are repeated up to whole patches; large images go through in overlapping tiles, blended where a pack wants that.
-    """
-    return _encode_tiles(rgb, session.pack, session.encode)
-
-
-def encode_with_deviation(rgb: NDArray[np.uint8], session: Session) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """What `encode_latents` gives, and the posterior's standard deviation, of the same shape and unit; None where there is no posterior."""
-    has_deviation = True
-
-    def both(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        nonlocal has_deviation
-        latents, deviation = session.encode_with_deviation(pixels)
-        has_deviation = deviation is not None
-        return latents if deviation is None else np.concatenate([latents, deviation])
-
-    maps = _encode_tiles(rgb, session.pack, both)
-    channels = session.pack.channels
-    return maps[:channels], maps[channels:] if has_deviation else None
-
-
-def _encode_tiles(rgb: NDArray[np.uint8], pack: Pack, run: Callable[[NDArray[np.uint8]], NDArray[np.float32]]) -> NDArray[np.float32]:
-    """What `run` gives, float32 (n, h, w), of `rgb` padded to whole patches, tile by tile."""
-    patch = pack.patch
-    height, width = rgb.shape[:2]
-    rows, columns = -(-height // patch), -(-width // patch)
-    padded = np.pad(rgb, ((0, rows * patch - height), (0, columns * patch - width), (0, 0)), mode="edge")
-
-    def maps(top: int, bottom: int, left: int, right: int) -> NDArray[np.float32]:
-        return run(np.ascontiguousarray(padded[top * patch : bottom * patch, left * patch : right * patch]))
-
-    parts: list[tuple[slice, slice, NDArray[np.float32]]] = []
-    tiling = pack.encoder_tiling
-    if tiling is not None:
-        down, across = tiling.spans(rows, columns)
-        for row in down:
-            for column in across:
-                weights = np.multiply.outer(tiling.weights(row, 1), tiling.weights(column, 1)) / tiling.full(1) ** 2
-                found = maps(row.start, row.stop, column.start, column.stop) * weights.astype(np.float32)
-                parts.append((slice(row.start, row.stop), slice(column.start, column.stop), found))
-    else:
-        tile, margin = ENCODER_TILE // patch, ENCODER_MARGIN // patch
-        for top in range(0, rows, tile):
-            for left in range(0, columns, tile):
-                bottom, right = min(top + tile, rows), min(left + tile, columns)
-                y, x = max(top - margin, 0), max(left - margin, 0)
-                found = maps(y, bottom + margin, x, right + margin)
-                parts.append((slice(top, bottom), slice(left, right), found[:, top - y : bottom - y, left - x : right - x]))
-    out = np.zeros((len(parts[0][2]), rows, columns), np.float32)
-    for rows_of, columns_of, part in parts:
-        out[:, rows_of, columns_of] += part
-    return out
-
-
 def _side_chunks(photo: PreparedPhoto, alt: str | None, keep_metadata: bool) -> tuple[list[Chunk], list[Chunk]]:
     """The chunks that stand before and after the latents."""
     before, after = [], []
@@ -237,16 +200,12 @@ class _Source:
     pack: Pack
     tune: Tune
     rounds: int
-    given: Session | None
+    opened: Callable[[], Session]
 
-    @functools.cached_property
+    @property
     def session(self) -> Session:
         """What runs the networks."""
-        if self.given is not None:
-            return self.given
-        from .session import Session
-
-        return Session(self.pack)
+        return self.opened()
 
     @functools.cached_property
     def _encoded(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:

@@ -21,7 +21,11 @@ Tune = Literal["natural", "faithful"]
 TUNES: Final[tuple[Tune, ...]] = ("natural", "faithful")
 """What the encoder spends bytes on: texture, or a small error (`quantize.TUNINGS` has their numbers)."""
 
-DEFAULT_TUNE: Final[Tune] = "natural"
+TuneChoice = Literal["auto", "natural", "faithful"]
+TUNE_CHOICES: Final[tuple[TuneChoice, ...]] = ("auto", *TUNES)
+"""What may be asked for: a tuning, or that of the two which suits the photo (`refining.specks`)."""
+
+DEFAULT_TUNE: Final[TuneChoice] = "auto"
 
 MAX_EFFORT: Final = 9
 DEFAULT_EFFORT: Final = 1

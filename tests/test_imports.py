@@ -59,7 +59,15 @@ ROOMS: dict[str, set[str]] = {
     "export/site/theme": set(),
     "export/plain": {"export/site", "export"},
     "export/speed": {"export/site", "export"},
-    "export/bench": {"export/bench/tables", "export/speed", "export/site", "export/families", "export/metrics", "export"},
+    "export/bench": {
+        "export/bench/tables",
+        "export/speed",
+        "export/site",
+        "export/families",
+        "export/metrics",
+        "export",
+        "runtime/refining",
+    },
     "export/bench/tables": {"export/bench", "export/site", "export/metrics", "export", "runtime/regions"},
 }
 """Whom each room may reach, besides itself; rooms of `export` may reach `runtime` and its format. Inside `runtime` a file's own

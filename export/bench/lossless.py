@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ...runtime.decode import decode
-from ...runtime.encode import encode_latents, encode_with_deviation
 from ...runtime.errors import SdzError
 from ...runtime.format.container import LATENTS, Chunk, Header, serialize
 from ...runtime.format.planes import encode_planes
@@ -25,6 +24,7 @@ from ...runtime.options import Tune
 from ...runtime.pack import PALETTE, PLANES, Pack, default_pack, load_pack
 from ...runtime.photo import read_photo
 from ...runtime.quantize import TUNINGS, TYPICAL_ROUNDING, dead_zone, posterior_weights, rdo_quantize
+from ...runtime.refining.encoder import encode_latents, encode_with_deviation
 from ...runtime.session import Session
 from ..commands import failed, parser
 from ..markdown import table

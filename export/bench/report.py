@@ -88,6 +88,7 @@ def sections(report: Figures) -> list[Section]:
         _artefacts(summary),
         _transparency(summary),
         _extremes(summary),
+        _tunings(summary),
         _coder(summary),
         _denoiser(summary),
     ]
@@ -225,6 +226,22 @@ def _extremes(summary: Figures) -> Section:
         f"At {found['rate']:g} bpp, out of {found['counted']} photos; a photo is named by the digest of its file. `report.html` shows them."
     ]
     return Section("Worst and best photos", lines, [table])
+
+
+def _tunings(summary: Figures) -> Section:
+    found = summary["tunings"]
+    rates = sorted({row["rate"] for row in found["behind"]})
+    points = list(dict.fromkeys(row["point"] for row in found["behind"]))
+    cell = {(row["rate"], row["point"]): f"{len(row['photos'])} of {row['known']}" for row in found["behind"]}
+    names = {photo[:8] for row in found["behind"] if row["point"] == points[-1] for photo in row["photos"]}
+    lines = [
+        f"Photos whose pictures are worse than {HEADLINE}'s at equal bytes by both {' and '.join(m.name for m in EVEN_BY)}. `auto` is "
+        f"`{NATURAL}`, or `{FAITHFUL}` where that has too many specks: {found['faithful']} of {summary['photos']} photos at the default "
+        "quality.",
+    ]
+    if names:
+        lines.append(f"Behind with `auto` somewhere: {', '.join(f'`{name}`' for name in sorted(names))}.")
+    return Section("The tuning by photo", lines, [Table(["bpp", *points], [[f"{r:g}", *(cell[r, p] for p in points)] for r in rates])])
 
 
 def _coder(summary: Figures) -> Section:

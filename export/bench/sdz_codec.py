@@ -18,18 +18,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...runtime.decode import decode
-from ...runtime.encode import encode, encode_latents
+from ...runtime.encode import encode
 from ...runtime.format.planes import encode_planes
 from ...runtime.options import Stage, Tune
 from ...runtime.pack import Pack
 from ...runtime.quantize import TYPICAL_ROUNDING, dead_zone
+from ...runtime.refining.encoder import encode_latents
+from ...runtime.refining.specks import speck_share
 from ...runtime.session import Session
 from ..metrics import frechet, perceptual, similarity
 from ..metrics.kept import Kept
 from ..site.assets import digest
 from .peers import NEAR_ENOUGH, NETWORKS_RATE, Pixels, Plan, artefacts, equal_file, figures
 
-RECIPE = 9
+RECIPE = 10
 """Raised when this module, the encoder or `measure` would give other figures of the same photo and pack."""
 
 NATURAL, FAITHFUL = "sdz", "sdz, faithful"
@@ -118,12 +120,14 @@ def measure_photo(reference: Pixels, kept: Kept, session: Session, plan: Plan) -
 
 
 def measure_points(image: Image.Image, reference: Pixels, own: SdzCodec, plan: Plan) -> list[dict[str, Any]]:
-    """A point per quality, as `peers.measure_points`."""
+    """A point per quality, as `peers.measure_points`; natural ones with their `specks`, by which `auto` chooses."""
     points = []
     for quality in own.qualities:
         data = own.encode(image, quality)
         names = {"codec": own.codec, "setting": "", "quality": quality}
-        points.append(names | figures(shown(data, own.session, own.codec), reference, len(data), plan.visible_rate))
+        picture = shown(data, own.session, own.codec)
+        specks = {"specks": speck_share(reference, picture)} if own.codec == NATURAL else {}
+        points.append(names | figures(picture, reference, len(data), plan.visible_rate) | specks)
     return points
 
 
@@ -175,7 +179,7 @@ def lossless(layout: NDArray[np.int32], form: str, **options: Any) -> bytes:
 
 def _denoiser(image: Image.Image, reference: Pixels, session: Session) -> dict[str, dict[str, dict[str, float]]]:
     """Figures of one file's prefixes at both operating points."""
-    data = encode(image, bpp=CUT_RATE, session=session)
+    data = encode(image, bpp=CUT_RATE, tune=TUNES[NATURAL], session=session)
     out = {}
     for share in CUTS:
         prefix = data[: round(share * len(data))]

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from ...runtime.options import DEFAULT_QUALITY
+from ...runtime.refining.specks import TOO_MANY
 from ..metrics.curves import Curve, ahead, bd_rate, envelope, mean_curve
 from ..metrics.frechet import Features, frechet_distance
 from .peers import EQUAL_RATES, PEERS, SHRINKING
-from .sdz_codec import CODER_STEPS, CUT_FIGURES, CUTS, NATURAL, POINTS
+from .sdz_codec import CODER_STEPS, CUT_FIGURES, CUTS, FAITHFUL, NATURAL, POINTS
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,12 @@ GRID = np.geomspace(0.03, 1.0, 141)
 
 RATES = (0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)
 """Bits per pixel of the table at equal bytes."""
+
+AUTO = "auto"
+"""What `--tune auto` gives: of every quality the natural file, or the faithful one where the natural has too many specks."""
+
+BEHIND_RATES = (0.08, 0.1, 0.15, 0.2, 0.25, 0.3)
+"""Bits per pixel at which photos are counted that are worse than a peer's by both of `EVEN_BY`."""
 
 TRANSPARENT = 90.0
 """SSIMULACRA2 from which no difference is seen, not even when the two pictures are flickered in place."""
@@ -96,6 +103,7 @@ def summarize(photos: list[Measured]) -> dict[str, Any]:
         "transparent": transparent(photos),
         "ahead": stretches_ahead(photos),
         "extremes": extremes(photos),
+        "tunings": tunings(photos),
         "coder": {
             str(step): {name: sum(p.coder[str(step)][name] for p in photos) for name in ("sdz", "jxl", "deflate")} for step in CODER_STEPS
         },
@@ -242,6 +250,32 @@ def extremes(photos: list[Measured]) -> dict[str, Any]:
     found.sort(key=lambda f: f["sdz"] - f["AVIF"])
     count = min(EXTREMES, len(found) // 2)
     return {"rate": EXTREME_RATE, "counted": len(found), "best": found[:count], "worst": found[::-1][:count]}
+
+
+def tunings(photos: list[Measured]) -> dict[str, Any]:
+    """Which tuning `--tune auto` takes, and on which photos what it gives is worse than AVIF's at equal bytes by both of `EVEN_BY`.
+
+    `faithful`: of so many photos at the default quality; `behind`: per rate and operating point, AUTO among them, the ids of the photos
+    that are, of how many that are `known`.
+    """
+    all_three = [replace(photo, points=[*photo.points, *_auto_points(photo)]) for photo in photos]
+    rows = []
+    for rate, point in product(BEHIND_RATES, (*POINTS, AUTO)):
+        leads = {p.id: [m.sign * (_at(p.curve(point, m), rate) - _at(p.curve("AVIF", m), rate)) for m in EVEN_BY] for p in all_three}
+        known = {photo: lead for photo, lead in leads.items() if not any(map(math.isnan, lead))}
+        rows.append({"rate": rate, "point": point, "known": len(known), "photos": [p for p, lead in known.items() if max(lead) < 0]})
+    specky = [p for photo in photos for p in photo.points if _is_specky(p) and p["quality"] == DEFAULT_QUALITY]
+    return {"faithful": len(specky), "behind": rows}
+
+
+def _auto_points(photo: Measured) -> list[dict[str, Any]]:
+    faithful = {p["quality"]: p for p in photo.points if p["codec"] == FAITHFUL}
+    chosen = [faithful.get(p["quality"], p) if _is_specky(p) else p for p in photo.points if p["codec"] == NATURAL]
+    return [p | {"codec": AUTO} for p in chosen]
+
+
+def _is_specky(point: dict[str, Any]) -> bool:
+    return bool(point["codec"] == NATURAL and point["specks"] > TOO_MANY)
 
 
 def break_even(photos: list[Measured], download: int | None) -> dict[str, Any]:

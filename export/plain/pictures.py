@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...runtime.encode import encode
 from ...runtime.errors import SdzError
-from ...runtime.options import Tune
+from ...runtime.options import TuneChoice
 from ...runtime.photo import open_image, read_photo
 from ...runtime.pictures.kinds import kind_of_bytes
 from ..site.photos import open_session
@@ -31,7 +31,7 @@ class Wanted:
     """What is asked of a picture, as `encode` takes it."""
 
     quality: float | None
-    tune: Tune
+    tune: TuneChoice
     effort: int | None
 
 

@@ -24,7 +24,7 @@ from ...runtime.errors import CorruptPackError, SdzError
 from ...runtime.files import readable
 from ...runtime.format.container import parse
 from ...runtime.lossless.writing import with_tail
-from ...runtime.options import DEFAULT_TUNE, HEAD_BYTES, Subject, Tune
+from ...runtime.options import DEFAULT_TUNE, HEAD_BYTES, Subject, TuneChoice
 from ...runtime.pack import Pack, default_pack, load_pack
 from ...runtime.photo import PreparedPhoto, read_photo
 from ...runtime.pictures.written import on_white
@@ -66,7 +66,7 @@ class PhotoOptions:
     quality: float | None = None
     bpp: float | None = None
     target_size: int | None = None
-    tune: Tune = DEFAULT_TUNE
+    tune: TuneChoice = DEFAULT_TUNE
     max_side: int | None = None
     fallback: str = "avif"
     auto: bool = False

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from ...output import tolerate_names
 from ..errors import SdzError, in_words
-from ..options import DEFAULT_EFFORT, DEFAULT_QUALITY, DEFAULT_STAGE, DEFAULT_TUNE, ENGINES, MAX_EFFORT, STAGES, TUNES
+from ..options import DEFAULT_EFFORT, DEFAULT_QUALITY, DEFAULT_STAGE, DEFAULT_TUNE, ENGINES, MAX_EFFORT, STAGES, TUNE_CHOICES
 from . import coding, desktop, inspection, regions
 from .batch import PROGRAM, SUFFIX
 
@@ -54,9 +54,9 @@ def _parser() -> argparse.ArgumentParser:
     size.add_argument("--target-size", type=int, metavar="BYTES", help="size of the file, but for a lossless tail; met exactly")
     encode.add_argument(
         "--tune",
-        choices=TUNES,
+        choices=TUNE_CHOICES,
         default=DEFAULT_TUNE,
-        help=f"keep texture, or keep the error small (default: {DEFAULT_TUNE})",
+        help=f"keep texture, keep the error small, or what suits the photo (default: {DEFAULT_TUNE})",
     )
     encode.add_argument(
         "--effort",

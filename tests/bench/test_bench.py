@@ -51,6 +51,7 @@ def curve(codec: str, factor: float, rates: tuple[float, ...] = RATES, gain: flo
         out.append(
             {"codec": codec, "setting": "a", "quality": DEFAULT_QUALITY if rate == 0.25 else i, "bytes": bpp * AREA / 8, "bpp": bpp}
             | figures
+            | ({"specks": 0.015} if codec == POINTS[0] else {})
         )
     return out
 
@@ -154,6 +155,21 @@ def test_extremes_are_those_farthest_from_avif() -> None:
     assert summary.extremes([])["best"] == []
 
 
+def test_auto_takes_the_faithful_file_where_the_natural_one_has_too_many_specks() -> None:
+    clean, ahead, lettered = photo("a", ours=1.5), photo("b"), photo("c", ours=1.5)
+    lettered.points[:] = [*curve(POINTS[0], 1.5), *curve(POINTS[1], 0.8), *curve("AVIF", 1.0)]
+    for point in lettered.points[: len(RATES)]:
+        point["specks"] = 0.0151
+    out = summary.tunings([clean, ahead, lettered])
+    assert out["faithful"] == 1
+    at = {row["point"]: (row["known"], row["photos"]) for row in out["behind"] if row["rate"] == 0.15}
+    assert at == {POINTS[0]: (3, ["a", "c"]), POINTS[1]: (3, ["a"]), "auto": (3, ["a"])}
+    # as good is not worse, and what does not reach a rate is not counted
+    assert {tuple(row["photos"]) for row in summary.tunings([photo("d", ours=1.0)])["behind"]} == {()}
+    unknown = photo("e", ours=4.0)
+    assert {row["known"] for row in summary.tunings([unknown])["behind"] if row["rate"] == 0.1} == {0}
+
+
 def test_familiarity_stands_beside_a_codec_that_saw_neither() -> None:
     rows = summary.familiarity([photo("a", ours=0.5)], [photo("b", ours=1.0)], "AVIF", (0.25,))
     row = found(rows, metric="psnr")
@@ -207,6 +223,7 @@ def test_markdown_holds_every_table() -> None:
         "- A visitor downloads the decoder and the pack once: 3.00 MB raw, 1.50 MB gzip, 1.00 MB brotli.",
         "| on a first visit: all of these | 3000.0 | 1500.0 | 1000.0 |",
         "| sdz | encode | 1.2 | 0.8 |",
+        "| 0.15 | 0 of 2 | 0 of 2 | 0 of 2 |",
     ):
         assert line in text.splitlines()
     assert "| AVIF | sdz | -20.0 % (" in text

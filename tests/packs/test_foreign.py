@@ -30,9 +30,10 @@ from sdz.export.packs.options import ModelOptions
 from sdz.export.packs.parity import ParityError
 from sdz.export.site.build import BuildOptions, build
 from sdz.runtime.decode import decode
-from sdz.runtime.encode import encode, encode_with_deviation
+from sdz.runtime.encode import encode
 from sdz.runtime.format.tiles import Tiling
 from sdz.runtime.pack import load_pack
+from sdz.runtime.refining.encoder import encode_with_deviation
 from sdz.runtime.session import Session
 
 

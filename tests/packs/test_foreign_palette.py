@@ -19,9 +19,10 @@ from sdz.export.families.unet import load_clean_up
 from sdz.export.packs.foreign.build import ForeignPack, build_foreign_pack
 from sdz.export.packs.foreign.calibrate import calibrate
 from sdz.runtime.decode import decode, open_latents
-from sdz.runtime.encode import encode, encode_with_deviation
+from sdz.runtime.encode import encode
 from sdz.runtime.format.container import parse
 from sdz.runtime.format.palette import scale_index
+from sdz.runtime.refining.encoder import encode_with_deviation
 from sdz.runtime.session import Session
 
 

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from standins import StandInSession
 
-from sdz.runtime.encode import encode, encode_latents
+from sdz.runtime.encode import encode
 from sdz.runtime.errors import CorruptPackError, EncodeInputError
 from sdz.runtime.format.container import parse
 from sdz.runtime.format.planes import encode_planes
@@ -20,6 +20,7 @@ from sdz.runtime.format.reconstruction import Latents, channel_steps
 from sdz.runtime.options import Tune
 from sdz.runtime.pack import REFINE, default_pack, load_pack
 from sdz.runtime.quantize import TUNINGS, Tuning, rdo_quantize
+from sdz.runtime.refining.encoder import encode_latents
 from sdz.runtime.refining.refiner import MARGIN, ROUNDS, TILE, Refiner, _spans, rounds_of
 from sdz.runtime.session import Session
 

@@ -13,7 +13,7 @@ from standins import StandInPack, StandInSession
 
 from sdz.runtime import limits
 from sdz.runtime.decode import decode, open_latents
-from sdz.runtime.encode import encode, encode_latents, encode_with_deviation, palette_entries, step_index_for
+from sdz.runtime.encode import encode, palette_entries, step_index_for
 from sdz.runtime.errors import EncodeInputError, LimitError
 from sdz.runtime.format.container import parse
 from sdz.runtime.format.planes import decode_planes
@@ -23,6 +23,7 @@ from sdz.runtime.options import TUNES, Tune
 from sdz.runtime.photo import fill_transparent, open_image, prepare
 from sdz.runtime.pictures.kinds import image_suffixes
 from sdz.runtime.quantize import TUNINGS, posterior_weights, rdo_quantize
+from sdz.runtime.refining.encoder import encode_latents, encode_with_deviation
 from sdz.runtime.refining.sensitivity import latent_weights, sensitivity
 
 SESSION = StandInSession()
@@ -312,7 +313,7 @@ def test_a_faithful_file_is_smaller_at_the_same_step_and_an_unknown_tuning_is_re
     natural, faithful = (encode(face, quality=30, tune=tune, effort=0) for tune in TUNINGS)
     assert parse(natural).header.step_index == parse(faithful).header.step_index
     assert len(faithful) < len(natural)
-    with pytest.raises(EncodeInputError, match="tune is 'sharp', it must be natural or faithful"):
+    with pytest.raises(EncodeInputError, match="tune is 'sharp', it must be auto, natural or faithful"):
         encode(photo(), tune="sharp", session=SESSION)  # type: ignore[arg-type]
 
 

@@ -11,12 +11,11 @@ import pytest
 from PIL import Image
 from standins import StandInSession
 
-import sdz.runtime.encode
 from sdz.runtime.encode import WRITERS, encode
 from sdz.runtime.errors import EncodeInputError, LimitError, UnknownImageError
 from sdz.runtime.format.container import parse
 from sdz.runtime.format.quantizers import QUANTIZERS
-from sdz.runtime.options import TUNES
+from sdz.runtime.options import DEFAULT_TUNE, TUNE_CHOICES, TUNES
 from sdz.runtime.pack import QUANTIZERS as NAMES
 from sdz.runtime.photo import PreparedPhoto, prepare, read_photo
 from sdz.runtime.pictures.written import on_white
@@ -127,4 +126,4 @@ def test_transparency_is_laid_on_white() -> None:
 def test_every_kind_of_quantizer_and_every_tuning_has_its_entry() -> None:
     assert set(WRITERS) == set(QUANTIZERS) == set(NAMES)
     assert tuple(TUNINGS) == TUNES
-    assert sdz.runtime.encode.TUNES is TUNES
+    assert ("auto", *TUNES) == TUNE_CHOICES and DEFAULT_TUNE in TUNE_CHOICES

@@ -194,6 +194,7 @@ def test_saving_to_a_path_and_by_options(tmp_path: Path) -> None:
     assert saved(photo(), quality=60) == encode(photo(), quality=60)
     spots = Image.fromarray(np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8)).resize((96, 96))
     assert saved(spots, quality=60, effort=2) == encode(spots, quality=60, effort=2) != encode(spots, quality=60)
+    assert saved(spots, tune="faithful") == encode(spots, tune="faithful") != encode(spots)
     assert saved(photo(), bpp=0.5) == encode(photo(), bpp=0.5)
     assert saved(photo()) == encode(photo())
     assert saved(photo("L").convert("P")) == encode(photo("L").convert("P"))

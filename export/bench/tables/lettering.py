@@ -19,7 +19,7 @@ from PIL import Image
 
 from ....runtime.decode import decode
 from ....runtime.encode import encode
-from ....runtime.options import DEFAULT_TUNE
+from ....runtime.options import Tune
 from ....runtime.photo import PreparedPhoto
 from ....runtime.regions.detectors import find_text
 from ....runtime.session import Session
@@ -33,6 +33,8 @@ RECIPE: Final = 2
 
 RATE: Final = 0.15
 """Bits per pixel."""
+
+TUNE: Final[Tune] = "natural"
 
 CHARACTERS: Final = 10
 """Photos with fewer of them have no lettering to speak of."""
@@ -62,7 +64,7 @@ def lettering(photo: PreparedPhoto, session: Session, bpp: float = RATE) -> Lett
     if reader.characters < CHARACTERS:
         return None
     size = int(bpp * photo.width * photo.height / 8)
-    files = [encode(photo, target_size=size, tune=DEFAULT_TUNE, session=session, protect=protect) for protect in ((), ("text",))]
+    files = [encode(photo, target_size=size, tune=TUNE, session=session, protect=protect) for protect in ((), ("text",))]
     avif = largest_avif(Image.fromarray(photo.rgb), size)
     pictures = [np.asarray(Image.open(io.BytesIO(avif)).convert("RGB"))]
     pictures += [np.asarray(decode(data, session=session).to_pil().convert("RGB")) for data in files]
@@ -145,4 +147,4 @@ def _recognizer() -> Any:
     return RapidOCR().text_rec
 
 
-CHAPTER = Chapter("lettering", lambda: (RECIPE, RATE, CHARACTERS, DEFAULT_TUNE), measure, section, lacks)
+CHAPTER = Chapter("lettering", lambda: (RECIPE, RATE, CHARACTERS, TUNE), measure, section, lacks)
