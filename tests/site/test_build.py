@@ -575,8 +575,8 @@ def test_a_site_without_torch(photos: Path, pack: Path, tmp_path: Path) -> None:
 from pathlib import Path
 from sdz.export.site.build import BuildOptions, build
 from sdz.export.site.photos import PhotoOptions
-report = build(BuildOptions([{str(photos / "turned.jpg")!r}], Path({str(tmp_path)!r}), PhotoOptions(tune="natural", ms_ssim=False), Path({str(pack)!r}),
-    judged=0, brotli_quality=1))
+report = build(BuildOptions([{str(photos / "turned.jpg")!r}], Path({str(tmp_path)!r}), PhotoOptions(tune="natural", ms_ssim=False),
+    Path({str(pack)!r}), judged=0, brotli_quality=1))
 print("torch" in sys.modules, [s.ms_ssim for p in report.photos for s in p.stages])"""
     done = subprocess.run([sys.executable, "-c", script], cwd=library.ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "False [None, None, None]\n"
