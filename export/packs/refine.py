@@ -21,7 +21,7 @@ from ...runtime.quantize import TYPICAL_ROUNDING
 from ..models import OneStepDenoiser, TinyAutoencoder
 from ..models.autoencoder import CENTRE, GRID, INPUT_GAIN, PATCH, PRECISION_GAIN, RESIDUAL_GAIN
 from ..models.denoiser import LEVEL_GAIN
-from ..models.layers import GRID_WEIGHT_LEVELS, GridConv2d, QuantConv2d, ResidualBlock, weight_levels
+from ..models.layers import GridConv2d, QuantConv2d, ResidualBlock, grid_scale, weight_levels
 from ..models.truncation import truncate
 from .gradient import Tape, numpy_one
 from .graph import GraphBuilder
@@ -92,12 +92,17 @@ class _Network:
         return self.tape.relu(y) if layer.relu else y
 
     def stem(self, parts: list[tuple[str, float]], layer: GridConv2d) -> str:
-        """The sum of 1x1 convolutions of parts of the input, each with the gain that its integers come with."""
+        """The sum of 1x1 convolutions of parts of the input, each with the gain that its integers come with.
+
+        Weights are on the layer's own grid: some stand before numbers of thousands, and rounded to any other they move the result by a
+        tenth.
+        """
+        scale = grid_scale(layer.conv.weight).double().numpy()
         weights = np.split(layer.conv.weight.detach().double().numpy(), len(parts), axis=1)
         bias = _bias(layer.conv).detach().double().numpy()
         total = ""
         for (x, gain), weight in zip(parts, weights, strict=True):
-            y = self._conv(x, weight * gain, np.zeros_like(bias) if total else bias, GRID_WEIGHT_LEVELS)
+            y = self._scaled(x, weight, scale, gain, np.zeros_like(bias) if total else bias)
             total = self.tape.add(total, y) if total else y
         return self.tape.relu(total)
 
@@ -109,9 +114,12 @@ class _Network:
         return x
 
     def _conv(self, x: str, weight: NDArray[np.float64], bias: NDArray[np.float64], levels: int) -> str:
-        b = self.tape.builder
         scale = np.maximum(np.abs(weight).max(axis=(1, 2, 3), keepdims=True), 1e-8) / levels
-        kernel = b.scaled(np.rint(weight / scale).astype(np.int8), scale.astype(np.float32))
+        return self._scaled(x, weight, scale, 1.0, bias)
+
+    def _scaled(self, x: str, weight: NDArray[np.float64], scale: NDArray[np.float64], gain: float, bias: NDArray[np.float64]) -> str:
+        b = self.tape.builder
+        kernel = b.scaled(np.rint(weight / scale).astype(np.int8), (scale * gain).astype(np.float32))
         return self.tape.conv(x, kernel, (weight.shape[2], weight.shape[3]), b.constant(bias.astype(np.float32)))
 
 
@@ -201,7 +209,7 @@ def _decoded(tape: Tape, autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser
     """Levels (1, 3, 16h, 16w), not clipped."""
     b, network = tape.builder, _Network(tape)
     known = [("latents", INPUT_GAIN / GRID), ("levels", LEVEL_GAIN), ("precision", PRECISION_GAIN)]
-    delta = network.conv(network.blocks(network.stem(known, denoiser.stem), denoiser.trunk), denoiser.head)
+    delta = _within_one(tape, network.conv(network.blocks(network.stem(known, denoiser.stem), denoiser.trunk), denoiser.head))
     latents = tape.add("latents", tape.scale(delta, b.op("Mul", "half_width", "realism")))
     decoder = autoencoder.decoder
     x = network.stem([(latents, INPUT_GAIN / GRID), ("precision", PRECISION_GAIN)], decoder.stem)
@@ -219,6 +227,13 @@ def _decoded(tape: Tape, autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser
         # at the picture's borders blocks stand alone: what hangs over comes back
         linear = tape.fold(tape.fold(linear, overhang, 2), overhang, 3)
     return tape.shift(tape.add(linear, tape.scale(residual, b.scalar(RESIDUAL_GAIN))), b.scalar(CENTRE))
+
+
+def _within_one(tape: Tape, x: str) -> str:
+    """`x` held within -1 and 1, as a latent is within its interval."""
+    b = tape.builder
+    above = tape.relu(tape.shift(x, b.scalar(-1)))
+    return tape.shift(tape.add(tape.relu(tape.shift(x, b.scalar(1))), tape.scale(above, b.scalar(-1))), b.scalar(-1))
 
 
 def _rows_first(channels: int, block: int) -> NDArray[np.int64]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import onnx
 import pytest
@@ -9,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from pytorch_msssim import ms_ssim
+from torch import nn
 
 from sdz.export.models import OneStepDenoiser, TinyAutoencoder
+from sdz.export.models.layers import GridConv2d, QuantConv2d
 from sdz.export.models.truncation import Truncated, truncate
 from sdz.export.packs.graph import decoder_table, serialize
 from sdz.export.packs.parity import gate_photos
@@ -56,6 +61,17 @@ def prepared(autoencoder: TinyAutoencoder, number: int) -> tuple[torch.Tensor, T
     return pixels, known, part, np.ascontiguousarray(pixels[0].permute(1, 2, 0).byte().numpy())
 
 
+@contextmanager
+def rounded_weights(*networks: nn.Module) -> Iterator[None]:
+    """Networks with the graph's integers for weights, and like it without the activations' grids."""
+    layers = [m for network in networks for m in network.modules() if isinstance(m, QuantConv2d | GridConv2d)]
+    for layer in layers:
+        layer.fake_quantize = True
+    yield
+    for layer in layers:
+        layer.fake_quantize = False
+
+
 def texture_error(output: torch.Tensor, pixels: torch.Tensor) -> float:
     """How far the variances of windows are from the photo's, by other code than the graph's."""
     x = np.arange(-5, 6)
@@ -80,8 +96,9 @@ def test_likeness_and_moves(
 ) -> None:
     autoencoder, denoiser = networks
     pixels, known, part, rgb = prepared(autoencoder, 0)
-    moved = denoiser(known.values, known.levels, known.precision, known.half_width) if realism else known.values
-    output = autoencoder.decode(moved, known.precision)
+    with rounded_weights(autoencoder, denoiser):
+        moved = denoiser(known.values, known.levels, known.precision, known.half_width) if realism else known.values
+        output = autoencoder.decode(moved, known.precision)
     session = Session(load_pack(TINY_PACK))
     likeness, moves = session.refine(part, rgb, realism, shares)
     assert moves is not None
@@ -93,7 +110,7 @@ def test_likeness_and_moves(
     if shares[2]:
         assert 2.0 < np.exp(rest / shares[2]) < 12.0
     else:
-        assert rest == pytest.approx(np.log(texture_error(output, pixels)), abs=0.04)
+        assert rest == pytest.approx(np.log(texture_error(output, pixels)), abs=0.002)
     # along a random direction of three levels
     direction = np.random.default_rng(1).normal(size=moves.shape)
     sides = []
@@ -105,6 +122,19 @@ def test_likeness_and_moves(
     bent = 2 * np.square(_lapped_basis(autoencoder)).sum(axis=(1, 2, 3))[:, None, None] * curvature
     gradient = -moves * bent / (error * rgb.size)
     assert (sides[0] - sides[1]) / 2 == pytest.approx(float((gradient * step).sum()), rel=0.15)
+
+
+@pytest.mark.parametrize("realism", [0.0, 1.0])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_the_graph_decodes_what_the_networks_do(networks: tuple[TinyAutoencoder, OneStepDenoiser], number: int, realism: float) -> None:
+    """By the squared error of the picture; in the second photo moves reach the ends of their intervals."""
+    autoencoder, denoiser = networks
+    pixels, known, part, rgb = prepared(autoencoder, number)
+    with rounded_weights(autoencoder, denoiser):
+        moved = denoiser(known.values, known.levels, known.precision, known.half_width) if realism else known.values
+        output = autoencoder.decode(moved, known.precision)
+    likeness, _ = Session(load_pack(TINY_PACK)).refine(part, rgb, realism, (1.0, 0.0, 0.0, 0.0), moves=False)
+    assert likeness == pytest.approx(np.log(float((output - pixels).square().mean())), abs=0.001)
 
 
 def test_part_of_the_moves_brings_likeness(networks: tuple[TinyAutoencoder, OneStepDenoiser]) -> None:
