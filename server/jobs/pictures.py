@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ...runtime.engines.installed import Networks
+    from ...runtime.options import TuneChoice
     from ...runtime.session import Session
 
 SAVE_OPTIONS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
@@ -32,6 +33,9 @@ MAX_PIXELS: Final = 50_000_000
 
 PREVIEW_PIXELS: Final = 12_500_000
 """Most pixels of a preview, more than a screen has. A preview is the linear stage at reduced size, which runs no network."""
+
+AUTO_PIXELS: Final = 6_000_000
+"""Most pixels of an upload whose picture is looked at before its tuning is chosen (`refining.specks`); larger ones are natural."""
 
 LARGEST_SIDE: Final = {"image/webp": 16_383, "image/avif": 65_536, "image/jpeg": 65_535}
 """Most pixels on a side, by the formats' own rules."""
@@ -98,8 +102,17 @@ def encode_upload(job: Message, data: bytes) -> tuple[Message, bytes]:
 
     with open_image(Path(job["path"]), UPLOAD_FORMATS) as image:
         _check_size(image, job["max_pixels"], " without loss" if job["lossless"] else "")
-        # somebody waits, and the largest picture has to be done within the time of an upload
-        out = encode(image, quality=job["quality"], effort=0, alt=job["alt"], lossless=job["lossless"], session=_encoding_session())
+        # somebody waits, and the largest picture has to be done within the time of an upload: "auto" takes up to three times as long
+        tune: TuneChoice = "auto" if image.width * image.height <= AUTO_PIXELS else "natural"
+        out = encode(
+            image,
+            quality=job["quality"],
+            tune=tune,
+            effort=0,
+            alt=job["alt"],
+            lossless=job["lossless"],
+            session=_encoding_session(),
+        )
     header = parse(out).header
     return {"width": header.width, "height": header.height, "pack": header.pack_id.hex()}, out
 

@@ -20,16 +20,18 @@ from typing import Any, ClassVar
 import httpx2 as httpx
 import pytest
 from browser import picture
-from PIL import Image
+from PIL import Image, ImageDraw
 from starlette.testclient import TestClient
 
 from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode
 from sdz.runtime.errors import NotAnSdzError
 from sdz.runtime.format.container import ALT_TEXT, LOSSLESS, Chunk, Header, parse, serialize
+from sdz.runtime.options import TUNES
 from sdz.server.__main__ import main
 from sdz.server.app import create_app
 from sdz.server.headers import IMMUTABLE
+from sdz.server.jobs import pictures
 from sdz.server.jobs.messages import Message
 from sdz.server.jobs.processes import WorkerDiedError, Workers, WorkerTimeoutError
 from sdz.server.store.catalogue import Catalogue, CatalogueError
@@ -68,6 +70,18 @@ def client(tmp_path_factory: pytest.TempPathFactory, store: Path) -> Iterator[Te
     with TestClient(create_app(tmp_path_factory.mktemp("site"), uploads=uploads)) as started:
         started.headers.update(AUTHORIZATION)
         yield started
+
+
+def test_uploads_are_tuned_as_suits_them_unless_they_are_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Image.new("RGB", (160, 96), "white")
+    for line in range(6):
+        ImageDraw.Draw(page).text((4, 2 + 16 * line), "The quick brown fox jumps over", fill="black")
+    page.save(tmp_path / "page.png")
+    job = {"path": str(tmp_path / "page.png"), "max_pixels": 1_000_000, "quality": None, "alt": None, "lossless": False}
+    natural, faithful = (encode(page, tune=tune, effort=0) for tune in TUNES)
+    assert pictures.encode_upload(job, b"")[1] == faithful != natural
+    monkeypatch.setattr(pictures, "AUTO_PIXELS", 160 * 96 - 1)
+    assert pictures.encode_upload(job, b"")[1] == natural
 
 
 def test_upload(client: TestClient, store: Path) -> None:
