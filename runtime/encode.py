@@ -10,7 +10,7 @@ import functools
 import math
 import numbers
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -107,10 +107,10 @@ def encode(
         if not 0 < bpp < math.inf:
             raise EncodeInputError(f"bpp is {bpp}, it must be positive and finite")
         target_size = math.floor(bpp * photo.width * photo.height / 8)
-    opened = functools.cache(lambda: _session_of(pack, session))
+    networks = _Networks(photo, pack, session)
 
     def tuned(chosen: Tune) -> bytes:
-        source = _Source(photo, pack, chosen, rounds_of(effort, chosen, pack, photo.width * photo.height), opened)
+        source = _Source(photo, pack, chosen, rounds_of(effort, chosen, pack, photo.width * photo.height), networks)
 
         def written(octaves: OctaveMap | None) -> bytes:
             writer = WRITERS[pack.quantizer](source, before, after, octaves)
@@ -119,22 +119,13 @@ def encode(
         return written(Asked(regions, subjects_of(protect), worst).octaves(photo.rgb, pack, lambda: written(None)))
 
     data = tuned("natural" if tune == "auto" else tune)
-    if tune == "auto" and _invents(data, pack) and has_specks(photo.rgb, lambda: decode(data, session=opened()).pixels):
+    if tune == "auto" and _invents(data, pack) and has_specks(photo.rgb, lambda: decode(data, session=networks.session).pixels):
         data = tuned("faithful")
     if not lossless:
         return data
     from .lossless.writing import with_tail
 
     return with_tail(data, photo, pack)
-
-
-def _session_of(pack: Pack, given: Session | None) -> Session:
-    """What runs the networks."""
-    if given is not None:
-        return given
-    from .session import Session
-
-    return Session(pack)
 
 
 def _invents(data: bytes, pack: Pack) -> bool:
@@ -193,6 +184,29 @@ def _side_chunks(photo: PreparedPhoto, alt: str | None, keep_metadata: bool) -> 
 
 
 @dataclass(frozen=True)
+class _Networks:
+    """What a pack's networks give of a photo, whichever tuning it gets; opened when first asked."""
+
+    photo: PreparedPhoto
+    pack: Pack
+    given: Session | None
+
+    @functools.cached_property
+    def session(self) -> Session:
+        """What runs them."""
+        if self.given is not None:
+            return self.given
+        from .session import Session
+
+        return Session(self.pack)
+
+    @functools.cached_property
+    def encoded(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """As `encode_with_deviation` has it."""
+        return encode_with_deviation(self.photo.rgb, self.session)
+
+
+@dataclass(frozen=True)
 class _Source:
     """A photo and what is made of it, each part when it is first asked for: the networks' opening takes longer than a fine file needs."""
 
@@ -200,21 +214,12 @@ class _Source:
     pack: Pack
     tune: Tune
     rounds: int
-    opened: Callable[[], Session]
-
-    @property
-    def session(self) -> Session:
-        """What runs the networks."""
-        return self.opened()
-
-    @functools.cached_property
-    def _encoded(self) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        return encode_with_deviation(self.photo.rgb, self.session)
+    networks: _Networks
 
     @property
     def latents(self) -> NDArray[np.float32]:
         """The encoder network's, grey levels."""
-        return self._encoded[0]
+        return self.networks.encoded[0]
 
     @functools.cached_property
     def _seen(self) -> NDArray[np.float32] | None:
@@ -223,7 +228,7 @@ class _Source:
     @functools.cached_property
     def weights(self) -> NDArray[np.float32] | None:
         """What the latents' squared errors count (`rdo_quantize`)."""
-        deviation = self._encoded[1]
+        deviation = self.networks.encoded[1]
         return latent_weights(self._seen) if deviation is None else posterior_weights(deviation)
 
     @property
@@ -251,7 +256,7 @@ class _Source:
     @functools.cached_property
     def refiner(self) -> Refiner | None:
         """What effort finds better integers with; None without."""
-        return Refiner(self.photo.rgb, self.session, self.rounds, TUNINGS[self.tune], self._seen) if self.rounds else None
+        return Refiner(self.photo.rgb, self.networks.session, self.rounds, TUNINGS[self.tune], self._seen) if self.rounds else None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from .sensitivity import LUMA
+
 CELL: Final = 4
 """Pixels on the side of the cells whose variance is asked."""
 
@@ -34,13 +36,17 @@ def has_specks(rgb: NDArray[np.uint8], shown: Callable[[], NDArray[np.uint8]]) -
     """Whether a picture of the photo `rgb` uint8 (H, W, 3) has TOO_MANY specks. `shown` makes it, as `speck_share` takes it; it is not
     asked where the photo has not so many calm cells."""
     calm = cell_variance(rgb) < CALM
-    return bool(np.count_nonzero(calm) > TOO_MANY * calm.size) and speck_share(rgb, shown()) > TOO_MANY
+    return bool(np.count_nonzero(calm) > TOO_MANY * calm.size) and _rough(calm, shown()) > TOO_MANY
 
 
 def speck_share(rgb: NDArray[np.uint8], shown: NDArray[np.uint8]) -> float:
     """Share, 0 to 1, of the cells of the photo `rgb` uint8 (H, W, 3) that are specks in a picture `shown` of it, uint8 (H, W, 1 or more),
     of which up to three channels count; 0 where no whole cell fits."""
-    calm = cell_variance(rgb) < CALM
+    return _rough(cell_variance(rgb) < CALM, shown)
+
+
+def _rough(calm: NDArray[np.bool_], shown: NDArray[np.uint8]) -> float:
+    """Share of all cells that are calm in the photo and specks in what is shown."""
     return float(np.count_nonzero(calm & (cell_variance(shown) >= SPECK)) / max(calm.size, 1))
 
 
@@ -48,7 +54,7 @@ def cell_variance(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Variance of luma, squared levels, of every whole cell of `pixels` uint8 (H, W, 1 or more): float32 (H // CELL, W // CELL). A first
     channel without two others is luma itself."""
     rows, columns = (side // CELL * CELL for side in pixels.shape[:2])
-    weights = np.array([0.299, 0.587, 0.114] if pixels.shape[2] >= 3 else [1.0], np.float32)
+    weights = np.array(LUMA if pixels.shape[2] >= 3 else [1.0], np.float32)
     found: NDArray[np.float32] = np.empty((rows // CELL, columns // CELL), np.float32)
     for top in range(0, rows, ROWS):
         strip = pixels[top : min(top + ROWS, rows), :columns, : len(weights)].astype(np.float32) @ weights

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import onnx
 import pytest
@@ -12,7 +9,6 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from pytorch_msssim import ms_ssim
-from torch import nn
 
 from sdz.export.models import OneStepDenoiser, TinyAutoencoder
 from sdz.export.models.layers import GridConv2d, QuantConv2d
@@ -61,15 +57,16 @@ def prepared(autoencoder: TinyAutoencoder, number: int) -> tuple[torch.Tensor, T
     return pixels, known, part, np.ascontiguousarray(pixels[0].permute(1, 2, 0).byte().numpy())
 
 
-@contextmanager
-def rounded_weights(*networks: nn.Module) -> Iterator[None]:
-    """Networks with the graph's integers for weights, and like it without the activations' grids."""
-    layers = [m for network in networks for m in network.modules() if isinstance(m, QuantConv2d | GridConv2d)]
+def shown(autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser, known: Truncated, realism: float) -> torch.Tensor:
+    """The picture (1, 3, H, W), levels, by networks with the graph's integers for weights, and like it without the activations' grids."""
+    layers = [m for network in (autoencoder, denoiser) for m in network.modules() if isinstance(m, QuantConv2d | GridConv2d)]
     for layer in layers:
         layer.fake_quantize = True
-    yield
+    moved = denoiser(known.values, known.levels, known.precision, known.half_width) if realism else known.values
+    output = autoencoder.decode(moved, known.precision)
     for layer in layers:
         layer.fake_quantize = False
+    return output
 
 
 def texture_error(output: torch.Tensor, pixels: torch.Tensor) -> float:
@@ -96,9 +93,7 @@ def test_likeness_and_moves(
 ) -> None:
     autoencoder, denoiser = networks
     pixels, known, part, rgb = prepared(autoencoder, 0)
-    with rounded_weights(autoencoder, denoiser):
-        moved = denoiser(known.values, known.levels, known.precision, known.half_width) if realism else known.values
-        output = autoencoder.decode(moved, known.precision)
+    output = shown(autoencoder, denoiser, known, realism)
     session = Session(load_pack(TINY_PACK))
     likeness, moves = session.refine(part, rgb, realism, shares)
     assert moves is not None
@@ -130,9 +125,7 @@ def test_the_graph_decodes_what_the_networks_do(networks: tuple[TinyAutoencoder,
     """By the squared error of the picture; in the second photo moves reach the ends of their intervals."""
     autoencoder, denoiser = networks
     pixels, known, part, rgb = prepared(autoencoder, number)
-    with rounded_weights(autoencoder, denoiser):
-        moved = denoiser(known.values, known.levels, known.precision, known.half_width) if realism else known.values
-        output = autoencoder.decode(moved, known.precision)
+    output = shown(autoencoder, denoiser, known, realism)
     likeness, _ = Session(load_pack(TINY_PACK)).refine(part, rgb, realism, (1.0, 0.0, 0.0, 0.0), moves=False)
     assert likeness == pytest.approx(np.log(float((output - pixels).square().mean())), abs=0.001)
 

@@ -35,6 +35,7 @@ RATE: Final = 0.15
 """Bits per pixel."""
 
 TUNE: Final[Tune] = "natural"
+"""One tuning for all photos: what protecting text is worth is asked, not which tuning suits it."""
 
 CHARACTERS: Final = 10
 """Photos with fewer of them have no lettering to speak of."""
