@@ -294,8 +294,9 @@ def _familiar(familiar: Figures) -> Section:
         cells = [" / ".join(f"{v:.{metric.digits}f}" for v in side) + f" ({n})" for side, n in zip(sides, counts, strict=True)]
         gain = metric.sign * ((sides[0][0] - sides[0][2]) - (sides[1][0] - sides[1][2]))
         table.rows.append([f"{row['rate']:g}", metric.name, *cells, f"{gain:+.{metric.digits}f}"])
+    others = "photos of the same sources that training never saw" if familiar["held_out"] == "unseen" else "the photos of this bench"
     lines = [
-        f"{familiar['photos']} photos of the training set beside the held-out ones: `{NATURAL}` / `{FAITHFUL}` / AVIF (full size, 4:2:0) "
+        f"{familiar['photos']} photos of the training set beside {others}: `{NATURAL}` / `{FAITHFUL}` / AVIF (full size, 4:2:0) "
         "at equal bytes. AVIF has seen neither, so its difference is that of the photos; familiarity is worth what is left of ours."
     ]
     return Section("What familiarity is worth", lines, [table])

@@ -92,6 +92,8 @@ def main(arguments: list[str]) -> int:
             _clean_up(options.unet)
         elif options.unet is not None:
             raise BenchInputError("a UNet cleans up palettes: name a pack of them with --palette-pack")
+        if options.unseen is not None and options.familiar is None:
+            raise BenchInputError("what training never saw is compared with what it saw: name photos of that with --familiar")
         chapters = [chapter for name, chapter in CHAPTERS.items() if name in options.tables and _can(chapter)]
         names = tuple(chapter.name for chapter in chapters)
         work = functools.partial(
@@ -134,6 +136,10 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--familiar", type=Path, metavar="PHOTOS", help="folder or .tar of training photos, to show what familiarity is worth"
     )
+    command.add_argument(
+        "--unseen", type=Path, metavar="PHOTOS",
+        help="folder or .tar of photos of the same sources that training never saw, to compare --familiar's with (default: the bench's)",
+    )  # fmt: skip
     command.add_argument("--ladder", type=Path, metavar="PHOTO", help="photo of the ladder picture (default: the first one)")
     command.add_argument(
         "--sheets", type=Path, metavar="PLACES", help="JSON list of places in photos: a contact sheet of each at 0.08, 0.15 and 0.3 bpp"
@@ -235,18 +241,27 @@ def measure(reference: Pixels, kept: Kept, identity: str, session: Session, plan
 
 
 def _familiar(source: Path, held_out: list[Measured], pack: Pack, options: argparse.Namespace) -> dict[str, Any]:
-    files = read_familiar(source, FAMILIAR_PHOTOS)
     session = _session(options.pack)
-    seen = [
-        measure(read(data, f"{source}, photo {i + 1}").rgb, Kept(options.out, digest(data)), digest(data), session, FAMILIAR)
-        for i, data in enumerate(tqdm(files, desc="familiar", disable=None))
-    ]
+
+    def measured(photos: Path) -> list[Measured]:
+        files = read_familiar(photos, FAMILIAR_PHOTOS)
+        return [
+            measure(read(data, f"{photos}, photo {i + 1}").rgb, Kept(options.out, digest(data)), digest(data), session, FAMILIAR)
+            for i, data in enumerate(tqdm(files, desc=photos.stem, disable=None))
+        ]
+
     control = FAMILIAR.settings[0]
-    others = [
-        replace(p, points=[q for q in p.points if q["codec"] in POINTS or (q["codec"], q["setting"]) == (control.codec, control.name)])
-        for p in held_out
-    ]
-    return {"photos": len(seen), "rows": summary.familiarity(seen, others, control.codec, FAMILIAR_RATES)}
+    seen = measured(source)
+    others = (
+        measured(options.unseen)
+        if options.unseen
+        else [
+            replace(p, points=[q for q in p.points if q["codec"] in POINTS or (q["codec"], q["setting"]) == (control.codec, control.name)])
+            for p in held_out
+        ]
+    )
+    kind = "unseen" if options.unseen else "bench"
+    return {"photos": len(seen), "held_out": kind, "rows": summary.familiarity(seen, others, control.codec, FAMILIAR_RATES)}
 
 
 def _report(

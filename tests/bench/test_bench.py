@@ -3,6 +3,7 @@ report's words and files."""
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import re
@@ -28,8 +29,10 @@ from sdz.export.bench.tables.first import FIRST_BYTES
 from sdz.export.metrics import frechet, perceptual, similarity
 from sdz.export.metrics.kept import Kept
 from sdz.export.photo_files import SAMPLES
+from sdz.export.site.assets import digest
 from sdz.export.site.library import Library, MissingRuntimeError
 from sdz.runtime.options import DEFAULT_QUALITY
+from sdz.runtime.pack import default_pack
 
 AREA = 512 * 512
 RATES = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
@@ -178,6 +181,34 @@ def test_familiarity_stands_beside_a_codec_that_saw_neither() -> None:
     assert row["familiar"]["photos"] == 1
 
 
+def test_training_photos_are_compared_with_those_of_the_same_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seeds in (("seen", (1, 2)), ("unseen", (3,))):
+        (tmp_path / name).mkdir()
+        for seed in seeds:
+            (tmp_path / name / f"{seed}.png").write_bytes(picture(seed))
+    ours = {digest(picture(seed)): factor for seed, factor in ((1, 0.5), (2, 0.5), (3, 1.0))}
+    monkeypatch.setattr(run, "measure", lambda rgb, kept, identity, session, plan: photo(identity, ours=ours[identity]))
+    control = run.FAMILIAR.settings[0]
+    bench = photo("bench", ours=2.0)
+    for point in bench.points:
+        point["setting"] = control.name
+    held_out = {}
+    for kind, unseen in (("unseen", tmp_path / "unseen"), ("bench", None)):
+        figures = run._familiar(tmp_path / "seen", [bench], default_pack(), argparse.Namespace(out=tmp_path, pack=None, unseen=unseen))
+        assert (figures["photos"], figures["held_out"]) == (2, kind)
+        row = found(figures["rows"], metric="psnr", rate=0.1)
+        assert [row[side]["photos"] for side in ("familiar", "held_out")] == [2, 1]
+        held_out[kind] = row["held_out"]["values"][0]
+    # twice the bytes for a picture are one level of PSNR, two decibels
+    assert held_out["unseen"] - held_out["bench"] == pytest.approx(2.0, abs=0.1)
+
+
+def test_photos_that_training_never_saw_need_some_that_it_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.png").write_bytes(picture(3))
+    assert main([str(tmp_path), "--out", str(tmp_path / "out"), "--unseen", str(tmp_path)]) == 1
+    assert "name photos of that with --familiar" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("stretches", "words"),
     [
@@ -200,7 +231,7 @@ def made_up() -> dict[str, Any]:
                 "summary": summary.summarize(photos),
                 "break_even": summary.break_even(photos, 1_000_000),
                 "downloads": {"visit": {"raw": 3_000_000, "gzip": 1_500_000, "brotli": 1_000_000}},
-                "familiar": {"photos": 1, "rows": summary.familiarity(photos[:1], photos[1:], "AVIF", (0.25,))},
+                "familiar": {"photos": 1, "held_out": "bench", "rows": summary.familiarity(photos[:1], photos[1:], "AVIF", (0.25,))},
                 "times": {
                     "machine": {"processor": "P", "cores": 2, "load": 0.5, "python": "3", "onnxruntime": "1"},
                     "photos": 1,
