@@ -108,6 +108,7 @@ def encode(
             raise EncodeInputError(f"bpp is {bpp}, it must be positive and finite")
         target_size = math.floor(bpp * photo.width * photo.height / 8)
     networks = _Networks(photo, pack, session)
+    asked = Asked(photo.rgb, pack, regions, subjects_of(protect), worst)
 
     def tuned(chosen: Tune) -> bytes:
         source = _Source(photo, pack, chosen, rounds_of(effort, chosen, pack, photo.width * photo.height), networks)
@@ -116,7 +117,7 @@ def encode(
             writer = WRITERS[pack.quantizer](source, before, after, octaves)
             return writer.at_quality(quality) if target_size is None else writer.at_size(target_size)
 
-        return written(Asked(regions, subjects_of(protect), worst).octaves(photo.rgb, pack, lambda: written(None)))
+        return written(asked.octaves(lambda: written(None)))
 
     data = tuned("natural" if tune == "auto" else tune)
     if tune == "auto" and _invents(data, pack) and has_specks(photo.rgb, lambda: decode(data, session=networks.session).pixels):

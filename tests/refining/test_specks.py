@@ -14,6 +14,7 @@ from sdz.runtime.encode import encode
 from sdz.runtime.format.container import parse
 from sdz.runtime.options import TuneChoice
 from sdz.runtime.refining.specks import CALM, ROWS, SPECK, TOO_MANY, cell_variance, has_specks
+from sdz.runtime.regions import asked
 
 
 def page(width: int = 192, height: int = 128) -> Image.Image:
@@ -82,6 +83,19 @@ def test_auto_keeps_to_a_size_and_to_regions() -> None:
     data = encode(page(), target_size=1500, effort=0, regions=[((0, 0, 64, 64), 1)])
     assert len(data) == 1500
     assert data == encode(page(), target_size=1500, effort=0, regions=[((0, 0, 64, 64), 1)], tune="faithful")
+
+
+def test_detectors_look_once_at_a_photo_that_auto_writes_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+
+    def found(subjects: object, rgb: object) -> list[tuple[int, int, int, int]]:
+        looks.append(subjects)
+        return [(0, 0, 64, 64)]
+
+    monkeypatch.setattr(asked, "find", found)
+    data = encode(page(), effort=0, protect="text")
+    assert looks == [("text",)]
+    assert data == encode(page(), effort=0, protect="text", tune="faithful")
 
 
 def test_auto_is_natural_where_nothing_is_invented() -> None:

@@ -170,7 +170,7 @@ def test_a_mask_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_a_pack_without_planes_has_no_regions() -> None:
     pack = SimpleNamespace(quantizer="indices", name="book")
     with pytest.raises(EncodeInputError, match="pack book has no regions: its latents are not sent in planes"):
-        Asked([(BOX, 1)], (), None).octaves(PHOTO, pack, lambda: b"")  # type: ignore[arg-type]
+        Asked(PHOTO, pack, [(BOX, 1)], (), None).octaves(lambda: b"")  # type: ignore[arg-type]
 
 
 def test_the_first_bytes_in_a_page_hold_the_map(session: Session) -> None:
