@@ -114,9 +114,10 @@ pictures: site browsers desktop
 core: compiler
 	sh core/build.sh
 
+# what `protect` needs stands in requirements-metrics.txt
 lock: setup
 	$(PIP) uv==0.13.9
-	UV_FIND_LINKS=$$PIP_FIND_LINKS $(BIN)/uv pip compile pyproject.toml --constraint requirements-torch.txt --all-extras --group dev --quiet \
+	UV_FIND_LINKS=$$PIP_FIND_LINKS $(BIN)/uv pip compile pyproject.toml --constraint requirements-torch.txt --extra server --extra viewer --extra heif --extra bench --group dev --quiet \
 		--generate-hashes --no-emit-package torch --no-emit-package sdz --no-annotate --custom-compile-command "make lock" \
 		--output-file requirements.txt > /dev/null
 
