@@ -56,7 +56,7 @@ QUICK_PHOTOS = 4
 FAMILIAR = Plan("familiar", (replace(FULL.of("AVIF")[0], qualities=(0, 20, 42)),), (8, 24, 40, 56), (), math.inf, tables=False)
 """What is measured of training photos: this codec, and AVIF at full size as the codec that has seen none of them."""
 
-FAMILIAR_PHOTOS = 64
+FAMILIAR_PHOTOS = 32
 FAMILIAR_RATES = (0.1, 0.15, 0.2)
 
 TIMED_PHOTOS = 3
