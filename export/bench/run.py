@@ -108,7 +108,7 @@ def main(arguments: list[str]) -> int:
         crops: list[tuple[str, list[tuple[str, str]]]] = []
         if QUALITY in options.tables:
             measured = [photo for photo, _ in done]
-            familiar = _familiar(options.familiar, measured, pack, options) if options.familiar else None
+            familiar = _familiar(options.familiar, measured, options) if options.familiar else None
             figures |= _report(photos, measured, pack, plan, familiar, options)
             sections = [*report.sections(figures), *sections]
             charts, crops = plots.charts(measured, options.out), _crops(photos, measured, figures, pack, plan, options.out)
@@ -240,28 +240,24 @@ def measure(reference: Pixels, kept: Kept, identity: str, session: Session, plan
     )
 
 
-def _familiar(source: Path, held_out: list[Measured], pack: Pack, options: argparse.Namespace) -> dict[str, Any]:
+def _familiar(source: Path, bench: list[Measured], options: argparse.Namespace) -> dict[str, Any]:
     session = _session(options.pack)
-
-    def measured(photos: Path) -> list[Measured]:
-        files = read_familiar(photos, FAMILIAR_PHOTOS)
-        return [
-            measure(read(data, f"{photos}, photo {i + 1}").rgb, Kept(options.out, digest(data)), digest(data), session, FAMILIAR)
-            for i, data in enumerate(tqdm(files, desc=photos.stem, disable=None))
-        ]
-
+    seen = _drawn(source, session, options.out)
+    held_out, kind = (bench, "bench") if options.unseen is None else (_drawn(options.unseen, session, options.out), "unseen")
     control = FAMILIAR.settings[0]
-    seen = measured(source)
-    others = (
-        measured(options.unseen)
-        if options.unseen
-        else [
-            replace(p, points=[q for q in p.points if q["codec"] in POINTS or (q["codec"], q["setting"]) == (control.codec, control.name)])
-            for p in held_out
-        ]
-    )
-    kind = "unseen" if options.unseen else "bench"
+    others = [
+        replace(p, points=[q for q in p.points if q["codec"] in POINTS or (q["codec"], q["setting"]) == (control.codec, control.name)])
+        for p in held_out
+    ]
     return {"photos": len(seen), "held_out": kind, "rows": summary.familiarity(seen, others, control.codec, FAMILIAR_RATES)}
+
+
+def _drawn(source: Path, session: Session, out: Path) -> list[Measured]:
+    """FAMILIAR_PHOTOS photos of a folder or tar shard, measured."""
+    return [
+        measure(read(data, f"{source}, photo {i + 1}").rgb, Kept(out, digest(data)), digest(data), session, FAMILIAR)
+        for i, data in enumerate(tqdm(read_familiar(source, FAMILIAR_PHOTOS), desc=source.stem, disable=None))
+    ]
 
 
 def _report(

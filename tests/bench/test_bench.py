@@ -32,7 +32,6 @@ from sdz.export.photo_files import SAMPLES
 from sdz.export.site.assets import digest
 from sdz.export.site.library import Library, MissingRuntimeError
 from sdz.runtime.options import DEFAULT_QUALITY
-from sdz.runtime.pack import default_pack
 
 AREA = 512 * 512
 RATES = (0.03, 0.06, 0.12, 0.25, 0.5, 1.0)
@@ -187,14 +186,18 @@ def test_training_photos_are_compared_with_those_of_the_same_sources(tmp_path: P
         for seed in seeds:
             (tmp_path / name / f"{seed}.png").write_bytes(picture(seed))
     ours = {digest(picture(seed)): factor for seed, factor in ((1, 0.5), (2, 0.5), (3, 1.0))}
-    monkeypatch.setattr(run, "measure", lambda rgb, kept, identity, session, plan: photo(identity, ours=ours[identity]))
-    control = run.FAMILIAR.settings[0]
-    bench = photo("bench", ours=2.0)
-    for point in bench.points:
-        point["setting"] = control.name
+
+    def made(name: str, factor: float) -> Measured:
+        measured = photo(name, ours=factor)
+        for point in measured.points:
+            point["setting"] = run.FAMILIAR.settings[0].name
+        return measured
+
+    monkeypatch.setattr(run, "measure", lambda rgb, kept, identity, session, plan: made(identity, ours[identity]))
+    bench = made("bench", 2.0)
     held_out = {}
     for kind, unseen in (("unseen", tmp_path / "unseen"), ("bench", None)):
-        figures = run._familiar(tmp_path / "seen", [bench], default_pack(), argparse.Namespace(out=tmp_path, pack=None, unseen=unseen))
+        figures = run._familiar(tmp_path / "seen", [bench], argparse.Namespace(out=tmp_path, pack=None, unseen=unseen))
         assert (figures["photos"], figures["held_out"]) == (2, kind)
         row = found(figures["rows"], metric="psnr", rate=0.1)
         assert [row[side]["photos"] for side in ("familiar", "held_out")] == [2, 1]
