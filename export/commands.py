@@ -31,6 +31,7 @@ COMMANDS: Final = {
     "train": Command(".training.train", "train the autoencoder and its denoiser", "train"),
     "gpu-train": Command(".training.gpu_train", "train everything on an accelerator, in minutes", "train"),
     "distill": Command(".training.distill", "distill a one-step denoiser or a light decoder for a pack", "train"),
+    "prune": Command(".training.prune", "leave out of the networks what no photo wakes", "train"),
     "pack": Command(".packs.trained", "weights to a model pack: ONNX, int8, parity gate, manifest", "train"),
     "prime": Command(".packs.prime", "learn the entropy coder's tables from photos", "train"),
     "bench": Command(".bench.run", "measure the codec beside its peers", "bench"),

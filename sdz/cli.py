@@ -48,6 +48,7 @@ COMMANDS: Final[dict[str, dict[str, Command]]] = {
         "train": Command(EXPORT, "train the autoencoder and its denoiser", "train"),
         "gpu-train": Command(EXPORT, "train everything on an accelerator, in minutes", "train"),
         "distill": Command(EXPORT, "distill a one-step denoiser or a light decoder for a pack", "train"),
+        "prune": Command(EXPORT, "leave out of the networks what no photo wakes", "train"),
         "prime": Command(EXPORT, "learn the entropy coder's tables from photos", "train"),
         "pack": Command(EXPORT, "weights to a model pack", "train"),
     },

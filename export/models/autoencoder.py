@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .lapping import Lapping, boosted_matrix, inverse
-from .layers import Activation, GridConv2d, QuantConv2d, ResidualBlock, round_ste
+from .layers import Activation, GridConv2d, QuantConv2d, residual_blocks, round_ste
 
 PATCH = 16
 """Pixels per latent position along each side."""
@@ -185,8 +185,9 @@ class Decoder(nn.Module):
     """Latents (N, C, h, w) and their precision codes (N, C, h, w) to pixels (N, 3, patch h, patch w), levels minus 128.
 
     `basis` (C, 3 * patch * patch) is the linear path's; the patch is 4, 8 or 16. `widths` and `blocks` describe the network from 1/4 of the
-    picture's resolution to the latents': one entry for a patch of 4, two for 8, three for 16. Blocks of the linear path are lapped by
-    `overlap` pixels on either side of a border, or stand alone at 0. `functions`: as `ScaledTransform` has them.
+    picture's resolution to the latents': one entry for a patch of 4, two for 8, three for 16; `hidden` the hidden channels of every block
+    there, as many as the width where it is None. Blocks of the linear path are lapped by `overlap` pixels on either side of a border, or
+    stand alone at 0. `functions`: as `ScaledTransform` has them. Raises ValueError for numbers that do not fit each other.
     """
 
     def __init__(
@@ -196,20 +197,23 @@ class Decoder(nn.Module):
         blocks: Sequence[int],
         overlap: int = 0,
         functions: Sequence[tuple[int, int, int]] | None = None,
+        hidden: Sequence[Sequence[int]] | None = None,
     ) -> None:
         super().__init__()
         self.patch = math.isqrt(basis.shape[1] // 3)
-        if not len(widths) == len(blocks) == self.patch.bit_length() - 2 <= len(SCALES):
-            raise ValueError(f"a decoder of patches of {self.patch} pixels with widths {list(widths)} and blocks {list(blocks)}")
+        between = [None] * len(blocks) if hidden is None else hidden
+        if not len(widths) == len(blocks) == len(between) == self.patch.bit_length() - 2 <= len(SCALES):
+            sizes = f"widths {list(widths)}, blocks {list(blocks)} and hidden channels {hidden}"
+            raise ValueError(f"a decoder of patches of {self.patch} pixels with {sizes}")
         self.linear = ScaledTransform(basis, synthesis=True, functions=functions)
         self.lapping = Lapping(boosted_matrix(overlap), self.patch) if overlap else None
         self.stem = GridConv2d(2 * len(basis), widths[-1])
         self.stages: list[tuple[str, str]] = []
         above = 0
-        for (up, name), width, count in reversed(list(zip(SCALES, widths, blocks, strict=False))):
+        for (up, name), width, count, inner in reversed(list(zip(SCALES, widths, blocks, between, strict=False))):
             if above:
                 self.add_module(up, QuantConv2d(above, 4 * width, 1, relu=False))
-            self.add_module(name, nn.Sequential(*(ResidualBlock(width) for _ in range(count))))
+            self.add_module(name, residual_blocks(width, count, inner))
             self.stages.append((up if above else "", name))
             above = width
         self.head = QuantConv2d(widths[0], 48, 3, relu=False)
@@ -256,13 +260,15 @@ class TinyAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         decoder_widths: tuple[int, int, int] = (32, 96, 128),
         decoder_blocks: tuple[int, int, int] = (4, 5, 2),
         overlap: int = 4,
+        decoder_hidden: Sequence[Sequence[int]] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         counts = _triple(basis_counts)
         self.channels = sum(counts)
         self.octaves = dct_octaves(counts)
         self.encoder = Encoder(self.channels, counts, _triple(encoder_widths), _triple(encoder_blocks), overlap)
-        self.decoder = Decoder(dct_basis(counts), _triple(decoder_widths), _triple(decoder_blocks), overlap, dct_functions(counts))
+        widths, blocks = _triple(decoder_widths), _triple(decoder_blocks)
+        self.decoder = Decoder(dct_basis(counts), widths, blocks, overlap, dct_functions(counts), decoder_hidden)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Latents (N, C, H/16, W/16), grey levels; pixels (N, 3, H, W) in [0, 255]."""

@@ -14,7 +14,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from .autoencoder import GRID, INPUT_GAIN, PRECISION_GAIN
-from .layers import GridConv2d, QuantConv2d, ResidualBlock, round_ste
+from .layers import GridConv2d, QuantConv2d, residual_blocks, round_ste
 
 LEVEL_LIMIT = 15
 """Known magnitudes (in intervals of their precision) are clipped here before the network sees them."""
@@ -36,7 +36,8 @@ class OneStepDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
     `precision` the interval's size as a code in eighths of an octave, `half_width` half the interval in grey levels.
 
     In its configuration: `gains`, what each channel of a foreign autoencoder's latents was multiplied with to give grey levels (None: they
-    are grey levels), and `min_step_index`, the mean precision code from which on it does good.
+    are grey levels), `min_step_index`, the mean precision code from which on it does good, and `hidden`, how many hidden channels every
+    block has (None: `width`).
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -47,12 +48,13 @@ class OneStepDenoiser(ModelMixin, ConfigMixin):  # type: ignore[misc]
         blocks: int = 4,
         gains: Sequence[float] | None = None,
         min_step_index: int = FINEST_TRAINED,
+        hidden: Sequence[int] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         if gains is not None and len(gains) != channels:
             raise ValueError(f"{len(gains)} gains for {channels} channels")
         self.stem = GridConv2d(3 * channels, width)
-        self.trunk = nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
+        self.trunk = residual_blocks(width, blocks, hidden)
         self.head = QuantConv2d(width, channels, 1, relu=False)
         nn.init.zeros_(self.head.conv.weight)
         assert self.head.conv.bias is not None

@@ -8,6 +8,8 @@ and, once `fake_quantize` is set, round weights and activations to exactly those
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -132,12 +134,14 @@ class GridConv2d(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + conv1x1(relu(conv3x3(x))), the sum on a signed uint8 grid; (N, C, H, W) to the same shape."""
+    """x + conv1x1(relu(conv3x3(x))), the sum on a signed uint8 grid; (N, C, H, W) to the same shape. `hidden` channels lie between the
+    convolutions, as many as outside where it is None."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, hidden: int | None = None) -> None:
         super().__init__()
-        self.conv1 = QuantConv2d(channels, channels, 3, relu=True)
-        self.conv2 = QuantConv2d(channels, channels, 1, relu=False)
+        hidden = channels if hidden is None else hidden
+        self.conv1 = QuantConv2d(channels, hidden, 3, relu=True)
+        self.conv2 = QuantConv2d(hidden, channels, 1, relu=False)
         self.activation = Activation(signed=True)
         nn.init.zeros_(self.conv2.conv.weight)
         assert self.conv2.conv.bias is not None
@@ -145,6 +149,14 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.as_tensor(self.activation(x + self.conv2(self.conv1(x))))
+
+
+def residual_blocks(width: int, count: int, hidden: Sequence[int] | None = None) -> nn.Sequential:
+    """A chain of `count` blocks with so many hidden channels each, `width` where `hidden` is None. Raises ValueError if it is of another
+    length."""
+    if hidden is not None and len(hidden) != count:
+        raise ValueError(f"hidden channels {list(hidden)} for {count} blocks")
+    return nn.Sequential(*(ResidualBlock(width, None if hidden is None else hidden[i]) for i in range(count)))
 
 
 def set_quantization(module: nn.Module, *, enabled: bool, observe: bool = False) -> None:

@@ -26,12 +26,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..models import OneStepDenoiser, TinyAutoencoder
 from ..models.layers import set_quantization
 from .gpu_step import FIGURES, Batch, Recipe, Step, draw
 from .options import add_fields, option
 from .perception import WassersteinDistortion, write_features
 from .resident import ResidentCrops, ShardError, read_shard
+from .train import load_pipeline
 
 MODELS = ("autoencoder", "denoiser")
 """What a run writes in diffusers layout; the rate model lies beside them."""
@@ -167,7 +167,9 @@ class Run:
         """Write the averages below `out`, each file through a temporary name, and measure them on the crops kept aside."""
         with self._averaged():
             for name in MODELS:
-                _write(getattr(self.step, name).state_dict(), out / name / WEIGHTS_FILE)
+                model = getattr(self.step, name)
+                _write(model.state_dict(), out / name / WEIGHTS_FILE)
+                model.save_config(out / name)
             _write(self.step.rate.state_dict(), out / RATE_FILE)
             for natural in (False, True):
                 for code in HELD_OUT_CODES:
@@ -292,11 +294,9 @@ def _write(state: dict[str, Tensor], file: Path) -> None:
 
 def load_step(weights: Path, features: Path, recipe: Recipe) -> Step:
     """The networks of a run or of the committed weights, with the rate model where there is one."""
-    autoencoder, denoiser = TinyAutoencoder(), OneStepDenoiser()
-    for name, model in zip(MODELS, (autoencoder, denoiser), strict=True):
-        model.load_state_dict(load_file(weights / name / WEIGHTS_FILE))
-        set_quantization(model, enabled=True)
-    step = Step(autoencoder, denoiser, WassersteinDistortion(features), recipe)
+    pipeline = load_pipeline(weights)
+    set_quantization(pipeline, enabled=True)
+    step = Step(pipeline.autoencoder, pipeline.denoiser, WassersteinDistortion(features), recipe)
     if (weights / RATE_FILE).exists():
         step.rate.load_state_dict(load_file(weights / RATE_FILE))
     return step

@@ -60,6 +60,17 @@ class Pipeline(nn.Module):
         return self.autoencoder.decode(values, known.precision)
 
 
+def known_latents(
+    autoencoder: TinyAutoencoder, pixels: Tensor, generator: torch.Generator, *, natural: bool
+) -> tuple[Tensor, Tensor, Tensor, Truncated]:
+    """A batch's latents, their precision codes by image and by channel, and what is known of them under a random truncation."""
+    drawn = draw_precision(len(pixels), autoencoder.channels, generator, natural=natural)
+    base, code, depth, rounding = (t.to(pixels.device) for t in drawn)
+    finer = draw_tilt(len(pixels), autoencoder.octaves, generator, natural=natural).to(pixels.device)
+    latents = autoencoder.encode(pixels)
+    return latents, base, base - finer, truncate(latents, code - finer, depth, rounding)
+
+
 class Trainer(Loop[JointOptions]):
     """One run that trains autoencoder, denoiser and rate model together."""
 
@@ -79,14 +90,8 @@ class Trainer(Loop[JointOptions]):
         return {"autoencoder": self.pipeline.autoencoder, "denoiser": self.pipeline.denoiser}
 
     def _known(self, pixels: Tensor, *, natural: bool) -> tuple[Tensor, Tensor, Tensor, Truncated]:
-        """A batch's latents, their precision codes by image and by channel, and what is known of them."""
-        autoencoder = self.pipeline.autoencoder
-        drawn = draw_precision(len(pixels), autoencoder.channels, self.generator, natural=natural)
-        base, code, depth, rounding = (t.to(self.device) for t in drawn)
-        finer = draw_tilt(len(pixels), autoencoder.octaves, self.generator, natural=natural).to(self.device)
         with contextlib.nullcontext() if self.options.encoder else torch.no_grad():
-            latents = autoencoder.encode(pixels)
-        return latents, base, base - finer, truncate(latents, code - finer, depth, rounding)
+            return known_latents(self.pipeline.autoencoder, pixels, self.generator, natural=natural)
 
     def _observe(self, pixels: Tensor) -> None:
         self.pipeline.reconstruct(self._known(pixels, natural=True)[-1], denoise=True)
