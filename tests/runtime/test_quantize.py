@@ -73,7 +73,8 @@ def test_one_weight_for_all_channels_of_a_position_is_the_same_as_one_each() -> 
 
 
 def test_the_finer_a_natural_file_is_the_less_is_invented() -> None:
-    assert [TUNINGS["natural"].realism(step) for step in (80, 60, 59, 58, 57, 54, 49, 48, 0)] == [16, 16, 15, 13, 12, 8, 1, 0, 0]
+    steps = (80, 60, 59, 58, 57, 54, 49, 48, 43, 42, 0)
+    assert [TUNINGS["natural"].realism(step) for step in steps] == [16, 16, 15, 14, 13, 11, 6, 5, 1, 0, 0]
     assert [TUNINGS["faithful"].realism(step) for step in (80, 60, 30)] == [0, 0, 0]
 
 
