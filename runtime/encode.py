@@ -230,7 +230,7 @@ class _Source:
     def weights(self) -> NDArray[np.float32] | None:
         """What the latents' squared errors count (`rdo_quantize`)."""
         deviation = self.networks.encoded[1]
-        return latent_weights(self._seen, TUNINGS[self.tune].weighing) if deviation is None else posterior_weights(deviation)
+        return latent_weights(self._seen) if deviation is None else posterior_weights(deviation)
 
     @property
     def fits(self) -> bool:
@@ -252,8 +252,7 @@ class _Source:
     @functools.cached_property
     def exact_weights(self) -> NDArray[np.float32] | None:
         """What their squared errors count."""
-        tuning = FINE_TUNINGS[self.tune]
-        return latent_weights(sensitivity(self.photo.rgb, self.pack.patch, tuning.masking), tuning.weighing)
+        return latent_weights(sensitivity(self.photo.rgb, self.pack.patch, FINE_TUNINGS[self.tune].masking))
 
     @functools.cached_property
     def refiner(self) -> Refiner | None:

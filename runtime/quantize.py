@@ -47,16 +47,14 @@ class Tuning:
     """`rounding` in [0, 1/2] is added before a magnitude is first rounded down; `lagrangian` is what one bit is worth then, in
     squared steps; where it is 0 nothing is weighed and the coder not asked. `tilt`, -3..3, is what a file of this tuning states
     (`reconstruction.channel_steps`), of packs that know their channels' frequencies. `masking` is the share of an error's weight that
-    goes by where it is seen (`refining.sensitivity`), `weighing` the exponent of that map where integers are chosen. `strength` is how
-    many sixteenths of the denoiser's moves its files are shown with, `fading` how many fewer for every step index below FADING_FROM.
-    `shares` are what a per cent of squared error, of 1 - MS-SSIM, of SSIMULACRA2's distance and of the texture's error are worth to
-    effort (`refining`)."""
+    goes by where it is seen (`refining.sensitivity`). `strength` is how many sixteenths of the denoiser's moves its files are shown with,
+    `fading` how many fewer for every step index below FADING_FROM. `shares` are what a per cent of squared error, of 1 - MS-SSIM, of
+    SSIMULACRA2's distance and of the texture's error are worth to effort (`refining`)."""
 
     rounding: float
     lagrangian: float
     tilt: int = 0
     masking: float = 0.0
-    weighing: float = 0.4
     strength: int = limits.FULL_STRENGTH
     fading: float = 0.0
     shares: tuple[float, float, float, float] = (0.45, 0.3, 0.25, 0.0)
@@ -68,11 +66,10 @@ class Tuning:
 
 TUNINGS: Final[dict[Tune, Tuning]] = {
     "natural": Tuning(rounding=0.45, lagrangian=0.045, fading=0.9, shares=(0.7, 0.2, 0.1, 0.3)),
-    "faithful": Tuning(rounding=0.42, lagrangian=0.08, masking=0.6, weighing=0.6, strength=0, shares=(0.35, 0.72, 0.05, 0.1)),
+    "faithful": Tuning(rounding=0.42, lagrangian=0.08, masking=0.6, strength=0, shares=(0.45, 0.3, 0.25, 0.1)),
 }
 """What an encoder is asked for. `faithful` takes about the price of a bit that minimises the squared error at equal bytes; a dearer one
-drops lonely values first, and with them texture; its masking buys structure (MS-SSIM, SSIMULACRA2) with a little squared error, its
-shares MS-SSIM with SSIMULACRA2, of which it has more than it needs. `natural`
+drops lonely values first, and with them texture; its masking buys structure (MS-SSIM, SSIMULACRA2) with a little squared error. `natural`
 charges less and keeps texture, at equal bytes with a coarser step; tilted towards fine structure or without a price it gains by ST-LPIPS
 and loses by SSIMULACRA2, MS-SSIM and PSNR. Its effort minds the squared error more, because what is invented costs that most, and the
 texture, which it would else take back."""

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 ROUNDS: Final[dict[Tune, tuple[int, ...]]] = {
     "natural": (0, 1, 2, 3, 5, 8, 12, 20, 40, 80),
-    "faithful": (0, 3, 4, 5, 6, 8, 12, 20, 40, 80),
+    "faithful": (0, 2, 3, 4, 6, 8, 12, 20, 40, 80),
 }
-"""Rounds of each effort; faithful pictures, of which nothing is invented, gain most from a second and a third. One costs about 0.5
-seconds of a core for 512 x 512 pixels, and a look at what the last one made 0.3."""
+"""Rounds of each effort; faithful pictures, of which nothing is invented, gain most in the second. One costs about 0.5 seconds of a core
+for 512 x 512 pixels, and a look at what the last one made 0.3."""
 
 DAMPING: Final = 0.16
 """The part of the way that a latent goes in the first round; it falls to zero over the rounds, and to half wherever a round makes the

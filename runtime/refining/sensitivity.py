@@ -26,6 +26,9 @@ HALO: Final = WINDOW // 2 * 2
 GREATEST: Final = 3.0
 """No block counts more than so many times, or less than such a part of, what the geometric mean of all counts."""
 
+OF_LATENTS: Final = 0.4
+"""Exponent of the weights of latents: with all of it squared error loses more than structure gains."""
+
 STRIP: Final = 256
 """Rows of pixels looked at in one go, about: a large photo in floating point would take many times its own memory."""
 
@@ -53,10 +56,9 @@ def sensitivity(rgb: NDArray[np.uint8], patch: int, masking: float) -> NDArray[n
     return held
 
 
-def latent_weights(counts: NDArray[np.float32] | None, exponent: float) -> NDArray[np.float32] | None:
-    """What `quantize.rdo_quantize` weighs latents with, float32 (1, h, w): a map float32 (h, w) to the power `exponent`; None of None.
-    At 1 squared error loses more than structure gains."""
-    return None if counts is None else np.power(counts, np.float32(exponent))[None]
+def latent_weights(counts: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
+    """What `quantize.rdo_quantize` weighs latents with, float32 (1, h, w), of a map float32 (h, w); None of None."""
+    return None if counts is None else np.power(counts, np.float32(OF_LATENTS))[None]
 
 
 def _blocks(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:

@@ -271,7 +271,7 @@ def test_the_file_holds_the_quantized_latents() -> None:
     assert chunk is not None
     known = decode_planes(chunk.payload, 4, 2, 3, header.step_index, StandInPack().coder)
     latents = encode_latents(np.asarray(image), SESSION)  # type: ignore[arg-type]
-    weights = latent_weights(sensitivity(np.asarray(image), 16, TUNINGS["natural"].masking), 0.4)  # type: ignore[arg-type]
+    weights = latent_weights(sensitivity(np.asarray(image), 16, TUNINGS["natural"].masking))  # type: ignore[arg-type]
     expected = rdo_quantize(latents, header.step_index, StandInPack().coder, TUNINGS["natural"], weights)
     assert np.array_equal(np.where(known.negative, -known.magnitude, known.magnitude), expected)
 
@@ -285,7 +285,7 @@ def test_a_pack_with_octaves_has_its_files_tilted_as_the_tuning_says() -> None:
         chunk = parse(data).find(b"L")
         assert chunk is not None and header.tilt == tuning.tilt
         known = decode_planes(chunk.payload, 4, 2, 3, header.step_index, pack.coder)
-        weights = latent_weights(sensitivity(np.asarray(image), 16, tuning.masking), tuning.weighing)  # type: ignore[arg-type]
+        weights = latent_weights(sensitivity(np.asarray(image), 16, tuning.masking))  # type: ignore[arg-type]
         steps = channel_steps(header.step_index, tuning.tilt, pack.octaves, 4)
         expected = rdo_quantize(latents, header.step_index, pack.coder, tuning, weights, steps)
         assert np.array_equal(np.where(known.negative, -known.magnitude, known.magnitude), expected)
