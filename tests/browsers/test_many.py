@@ -86,13 +86,13 @@ def test_pictures_in_sight_go_first(site: Site, page: Any, pack: Pack) -> None:
 
 @pytest.mark.parametrize(("soon", "stages"), [("1000", {"denoised"}), ("0", {"linear", "denoised"})])
 def test_a_first_paint_where_the_last_is_not_soon(site: Site, page: Any, soon: str, stages: set[str]) -> None:
-    """Of pictures that come when the networks are there."""
+    """Of pictures that come when the networks are there; lazy ones, so that none is decoded before it is known to be in sight."""
     source = (WEB / "work/job.js").read_text()
     assert "SOON_MS = 1000;" in source
     site.files["work/job.js"] = source.replace("SOON_MS = 1000;", f"SOON_MS = {soon};").encode()
     show(site, page, '<sdz-img id="a" src="a.sdz?a" width="96" height="64"></sdz-img>')
     loaded(page, 1)
-    more = "".join(f'<sdz-img id="{name}" src="a.sdz?{name}" width="96" height="64"></sdz-img>' for name in "bcdef")
+    more = "".join(f'<sdz-img id="{name}" src="a.sdz?{name}" loading="lazy" width="96" height="64"></sdz-img>' for name in "bcdef")
     page.evaluate("more => { window.seen.length = 0; document.body.insertAdjacentHTML('beforeend', more) }", more)
     loaded(page, 5)
     assert {stage for kind, _, stage in page.evaluate("window.seen") if kind == "progress"} == stages
