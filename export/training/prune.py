@@ -106,7 +106,10 @@ def prune(pipeline: Pipeline, shares: tuple[dict[str, Tensor], dict[str, Tensor]
 
 def main(arguments: list[str]) -> int:
     """`sdz prune`; 0 done, 1 no usable data or weights without fixed ranges."""
-    command = parser("prune", "Leave out the hidden channels that no photo wakes: smaller networks, the same pictures.")
+    command = parser(
+        "prune",
+        "Leave out the hidden channels that no photo wakes: smaller networks that draw alike, what is left of a layer on a finer grid.",
+    )
     command.add_argument("--weights", type=Path, required=True, metavar="RUN", help="the weights of this run directory")
     command.add_argument("--data", type=Path, nargs="+", required=True, metavar="PHOTOS", help="folders or .tar shards of training photos")
     command.add_argument("--out", type=Path, required=True, metavar="RUN", help="run directory for the smaller networks")
