@@ -80,13 +80,12 @@ def kept_channels(shares: Tensor, rarely: float) -> Tensor:
 
 
 @torch.no_grad()
-def _with(model: Any, shares: dict[str, Tensor], rarely: float, hidden: Any) -> Any:
-    """A model of the configuration `hidden`, with those weights that stay."""
+def _with(model: Any, kept: dict[str, Tensor], hidden: dict[str, Any]) -> Any:
+    """A model of the configuration `hidden`, with the weights of the hidden channels that are kept."""
     state = model.state_dict()
-    for name, of_block in shares.items():
-        kept = kept_channels(of_block, rarely)
+    for name, channels in kept.items():
         for key, axis in (("conv1.conv.weight", 0), ("conv1.conv.bias", 0), ("conv2.conv.weight", 1)):
-            state[f"{name}.{key}"] = state[f"{name}.{key}"].index_select(axis, kept)
+            state[f"{name}.{key}"] = state[f"{name}.{key}"].index_select(axis, channels)
     # not `from_config`, which takes what was given by position for defaults
     given = {key: value for key, value in model.config.items() if not key.startswith("_")}
     pruned = type(model)(**(given | hidden))
@@ -96,11 +95,11 @@ def _with(model: Any, shares: dict[str, Tensor], rarely: float, hidden: Any) -> 
 
 def prune(pipeline: Pipeline, shares: tuple[dict[str, Tensor], dict[str, Tensor]], rarely: float = 0.0) -> Pipeline:
     """The same networks without the hidden channels awake at no larger a share of positions than `rarely`; `shares` as of `awake`."""
-    decoder, denoiser = ({name: len(kept_channels(s, rarely)) for name, s in of.items()} for of in shares)
+    decoder, denoiser = ({name: kept_channels(s, rarely) for name, s in of.items()} for of in shares)
     stages = [name for _, name in reversed(pipeline.autoencoder.decoder.stages)]
-    by_stage = [[width for name, width in decoder.items() if name.split(".")[1] == stage] for stage in stages]
-    autoencoder: TinyAutoencoder = _with(pipeline.autoencoder, shares[0], rarely, {"decoder_hidden": by_stage})
-    smaller: OneStepDenoiser = _with(pipeline.denoiser, shares[1], rarely, {"hidden": list(denoiser.values())})
+    by_stage = [[len(channels) for name, channels in decoder.items() if name.split(".")[1] == stage] for stage in stages]
+    autoencoder: TinyAutoencoder = _with(pipeline.autoencoder, decoder, {"decoder_hidden": by_stage})
+    smaller: OneStepDenoiser = _with(pipeline.denoiser, denoiser, {"hidden": [len(channels) for channels in denoiser.values()]})
     return Pipeline(autoencoder, smaller)
 
 
@@ -128,8 +127,9 @@ def main(arguments: list[str]) -> int:
         return failed("prune", error)
     shares = awake(pipeline, sampler, given.crops)
     pruned = prune(pipeline, shares, given.rarely)
-    for block, share in (shares[0] | {f"denoiser.{name}": s for name, s in shares[1].items()}).items():
-        print(f"{block}: {len(kept_channels(share, given.rarely))} of {len(share)} hidden channels stay")
+    for prefix, model, of in (("", pruned.autoencoder, shares[0]), ("denoiser.", pruned.denoiser, shares[1])):
+        for name, block in _blocks(model).items():
+            print(f"{prefix}{name}: {block.conv1.conv.out_channels} of {len(of[name])} hidden channels stay")
     pruned.autoencoder.save_pretrained(given.out / "autoencoder")
     pruned.denoiser.save_pretrained(given.out / "denoiser")
     return 0
