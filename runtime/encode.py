@@ -110,6 +110,9 @@ def encode(
     networks = _Networks(photo, pack, session)
     asked = Asked(photo.rgb, pack, regions, subjects_of(protect), worst)
 
+    def shown(data: bytes) -> NDArray[np.uint8]:
+        return np.asarray(decode(data, session=networks.session).to_pil().convert("RGB"))
+
     def tuned(chosen: Tune) -> bytes:
         source = _Source(photo, pack, chosen, rounds_of(effort, chosen, pack, photo.width * photo.height), networks)
 
@@ -117,10 +120,10 @@ def encode(
             writer = WRITERS[pack.quantizer](source, before, after, octaves)
             return writer.at_quality(quality) if target_size is None else writer.at_size(target_size)
 
-        return written(asked.octaves(lambda: written(None)))
+        return written(asked.octaves(lambda: shown(written(None))))
 
     data = tuned("natural" if tune == "auto" else tune)
-    if tune == "auto" and _invents(data, pack) and has_specks(photo.rgb, lambda: decode(data, session=networks.session).pixels):
+    if tune == "auto" and _invents(data, pack) and has_specks(photo.rgb, lambda: shown(data)):
         data = tuned("faithful")
     if not lossless:
         return data

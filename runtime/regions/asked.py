@@ -26,20 +26,17 @@ class Asked:
     protect: Sequence[Subject]
     worst: float | None
 
-    def octaves(self, plain: Callable[[], bytes]) -> OctaveMap | None:
+    def octaves(self, plain: Callable[[], NDArray[np.uint8]]) -> OctaveMap | None:
         """The map, where several ask for a block the most octaves; None where nothing was asked, or found.
 
-        `plain` writes the file without regions, which is decoded where the worst blocks are wanted. Raises EncodeInputError for
-        what does not fit the photo or the pack.
+        `plain` gives what the file without regions shows, uint8 (H, W, 3), and is asked where the worst blocks are wanted. Raises
+        EncodeInputError for what does not fit the photo or the pack.
         """
         if self.regions is None and not self.protect and self.worst is None:
             return None
         maps = list(self._of_photo)
         if self.worst is not None:
-            from ..decode import decode
-
-            shown = np.asarray(decode(plain(), pack=self.pack).to_pil().convert("RGB"))
-            maps.append(worst_map(self.rgb, shown, self.worst, self.pack.patch))
+            maps.append(worst_map(self.rgb, plain(), self.worst, self.pack.patch))
         octaves = maps[0]
         for other in maps[1:]:
             octaves = np.where(other == 0, octaves, np.where(octaves == 0, other, np.maximum(octaves, other)))

@@ -13,13 +13,14 @@ from PIL import Image
 from skimage import data
 
 from sdz.export.site.parts.standins import head_of
+from sdz.runtime import engines
 from sdz.runtime.cli import main
 from sdz.runtime.decode import decode
 from sdz.runtime.encode import encode, step_index_for
 from sdz.runtime.errors import CorruptFileError, EncodeInputError
 from sdz.runtime.format.container import LATENTS, REGIONS, parse, serialize
 from sdz.runtime.info import describe
-from sdz.runtime.pack import default_pack
+from sdz.runtime.pack import Pack, default_pack
 from sdz.runtime.regions.asked import Asked
 from sdz.runtime.regions.region_map import RegionMap
 from sdz.runtime.session import Session
@@ -111,6 +112,22 @@ def test_the_worst_blocks_become_better(session: Session) -> None:
     assert largest(worst) < 0.75 * largest(plain)
 
 
+def test_the_worst_blocks_are_found_with_the_networks_that_encode(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Session] = []
+    start = Session.__init__
+
+    def counted(self: Session, pack: Pack) -> None:
+        opened.append(self)
+        start(self, pack)
+
+    monkeypatch.setattr(Session, "__init__", counted)
+    monkeypatch.setattr(engines, "networks_of", None)
+    expected = encode(PHOTO, quality=25, worst=8, session=session)
+    assert opened == []
+    assert encode(PHOTO, quality=25, worst=8) == expected
+    assert len(opened) == 1
+
+
 def test_a_broken_map_is_told_with_its_place(session: Session) -> None:
     file = encode(PHOTO, quality=30, regions=[(BOX, 2)], session=session)
     container = parse(file)
@@ -170,7 +187,7 @@ def test_a_mask_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_a_pack_without_planes_has_no_regions() -> None:
     pack = SimpleNamespace(quantizer="indices", name="book")
     with pytest.raises(EncodeInputError, match="pack book has no regions: its latents are not sent in planes"):
-        Asked(PHOTO, pack, [(BOX, 1)], (), None).octaves(lambda: b"")  # type: ignore[arg-type]
+        Asked(PHOTO, pack, [(BOX, 1)], (), None).octaves(lambda: PHOTO)  # type: ignore[arg-type]
 
 
 def test_the_first_bytes_in_a_page_hold_the_map(session: Session) -> None:
