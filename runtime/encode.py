@@ -114,7 +114,7 @@ def encode(
         return np.asarray(decode(data, session=networks.session).to_pil().convert("RGB"))
 
     def tuned(chosen: Tune) -> bytes:
-        source = _Source(photo, pack, chosen, rounds_of(effort, chosen, pack, photo.width * photo.height), networks)
+        source = _Source(photo, pack, chosen, rounds_of(effort, pack, photo.width * photo.height), networks)
 
         def written(octaves: OctaveMap | None) -> bytes:
             writer = WRITERS[pack.quantizer](source, before, after, octaves)

@@ -31,7 +31,7 @@ from ..metrics.kept import Kept
 from ..site.assets import digest
 from .peers import NEAR_ENOUGH, NETWORKS_RATE, Pixels, Plan, artefacts, equal_file, figures
 
-RECIPE = 11
+RECIPE = 12
 """Raised when this module, the encoder or `measure` would give other figures of the same photo and pack."""
 
 NATURAL, FAITHFUL = "sdz", "sdz, faithful"

@@ -37,6 +37,12 @@ TEXTURE_SCALES = 2
 TEXTURE_STEADY = 10.0
 """Added to a window's variance, squared levels: below that there is no texture."""
 
+PATTERN_STEADY = 1.0
+"""The same where the picture has more variance than the photo: there a level is seen already, as hatching or as specks on calm ground."""
+
+PATTERN_WEIGHT = 2.0
+"""How many times as much as the texture's error what a window has too much counts, beside it."""
+
 SCALES = 5
 """Of SSIMULACRA2's six: sides are multiples of 16 and can be halved four times."""
 
@@ -127,7 +133,8 @@ def refine_graph(autoencoder: TinyAutoencoder, denoiser: OneStepDenoiser, curvat
     """`latents`, `levels`, `precision`, `half_width` float32 (1, C, h, w) as the denoiser's graph has them, `pixels` uint8
     (1, 16h, 16w, 3), `realism` float32 () in [0, 1], `shares` float32 (4,), `differentiated` bool () -> `likeness` float32 (1,), the sum by
     `shares` of the logarithms of the mean squared error (levels), 1 - MS-SSIM, SSIMULACRA2's distance before it is made a score, and the
-    texture's error, the sum over scales of the mean squared logarithm of how many times the photo's variance a window has;
+    texture's error, the sum over scales of the mean squared logarithm of how many times the photo's variance a window has, what it has too
+    much counted again by PATTERN_WEIGHT;
     `moves` float32 (1, C, h, w): the step, in grey levels, with which Newton's method would minimise it if every latent stood alone,
     zeros where it is not `differentiated`, which takes half the time.
 
@@ -306,8 +313,13 @@ def _structure_and_texture(tape: Tape, output: str, target: str) -> tuple[str, s
         common = tape.sub(blur(tape.scale(output, target)), cross)
         alike = _ratio(tape, common, power_o, power_t, MS_STEADY[1])
         if scale < TEXTURE_SCALES:
-            more = tape.shift(_texture(tape, power_o), b.op("Neg", _texture(apart, power_t)))
-            part = tape.mean(tape.mul(more, more))
+            more, pattern = (
+                tape.shift(_texture(tape, power_o, steady), b.op("Neg", _texture(apart, power_t, steady)))
+                for steady in (TEXTURE_STEADY, PATTERN_STEADY)
+            )
+            pattern = tape.relu(pattern)
+            excess = tape.scale(tape.mean(tape.mul(pattern, pattern)), b.scalar(PATTERN_WEIGHT))
+            part = tape.add(tape.mean(tape.mul(more, more)), excess)
             texture = tape.add(texture, part) if texture else part
         if scale == len(SCALE_WEIGHTS) - 1:
             alike = tape.mul(alike, _ratio(tape, cross, square_o, square_t, MS_STEADY[0]))
@@ -317,10 +329,10 @@ def _structure_and_texture(tape: Tape, output: str, target: str) -> tuple[str, s
     return tape.shift(tape.scale(likeness, b.scalar(-1)), b.scalar(1.0 + LEAST)), tape.shift(texture, b.scalar(LEAST))
 
 
-def _texture(tape: Tape, power: str) -> str:
+def _texture(tape: Tape, power: str, steady: float) -> str:
     """The logarithm of how much texture there is, of windows' variances (levels), which may be a little below 0."""
     b = tape.builder
-    return tape.log(tape.shift(tape.relu(power), b.scalar(TEXTURE_STEADY)))
+    return tape.log(tape.shift(tape.relu(power), b.scalar(steady)))
 
 
 def _ratio(tape: Tape, product: str, ours: str, theirs: str, steady: float) -> str:

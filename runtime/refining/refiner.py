@@ -22,7 +22,7 @@ from ..errors import EncodeInputError
 from ..format.coder import decoded
 from ..format.planes import encode_planes
 from ..format.reconstruction import Latents, channel_steps
-from ..options import DEFAULT_EFFORT, DEFAULT_EFFORT_PIXELS, MAX_EFFORT, Tune
+from ..options import DEFAULT_EFFORT, DEFAULT_EFFORT_PIXELS, MAX_EFFORT
 from ..pack import GRID, Pack
 from ..quantize import Tuning
 from ..regions.region_map import RegionMap, payload_of
@@ -30,12 +30,9 @@ from ..regions.region_map import RegionMap, payload_of
 if TYPE_CHECKING:
     from ..session import Session
 
-ROUNDS: Final[dict[Tune, tuple[int, ...]]] = {
-    "natural": (0, 1, 2, 3, 5, 8, 12, 20, 40, 80),
-    "faithful": (0, 2, 3, 4, 6, 8, 12, 20, 40, 80),
-}
-"""Rounds of each effort; faithful pictures, of which nothing is invented, gain most in the second. One costs about 0.5 seconds of a core
-for 512 x 512 pixels, and a look at what the last one made 0.3."""
+ROUNDS: Final = (0, 2, 3, 4, 6, 8, 12, 20, 40, 80)
+"""Rounds of each effort: most is gained in the first two. One costs about 0.5 seconds of a core for 512 x 512 pixels, and a look at what
+the last one made 0.3."""
 
 DAMPING: Final = 0.16
 """The part of the way that a latent goes in the first round; it falls to zero over the rounds, and to half wherever a round makes the
@@ -55,8 +52,8 @@ MARGIN: Final = 4
 """Positions around a tile that are decoded with it."""
 
 
-def rounds_of(effort: int | None, tune: Tune, pack: Pack, pixels: int) -> int:
-    """The rounds of an effort, 0 to MAX_EFFORT, for a picture of so many pixels and that tuning; None is the default: DEFAULT_EFFORT, but 0
+def rounds_of(effort: int | None, pack: Pack, pixels: int) -> int:
+    """The rounds of an effort, 0 to MAX_EFFORT, for a picture of so many pixels; None is the default: DEFAULT_EFFORT, but 0
     for a pack that has not the graph and over DEFAULT_EFFORT_PIXELS. Raises EncodeInputError outside, and where over 0 is asked of such a
     pack."""
     if effort is None:
@@ -65,7 +62,7 @@ def rounds_of(effort: int | None, tune: Tune, pack: Pack, pixels: int) -> int:
         raise EncodeInputError(f"effort is {effort}, it must be a whole number from 0 to {MAX_EFFORT}")
     if effort and pack.refine is None:
         raise EncodeInputError(f"effort is {effort}, but pack {pack.name} has no graph for it: encode with effort 0")
-    return ROUNDS[tune][effort]
+    return ROUNDS[effort]
 
 
 @dataclass(frozen=True)

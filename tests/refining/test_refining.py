@@ -60,7 +60,7 @@ def zeros_noting(seen: list[float]) -> Callable[[NDArray[np.float32]], NDArray[n
 def test_more_rounds_bring_the_picture_nearer(tune: Tune) -> None:
     session = Recorded()
     data = [encode(PICTURE, quality=40, tune=tune, effort=effort, session=session) for effort in (0, 5)]
-    assert len(session.likeness) == ROUNDS[tune][5] + 1
+    assert len(session.likeness) == ROUNDS[5] + 1
     assert min(session.likeness) < session.likeness[0] - 0.005
     assert abs(len(data[1]) - len(data[0])) <= 0.05 * len(data[0])
     assert parse(data[1]).header == parse(data[0]).header
@@ -157,7 +157,7 @@ def test_efforts_that_do_not_exist_are_refused(effort: int) -> None:
 
 def test_a_pack_without_the_graph_has_no_effort() -> None:
     session = StandInSession()
-    assert rounds_of(0, "natural", session.pack, 1) == rounds_of(None, "natural", session.pack, 1) == 0
+    assert rounds_of(0, session.pack, 1) == rounds_of(None, session.pack, 1) == 0
     assert [rounds_of(None, "natural", default_pack(), pixels) for pixels in (1, 1 << 20, (1 << 20) + 1)] == [1, 1, 0]
     assert [rounds_of(2, tune, default_pack(), 1 << 24) for tune in ("natural", "faithful")] == [2, 3]
     with pytest.raises(EncodeInputError, match="has no graph for it: encode with effort 0"):
