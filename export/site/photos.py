@@ -40,7 +40,7 @@ from .parts.protected import closer, floors_of, inside, outline, scaled
 from .parts.standins import FALLBACK_AVIF_SPEED, fallback_bytes, head_of, in_base64, placeholder_colors
 from .report import Exact, Photo, Protection, Size
 
-RECIPE = 10
+RECIPE = 11
 """Raised when this module would make other files or figures of the same photo; part of every key."""
 
 RENDERED_QUALITY = 90
