@@ -30,10 +30,14 @@ DEFAULT_TUNE: Final[TuneChoice] = "auto"
 MAX_EFFORT: Final = 9
 DEFAULT_EFFORT: Final = 1
 """Encoder effort, 0 to MAX_EFFORT (`refining`), of packs that have the graph for it: 0 takes the encoder's latents as they are, 1 adds
-0.8 seconds for 512 x 512 pixels (faithful 1.3), 9 some 40."""
+1.3 seconds for 512 x 512 pixels, 9 some 45."""
 
 DEFAULT_EFFORT_PIXELS: Final = 1 << 20
-"""Larger pictures have effort 0 by default: 1 takes some 4 seconds a megapixel, and over half a gigabyte."""
+"""Larger pictures have effort 0 by default: 1 takes 5 to 8 seconds a megapixel, and over half a gigabyte."""
+
+ENCODER: Final = 1
+"""Raised when `encode` would write other bytes of the same photo, options and pack, whose graph for effort counts by itself
+(`Pack.encoder`): whoever keeps files or figures keeps that beside them."""
 
 HEAD_BYTES: Final = 60
 """Bytes of a picture that stand in a page itself: a blur in colours."""

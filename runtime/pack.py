@@ -35,6 +35,7 @@ from .limits import (
     MAX_PACK_FILE_BYTES,
 )
 from .onnx_files import refuse_external_data
+from .options import ENCODER
 
 if TYPE_CHECKING:
     from .format.coder_tables import CoderTables
@@ -127,6 +128,12 @@ class Pack:
     graphs: dict[str, PackFile]
     core: dict[str, PackFile]
     refine: PackFile | None = None
+
+    @property
+    def encoder(self) -> str:
+        """Differs where `encode` writes other files of the same photo and options with a pack of the same id: its graph for effort is no
+        part of that."""
+        return f"{ENCODER}-{self.refine.sha256[:16] if self.refine else ''}"
 
     @functools.cached_property
     def linear_bytes(self) -> bytes:

@@ -96,6 +96,7 @@ class StandInPack:
     lapping: NDArray[np.int32] | None = None
     octaves: NDArray[np.int32] | None = None
     refine: None = None
+    encoder: str = "1-"
 
     @property
     def linear_bytes(self) -> bytes:

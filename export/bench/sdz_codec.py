@@ -32,7 +32,7 @@ from ..site.assets import digest
 from .peers import NEAR_ENOUGH, NETWORKS_RATE, Pixels, Plan, artefacts, equal_file, figures
 
 RECIPE = 12
-"""Raised when this module, the encoder or `measure` would give other figures of the same photo and pack."""
+"""Raised when this module or `measure` would give other figures of the same photo, pack and encoder."""
 
 NATURAL, FAITHFUL = "sdz", "sdz, faithful"
 """The two ends of the format's range: encoded with the tuning `natural` and denoised, as everybody sees it; encoded with the tuning
@@ -74,10 +74,10 @@ class SdzCodec:
         return encode(image, quality=quality, tune=TUNES[self.codec], session=self.session)
 
 
-def recipe(plan: Plan) -> str:
-    """Changes with everything but the photo and the pack that decides about the figures."""
-    parts = [RECIPE, plan.qualities, plan.equal_rates, plan.visible_rate, NEAR_ENOUGH, NETWORKS_RATE, CODER_STEPS, CUTS, CUT_RATE]
-    parts += [similarity.JUDGED_PIXELS, perceptual.available(), frechet.SQUARE, frechet.PATCH, frechet.STRIDE]
+def recipe(pack: Pack, plan: Plan) -> str:
+    """Changes with everything but the photo and the pack's id that decides about the figures."""
+    parts = [RECIPE, pack.encoder, plan.qualities, plan.equal_rates, plan.visible_rate, NEAR_ENOUGH, NETWORKS_RATE, CODER_STEPS]
+    parts += [CUTS, CUT_RATE, similarity.JUDGED_PIXELS, perceptual.available(), frechet.SQUARE, frechet.PATCH, frechet.STRIDE]
     return digest(json.dumps(parts).encode())[:16]
 
 
@@ -93,7 +93,7 @@ def measure_photo(reference: Pixels, kept: Kept, session: Session, plan: Plan) -
     `denoiser` figures by cut and point where the plan has them.
     """
     pack, name = session.pack, kept_name(session.pack, plan)
-    known = kept.figures(name, recipe(plan))
+    known = kept.figures(name, recipe(pack, plan))
     if known is not None:
         return known
     image = Image.fromarray(reference)
@@ -115,7 +115,7 @@ def measure_photo(reference: Pixels, kept: Kept, session: Session, plan: Plan) -
     measured: dict[str, Any] = {"points": points, "equal": equal}
     if plan.tables:
         measured |= {"coder": _coder(reference, pack, session), "denoiser": _denoiser(image, reference, session)}
-    kept.keep(name, recipe(plan), measured, features, files)
+    kept.keep(name, recipe(pack, plan), measured, features, files)
     return measured
 
 

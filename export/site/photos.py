@@ -41,7 +41,7 @@ from .parts.standins import FALLBACK_AVIF_SPEED, fallback_bytes, head_of, in_bas
 from .report import Exact, Photo, Protection, Size
 
 RECIPE = 11
-"""Raised when this module would make other files or figures of the same photo; part of every key."""
+"""Raised when this module would make other files or figures of the same photo, pack and encoder; part of every key."""
 
 RENDERED_QUALITY = 90
 """JPEG quality of the decoded picture, for those who download it and for previews on other sites."""
@@ -169,7 +169,7 @@ def open_session(path: Path | None) -> Session:
 
 
 def _key(data: bytes, options: PhotoOptions, pack: Pack) -> str:
-    parts = [RECIPE, digest(data), asdict(options), pack.id.hex()]
+    parts = [RECIPE, digest(data), asdict(options), pack.id.hex(), pack.encoder]
     return digest(json.dumps(parts, sort_keys=True).encode())
 
 

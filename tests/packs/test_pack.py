@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from sdz.export.packs.trained import BuiltPack, build_pack
 from sdz.runtime.errors import CorruptPackError, MissingPackError
 from sdz.runtime.format.tiles import Tiling
 from sdz.runtime.onnx_files import refuse_external_data
+from sdz.runtime.options import ENCODER
 from sdz.runtime.pack import DENOISER_GRAPHS, GRAPHS, MANIFEST, REFINE, REFINE_NOTE, find_pack, load_pack
 
 
@@ -55,6 +57,8 @@ def test_manifest_is_canonical_and_names_the_pack(built: BuiltPack) -> None:
         [MANIFEST, REFINE_NOTE, f"{REFINE}.onnx", *(f.file for files in (pack.tables, pack.graphs, pack.core) for f in files.values())]
     )
     assert pack.refine is not None and REFINE not in pack.manifest["graphs"]
+    assert pack.encoder == f"{ENCODER}-{pack.refine.sha256[:16]}"
+    assert replace(pack, refine=None).encoder == f"{ENCODER}-"
     for name in (*GRAPHS, *DENOISER_GRAPHS):
         entry = pack.manifest["graphs"][name]
         assert entry["brotli"] > 0 and entry["gzip"] > 0 and entry["macs_per_pixel"] > 0

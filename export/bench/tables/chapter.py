@@ -20,7 +20,7 @@ from ..report import Section
 @dataclass(frozen=True)
 class Chapter:
     """`measure` gives a photo's figures as plain JSON values, `section` says them, with the photos' names. `recipe` gives everything but
-    photo and pack that decides about the figures; `lacks` says why they cannot be had here, or None."""
+    photo, pack and encoder that decides about the figures; `lacks` says why they cannot be had here, or None."""
 
     name: str
     recipe: Callable[[], tuple[Any, ...]]
@@ -30,7 +30,8 @@ class Chapter:
 
     def of(self, photo: PreparedPhoto, session: Session, kept: Kept) -> Any:
         """A photo's figures, taken from `kept` or measured and kept."""
-        name, key = f"{self.name}-{session.pack.id.hex()}", digest(json.dumps(self.recipe()).encode())[:16]
+        name = f"{self.name}-{session.pack.id.hex()}"
+        key = digest(json.dumps([session.pack.encoder, *self.recipe()]).encode())[:16]
         known = kept.figures(name, key)
         if known is None:
             known = {"found": self.measure(photo, session)}

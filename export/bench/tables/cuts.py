@@ -24,7 +24,7 @@ from ..report import Section, Table
 from .chapter import Chapter
 
 RECIPE = 3
-"""Raised when this module or the encoder would give other figures of the same photo and pack."""
+"""Raised when this module would give other figures of the same photo, pack and encoder."""
 
 CUTS = (25, 37, 50, 62, 75, 87)
 """Per cent of a file's bytes that are kept."""

@@ -26,7 +26,7 @@ from ..summary import GRID, METRICS, WINDOWS
 from .chapter import Chapter
 
 RECIPE: Final = 2
-"""Raised when this module or the encoder would give other figures of the same photo and pack."""
+"""Raised when this module would give other figures of the same photo, pack and encoder."""
 
 EFFORTS: Final = (0, 1, 2, 5, 9)
 QUALITIES: Final = (20, 30, 40)

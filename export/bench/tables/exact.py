@@ -27,7 +27,7 @@ from ..report import Section, Table
 from .chapter import Chapter
 
 RECIPE = 2
-"""Raised when this module or the encoder would give other figures of the same photo and pack."""
+"""Raised when this module would give other figures of the same photo, pack and encoder."""
 
 BASE_BPP = 0.1
 """Of the picture that stands before the tail."""

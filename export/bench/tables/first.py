@@ -24,7 +24,7 @@ from ..report import Section, Table
 from .chapter import Chapter
 
 RECIPE = 2
-"""Raised when this module or the encoder would give other figures of the same photo and pack."""
+"""Raised when this module would give other figures of the same photo, pack and encoder."""
 
 FIRST_BYTES = (30, 40, 60, 120, 250, 500)
 QUALITY = 36.0

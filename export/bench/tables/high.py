@@ -25,7 +25,7 @@ from ..summary import TRANSPARENT
 from .chapter import Chapter
 
 RECIPE: Final = 3
-"""Raised when this module or the encoder would give other figures of the same photo and pack."""
+"""Raised when this module would give other figures of the same photo, pack and encoder."""
 
 AVIF_OPTIONS: Final = {"speed": AVIF_SPEED, "max_threads": 1}
 

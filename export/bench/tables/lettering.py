@@ -29,7 +29,7 @@ from ..report import Section, Table
 from .chapter import Chapter
 
 RECIPE: Final = 2
-"""Raised when this module or the encoder would give other figures of the same photo and pack."""
+"""Raised when this module would give other figures of the same photo, pack and encoder."""
 
 RATE: Final = 0.15
 """Bits per pixel."""

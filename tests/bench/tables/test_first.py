@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from standins import StandInSession
+from standins import StandInPack, StandInSession
 
 from sdz.export.bench.tables import first
 from sdz.export.bench.tables.first import CHAPTER, FIRST_BYTES, QUALITY, measure, section
@@ -43,7 +43,7 @@ def test_placeholders_stand_only_where_all_photos_have_them() -> None:
     assert (table.header, table.rows) == (["30 bytes", "ThumbHash"], [["40.0", "30.0"]])
 
 
-def test_a_chapter_is_measured_once_per_pack_and_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chapter_is_measured_once_per_pack_encoder_and_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(first, "hashers", lambda: False)
     kept = Kept(tmp_path, "0123")
     found = CHAPTER.of(photo(), SESSION, kept)
@@ -51,7 +51,10 @@ def test_a_chapter_is_measured_once_per_pack_and_recipe(tmp_path: Path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(first, "encode", lambda *_, **__: pytest.fail("measured again"))
         assert CHAPTER.of(photo(), SESSION, kept) == found
-    monkeypatch.setattr(first, "hashers", lambda: True)
     monkeypatch.setattr(first, "encode", lambda *_, **__: pytest.fail("as it must be"))
+    another: Any = StandInSession(StandInPack(encoder="2-"))
+    with pytest.raises(pytest.fail.Exception, match="as it must be"):
+        CHAPTER.of(photo(), another, kept)
+    monkeypatch.setattr(first, "hashers", lambda: True)
     with pytest.raises(pytest.fail.Exception, match="as it must be"):
         CHAPTER.of(photo(), SESSION, kept)
