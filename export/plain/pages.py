@@ -141,7 +141,7 @@ class _Copy:
         return out
 
     def _key(self) -> list[Any]:
-        return [self.pack.id.hex(), asdict(self.options.wanted)]
+        return [self.pack.id.hex(), self.pack.encoder, asdict(self.options.wanted)]
 
     def _convert(self, names: list[str]) -> dict[str, dict[str, Any]]:
         """What is known of each picture: digest and bytes of its file, digest and bytes of its .sdz, or the reason for none."""

@@ -16,11 +16,12 @@ from networks import small_pack
 from sites import tree
 
 from sdz.export import cli
-from sdz.export.plain import pictures
+from sdz.export.plain import pages, pictures
 from sdz.export.plain.pages import PlainOptions, PlainReport, downloaded, rewrite, text_report
 from sdz.export.plain.pictures import Wanted
 from sdz.export.site import library
 from sdz.export.site.place import SiteWriteError
+from sdz.runtime import pack as packs
 from sdz.runtime.format.container import parse
 from sdz.runtime.pack import load_pack
 
@@ -137,6 +138,22 @@ def test_what_changed_is_made_again(options: PlainOptions) -> None:
     (options.out / "c.jpg.sdz").write_bytes(b"")
     assert rewrite(options).written == 1
     assert rewrite(replace(options, wanted=replace(options.wanted, quality=30))).written == 3
+
+
+def test_another_encoder_makes_all_pictures_again(options: PlainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    run = pages.run
+
+    def counted(calls: list[Any], jobs: int) -> Any:
+        made.append(len(calls))
+        return run(calls, jobs)
+
+    monkeypatch.setattr(pages, "run", counted)
+    rewrite(options)
+    rewrite(options)
+    monkeypatch.setattr(packs, "ENCODER", packs.ENCODER + 1)
+    rewrite(options)
+    assert made == [4, 0, 4]
 
 
 def test_what_does_not_pay_stays(options: PlainOptions, monkeypatch: pytest.MonkeyPatch) -> None:
